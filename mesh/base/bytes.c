@@ -1,0 +1,169 @@
+/* bytes.c - ref-counted buffers under a budget, and views of them. What the bytes mean is decided
+ * elsewhere. */
+#include "mesh/base/bytes.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool budget_take(struct bytes_budget *budget, size_t amount)
+{
+    if (budget == NULL)
+        return true;
+    if (budget->used > budget->max || amount > budget->max - budget->used)
+        return false;
+    budget->used += amount;
+    return true;
+}
+
+static void budget_give(struct bytes_budget *budget, size_t amount)
+{
+    if (budget == NULL)
+        return;
+    assert(budget->used >= amount);
+    budget->used -= amount;
+}
+
+struct bytes *bytes_new(struct bytes_budget *budget, size_t capacity)
+{
+    struct bytes *buf = NULL;
+
+    if (capacity > SIZE_MAX - sizeof *buf || !budget_take(budget, capacity))
+        return NULL;
+    buf = malloc(sizeof *buf + capacity);
+    if (buf == NULL) {
+        budget_give(budget, capacity);
+        return NULL;
+    }
+    buf->refs = 1;
+    buf->budget = budget;
+    buf->capacity = capacity;
+    buf->length = 0;
+    return buf;
+}
+
+struct bytes *bytes_copy(struct bytes_budget *budget, const void *data, size_t length)
+{
+    struct bytes *buf = bytes_new(budget, length);
+
+    if (buf != NULL && length > 0) {
+        memcpy(buf->data, data, length);
+        buf->length = length;
+    }
+    return buf;
+}
+
+static int resize(struct bytes **bufp, size_t capacity)
+{
+    struct bytes *buf = *bufp, *moved;
+    size_t more = capacity - buf->capacity;
+
+    if (capacity > SIZE_MAX - sizeof *buf || !budget_take(buf->budget, more))
+        return -ENOMEM;
+    moved = realloc(buf, sizeof *buf + capacity);
+    if (moved == NULL) {
+        budget_give(buf->budget, more);
+        return -ENOMEM;
+    }
+    moved->capacity = capacity;
+    *bufp = moved;
+    return 0;
+}
+
+int bytes_grow(struct bytes **bufp, size_t more)
+{
+    struct bytes *buf = *bufp;
+    size_t needed;
+    int rc = -ENOMEM;
+
+    assert(buf->refs == 1);
+    if (more > SIZE_MAX - buf->length)
+        return -ENOMEM;
+    needed = buf->length + more;
+    if (needed <= buf->capacity)
+        return 0;
+    /* Doubling keeps appending linear; near the end of the budget the bare need must do. */
+    if (buf->capacity <= SIZE_MAX / 2 && needed < buf->capacity * 2)
+        rc = resize(bufp, buf->capacity * 2);
+    if (rc < 0)
+        rc = resize(bufp, needed);
+    return rc;
+}
+
+struct bytes *bytes_ref(struct bytes *buf)
+{
+    assert(buf->refs > 0 && buf->refs < UINT32_MAX);
+    buf->refs++;
+    return buf;
+}
+
+void bytes_unref(struct bytes *buf)
+{
+    if (buf == NULL)
+        return;
+    assert(buf->refs > 0);
+    if (--buf->refs > 0)
+        return;
+    budget_give(buf->budget, buf->capacity);
+    free(buf);
+}
+
+struct slice slice_of(struct bytes *buf, size_t at, size_t length)
+{
+    assert(at <= buf->length && length <= buf->length - at);
+    return (struct slice){buf, buf->data + at, length};
+}
+
+struct slice slice_borrow(const void *data, size_t length)
+{
+    return (struct slice){NULL, data, length};
+}
+
+struct slice slice_text(const char *text)
+{
+    return slice_borrow(text, strlen(text));
+}
+
+struct slice slice_part(struct slice whole, struct span part)
+{
+    /* Spans travel between peers: one that does not fit finds nothing. */
+    if (part.at > whole.length || part.length > whole.length - part.at || part.length == 0)
+        return (struct slice){NULL, NULL, 0};
+    return (struct slice){whole.buf, whole.at + part.at, part.length};
+}
+
+int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget)
+{
+    struct bytes *copy;
+
+    *keep = (struct slice){NULL, NULL, 0};
+    if (s.length == 0)
+        return 0;
+    if (s.buf != NULL) {
+        bytes_ref(s.buf);
+        *keep = s;
+        return 0;
+    }
+    copy = bytes_copy(budget, s.at, s.length);
+    if (copy == NULL)
+        return -ENOMEM;
+    *keep = slice_of(copy, 0, s.length);
+    return 0;
+}
+
+void slice_drop(struct slice *s)
+{
+    bytes_unref(s->buf);
+    *s = (struct slice){NULL, NULL, 0};
+}
+
+bool slice_equal(struct slice a, struct slice b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.at, b.at, a.length) == 0);
+}
+
+bool slice_is(struct slice s, const char *text)
+{
+    return slice_equal(s, slice_text(text));
+}

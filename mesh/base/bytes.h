@@ -1,0 +1,65 @@
+/* bytes.h - memory that bodies, events and frames live in. A buffer is made where data enters the
+ * process, counted against a budget, shared by reference and never copied between layers. What a
+ * byte means is decided elsewhere. */
+#ifndef MESH_BYTES_H
+#define MESH_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A cap on what a group of buffers may hold together, in bytes of capacity. */
+struct bytes_budget {
+    size_t used, max;
+};
+
+/* A ref-counted buffer. `length` bytes of `data` are filled; who made it may append up to
+ * `capacity` while it holds the only reference. */
+struct bytes {
+    uint32_t refs;
+    struct bytes_budget *budget; /* NULL: counted nowhere */
+    size_t capacity, length;
+    uint8_t data[];
+};
+
+/* A view of part of a buffer. `buf` NULL: the memory is borrowed for the call, or static. */
+struct slice {
+    struct bytes *buf;
+    const uint8_t *at;
+    size_t length;
+};
+
+/* `put` stands for `cut` bytes at offset `at` of a text: an id, a state. Written by writev, so
+ * that a body is changed without being copied. cut 0 and an empty put: no patch. */
+struct patch {
+    size_t at, cut;
+    struct slice put;
+};
+
+/* A place in a text, by offset: survives that the text is moved or travels. length 0: absent. */
+struct span {
+    uint32_t at, length;
+};
+
+/* A new buffer with one reference; NULL when the budget or the machine has no room. A buffer's
+ * budget must outlive it. */
+struct bytes *bytes_new(struct bytes_budget *budget, size_t capacity);
+struct bytes *bytes_copy(struct bytes_budget *budget, const void *data, size_t length);
+/* Makes room for `more` bytes after `length`, moving the buffer if need be; the caller must hold
+ * the only reference. 0, or -ENOMEM with *bufp unchanged. */
+int bytes_grow(struct bytes **bufp, size_t more);
+struct bytes *bytes_ref(struct bytes *buf);
+void bytes_unref(struct bytes *buf); /* NULL is fine; the last one frees */
+
+struct slice slice_of(struct bytes *buf, size_t at, size_t length); /* takes no reference */
+struct slice slice_borrow(const void *data, size_t length);
+struct slice slice_text(const char *text);
+struct slice slice_part(struct slice whole, struct span part);
+/* A slice that outlives the call: takes a reference, or copies what is merely borrowed (into a
+ * buffer under `budget`). -ENOMEM: *keep is empty. An empty slice is kept as an empty slice. */
+int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget);
+void slice_drop(struct slice *s); /* gives the reference back and empties it */
+bool slice_equal(struct slice a, struct slice b);
+bool slice_is(struct slice s, const char *text);
+
+#endif

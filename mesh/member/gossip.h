@@ -1,0 +1,45 @@
+/* gossip.h - what is still to be told: at most one live update per member, sent a bounded number
+ * of times on whatever datagram leaves. What an update says is read from the view when it is
+ * packed, so a queued one is never behind. Where datagrams go is swim.c's business. */
+#ifndef MESH_GOSSIP_H
+#define MESH_GOSSIP_H
+
+#include "mesh/member/view.h"
+
+/* By urgency: the first that waits takes the room, but a quarter of it is left to the others. */
+enum gossip_class {
+    GOSSIP_DEATH, /* a death, and what refutes one or a suspicion */
+    GOSSIP_LEAVE,
+    GOSSIP_SUSPECT,
+    GOSSIP_ALIVE, /* somebody new */
+    GOSSIP_RECORD /* a new version of a record */
+};
+#define GOSSIP_CLASSES 5
+
+/* An update is sent so often per bit of the number of members. Push gossip leaves a residue of
+ * about e^-m after m sends each (Demers et al. 1987); acks, which pull, take most of that. */
+#define GOSSIP_SENDS_PER_BIT 3
+
+struct gossip;
+
+/* For members of this view. 0 or -ENOMEM. */
+int gossip_new(struct gossip **gossipp, const struct view *view);
+void gossip_free(struct gossip *gossip); /* NULL is fine */
+
+/* Tells about this member from now on, with a fresh budget; what was queued about it is replaced
+ * and keeps the more urgent class. `accuser`: who suspects it or says it is dead. */
+void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
+                 enum gossip_class class, struct peer_id accuser);
+/* The update about this member as a datagram carries it: a record only where it is news. */
+bool gossip_update_of(const struct gossip *gossip, const struct view *view, struct peer_id subject,
+                      struct wire_update *update);
+bool gossip_is_telling(const struct gossip *gossip, const struct view *view,
+                       struct peer_id subject);
+size_t gossip_count(const struct gossip *gossip);
+
+/* Adds updates to a datagram for `to` until it is full or nothing is left; never one about
+ * `except`. Returns whether our own record was among them. */
+bool gossip_fill(struct gossip *gossip, const struct view *view, struct wire_writer *w,
+                 struct peer_id to, struct peer_id except);
+
+#endif

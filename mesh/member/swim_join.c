@@ -1,0 +1,408 @@
+/* swim_join.c - ways in, back and out: HELLO and WELCOME, the generation, waiting for a namesake
+ * to go, healing a split by asking the dead and the seeds for ever, and saying farewell. */
+#include <string.h>
+
+#include "mesh/member/swim_state.h"
+
+#define UNRESOLVED_MS 5000    /* contacts were promised and none was given */
+#define UNJOINED_MS 5000      /* somebody answered, and no link to it came about */
+#define FOUND_MS 250          /* before the lowest of several askers begins */
+#define ASKED_AT_ONCE 3       /* contacts or contacts lost, per second */
+#define LOST_LATELY_MS 600000 /* dialled every second by some, afterwards at the low rate */
+#define LOST_DIALLERS 8       /* so many of all members, on average */
+#define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
+#define SELDOM_DIALLERS 3
+#define NAMESAKE_TRIES 3      /* unanswered: it is gone */
+#define FAREWELL_MS 200       /* until said again */
+#define FAREWELL_MIN_MS 400   /* gossip gets so much time */
+#define FAREWELL_MAX_MS 2000
+
+static void push_hello(struct swim *swim, const struct mesh_addr *addr)
+{
+    struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = ++swim->number};
+    if (addr->port != 0 && !mesh_addr_equal(addr, &view_self(swim->view)->addr))
+        swim_push(swim, &send);
+}
+
+static void ask_contacts(struct swim *swim)
+{
+    for (size_t n = 0; n < ASKED_AT_ONCE && n < swim->contacts_count; n++) {
+        swim->contacts_next = (swim->contacts_next + 1) % swim->contacts_count;
+        push_hello(swim, &swim->contacts[swim->contacts_next]);
+    }
+}
+
+static void become_member(struct swim *swim, uint64_t now_ms)
+{
+    swim->phase = SWIM_MEMBER;
+    swim->joined_ms = now_ms;
+    swim_push_event(swim, SWIM_JOINED, view_self(swim->view)->id);
+}
+
+/* From here on we have an identity: others may learn of us. */
+static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t now_ms)
+{
+    const struct mesh_member *self = view_self(swim->view);
+    uint64_t generation = swim->boot_ms;
+    if (generation <= swim->highest_generation)
+        generation = swim->highest_generation + 1;
+    if (view_announce(swim->view, generation, now_ms) < 0)
+        return;
+    gossip_tell(swim->gossip, swim->view, self->id, GOSSIP_ALIVE, (struct peer_id){0, 0});
+    swim->heal_at_ms = now_ms + SECOND_MS;
+    swim->joined_ms = now_ms;
+    swim->phase = phase;
+    if (phase == SWIM_MEMBER)
+        become_member(swim, now_ms);
+    else
+        views_wish(swim, swim->welcomer.with, &swim->welcomer.addr, now_ms);
+}
+
+void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms)
+{
+    size_t at = swim->contacts_count;
+    if (mesh_addr_equal(contact, &view_self(swim->view)->addr)) {
+        swim->named_ourselves = true;
+    } else {
+        for (size_t n = 0; n < swim->contacts_count; n++)
+            if (mesh_addr_equal(contact, &swim->contacts[n]))
+                return;
+        if (at < SWIM_CONTACTS_MAX)
+            swim->contacts_count++;
+        else
+            at = shuffle_below(&swim->chance, SWIM_CONTACTS_MAX);
+        swim->contacts[at] = *contact;
+        if (swim->first_contact_ms == MESH_NEVER)
+            swim->first_contact_ms = now_ms;
+        if (swim->phase == SWIM_ASKING) {
+            if (at < ASKED_AT_ONCE)
+                push_hello(swim, contact);
+            if (swim->hello_at_ms <= now_ms)
+                swim->hello_at_ms = now_ms + SECOND_MS;
+        }
+    }
+    swim_settle(swim, now_ms);
+}
+
+/* When we stop waiting for an answer and begin alone. Where all begin at once, the lowest name
+ * among those who ask each other does so soon, for the others to join it. */
+static uint64_t alone_at_ms(const struct swim *swim)
+{
+    if (swim->contacts_count > 0)
+        return swim->found_at_ms < swim->first_contact_ms + SWIM_ALONE_MS
+                   ? swim->found_at_ms
+                   : swim->first_contact_ms + SWIM_ALONE_MS;
+    return swim->start_ms + (swim->has_contacts && !swim->named_ourselves ? UNRESOLVED_MS : 0);
+}
+
+/* ---- hello and welcome -------------------------------------------------------------------- */
+
+/* Somebody asks while we ask: whoever is lower begins, once others had time to be heard. */
+static void on_fellow_asker(struct swim *swim, const struct mesh_addr *from,
+                            const struct wire_datagram *d, uint64_t now_ms)
+{
+    uint64_t name = view_self(swim->view)->id.name;
+    if (d->sender.generation != 0) {
+        push_hello(swim, from); /* it began: it will welcome us */
+    } else if (d->sender.name < name) {
+        swim->heard_lower = true;
+        swim->found_at_ms = MESH_NEVER;
+    } else if (d->sender.name > name && !swim->heard_lower && swim->found_at_ms == MESH_NEVER) {
+        swim->found_at_ms = now_ms + FOUND_MS;
+    }
+}
+
+void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
+                   uint64_t sender_nonce, uint64_t now_ms)
+{
+    if (swim->phase == SWIM_ASKING && sender_nonce != view_self(swim->view)->nonce)
+        on_fellow_asker(swim, from, d, now_ms);
+    if ((swim->phase != SWIM_JOINING && swim->phase != SWIM_MEMBER) ||
+        sender_nonce == view_self(swim->view)->nonce)
+        return;
+    struct swim_send send = {.addr = *from, .kind = DATAGRAM_WELCOME, .number = d->number};
+    send.target_name = d->sender.name;
+    send.target_nonce = sender_nonce;
+    memcpy(send.name, d->name, sizeof send.name);
+    swim_push(swim, &send);
+
+    const struct mesh_member *member = view_find(swim->view, d->sender);
+    if (swim->phase == SWIM_MEMBER && view_is_plausible(swim->view, d->sender, now_ms) &&
+        (member == NULL || !member_is_living(member)))
+        views_wish(swim, d->sender, from, now_ms);
+}
+
+static void wait_for_namesake(struct swim *swim, const struct wire_datagram *d, uint64_t now_ms)
+{
+    swim->phase = SWIM_WAITING;
+    swim->incumbent = d->incumbent;
+    swim->incumbent_addr = d->incumbent_addr;
+    swim->waiting_since_ms = now_ms;
+    swim->incumbent_answered_ms = now_ms;
+    swim->incumbent_unanswered = 1;
+    swim->hello_at_ms = now_ms + SECOND_MS;
+    push_hello(swim, &d->incumbent_addr);
+    swim_push_event(swim, SWIM_NAME_WAITING, d->incumbent);
+}
+
+/* What a peer knows of our name, before we have a generation. */
+static void learn_of_name(struct swim *swim, const struct wire_datagram *d, uint64_t now_ms)
+{
+    uint64_t highest = d->highest_generation;
+    view_believe_clock(swim->view, highest, now_ms);
+    view_believe_clock(swim->view, d->sender.generation, now_ms);
+    struct peer_id id = {view_self(swim->view)->id.name, highest};
+    if (highest > swim->highest_generation && view_is_plausible(swim->view, id, now_ms))
+        swim->highest_generation = highest;
+}
+
+void join_on_welcome(struct swim *swim, const struct mesh_addr *from,
+                     const struct wire_datagram *d, uint64_t now_ms)
+{
+    const struct mesh_member *self = view_self(swim->view);
+    if (d->sender.generation == 0 || d->target_nonce == 0 || peer_id_equal(d->sender, self->id))
+        return;
+    if (swim->phase == SWIM_ASKING || swim->phase == SWIM_WAITING) {
+        learn_of_name(swim, d, now_ms);
+        if (d->sender.name != self->id.name)
+            swim->welcomer = (struct swim_wish){d->sender, *from};
+    }
+    switch (swim->phase) {
+    case SWIM_ASKING:
+        if (d->incumbent_lives && d->incumbent.name == self->id.name &&
+            d->incumbent.generation != 0 && !mesh_addr_equal(&d->incumbent_addr, &self->addr))
+            wait_for_namesake(swim, d, now_ms);
+        else
+            fix_generation(swim, SWIM_JOINING, now_ms);
+        break;
+    case SWIM_WAITING:
+        if (d->sender.name == self->id.name) {
+            swim->incumbent_answered_ms = now_ms;
+            swim->incumbent_unanswered = 0;
+        }
+        break;
+    case SWIM_JOINING:
+    case SWIM_MEMBER: {
+        const struct mesh_member *member = view_find(swim->view, d->sender);
+        if (member == NULL || !member_is_living(member))
+            views_wish(swim, d->sender, from, now_ms);
+        break;
+    }
+    case SWIM_LEAVING:
+    case SWIM_GONE:
+        break;
+    }
+}
+
+void join_on_view(struct swim *swim, uint64_t now_ms)
+{
+    if (swim->phase == SWIM_JOINING)
+        become_member(swim, now_ms);
+}
+
+/* ---- timers ------------------------------------------------------------------------------- */
+
+static void waiting_now(struct swim *swim, uint64_t now_ms)
+{
+    if (now_ms - swim->waiting_since_ms >= swim->name_wait_ms) {
+        swim->phase = SWIM_GONE;
+        swim_push_event(swim, SWIM_NAME_TAKEN, swim->incumbent);
+        return;
+    }
+    if (now_ms < swim->hello_at_ms)
+        return;
+    swim->hello_at_ms = now_ms + SECOND_MS;
+    if (swim->incumbent_unanswered >= NAMESAKE_TRIES) {
+        fix_generation(swim, SWIM_JOINING, now_ms);
+        return;
+    }
+    swim->incumbent_unanswered++;
+    push_hello(swim, &swim->incumbent_addr);
+}
+
+/* Dead, not superseded, and known by an address where no living member is. */
+static bool is_lost(const struct swim *swim, const struct mesh_member *member)
+{
+    if (member->state != MEMBER_DEAD || member->addr.port == 0 ||
+        view_find_name(swim->view, member->id.name) != member)
+        return false;
+    const struct mesh_member *there = view_find_addr(swim->view, &member->addr);
+    return there == NULL || !member_is_living(there);
+}
+
+static bool is_drawn(struct swim *swim, uint32_t of_all)
+{
+    size_t living = view_living(swim->view);
+    return shuffle_below(&swim->chance, (uint32_t)living) < of_all;
+}
+
+/* A few of the members lost lately, beginning anywhere. */
+static void ask_lost_lately(struct swim *swim, uint64_t now_ms)
+{
+    size_t count = view_count(swim->view), asked = 0;
+    if (count == view_living(swim->view) || !is_drawn(swim, LOST_DIALLERS))
+        return;
+    size_t from = shuffle_below(&swim->chance, (uint32_t)count);
+    for (size_t n = 0; n < count && asked < ASKED_AT_ONCE; n++) {
+        const struct mesh_member *member = view_at(swim->view, (from + n) % count);
+        if (member->state == MEMBER_DEAD && now_ms - member->silent_at < LOST_LATELY_MS &&
+            is_lost(swim, member)) {
+            push_hello(swim, &member->addr);
+            asked++;
+        }
+    }
+}
+
+/* One dead contact or seed of all. */
+static void ask_seldom(struct swim *swim)
+{
+    size_t count = view_count(swim->view);
+    size_t dead = count - view_living(swim->view);
+    size_t pick = shuffle_below(&swim->chance, (uint32_t)(dead + swim->contacts_count));
+    if (pick >= dead) {
+        if (swim->contacts_count == 0)
+            return;
+        const struct mesh_addr *addr = &swim->contacts[pick - dead];
+        const struct mesh_member *there = view_find_addr(swim->view, addr);
+        if (there == NULL || !member_is_living(there))
+            push_hello(swim, addr);
+        return;
+    }
+    for (size_t n = 0; n < count; n++) {
+        const struct mesh_member *member = view_at(swim->view, n);
+        if (!member_is_living(member) && pick-- == 0) {
+            if (is_lost(swim, member))
+                push_hello(swim, &member->addr);
+            return;
+        }
+    }
+}
+
+/* Once a second for ever: a split, or a restart of everybody, always heals. */
+static void heal_now(struct swim *swim, uint64_t now_ms)
+{
+    if (swim->phase == SWIM_JOINING && now_ms - swim->joined_ms >= UNJOINED_MS)
+        become_member(swim, now_ms);
+    if (now_ms < swim->heal_at_ms)
+        return;
+    swim->heal_at_ms = now_ms + SECOND_MS;
+    swim->heals++;
+    if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0)
+        ask_contacts(swim);
+    if (swim->phase != SWIM_MEMBER)
+        return;
+    ask_lost_lately(swim, now_ms);
+    if (swim->heals % SELDOM_SECONDS == 0 && is_drawn(swim, SELDOM_DIALLERS))
+        ask_seldom(swim);
+    view_forget(swim->view, now_ms);
+}
+
+/* ---- farewell ----------------------------------------------------------------------------- */
+
+void swim_leave(struct swim *swim, uint64_t now_ms)
+{
+    const struct mesh_member *drawn[FAREWELLS_MAX];
+    struct peer_id self = view_self(swim->view)->id;
+    if (swim->phase == SWIM_LEAVING || swim->phase == SWIM_GONE)
+        return;
+    if (!view_is_announced(swim->view)) {
+        swim->phase = SWIM_GONE;
+        swim_push_event(swim, SWIM_LEFT, self);
+        swim_settle(swim, now_ms);
+        return;
+    }
+    swim->phase = SWIM_LEAVING;
+    view_leave(swim->view, now_ms);
+    gossip_tell(swim->gossip, swim->view, self, GOSSIP_LEAVE, (struct peer_id){0, 0});
+    swim->farewells_count = swim_draw(swim, self, drawn, FAREWELLS_MAX);
+    for (size_t n = 0; n < swim->farewells_count; n++)
+        swim->farewells[n] = (struct farewell){drawn[n]->id, ++swim->number, false};
+    swim->leave_began_ms = now_ms;
+    swim->farewell_at_ms = now_ms;
+    join_now(swim, now_ms);
+    swim_settle(swim, now_ms);
+}
+
+bool leave_on_ack(struct swim *swim, uint32_t number, struct peer_id from)
+{
+    for (size_t n = 0; n < swim->farewells_count; n++)
+        if (swim->farewells[n].number == number && peer_id_equal(swim->farewells[n].to, from)) {
+            swim->farewells[n].is_acked = true;
+            return true;
+        }
+    return false;
+}
+
+static void leaving_now(struct swim *swim, uint64_t now_ms)
+{
+    struct peer_id self = view_self(swim->view)->id;
+    uint64_t since_ms = now_ms - swim->leave_began_ms;
+    size_t open = 0;
+    for (size_t n = 0; n < swim->farewells_count; n++) {
+        const struct farewell *farewell = &swim->farewells[n];
+        const struct mesh_member *member = view_find(swim->view, farewell->to);
+        if (farewell->is_acked || member == NULL || !member_is_living(member))
+            continue;
+        open++;
+        if (now_ms >= swim->farewell_at_ms)
+            swim_push_to(swim, member, DATAGRAM_PING, farewell->number, self);
+    }
+    if (now_ms >= swim->farewell_at_ms)
+        swim->farewell_at_ms = now_ms + FAREWELL_MS;
+    if (view_others(swim->view) == 0 || since_ms >= FAREWELL_MAX_MS ||
+        (open == 0 && since_ms >= FAREWELL_MIN_MS)) {
+        swim->phase = SWIM_GONE;
+        swim_push_event(swim, SWIM_LEFT, self);
+    }
+}
+
+void join_now(struct swim *swim, uint64_t now_ms)
+{
+    switch (swim->phase) {
+    case SWIM_ASKING:
+        if (now_ms >= alone_at_ms(swim)) {
+            fix_generation(swim, SWIM_MEMBER, now_ms);
+            ask_contacts(swim);
+        } else if (now_ms >= swim->hello_at_ms) {
+            swim->hello_at_ms = now_ms + SECOND_MS;
+            ask_contacts(swim);
+        }
+        break;
+    case SWIM_WAITING:
+        waiting_now(swim, now_ms);
+        break;
+    case SWIM_JOINING:
+    case SWIM_MEMBER:
+        heal_now(swim, now_ms);
+        break;
+    case SWIM_LEAVING:
+        leaving_now(swim, now_ms);
+        break;
+    case SWIM_GONE:
+        break;
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t join_deadline_ms(const struct swim *swim)
+{
+    switch (swim->phase) {
+    case SWIM_ASKING:
+        return least(alone_at_ms(swim), swim->hello_at_ms);
+    case SWIM_WAITING:
+        return least(swim->hello_at_ms, swim->waiting_since_ms + swim->name_wait_ms);
+    case SWIM_JOINING:
+        return least(swim->heal_at_ms, swim->joined_ms + UNJOINED_MS);
+    case SWIM_MEMBER:
+        return swim->heal_at_ms;
+    case SWIM_LEAVING:
+        return swim->farewell_at_ms;
+    case SWIM_GONE:
+        return MESH_NEVER;
+    }
+    return MESH_NEVER;
+}

@@ -1,0 +1,217 @@
+/* swim_views.c - views that differ are made equal over links: who is wished for, the sums by
+ * bucket, and the records of the buckets that differ, both ways in one exchange (one way alone
+ * never converges). Which link carries it is the caller's business. */
+#include <string.h>
+
+#include "mesh/member/swim_state.h"
+
+#define DIFFERING_MS 2000    /* a difference that gossip does not end by itself */
+#define DIFFERING_RESTLESS 4 /* so often in a row our own view may have changed meanwhile */
+#define STRANGER_MS 2000     /* gossip tells us of most newcomers before that */
+#define STRANGER_OLD_MS 60000
+
+void views_wish(struct swim *swim, struct peer_id with, const struct mesh_addr *addr,
+                uint64_t now_ms)
+{
+    if (swim->wishes_count == WISHES_MAX || addr->port == 0 ||
+        mesh_addr_equal(addr, &view_self(swim->view)->addr))
+        return;
+    for (size_t n = 0; n < WISHES_MAX; n++)
+        if (peer_id_equal(swim->wished[n].with, with) &&
+            now_ms - swim->wished[n].at_ms < SECOND_MS)
+            return;
+    swim->wished[swim->wished_next].with = with;
+    swim->wished[swim->wished_next].at_ms = now_ms;
+    swim->wished_next = (swim->wished_next + 1) % WISHES_MAX;
+    swim->wishes[swim->wishes_count++] = (struct swim_wish){with, *addr};
+}
+
+bool swim_next_wish(struct swim *swim, struct swim_wish *wish)
+{
+    if (swim->wishes_count == 0)
+        return false;
+    *wish = swim->wishes[0];
+    swim->wishes_count--;
+    memmove(swim->wishes, swim->wishes + 1, swim->wishes_count * sizeof swim->wishes[0]);
+    return true;
+}
+
+/* Somebody we do not know, or not in this generation, speaks as a member. */
+void views_on_stranger(struct swim *swim, struct peer_id id, const struct mesh_addr *from,
+                       uint64_t now_ms)
+{
+    swim->stats.strange++;
+    if (swim->phase != SWIM_MEMBER || id.generation == 0)
+        return;
+    for (size_t n = 0; n < swim->strangers_count; n++) {
+        struct stranger *stranger = &swim->strangers[n];
+        if (!peer_id_equal(stranger->id, id))
+            continue;
+        if (now_ms - stranger->since_ms > STRANGER_OLD_MS)
+            stranger->since_ms = now_ms;
+        else if (now_ms - stranger->since_ms >= STRANGER_MS)
+            views_wish(swim, id, from, now_ms);
+        return;
+    }
+    if (swim->strangers_count < STRANGERS_MAX)
+        swim->strangers_count++;
+    swim->strangers[swim->strangers_next] = (struct stranger){id, now_ms};
+    swim->strangers_next = (swim->strangers_next + 1) % STRANGERS_MAX;
+}
+
+void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t hash,
+                   uint64_t now_ms)
+{
+    if (hash == view_hash(swim->view)) {
+        swim_row_of(swim, member)->shown = true;
+        if (peer_id_equal(member->id, swim->differing))
+            swim->differing = (struct peer_id){0, 0};
+        return;
+    }
+    if (swim->phase != SWIM_MEMBER || !peer_id_is_nobody(swim->differing))
+        return;
+    swim->differing = member->id;
+    swim->differing_hash = view_hash(swim->view);
+    swim->differing_due_ms = now_ms + DIFFERING_MS;
+}
+
+/* Was it only news on its way? Then our own view has changed since, or something still waits to
+ * be told. In a mesh that never comes to rest we ask all the same, now and then. */
+void views_now(struct swim *swim, uint64_t now_ms)
+{
+    if (peer_id_is_nobody(swim->differing) || now_ms < swim->differing_due_ms)
+        return;
+    const struct mesh_member *member = view_find(swim->view, swim->differing);
+    bool is_at_rest = swim->differing_hash == view_hash(swim->view) &&
+                      gossip_count(swim->gossip) == 0;
+    swim->differing = (struct peer_id){0, 0};
+    if (member == NULL || !member_is_living(member) || swim->phase != SWIM_MEMBER)
+        return;
+    if (!is_at_rest && ++swim->differing_restless < DIFFERING_RESTLESS)
+        return;
+    swim->differing_restless = 0;
+    views_wish(swim, member->id, &member->addr, now_ms);
+}
+
+uint64_t views_deadline_ms(const struct swim *swim)
+{
+    return peer_id_is_nobody(swim->differing) ? MESH_NEVER : swim->differing_due_ms;
+}
+
+/* ---- the exchange ------------------------------------------------------------------------- */
+
+void swim_exchange_begin(struct swim *swim, struct peer_id with, struct wire_message *m)
+{
+    const struct mesh_member *member = view_find(swim->view, with);
+    memset(m, 0, sizeof *m);
+    m->kind = WIRE_BUCKETS_ARE;
+    memcpy(m->buckets, view_buckets(swim->view), sizeof m->buckets);
+    if (member != NULL)
+        swim_row_of(swim, member)->told = true;
+}
+
+static void answer_with(struct swim *swim, struct peer_id to, uint64_t mask, bool asks)
+{
+    for (size_t n = 0; n < swim->answers_count; n++) {
+        struct view_answer *answer = &swim->answers[n];
+        if (peer_id_equal(answer->to, to) && answer->asks == asks) {
+            answer->mask |= mask;
+            return;
+        }
+    }
+    if (swim->answers_count < ANSWERS_MAX)
+        swim->answers[swim->answers_count++] = (struct view_answer){to, mask, asks};
+}
+
+/* A death that only a peer of another view tells of may be a mistake of a split: the subject is
+ * suspected, which it can refute, before it is taken for dead. */
+static void take_record(struct swim *swim, struct peer_id from, const struct wire_update *record,
+                        uint64_t now_ms)
+{
+    const struct mesh_member *known = view_find(swim->view, record->member.id);
+    bool is_own = peer_id_equal(record->member.id, from);
+    struct wire_update news = *record;
+    if (news.kind == UPDATE_DEAD && known != NULL && member_is_living(known)) {
+        news.kind = UPDATE_SUSPECT;
+        news.accuser = from;
+    }
+    /* A joiner learns what all others know. */
+    swim_take_news(swim, &news, swim->phase == SWIM_JOINING && !is_own, now_ms);
+}
+
+void swim_on_link_message(struct swim *swim, struct peer_id from, const struct wire_message *m,
+                          uint64_t now_ms)
+{
+    if (!view_is_announced(swim->view) || swim->phase == SWIM_GONE ||
+        peer_id_equal(from, view_self(swim->view)->id))
+        return;
+    swim_note_lag(swim, now_ms);
+    if (m->kind == WIRE_BUCKETS_ARE) {
+        uint64_t mask = 0;
+        for (unsigned n = 0; n < WIRE_BUCKETS; n++)
+            if (m->buckets[n] != view_buckets(swim->view)[n])
+                mask |= (uint64_t)1 << n;
+        answer_with(swim, from, mask, mask != 0);
+    } else if (m->kind == WIRE_VIEW) {
+        for (size_t n = 0; n < m->view.count && swim->phase != SWIM_GONE; n++)
+            take_record(swim, from, &m->view.records[n], now_ms);
+        if (m->view.answer && m->view.mask != 0)
+            answer_with(swim, from, m->view.mask, false);
+        const struct mesh_member *member = view_find(swim->view, from);
+        if (member != NULL)
+            swim_row_of(swim, member)->told = true;
+        join_on_view(swim, now_ms);
+    }
+    swim_settle(swim, now_ms);
+}
+
+/* The state of one row as an exchange tells it: always with its record, the suspicion left out. */
+static void tell_record(const struct mesh_member *member, struct wire_update *record)
+{
+    view_tell(member, record);
+    if (record->kind == UPDATE_SUSPECT)
+        record->kind = UPDATE_ALIVE;
+}
+
+bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_message *m,
+                            struct wire_update *records)
+{
+    const struct view *view = swim->view;
+    uint32_t counts[WIRE_BUCKETS] = {0};
+    if (swim->answers_count == 0)
+        return false;
+    struct view_answer *answer = &swim->answers[0];
+    uint64_t mask = 0;
+    uint32_t total = 0;
+    uint16_t count = 0;
+
+    for (size_t n = 0; n < view_count(view); n++)
+        counts[view_bucket_of(view_at(view, n)->id)]++;
+    for (unsigned n = 0; n < WIRE_BUCKETS; n++) {
+        if ((answer->mask >> n & 1) == 0 || (mask != 0 && total + counts[n] > WIRE_RECORDS_MAX))
+            continue;
+        mask |= (uint64_t)1 << n;
+        total += counts[n];
+    }
+    /* The living first: a bucket of more than a whole message leaves out the long dead. */
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t n = 0; n < view_count(view) && count < WIRE_RECORDS_MAX; n++) {
+            const struct mesh_member *member = view_at(view, n);
+            bool is_chosen = (mask >> view_bucket_of(member->id) & 1) != 0;
+            if (is_chosen && member_is_living(member) == (pass == 0))
+                tell_record(member, &records[count++]);
+        }
+    memset(m, 0, sizeof *m);
+    m->kind = WIRE_VIEW;
+    m->view.mask = mask;
+    m->view.answer = answer->asks;
+    m->view.count = count;
+    m->view.records = records;
+    *to = answer->to;
+    answer->mask &= ~mask;
+    if (answer->mask == 0) {
+        swim->answers_count--;
+        memmove(answer, answer + 1, swim->answers_count * sizeof *answer);
+    }
+    return true;
+}

@@ -1,0 +1,127 @@
+/* view.h - who the members are, as this peer believes: their records and states, the view hash,
+ * and the rules by which one piece of news outdoes another. Who is probed, when a suspicion runs
+ * out and what is told to whom are swim.c's and gossip.c's business. Nothing here reads a clock:
+ * times are arguments, in ms of a clock that never goes back.
+ *
+ * A row is one generation of one name. Living ones (alive, suspect) are members; dead and left
+ * ones are remembered as contacts for VIEW_CONTACT_MS, under their own cap, oldest out. A death
+ * of somebody never met leaves a contact without a record (an empty name, port 0).
+ *
+ * The view hash covers the living: name, generation, nonce and record version of each. Contacts
+ * are not in it: every peer forgets them at its own time, and views would differ for ever. A
+ * death still shows, as one that is missing. */
+#ifndef MESH_VIEW_H
+#define MESH_VIEW_H
+
+#include "mesh/wire/wire.h"
+
+#define VIEW_CONTACT_MS (24u * 3600 * 1000) /* the dead are remembered so long */
+#define VIEW_JUMP_MAX (1u << 20)  /* of incarnation, version, generation, by one piece of news */
+#define VIEW_FIRST_MAX (1u << 24) /* incarnation or version of somebody not met before */
+#define VIEW_ROWS_MAX 65535u
+
+struct view;
+
+struct view_config {
+    struct mesh_member self; /* name, nonce, addr, zone, weight, flags; the rest is set here */
+    uint32_t members_max;    /* living ones, ourselves among them */
+    uint32_t contacts_max;   /* dead and left ones */
+    uint64_t boot_ms;        /* wall clock at start_ms: bounds the generations of others */
+    uint64_t start_ms;
+};
+
+/* What became of a piece of news. */
+enum view_news {
+    VIEW_OLD,       /* nothing new, or outdone by what is known */
+    VIEW_REFUSED,   /* no legal news: a jump, a foreign name, an impossible record, no room */
+    VIEW_NEW,       /* our view changed: pass it on */
+    VIEW_CONTACTED, /* a death of somebody never met: remembered, not passed on */
+    VIEW_CONFIRMED, /* known as suspect already: one more accuser, perhaps */
+    VIEW_REFUTED,   /* it was about us and wrong: our record must be told anew */
+    VIEW_SUPERSEDED /* a newer generation of our own name exists, or our twin won */
+};
+
+struct view_change {
+    struct peer_id id;
+    enum member_state from, to;
+};
+
+/* Hash of a name as peer ids carry it; never 0. */
+uint64_t view_name_hash(const char *name);
+/* 48 bits that name one generation in every session id it mints (DESIGN §4). */
+uint64_t view_home_tag(struct peer_id id);
+
+/* 0 or -ENOMEM, -EINVAL. We are not in the view before view_announce(). */
+int view_new(struct view **viewp, const struct view_config *config);
+void view_free(struct view *view); /* NULL is fine */
+
+/* Our own record. Its id has generation 0 until we are announced. */
+const struct mesh_member *view_self(const struct view *view);
+bool view_is_announced(const struct view *view);
+/* Fixes our generation and makes us a member. Once only. 0 or -ENOSPC. */
+int view_announce(struct view *view, uint64_t generation, uint64_t now_ms);
+/* Changes what our record says, under a new version; false: it says so already. */
+bool view_set_flags(struct view *view, bool serving, bool draining, bool hold);
+/* We leave: from now on nothing about us is refuted. */
+void view_leave(struct view *view, uint64_t now_ms);
+
+/* Rows, living or not. They stay where they are until they are forgotten, which only news of
+ * others, view_announce() and view_forget() do. */
+const struct mesh_member *view_find(const struct view *view, struct peer_id id);
+/* The newest generation known of a name. */
+const struct mesh_member *view_find_name(const struct view *view, uint64_t name);
+/* By view_home_tag(); of several with one tag a living one, then the newest. */
+const struct mesh_member *view_find_tag(const struct view *view, uint64_t tag);
+/* A living one at this address, else the newest that was there. Linear. */
+const struct mesh_member *view_find_addr(const struct view *view, const struct mesh_addr *addr);
+/* All rows, ordered by id, ourselves among them once announced. */
+size_t view_count(const struct view *view);
+const struct mesh_member *view_at(const struct view *view, size_t n);
+/* Living members (alive or suspect), ourselves among them once announced and until we leave. */
+size_t view_living(const struct view *view);
+/* The living others, in no particular order, for drawing some by chance. */
+size_t view_others(const struct view *view);
+const struct mesh_member *view_other(const struct view *view, size_t n);
+static inline bool member_is_living(const struct mesh_member *member)
+{
+    return member->state == MEMBER_ALIVE || member->state == MEMBER_SUSPECT;
+}
+/* May stand on the ring (DESIGN §5). */
+static inline bool member_is_eligible(const struct mesh_member *member)
+{
+    return member_is_living(member) && member->serving && !member->draining && !member->hold;
+}
+
+/* Handles, for tables beside this one: slot < view_slots(). One that is forgotten finds NULL. */
+size_t view_slots(const struct view *view);
+struct handle view_handle(const struct view *view, const struct mesh_member *member);
+const struct mesh_member *view_by_handle(const struct view *view, struct handle handle);
+
+uint64_t view_hash(const struct view *view);
+/* The same sum by bucket; the generations of a name share one. */
+const uint64_t *view_buckets(const struct view *view);
+unsigned view_bucket_of(struct peer_id id); /* 0 .. WIRE_BUCKETS - 1 */
+/* Goes up whenever something changed that decides the ring. */
+uint64_t view_ring_generation(const struct view *view);
+
+/* May somebody be of this generation? Not of a time to come, but for what follows a known one; a
+ * clock of ours that was never set is no judge. */
+bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_ms);
+/* A peer that answers our first question may raise what we take for the time of day: a clock that is
+ * behind is no fault. */
+void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms);
+/* Takes a piece of news in: checks it, and keeps what outdoes what is known. Incarnation and
+ * version never go back, whatever kind of news brings them (M1). */
+enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms);
+/* What we say about a member: its state, as an update. */
+void view_tell(const struct mesh_member *member, struct wire_update *update);
+void view_note_load(struct view *view, struct peer_id id, uint32_t load);
+
+/* Forgets contacts older than VIEW_CONTACT_MS. Cheap; call it now and then. */
+void view_forget(struct view *view, uint64_t now_ms);
+
+/* Changes of state since the last call, oldest first; false: no more. Drain it once a turn: of
+ * more than view_slots() at once the oldest are dropped. */
+bool view_next_change(struct view *view, struct view_change *change);
+
+#endif

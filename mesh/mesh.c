@@ -1,0 +1,648 @@
+/* mesh.c - the boundary: facts to the modules, effects from them, one deadline. Decides nothing
+ * about sessions (mesh/session) or members (mesh/member); what it does decide is how much of a
+ * stranger's datagrams is answered at all, and the order in which a turn is drained. */
+#include "mesh/mesh.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "mesh/session/core.h"
+#include "mesh/wire/seal.h"
+
+#define MESH_CONTACTS_MAX 1024
+#define MESH_STRANGERS_PER_S 100 /* answers a second to those whose generation we do not know */
+#define MESH_STALL_MS 500        /* so late after the deadline: this process stood still */
+#define MESH_LEAVE_POLL_MS 20
+
+struct mesh {
+    struct core core;
+    struct seal_ring seal_ring;
+    struct seal seal;
+    uint64_t now_ms;
+    uint64_t leave_until_ms;
+    bool is_leaving_swim, has_told_left;
+    uint64_t strangers_since_ms;
+    uint32_t strangers;
+    struct wire_datagram datagram;                 /* scratch: too large for the stack */
+    struct wire_update records[WIRE_RECORDS_MAX];  /* scratch, likewise */
+    uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
+};
+
+void mesh_config_defaults(struct mesh_config *config)
+{
+    memset(config, 0, sizeof *config);
+    config->weight = 1;
+    config->placement = MESH_PLACE_LOCAL;
+    config->upstream = MESH_UP_BUILTIN;
+    config->retry_hints = true;
+    config->members_max = 1024;
+    config->sessions_max = 100000;
+    config->exchanges_max = 65536;
+    config->memory_max = 256u << 20;
+    config->park_ms = 10000;
+    config->silent_window_ms = 60000;
+    config->name_wait_ms = 60000;
+    config->session_idle_ms = 30 * 60 * 1000;
+    config->session_max_ms = 24 * 60 * 60 * 1000;
+}
+
+/* ---- making ------------------------------------------------------------------------------------ */
+
+static bool mesh_name_is_legal(const char *name)
+{
+    size_t length = name == NULL ? 0 : strlen(name);
+    if (length == 0 || length > MESH_NAME_MAX)
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+}
+
+static bool mesh_config_is_legal(const struct mesh_config *c)
+{
+    return mesh_name_is_legal(c->name) && c->cluster != NULL && c->cluster[0] != '\0' &&
+           strlen(c->cluster) <= MESH_LABEL_MAX && c->addr.port != 0 && c->weight >= 1 &&
+           c->weight <= 16 && c->keys_count <= MESH_KEYS_MAX && c->members_max > 0 &&
+           c->sessions_max > 0 && c->exchanges_max > 0 &&
+           (c->zone == NULL || strlen(c->zone) <= MESH_ZONE_MAX);
+}
+
+static int mesh_make_swim(struct mesh *m, uint64_t nonce, uint64_t now_ms)
+{
+    const struct mesh_config *c = &m->core.config;
+    struct swim_config swim = {.boot_ms = c->boot_ms,
+                               .has_contacts = c->has_contacts,
+                               .members_max = c->members_max,
+                               .contacts_max = MESH_CONTACTS_MAX,
+                               .name_wait_ms = c->name_wait_ms};
+    memcpy(swim.self.name, c->name, strlen(c->name));
+    if (c->zone != NULL)
+        memcpy(swim.self.zone, c->zone, strlen(c->zone));
+    swim.self.nonce = nonce;
+    swim.self.addr = c->addr;
+    swim.self.weight = c->weight;
+    shuffle_init(&swim.chance, &m->core.rng);
+    int rc = swim_new(&m->core.swim, &swim, now_ms);
+    if (rc == 0)
+        m->core.view = swim_view(m->core.swim);
+    return rc;
+}
+
+static int mesh_make_wire(struct mesh *m, uint64_t nonce)
+{
+    const struct mesh_config *c = &m->core.config;
+    int rc = seal_ring_init(&m->seal_ring, c->keys, c->keys_count, c->verify_only, c->cluster);
+    if (rc < 0)
+        return rc;
+    seal_init(&m->seal, &m->seal_ring, view_name_hash(c->name), nonce, 0, &m->core.rng);
+    struct links_config links = {.self = core_self(&m->core),
+                                 .nonce = nonce,
+                                 .ring = &m->seal_ring,
+                                 .sip_key = m->core.sip_key,
+                                 .rng = &m->core.rng,
+                                 .budget = &m->core.budget};
+    return links_new(&m->core.links, &links);
+}
+
+int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now_ms)
+{
+    uint64_t nonce = 0;
+    uint8_t key[16];
+    *meshp = NULL;
+    if (!mesh_config_is_legal(config))
+        return -EINVAL;
+    if (sodium_init() < 0)
+        return -ENOMEM;
+    struct mesh *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return -ENOMEM;
+    struct core *core = &m->core;
+    core->config = *config;
+    sodium_memzero(core->config.entropy, sizeof core->config.entropy);
+    core->budget.max = config->memory_max;
+    m->now_ms = core->started_ms = now_ms;
+    m->leave_until_ms = MESH_NEVER;
+    rng_init(&core->rng, config->entropy);
+    shuffle_init(&core->shuffle, &core->rng);
+    rng_bytes(&core->rng, core->sip_key, sizeof core->sip_key);
+    rng_bytes(&core->rng, key, sizeof key);
+    while (nonce == 0) /* zero means "first contact" in every datagram */
+        nonce = rng_u64(&core->rng);
+    effects_init(&core->effects, &core->budget);
+    retry_init(&core->retry, config->retry_hints, key);
+    sessions_init(core);
+    serve_init(core);
+    entry_init(core);
+    int rc = key_ring_init(&core->keys, config);
+    if (rc == 0)
+        rc = owner_init(core);
+    if (rc == 0)
+        rc = mesh_make_swim(m, nonce, now_ms);
+    if (rc == 0)
+        rc = mesh_make_wire(m, nonce);
+    if (rc < 0) {
+        mesh_free(m);
+        return rc;
+    }
+    *meshp = m;
+    return 0;
+}
+
+void mesh_free(struct mesh *m)
+{
+    if (m == NULL)
+        return;
+    struct core *core = &m->core;
+    entry_deinit(core);
+    serve_deinit(core);
+    sessions_deinit(core);
+    owner_deinit(core);
+    links_free(core->links);
+    swim_free(core->swim);
+    ring_deinit(&core->ring);
+    retry_deinit(&core->retry);
+    effects_deinit(&core->effects);
+    key_ring_deinit(&core->keys);
+    seal_deinit(&m->seal);
+    seal_ring_deinit(&m->seal_ring);
+    sodium_memzero(core, sizeof *core);
+    free(m);
+}
+
+/* ---- wishes ------------------------------------------------------------------------------------- */
+
+void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
+{
+    swim_join(m->core.swim, contact, now_ms);
+}
+
+static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms)
+{
+    swim_set_flags(m->core.swim, serving, draining, false, now_ms);
+    entry_wake(&m->core);
+}
+
+void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
+{
+    mesh_tell_flags(m, serving, view_self(m->core.view)->draining, now_ms);
+}
+
+void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
+{
+    if (m->core.is_leaving) {
+        m->leave_until_ms = until_ms; /* a second wish hurries */
+        return;
+    }
+    m->core.is_leaving = true;
+    m->leave_until_ms = until_ms;
+    mesh_tell_flags(m, view_self(m->core.view)->serving, true, now_ms);
+    serve_leave(&m->core, now_ms);
+}
+
+/* ---- facts: clients and upstreams ---------------------------------------------------------------- */
+
+struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
+{
+    return entry_open(&m->core, request, now_ms);
+}
+
+void mesh_taken(struct mesh *m, struct handle exchange, size_t bytes, uint64_t now_ms)
+{
+    entry_taken(&m->core, exchange, bytes, now_ms);
+}
+
+void mesh_close(struct mesh *m, struct handle exchange, uint64_t now_ms)
+{
+    entry_close(&m->core, exchange, now_ms);
+}
+
+void mesh_up_ready(struct mesh *m, struct handle up, uint64_t now_ms)
+{
+    serve_up_ready(&m->core, up, now_ms);
+}
+
+void mesh_up_sent(struct mesh *m, struct handle up, uint32_t call, uint64_t now_ms)
+{
+    (void)now_ms;
+    serve_up_sent(&m->core, up, call);
+}
+
+void mesh_up_head(struct mesh *m, struct handle up, uint32_t call, int status, enum mesh_form form,
+                  enum mesh_up_session session, struct slice head, uint64_t now_ms)
+{
+    serve_up_head(&m->core, up, call, status, form, session, head, now_ms);
+}
+
+void mesh_up_message(struct mesh *m, struct handle up, uint32_t call,
+                     const struct rpc_message *rpc, const struct rpc_tools *tools,
+                     struct slice text, uint64_t now_ms)
+{
+    serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
+}
+
+void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice part,
+                  uint64_t now_ms)
+{
+    serve_up_data(&m->core, up, call, part, now_ms);
+}
+
+void mesh_up_end(struct mesh *m, struct handle up, uint32_t call, enum mesh_end end,
+                 enum mesh_reason why, uint64_t now_ms)
+{
+    serve_up_end(&m->core, up, call, end, why, now_ms);
+}
+
+void mesh_up_closed(struct mesh *m, struct handle up, enum mesh_reason why, uint64_t now_ms)
+{
+    serve_up_closed(&m->core, up, why, now_ms);
+}
+
+/* ---- facts: peers ------------------------------------------------------------------------------------ */
+
+/* A stranger's datagram costs an AEAD and perhaps an answer: at most so many a second. */
+static bool mesh_hears_stranger(struct mesh *m, uint64_t now_ms)
+{
+    if (now_ms - m->strangers_since_ms >= 1000) {
+        m->strangers_since_ms = now_ms;
+        m->strangers = 0;
+    }
+    return m->strangers++ < MESH_STRANGERS_PER_S;
+}
+
+void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice sealed,
+                   uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    struct seal_sender sender;
+    size_t length = 0;
+    core->stats.datagrams_in++;
+    switch (seal_open(&m->seal, sealed, m->plain, &length, &sender)) {
+    case SEAL_OPENED:
+        break;
+    case SEAL_REPLAYED:
+        core->stats.datagrams_replayed++;
+        return;
+    case SEAL_BAD:
+    case SEAL_REFLECTED:
+    case SEAL_OWN:
+        core->stats.datagrams_bad++;
+        return;
+    }
+    if (wire_datagram_read(&m->datagram, m->plain, length) < 0 ||
+        m->datagram.sender.name != sender.name) {
+        core->stats.datagrams_bad++;
+        return;
+    }
+    const struct mesh_member *member = view_find(core->view, m->datagram.sender);
+    if ((member == NULL || member->nonce != sender.nonce) && !mesh_hears_stranger(m, now_ms))
+        return;
+    swim_on_datagram(core->swim, from, &m->datagram, sender.nonce, now_ms);
+}
+
+struct handle mesh_link_accepted(struct mesh *m, const struct mesh_addr *from, uint64_t now_ms)
+{
+    return links_accepted(m->core.links, from, now_ms);
+}
+
+void mesh_link_up(struct mesh *m, struct handle link, uint64_t now_ms)
+{
+    links_up(m->core.links, link, now_ms);
+}
+
+void mesh_link_bytes(struct mesh *m, struct handle link, struct slice sealed, uint64_t now_ms)
+{
+    links_bytes(m->core.links, link, sealed, now_ms);
+}
+
+void mesh_link_taken(struct mesh *m, struct handle link, size_t bytes, uint64_t now_ms)
+{
+    links_taken(m->core.links, link, bytes, now_ms);
+}
+
+void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint64_t now_ms)
+{
+    links_down(m->core.links, link, why, now_ms);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------- */
+
+static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    bool is_over = now_ms >= m->leave_until_ms;
+    if (!core->is_leaving || m->has_told_left)
+        return;
+    if (!m->is_leaving_swim && (is_over || serve_is_idle(core))) {
+        m->is_leaving_swim = true;
+        entry_end_all(core, now_ms);
+        swim_leave(core->swim, now_ms);
+    }
+    if (is_over || swim_has_left(core->swim)) {
+        entry_end_all(core, now_ms);
+        m->has_told_left = true;
+        core_tell(core, MESH_LEFT_MESH, core_self(core), MEMBER_LEFT, 0);
+    }
+}
+
+void mesh_now(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    uint64_t deadline = mesh_deadline_ms(m);
+    if (deadline != MESH_NEVER && now_ms >= deadline + MESH_STALL_MS && deadline >= m->now_ms)
+        core_tell(core, MESH_STOOD_STILL, core_self(core), MEMBER_ALIVE, now_ms - deadline);
+    m->now_ms = now_ms;
+    swim_set_load(core->swim, pool_count(&core->sessions.pool));
+    swim_now(core->swim, now_ms);
+    links_now(core->links, now_ms);
+    owner_now(core, now_ms);
+    serve_now(core, now_ms);
+    entry_now(core, now_ms);
+    mesh_leave_now(m, now_ms);
+}
+
+uint64_t mesh_deadline_ms(const struct mesh *m)
+{
+    const struct core *core = &m->core;
+    uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
+                            owner_deadline_ms(core), serve_deadline_ms(core),
+                            entry_deadline_ms(core)};
+    uint64_t first = core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS
+                                                           : MESH_NEVER;
+    for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
+        if (deadlines[n] < first)
+            first = deadlines[n];
+    return first;
+}
+
+/* ---- the turn: what modules have to say to each other, then what the host has to do ------------------- */
+
+static void mesh_on_control(struct mesh *m, const struct links_event *event, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    switch (event->message.kind) {
+    case WIRE_BUCKETS_ARE:
+    case WIRE_VIEW:
+        swim_on_link_message(core->swim, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_FIND:
+        owner_on_find(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_FOUND:
+        owner_on_found(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_OPEN:
+    case WIRE_CANCEL:
+    case WIRE_DONE:
+    case WIRE_MOVED:
+    case WIRE_NOT_YET:
+    case WIRE_REFUSED:
+    case WIRE_HEAD:
+    case WIRE_EVENT:
+    case WIRE_DATA:
+    case WIRE_END:
+        break; /* words of a lane, said outside of one */
+    }
+}
+
+static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    core->stats.links_opened++;
+    entry_wake(core);
+    if (!links_is_met(core->links, event->link))
+        return;
+    struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
+    swim_exchange_begin(core->swim, event->peer, &sums);
+    (void)links_tell_on(core->links, event->link, &sums, now_ms);
+}
+
+static void mesh_on_links(struct mesh *m, const struct links_event *event, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    switch (event->kind) {
+    case LINKS_READY:
+        mesh_on_link_ready(m, event, now_ms);
+        break;
+    case LINKS_LOST:
+        core->stats.links_lost++;
+        break;
+    case LINKS_UNDIALLED:
+        core->stats.links_refused++;
+        break;
+    case LINKS_CONTROL:
+        mesh_on_control(m, event, now_ms);
+        break;
+    case LINKS_MESSAGE:
+        if (event->side == LINKS_OWNER)
+            serve_on_message(core, event, now_ms);
+        else
+            entry_on_message(core, event, now_ms);
+        break;
+    case LINKS_CONSUMED:
+        if (event->side == LINKS_OWNER)
+            serve_on_consumed(core, event, now_ms);
+        break;
+    case LINKS_LANE_LOST:
+        if (event->side == LINKS_OWNER)
+            serve_on_lane_lost(core, event, now_ms);
+        else
+            entry_on_lane_lost(core, event, now_ms);
+        break;
+    }
+}
+
+static void mesh_on_view_change(struct mesh *m, const struct view_change *change, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    core_tell(core, MESH_MEMBER_CHANGED, change->id, change->to, 0);
+    if ((change->to == MEMBER_DEAD || change->to == MEMBER_LEFT) &&
+        !peer_id_equal(change->id, core_self(core)))
+        links_forget(core->links, change->id, now_ms);
+    entry_wake(core);
+}
+
+static void mesh_on_swim(struct mesh *m, const struct swim_event *event)
+{
+    struct core *core = &m->core;
+    static const enum mesh_change changes[] = {[SWIM_JOINED] = MESH_JOINED,
+                                               [SWIM_NAME_WAITING] = MESH_NAME_WAITING,
+                                               [SWIM_NAME_TAKEN] = MESH_NAME_TAKEN,
+                                               [SWIM_SUPERSEDED] = MESH_SUPERSEDED_BY};
+    entry_wake(core);
+    if (event->kind != SWIM_LEFT)
+        core_tell(core, changes[event->kind], event->peer, MEMBER_ALIVE, 0);
+}
+
+static void mesh_meet(struct mesh *m, const struct swim_wish *wish, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
+    if (peer_id_is_nobody(wish->with) || !links_has(core->links, wish->with)) {
+        links_meet(core->links, wish->with, &wish->addr, now_ms);
+        return;
+    }
+    swim_exchange_begin(core->swim, wish->with, &sums);
+    (void)links_tell(core->links, wish->with, &wish->addr, &sums, now_ms);
+}
+
+/* One step of what is between the modules; false: nothing left. */
+static bool mesh_pump(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    struct links_event link_event;
+    struct swim_event swim_event;
+    struct swim_wish wish;
+    struct view_change change;
+    struct wire_message message;
+    struct peer_id to;
+    links_set_self(core->links, core_self(core));
+    if (view_next_change(core->view, &change))
+        mesh_on_view_change(m, &change, now_ms);
+    else if (swim_next_event(core->swim, &swim_event))
+        mesh_on_swim(m, &swim_event);
+    else if (links_next_event(core->links, &link_event, now_ms))
+        mesh_on_links(m, &link_event, now_ms);
+    else if (swim_next_link_message(core->swim, &to, &message, m->records))
+        (void)links_tell(core->links, to, NULL, &message, now_ms);
+    else if (swim_next_wish(core->swim, &wish))
+        mesh_meet(m, &wish, now_ms);
+    else if (core->entry.is_woken)
+        entry_now(core, now_ms);
+    else
+        return false;
+    return true;
+}
+
+static bool mesh_next_datagram(struct mesh *m, struct mesh_effect *effect)
+{
+    struct swim_send send;
+    struct wire_writer w;
+    while (swim_next_send(m->core.swim, &send)) {
+        if (swim_write_send(m->core.swim, &send, &w, m->plain, sizeof m->plain) < 0)
+            continue;
+        size_t length = seal_datagram(&m->seal, m->plain, w.length, m->sealed);
+        if (length == 0)
+            continue;
+        memset(effect, 0, sizeof *effect);
+        effect->kind = MESH_DATAGRAM;
+        effect->wire.to = send.addr;
+        effect->wire.sealed = slice_borrow(m->sealed, length);
+        m->core.stats.datagrams_out++;
+        return true;
+    }
+    return false;
+}
+
+bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    do {
+        if (effects_pop(&core->effects, effect))
+            return true;
+    } while (mesh_pump(m, now_ms));
+    /* last: a datagram carries, and a record seals, all that the turn brought */
+    return mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms);
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------ */
+
+void mesh_why(struct mesh *m, const char *id_text, size_t length, struct mesh_why *why,
+              uint64_t now_ms)
+{
+    owner_why(&m->core, slice_borrow(id_text, length), why, now_ms);
+}
+
+const struct mesh_member *mesh_self(const struct mesh *m)
+{
+    return view_self(m->core.view);
+}
+
+size_t mesh_members(const struct mesh *m, struct mesh_member *members, size_t members_max)
+{
+    size_t count = view_count(m->core.view);
+    for (size_t n = 0; n < count && n < members_max; n++)
+        members[n] = *view_at(m->core.view, n);
+    return count;
+}
+
+const struct mesh_member *mesh_member_of(const struct mesh *m, struct peer_id id)
+{
+    return view_find(m->core.view, id);
+}
+
+uint64_t mesh_view_hash(const struct mesh *m)
+{
+    return view_hash(m->core.view);
+}
+
+bool mesh_is_joined(const struct mesh *m)
+{
+    return swim_is_joined(m->core.swim);
+}
+
+void mesh_session_hash(const struct mesh *m, const struct session_id *id, char hex[9])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t hash = key_log_hash(&m->core.keys, id);
+    for (int n = 0; n < 8; n++)
+        hex[n] = digits[hash >> (4 * (7 - n)) & 0x0f];
+    hex[8] = '\0';
+}
+
+size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_info *infos,
+                     size_t infos_max)
+{
+    size_t count = 0;
+    struct handle h;
+    const struct pool *pool = &m->core.sessions.pool;
+    for (uint32_t slot = from; slot < pool_span(pool) && count < infos_max; slot++) {
+        const struct session *session = pool_slot(pool, slot, &h);
+        if (session == NULL || !session->is_announced)
+            continue;
+        struct mesh_session_info *info = &infos[count++];
+        mesh_session_hash(m, &session->id, info->id_hash);
+        info->slot = slot;
+        info->epoch = session->epoch;
+        info->opened_ms = session->opened_ms;
+        info->used_ms = session->used_ms;
+        info->exchanges_open = session->calls_open;
+        info->streams_open = handle_is_none(session->listen) ? 0 : 1;
+        info->calls = session->calls_total;
+    }
+    return count;
+}
+
+void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
+{
+    const struct core *core = &m->core;
+    struct swim_stats swim;
+    swim_stats(core->swim, &swim);
+    *stats = core->stats;
+    stats->datagrams_stale = swim.stale;
+    stats->suspected = swim.suspected;
+    stats->declared_dead = swim.declared_dead;
+    stats->refuted = swim.refuted;
+    stats->sessions = pool_count(&core->sessions.pool);
+    stats->exchanges = pool_count(&core->entry.exchanges);
+    stats->links = links_count(core->links);
+    stats->members_alive = (uint32_t)view_living(core->view);
+    stats->parked = core->entry.parked_count;
+    stats->memory_used = core->budget.used;
+}
+
+void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
+{
+    const struct core *core = &m->core;
+    struct handle h;
+    memset(levels, 0, sizeof *levels);
+    levels->exchanges = pool_count(&core->entry.exchanges);
+    levels->calls = pool_count(&core->serve.calls);
+    levels->names = table_count(&core->serve.by_name);
+    levels->sessions = pool_count(&core->sessions.pool);
+    levels->upstreams = pool_count(&core->serve.upstreams);
+    levels->memory_used = core->budget.used;
+    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
+        const struct call *call = pool_slot(&core->serve.calls, slot, &h);
+        if (call != NULL)
+            levels->messages_kept += call->answer.count - call->answer.number;
+    }
+}

@@ -1,0 +1,103 @@
+/* answer.c - messages kept until their entry has them. */
+#include "mesh/session/answer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct kept {
+    struct list in_answer;
+    uint64_t end_bytes; /* of the lane's count, when it was sent on the present lane */
+    struct wire_message message;
+};
+
+void answer_init(struct answer *answer)
+{
+    memset(answer, 0, sizeof *answer);
+    list_init(&answer->kept);
+}
+
+static void answer_drop_first(struct answer *answer)
+{
+    struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
+    answer->payload_bytes -= kept->message.payload.length;
+    answer->number++;
+    list_remove(&kept->in_answer);
+    wire_message_drop(&kept->message);
+    free(kept);
+}
+
+void answer_deinit(struct answer *answer)
+{
+    while (!list_is_empty(&answer->kept))
+        answer_drop_first(answer);
+}
+
+/* A lane that cannot take it is as good as lost: the entry attaches, or gives up by itself. */
+static void answer_send(struct answer *answer, struct links *links, struct kept *kept)
+{
+    if (lane_is_none(answer->lane))
+        return;
+    int rc = links_send(links, answer->lane, LINKS_OWNER, &kept->message);
+    if (rc > 0)
+        answer->sent_bytes += (uint64_t)rc;
+    kept->end_bytes = answer->sent_bytes;
+}
+
+int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
+               struct bytes_budget *budget)
+{
+    if (answer->is_dropped)
+        return 0;
+    struct kept *kept = malloc(sizeof *kept);
+    if (kept == NULL)
+        return -ENOMEM;
+    kept->end_bytes = 0;
+    kept->message = *message;
+    int rc = wire_message_keep(&kept->message, budget);
+    if (rc < 0) {
+        free(kept);
+        return rc;
+    }
+    list_push_back(&answer->kept, &kept->in_answer);
+    answer->count++;
+    answer->payload_bytes += kept->message.payload.length;
+    answer_send(answer, links, kept);
+    return 0;
+}
+
+void answer_attach(struct answer *answer, struct links *links, struct lane lane,
+                   uint32_t received)
+{
+    answer->lane = lane;
+    answer->sent_bytes = 0;
+    while (!list_is_empty(&answer->kept) && answer->number < received)
+        answer_drop_first(answer);
+    LIST_EACH (at, &answer->kept)
+        answer_send(answer, links, container_of(at, struct kept, in_answer));
+}
+
+void answer_detach(struct answer *answer)
+{
+    answer->lane = (struct lane){0};
+    answer->sent_bytes = 0;
+}
+
+void answer_drop(struct answer *answer)
+{
+    answer_detach(answer);
+    answer_deinit(answer);
+    answer->is_dropped = true;
+}
+
+size_t answer_consumed(struct answer *answer, uint64_t total)
+{
+    size_t before = answer->payload_bytes;
+    while (!list_is_empty(&answer->kept)) {
+        struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
+        /* what counts as taken has arrived whole, in order: no attach will ask for it */
+        if (kept->end_bytes == 0 || kept->end_bytes > total)
+            break;
+        answer_drop_first(answer);
+    }
+    return before - answer->payload_bytes;
+}

@@ -1,0 +1,34 @@
+/* answer.h - an answer on its way to its entry peer. Every message is kept until the entry has
+ * received it, so that a lost link costs nothing: the entry attaches over another one and gets
+ * what it has not seen (DESIGN §6). What the messages say is serve.c's business. */
+#ifndef MESH_ANSWER_H
+#define MESH_ANSWER_H
+
+#include "mesh/base/list.h"
+#include "mesh/wire/links.h"
+
+struct answer {
+    struct lane lane;      /* none: the entry's link is lost, or it is not interested */
+    struct list kept;      /* struct kept, oldest first */
+    uint32_t number;       /* of the oldest kept message; they count from 0 */
+    uint32_t count;        /* messages so far */
+    uint64_t sent_bytes;   /* on this lane, as links count */
+    size_t payload_bytes;  /* kept */
+    bool is_dropped;       /* nobody waits: messages are taken and forgotten */
+};
+
+void answer_init(struct answer *answer);
+void answer_deinit(struct answer *answer);
+/* Keeps and sends one message. -ENOMEM: it was not added, the answer can only be cut now. */
+int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
+               struct bytes_budget *budget);
+/* The entry is back on `lane` and has the first `received` messages. */
+void answer_attach(struct answer *answer, struct links *links, struct lane lane,
+                   uint32_t received);
+void answer_detach(struct answer *answer);
+/* Nobody waits for it any more. */
+void answer_drop(struct answer *answer);
+/* The entry took `total` bytes of the lane: returns the payload bytes that are kept no longer. */
+size_t answer_consumed(struct answer *answer, uint64_t total);
+
+#endif

@@ -1,0 +1,605 @@
+/* entry.c - the client's side of an exchange, as a small state machine: PARKED until its owner
+ * can be asked, ASKED while an answer may come on its lane, then exactly one end. */
+#include "mesh/session/entry.h"
+
+#include <errno.h>
+
+#include "mesh/session/core.h"
+#include "mesh/session/place.h"
+
+#define EXCHANGE_MEMORY_RETRY_MS 20
+
+void entry_init(struct core *core)
+{
+    struct entry *e = &core->entry;
+    memset(e, 0, sizeof *e);
+    list_init(&e->parked);
+    heap_init(&e->timers);
+    pool_init(&e->exchanges, sizeof(struct exchange), core->config.exchanges_max);
+}
+
+static void exchange_keep_nothing(struct exchange *x)
+{
+    slice_drop(&x->request.method);
+    slice_drop(&x->request.target);
+    slice_drop(&x->request.head);
+    slice_drop(&x->request.body);
+}
+
+void entry_deinit(struct core *core)
+{
+    struct entry *e = &core->entry;
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&e->exchanges); slot++) {
+        struct exchange *x = pool_slot(&e->exchanges, slot, &h);
+        if (x != NULL)
+            exchange_keep_nothing(x);
+    }
+    heap_deinit(&e->timers);
+    pool_deinit(&e->exchanges);
+}
+
+/* ---- timers and states ----------------------------------------------------------------------- */
+
+static void exchange_set_timer(struct core *core, struct exchange *x)
+{
+    uint64_t at = x->retry_at_ms;
+    if (x->state == EXCHANGE_PARKED && x->give_up_ms < at)
+        at = x->give_up_ms;
+    if (x->grace_ms < at)
+        at = x->grace_ms;
+    /* no memory for a timer: the next turn looks at it */
+    if (heap_set(&core->entry.timers, &x->timer, at) < 0)
+        core->entry.is_woken = true;
+}
+
+static void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state)
+{
+    struct entry *e = &core->entry;
+    if (x->state == EXCHANGE_PARKED && state != EXCHANGE_PARKED) {
+        list_remove(&x->parked);
+        e->parked_count--;
+    } else if (x->state != EXCHANGE_PARKED && state == EXCHANGE_PARKED) {
+        list_push_back(&e->parked, &x->parked);
+        e->parked_count++;
+    }
+    x->state = state;
+}
+
+static void exchange_park(struct core *core, struct exchange *x, uint64_t wait_ms, uint64_t now_ms)
+{
+    exchange_enter(core, x, EXCHANGE_PARKED);
+    x->retry_at_ms = wait_ms == MESH_NEVER ? MESH_NEVER : now_ms + wait_ms;
+    if (x->give_up_ms == MESH_NEVER)
+        x->give_up_ms = now_ms + core->config.park_ms;
+    exchange_set_timer(core, x);
+}
+
+/* Doubling, with chance: those who wait for the same thing do not ask for it in step. */
+static uint64_t exchange_backoff(struct core *core, struct exchange *x)
+{
+    uint32_t base = x->retry_ms == 0 ? ENTRY_RETRY_FIRST_MS : x->retry_ms;
+    x->retry_ms = base * 2 > ENTRY_RETRY_MAX_MS ? ENTRY_RETRY_MAX_MS : base * 2;
+    return base / 2 + shuffle_below(&core->shuffle, base);
+}
+
+static void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    if (!x->was_parked)
+        core->stats.exchanges_parked++;
+    x->was_parked = true;
+    exchange_park(core, x, exchange_backoff(core, x), now_ms);
+}
+
+/* ---- telling the client ------------------------------------------------------------------------ */
+
+static bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect)
+{
+    effect->handle = x->self;
+    if (effects_push(&core->effects, effect) == 0)
+        return true;
+    exchange_enter(core, x, EXCHANGE_BROKEN);
+    x->retry_at_ms = 0;
+    x->give_up_ms = x->grace_ms = MESH_NEVER;
+    exchange_set_timer(core, x);
+    return false;
+}
+
+static void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind last_word)
+{
+    if (lane_is_none(x->lane))
+        return;
+    struct wire_message m = {.kind = last_word, .name = x->name};
+    (void)links_send(core->links, x->lane, LINKS_ENTRY, &m);
+    links_close(core->links, x->lane, LINKS_ENTRY);
+    x->lane = (struct lane){0};
+}
+
+static void exchange_free(struct core *core, struct exchange *x)
+{
+    if (x->state == EXCHANGE_PARKED) {
+        list_remove(&x->parked);
+        core->entry.parked_count--;
+    }
+    heap_remove(&core->entry.timers, &x->timer);
+    exchange_keep_nothing(x);
+    pool_give(&core->entry.exchanges, x->self);
+}
+
+/* The one outcome. An END that cannot be told for want of memory is told later. */
+static void exchange_end(struct core *core, struct exchange *x, enum mesh_end end,
+                         enum mesh_reason why)
+{
+    exchange_leave_lane(core, x, WIRE_DONE);
+    struct mesh_effect e = {.kind = MESH_REPLY_END};
+    e.end.end = end;
+    e.end.why = why;
+    e.end.head_sent = x->head_out;
+    if (!exchange_tell(core, x, &e))
+        return;
+    if (why == MESH_OK)
+        core->stats.answers_ok++;
+    else
+        core->stats.answers_failed++;
+    if (why == MESH_SESSION_UNKNOWN && x->has_session)
+        core->stats.not_found_ended++;
+    exchange_free(core, x);
+}
+
+static void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
+{
+    /* a held stream that was answered 200 already can only be told that its session is over */
+    if (x->request.want == MESH_LISTEN && x->head_out && why != MESH_SUPERSEDED)
+        why = MESH_SESSION_ENDED;
+    exchange_end(core, x, MESH_END_CUT, why);
+}
+
+static bool exchange_tell_head(struct core *core, struct exchange *x, const struct wire_message *m)
+{
+    if (x->head_out)
+        return true;
+    struct mesh_effect e = {.kind = MESH_REPLY_HEAD};
+    e.head.status = m->head.status;
+    e.head.form = m->head.form;
+    e.head.head = m->head.head;
+    e.head.has_session = m->has_session;
+    e.head.owner = m->epoch.owner;
+    if (m->has_session)
+        key_write(e.head.session, &m->session);
+    x->head_out = exchange_tell(core, x, &e);
+    x->grace_ms = MESH_NEVER;
+    return x->head_out;
+}
+
+/* Clients never retry the first GET of a session: while nobody said that it ended, they get 200
+ * and are attached later (DESIGN §6). */
+static void exchange_grant_grace(struct core *core, struct exchange *x)
+{
+    struct wire_message m = {.kind = WIRE_HEAD, .has_session = x->has_session};
+    m.session = x->session;
+    m.head.status = 200;
+    m.head.form = MESH_FORM_SSE;
+    (void)exchange_tell_head(core, x, &m);
+}
+
+/* ---- asking the owner ---------------------------------------------------------------------------- */
+
+static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer,
+                         uint64_t now_ms)
+{
+    static const struct mesh_addr here;
+    bool is_self = peer_id_equal(peer, core_self(core));
+    const struct mesh_addr *addr = is_self ? &here : core_addr_of(core, peer);
+    if (addr == NULL) {
+        exchange_park_again(core, x, now_ms);
+        return;
+    }
+    int rc = links_open(core->links, peer, addr, x->self, &x->lane, now_ms);
+    if (rc < 0) {
+        x->lane = (struct lane){0};
+        exchange_park_again(core, x, now_ms);
+        return;
+    }
+    struct wire_message m = {.kind = WIRE_OPEN, .name = x->name, .payload = x->request.body};
+    m.has_session = x->has_session;
+    m.session = x->session;
+    m.epoch = x->epoch;
+    m.open.request = x->request;
+    m.open.hops = x->hops;
+    m.open.is_attach = x->is_bound && x->may_have_run;
+    m.open.lost_link = x->lost_link;
+    m.open.received = x->received;
+    rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
+    if (rc < 0) {
+        links_close(core->links, x->lane, LINKS_ENTRY);
+        x->lane = (struct lane){0};
+        exchange_park_again(core, x, now_ms);
+        return;
+    }
+    x->owner = peer;
+    x->unread_bytes = 0;
+    exchange_enter(core, x, EXCHANGE_ASKED);
+    x->retry_at_ms = MESH_NEVER;
+    exchange_set_timer(core, x);
+}
+
+/* The owner that may have run it is gone: again elsewhere, or the plain truth (E2). */
+static void exchange_owner_gone(struct core *core, struct exchange *x)
+{
+    bool is_listen = x->request.want == MESH_LISTEN;
+    bool is_safe = !x->head_out && retry_class_of(&core->retry, &x->request.rpc, x->request.body,
+                                                  false) == RETRY_SAFE;
+    if (x->may_have_run && !is_listen && !is_safe) {
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
+    x->is_bound = x->may_have_run = x->is_told = false;
+    x->received = 0;
+    x->hops = 0;
+    core->entry.is_woken = true; /* it is parked, and looked at again this turn */
+}
+
+static void exchange_route_session(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    struct owner_found found;
+    owner_resolve(core, &x->session, &found, now_ms);
+    if (x->is_told && core_is_living(core, x->owner)) {
+        exchange_ask(core, x, x->owner, now_ms);
+        return;
+    }
+    x->is_told = false;
+    if (mesh_epoch_compare(x->epoch, found.epoch) < 0)
+        x->epoch = found.epoch;
+    switch (found.verdict) {
+    case OWNER_HERE:
+    case OWNER_THERE:
+        exchange_ask(core, x, found.peer, now_ms);
+        break;
+    case OWNER_ENDED:
+    case OWNER_FOREIGN:
+        if (x->request.rpc.method == RPC_INITIALIZE && x->request.want == MESH_CALL) {
+            x->has_session = false; /* a stale id on initialize is dropped */
+            core->entry.is_woken = true;
+        } else {
+            exchange_fail(core, x, MESH_SESSION_UNKNOWN);
+        }
+        break;
+    case OWNER_GONE:
+    case OWNER_AWAY:
+        if (found.is_searched) {
+            exchange_fail(core, x, MESH_OWNER_LOST);
+            break;
+        }
+        (void)owner_search(core, &x->session, now_ms);
+        exchange_park_again(core, x, now_ms);
+        break;
+    }
+}
+
+/* One try to go on with a parked exchange. */
+static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    if (x->is_bound) {
+        if (peer_id_equal(x->owner, core_self(core)) || core_is_living(core, x->owner))
+            exchange_ask(core, x, x->owner, now_ms);
+        else
+            exchange_owner_gone(core, x);
+        return;
+    }
+    if (x->has_session) {
+        exchange_route_session(core, x, now_ms);
+        return;
+    }
+    struct peer_id peer;
+    switch (place_request(core, &x->request, &peer)) {
+    case PLACE_AT:
+        exchange_ask(core, x, peer, now_ms);
+        break;
+    case PLACE_WAIT:
+        exchange_park_again(core, x, now_ms);
+        break;
+    case PLACE_NO_SESSION_ID:
+        exchange_fail(core, x, MESH_NO_SESSION_ID);
+        break;
+    case PLACE_NOT_SUPPORTED:
+        exchange_fail(core, x, MESH_NOT_SUPPORTED);
+        break;
+    case PLACE_NO_ROUTE:
+        exchange_fail(core, x, MESH_NO_ROUTE);
+        break;
+    }
+}
+
+/* ---- facts from the client ----------------------------------------------------------------------- */
+
+/* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
+static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
+{
+    if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN ||
+        x->request.want == MESH_PASS)
+        return true;
+    bool is_ours = key_read(&x->session, key->text) &&
+                   (session_find(core, &x->session) != NULL || key_verify(&core->keys, &x->session));
+    if (is_ours)
+        x->has_session = true;
+    return is_ours || (x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE);
+}
+
+struct handle entry_open(struct core *core, const struct mesh_request *request, uint64_t now_ms)
+{
+    struct entry *e = &core->entry;
+    struct handle h;
+    struct exchange *x = pool_take(&e->exchanges, &h);
+    if (x == NULL)
+        return (struct handle){0};
+    x->self = h;
+    x->request = *request;
+    x->request.method = x->request.target = x->request.head = x->request.body = (struct slice){0};
+    x->request.key = (struct mesh_key){0};
+    x->give_up_ms = x->retry_at_ms = x->grace_ms = MESH_NEVER;
+    x->state = EXCHANGE_ASKED;
+    if (slice_keep(&x->request.method, request->method, &core->budget) < 0 ||
+        slice_keep(&x->request.target, request->target, &core->budget) < 0 ||
+        slice_keep(&x->request.head, request->head, &core->budget) < 0 ||
+        slice_keep(&x->request.body, request->body, &core->budget) < 0) {
+        exchange_keep_nothing(x);
+        pool_give(&e->exchanges, h);
+        return (struct handle){0};
+    }
+    x->name = (struct exchange_name){core_self(core), ++e->counter};
+    if (!exchange_read_key(core, x, &request->key)) {
+        core->stats.not_found_foreign++;
+        exchange_fail(core, x, MESH_SESSION_UNKNOWN);
+        return h;
+    }
+    if (request->want == MESH_LISTEN && x->has_session)
+        x->grace_ms = now_ms + ENTRY_LISTEN_GRACE_MS;
+    exchange_set_timer(core, x);
+    exchange_enter(core, x, EXCHANGE_PARKED);
+    exchange_try(core, x, now_ms);
+    x = pool_at(&e->exchanges, h);
+    if (x != NULL && peer_id_equal(x->owner, core_self(core)))
+        core->stats.exchanges_owned++;
+    else if (x != NULL && !lane_is_none(x->lane))
+        core->stats.exchanges_forwarded++;
+    return h;
+}
+
+void entry_taken(struct core *core, struct handle h, size_t bytes, uint64_t now_ms)
+{
+    struct exchange *x = pool_at(&core->entry.exchanges, h);
+    (void)now_ms;
+    if (x == NULL || lane_is_none(x->lane))
+        return;
+    /* what came on an earlier lane is not this one's to acknowledge */
+    if (bytes > x->unread_bytes)
+        bytes = x->unread_bytes;
+    x->unread_bytes -= bytes;
+    links_consumed(core->links, x->lane, LINKS_ENTRY, bytes);
+}
+
+void entry_close(struct core *core, struct handle h, uint64_t now_ms)
+{
+    struct exchange *x = pool_at(&core->entry.exchanges, h);
+    (void)now_ms;
+    if (x == NULL)
+        return;
+    exchange_leave_lane(core, x, WIRE_CANCEL);
+    exchange_free(core, x);
+}
+
+/* ---- facts from the owner -------------------------------------------------------------------------- */
+
+static void exchange_on_moved(struct core *core, struct exchange *x, const struct wire_message *m,
+                              uint64_t now_ms)
+{
+    bool is_higher = m->epoch.counter != 0 && mesh_epoch_compare(x->epoch, m->epoch) < 0;
+    core->stats.moved_followed++;
+    if (is_higher)
+        x->epoch = m->epoch;
+    else
+        x->hops++; /* only a higher epoch is free: no loop, however views differ (B3) */
+    owner_learn(core, &x->session, m->epoch);
+    if (x->hops >= SERVE_HOPS_MAX || !core_is_living(core, m->epoch.owner)) {
+        x->hops = 0;
+        x->is_told = false;
+        exchange_park_again(core, x, now_ms);
+        return;
+    }
+    x->owner = m->epoch.owner;
+    x->is_told = true;
+    exchange_enter(core, x, EXCHANGE_PARKED);
+    exchange_try(core, x, now_ms);
+}
+
+static void exchange_on_refused(struct core *core, struct exchange *x, enum mesh_reason why,
+                                uint64_t now_ms)
+{
+    bool is_initialize = x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE;
+    if (why == MESH_SESSION_UNKNOWN && x->has_session && is_initialize) {
+        x->has_session = false;
+        exchange_enter(core, x, EXCHANGE_PARKED);
+        exchange_try(core, x, now_ms);
+    } else if (why == MESH_STOPPING && !core->is_leaving) {
+        exchange_park_again(core, x, now_ms); /* another peer takes it */
+    } else {
+        exchange_fail(core, x, why);
+    }
+}
+
+/* Words that say that nothing ran: the owner is done with the lane, and the exchange free again.
+ * The time to give up stands: who is sent about for 10 s gets an end (invariant E1). */
+static void exchange_unbind(struct core *core, struct exchange *x)
+{
+    links_close(core->links, x->lane, LINKS_ENTRY);
+    x->lane = (struct lane){0};
+    x->is_bound = x->may_have_run = false;
+}
+
+static void exchange_on_text(struct core *core, struct exchange *x, const struct wire_message *m)
+{
+    struct mesh_effect e = {.patch = m->text.patch};
+    if (m->kind == WIRE_EVENT) {
+        e.kind = MESH_REPLY_EVENT;
+        e.event.text = m->payload;
+        e.event.answers = m->text.answers;
+    } else {
+        e.kind = MESH_REPLY_DATA;
+        e.data = m->payload;
+    }
+    x->received++;
+    x->unread_bytes += m->payload.length;
+    x->give_up_ms = MESH_NEVER;
+    if (m->text.answers)
+        x->is_answered = true;
+    (void)exchange_tell(core, x, &e);
+}
+
+void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
+{
+    const struct wire_message *m = &event->message;
+    struct exchange *x = pool_at(&core->entry.exchanges, event->user);
+    if (x == NULL || !lane_equal(x->lane, event->lane))
+        return;
+    /* what is not text is taken by being read */
+    links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
+    if (x->state == EXCHANGE_BROKEN)
+        return;
+    if (m->epoch.counter != 0 && x->has_session && mesh_epoch_compare(m->epoch, x->epoch) < 0) {
+        core->stats.stale_dropped++;
+        return;
+    }
+    switch (m->kind) {
+    case WIRE_MOVED:
+        exchange_unbind(core, x);
+        exchange_on_moved(core, x, m, now_ms);
+        break;
+    case WIRE_NOT_YET:
+        exchange_unbind(core, x);
+        exchange_park_again(core, x, now_ms);
+        break;
+    case WIRE_REFUSED:
+        exchange_unbind(core, x);
+        exchange_on_refused(core, x, m->end.why, now_ms);
+        break;
+    case WIRE_HEAD:
+        x->received++;
+        x->give_up_ms = MESH_NEVER;
+        if (exchange_tell_head(core, x, m))
+            exchange_set_timer(core, x);
+        break;
+    case WIRE_EVENT:
+    case WIRE_DATA:
+        exchange_on_text(core, x, m);
+        break;
+    case WIRE_END:
+        exchange_end(core, x, m->end.end, m->end.why);
+        break;
+    case WIRE_BUCKETS_ARE:
+    case WIRE_VIEW:
+    case WIRE_FIND:
+    case WIRE_FOUND:
+    case WIRE_OPEN:
+    case WIRE_CANCEL:
+    case WIRE_DONE:
+        break; /* not an owner's words */
+    }
+}
+
+void entry_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms)
+{
+    struct exchange *x = pool_at(&core->entry.exchanges, event->user);
+    if (x == NULL || !lane_equal(x->lane, event->lane))
+        return;
+    x->lane = (struct lane){0};
+    if (x->state == EXCHANGE_BROKEN)
+        return;
+    if (event->sent) {
+        /* it may have arrived: only its owner can say, by the exchange's name */
+        x->may_have_run = x->is_bound = true;
+        x->lost_link = event->number;
+        x->give_up_ms = MESH_NEVER; /* counted anew from this loss */
+    }
+    exchange_park_again(core, x, now_ms);
+    core->entry.is_woken = true;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+
+void entry_wake(struct core *core)
+{
+    core->entry.is_woken = true;
+}
+
+static void exchange_give_up(struct core *core, struct exchange *x)
+{
+    exchange_fail(core, x, x->may_have_run && x->request.want != MESH_LISTEN
+                               ? MESH_OUTCOME_UNKNOWN
+                               : MESH_PARKED_TOO_LONG);
+}
+
+static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    struct handle h = x->self;
+    if (x->state == EXCHANGE_BROKEN) {
+        exchange_end(core, x, MESH_END_CUT, MESH_FULL);
+        x = pool_at(&core->entry.exchanges, h);
+        if (x != NULL) {
+            x->retry_at_ms = now_ms + EXCHANGE_MEMORY_RETRY_MS;
+            exchange_set_timer(core, x);
+        }
+        return;
+    }
+    if (x->grace_ms <= now_ms)
+        exchange_grant_grace(core, x);
+    if (x->state == EXCHANGE_PARKED && x->give_up_ms <= now_ms) {
+        exchange_give_up(core, x);
+        return;
+    }
+    if (x->state == EXCHANGE_PARKED && x->retry_at_ms <= now_ms)
+        exchange_try(core, x, now_ms);
+    x = pool_at(&core->entry.exchanges, h);
+    if (x == NULL)
+        return;
+    if (x->state == EXCHANGE_ASKED)
+        x->retry_at_ms = MESH_NEVER;
+    else if (x->retry_at_ms <= now_ms)
+        x->retry_at_ms = now_ms + ENTRY_RETRY_FIRST_MS;
+    exchange_set_timer(core, x);
+}
+
+void entry_now(struct core *core, uint64_t now_ms)
+{
+    struct entry *e = &core->entry;
+    struct heap_node *node;
+    /* A try may wake others (a search that ended at once); each round ends or parks them, and the
+     * next turn goes on where this one stopped. */
+    for (int round = 0; e->is_woken && round < 4; round++) {
+        e->is_woken = false;
+        uint32_t waiting = e->parked_count;
+        while (waiting-- > 0 && !list_is_empty(&e->parked)) {
+            struct exchange *x = container_of(list_first(&e->parked), struct exchange, parked);
+            list_remove(&x->parked);
+            list_push_back(&e->parked, &x->parked);
+            exchange_try(core, x, now_ms);
+        }
+    }
+    while ((node = heap_first(&e->timers)) != NULL && node->at_ms <= now_ms)
+        exchange_due(core, container_of(node, struct exchange, timer), now_ms);
+}
+
+uint64_t entry_deadline_ms(const struct core *core)
+{
+    return core->entry.is_woken ? 0 : heap_deadline_ms(&core->entry.timers);
+}
+
+void entry_end_all(struct core *core, uint64_t now_ms)
+{
+    struct handle h;
+    (void)now_ms;
+    for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
+        struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
+        if (x != NULL && x->state != EXCHANGE_BROKEN)
+            exchange_fail(core, x, MESH_STOPPING);
+    }
+}

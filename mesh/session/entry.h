@@ -1,0 +1,74 @@
+/* entry.h - requests whose client is here: find the owner, park while that is unsure, open,
+ * attach again when a link is lost, and give exactly one outcome (invariant E1). */
+#ifndef MESH_ENTRY_H
+#define MESH_ENTRY_H
+
+#include "mesh/base/heap.h"
+#include "mesh/base/pool.h"
+#include "mesh/wire/links.h"
+
+#define ENTRY_LISTEN_GRACE_MS 500 /* a GET with a genuine id gets its 200 by then (DESIGN §6) */
+#define ENTRY_RETRY_FIRST_MS 50   /* NOT_YET, failed dials: doubling, with chance */
+#define ENTRY_RETRY_MAX_MS 1000
+
+struct core;
+
+enum exchange_state {
+    EXCHANGE_PARKED, /* the owner is not known, or cannot be asked now */
+    EXCHANGE_ASKED,  /* OPEN is on its way or there; the answer comes on the lane */
+    EXCHANGE_BROKEN  /* no memory to tell its client: only its end is still to be told */
+};
+
+struct exchange {
+    struct handle self;
+    struct exchange_name name;
+    enum exchange_state state;
+    struct mesh_request request; /* slices kept until the end */
+    bool has_session;
+    struct session_id session;
+    struct mesh_epoch epoch;  /* highest known; lower answers are dropped */
+    struct peer_id owner;     /* whom we asked last */
+    struct lane lane;
+    bool is_bound;            /* only `owner` may be asked: what it did is not known */
+    bool may_have_run;        /* the last byte of an OPEN left, and no word says that it did not */
+    bool is_told;             /* MOVED named `owner` */
+    uint64_t lost_link;       /* number of the link that it was lost with */
+    uint8_t hops;
+    uint32_t received;        /* whole messages of the answer */
+    size_t unread_bytes;      /* came on this lane, not taken by the socket yet */
+    bool head_out, is_answered, was_parked;
+    uint32_t retry_ms;        /* the next wait */
+    uint64_t retry_at_ms, give_up_ms, grace_ms; /* MESH_NEVER: not set */
+    struct heap_node timer;
+    struct list parked;       /* in entry.parked while PARKED */
+};
+
+struct entry {
+    struct pool exchanges;
+    struct heap timers;
+    struct list parked;
+    uint32_t parked_count;
+    uint64_t counter; /* of names */
+    bool is_woken;    /* something changed that may free parked ones */
+};
+
+void entry_init(struct core *core);
+void entry_deinit(struct core *core);
+
+struct handle entry_open(struct core *core, const struct mesh_request *request, uint64_t now_ms);
+void entry_taken(struct core *core, struct handle x, size_t bytes, uint64_t now_ms);
+void entry_close(struct core *core, struct handle x, uint64_t now_ms);
+
+/* From the owner's side of a lane. */
+void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
+void entry_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
+
+/* Members, links, hints or our own state changed: parked exchanges are tried again at the next
+ * entry_now(), and those bound to an owner that is gone get their outcome. */
+void entry_wake(struct core *core);
+void entry_now(struct core *core, uint64_t now_ms);
+uint64_t entry_deadline_ms(const struct core *core);
+/* We stop: whatever is still open ends. */
+void entry_end_all(struct core *core, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,129 @@
+/* key.c - session ids; the drawing is in key.h. */
+#include "mesh/session/key.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+#include "mesh/member/ring.h"
+#include "mesh/wire/seal.h"
+
+#define KEY_VERSION 1
+#define KEY_HOME_AT 1
+#define KEY_RANDOM_AT 7
+#define KEY_TAG_AT 23
+#define KEY_TAG_BYTES 8
+#define KEY_SHARD_BITS 3 /* of the random part: sessions of one home share 8 points */
+
+static void key_derive(uint8_t out[32], const uint8_t *secret, size_t secret_length,
+                       const char *label, const char *purpose)
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, secret, secret_length, 32);
+    crypto_generichash_update(&state, (const uint8_t *)purpose, strlen(purpose) + 1);
+    crypto_generichash_update(&state, (const uint8_t *)label, strlen(label));
+    crypto_generichash_final(&state, out, 32);
+}
+
+int key_ring_init(struct key_ring *ring, const struct mesh_config *config)
+{
+    memset(ring, 0, sizeof *ring);
+    if (config->keys_count > MESH_KEYS_MAX)
+        return -EINVAL;
+    if (config->keys_count == 0) {
+        key_derive(ring->keys[0], NULL, 0, config->cluster, "session-mesh id keyless");
+        key_derive(ring->log_key, NULL, 0, config->cluster, "session-mesh log keyless");
+        ring->count = 1;
+        return 0;
+    }
+    for (uint8_t n = 0; n < config->keys_count; n++) {
+        ring->numbers[n] = seal_key_id(config->keys[n]) & 0x0f;
+        for (uint8_t before = 0; before < n; before++)
+            if (ring->numbers[before] == ring->numbers[n])
+                return -EINVAL;
+        key_derive(ring->keys[n], config->keys[n], 32, config->cluster, "session-mesh id");
+    }
+    key_derive(ring->log_key, config->keys[0], 32, config->cluster, "session-mesh log");
+    ring->count = config->keys_count;
+    return 0;
+}
+
+void key_ring_deinit(struct key_ring *ring)
+{
+    sodium_memzero(ring, sizeof *ring);
+}
+
+static void key_tag(uint8_t tag[KEY_TAG_BYTES], const uint8_t key[32], const struct session_id *id)
+{
+    uint8_t hash[16];
+    crypto_generichash(hash, sizeof hash, id->bytes, KEY_TAG_AT, key, 32);
+    memcpy(tag, hash, KEY_TAG_BYTES);
+}
+
+void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng)
+{
+    id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[0]);
+    for (int byte = 0; byte < 6; byte++)
+        id->bytes[KEY_HOME_AT + byte] = (uint8_t)(home >> (8 * (5 - byte)));
+    rng_bytes(rng, id->bytes + KEY_RANDOM_AT, KEY_TAG_AT - KEY_RANDOM_AT);
+    key_tag(id->bytes + KEY_TAG_AT, ring->keys[0], id);
+}
+
+bool key_read(struct session_id *id, struct slice text)
+{
+    size_t length = 0;
+    if (text.length != MESH_SESSION_TEXT)
+        return false;
+    /* libsodium refuses every character outside the alphabet and unused bits that are set */
+    if (sodium_base642bin(id->bytes, sizeof id->bytes, (const char *)text.at, text.length, NULL,
+                          &length, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+        return false;
+    return length == sizeof id->bytes;
+}
+
+void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id)
+{
+    char out[MESH_SESSION_TEXT + 1];
+    sodium_bin2base64(out, sizeof out, id->bytes, sizeof id->bytes,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    memcpy(text, out, MESH_SESSION_TEXT);
+}
+
+bool key_verify(const struct key_ring *ring, const struct session_id *id)
+{
+    uint8_t tag[KEY_TAG_BYTES];
+    if (id->bytes[0] >> 4 != KEY_VERSION)
+        return false;
+    for (uint8_t n = 0; n < ring->count; n++) {
+        if (ring->numbers[n] != (id->bytes[0] & 0x0f))
+            continue;
+        key_tag(tag, ring->keys[n], id);
+        return sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) == 0;
+    }
+    return false;
+}
+
+uint64_t key_home(const struct session_id *id)
+{
+    uint64_t home = 0;
+    for (int byte = 0; byte < 6; byte++)
+        home = home << 8 | id->bytes[KEY_HOME_AT + byte];
+    return home;
+}
+
+uint64_t key_point(const struct session_id *id)
+{
+    uint8_t shard[8];
+    memcpy(shard, id->bytes + KEY_HOME_AT, 6);
+    shard[6] = '#';
+    shard[7] = id->bytes[KEY_RANDOM_AT] & ((1 << KEY_SHARD_BITS) - 1);
+    return ring_point(shard, sizeof shard);
+}
+
+uint64_t key_log_hash(const struct key_ring *ring, const struct session_id *id)
+{
+    uint8_t hash[16];
+    uint64_t value;
+    crypto_generichash(hash, sizeof hash, id->bytes, sizeof id->bytes, ring->log_key, 32);
+    memcpy(&value, hash, sizeof value);
+    return value;
+}

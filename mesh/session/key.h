@@ -1,0 +1,41 @@
+/* key.h - session ids: minted by the owner, verified by any peer without asking anyone (DESIGN
+ * §4). Who owns a session is owner.c's question.
+ *
+ *   0: version 4 bit, key number 4 bit | 1: home 6 B | 7: random 16 B | 23: tag 8 B
+ *
+ * home names the minting generation, the tag is a keyed BLAKE2b over the rest and the cluster
+ * label, the key number is the low 4 bits of the key's id. */
+#ifndef MESH_KEY_H
+#define MESH_KEY_H
+
+#include "mesh/base/rng.h"
+#include "mesh/base/types.h"
+#include "mesh/mesh.h"
+
+struct key_ring {
+    uint8_t keys[MESH_KEYS_MAX][32]; /* made from the cluster's keys, for ids alone */
+    uint8_t numbers[MESH_KEYS_MAX];  /* low 4 bits of each key's id */
+    uint8_t count;
+    uint8_t log_key[32]; /* hashes ids for logs: the same on every peer */
+};
+
+/* Derives the keys of ids from the cluster's keys, or without any from the label. -EINVAL: two
+ * keys share their number. */
+int key_ring_init(struct key_ring *ring, const struct mesh_config *config);
+void key_ring_deinit(struct key_ring *ring); /* wipes it */
+
+void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng);
+/* Decodes strictly: 42 characters of [A-Za-z0-9_-], unused bits zero. False: no id of ours. */
+bool key_read(struct session_id *id, struct slice text);
+void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id);
+/* The tag fits a key of the ring, also one that only verifies. Costs a BLAKE2b. */
+bool key_verify(const struct key_ring *ring, const struct session_id *id);
+
+uint64_t key_home(const struct session_id *id); /* 48 bits: view_home_tag() of the minting peer */
+/* Where the walk for its candidates begins: from the id's bytes alone, so that a peer that never
+ * met the home walks the same way; 8 points a home, so that its sessions spread (DESIGN §5). */
+uint64_t key_point(const struct session_id *id);
+
+uint64_t key_log_hash(const struct key_ring *ring, const struct session_id *id);
+
+#endif

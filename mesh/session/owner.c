@@ -1,0 +1,308 @@
+/* owner.c - where a session's owner is. */
+#include "mesh/session/owner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mesh/session/core.h"
+
+#define HINTS_FIRST 1024
+
+int owner_init(struct core *core)
+{
+    struct owner *o = &core->owner;
+    memset(o, 0, sizeof *o);
+    o->searches = calloc(OWNER_SEARCHES_MAX, sizeof *o->searches);
+    if (o->searches == NULL)
+        return -ENOMEM;
+    table_init(&o->hint_slots, sizeof(struct session_id), core->sip_key);
+    table_init(&o->search_slots, sizeof(struct session_id), core->sip_key);
+    return 0;
+}
+
+void owner_deinit(struct core *core)
+{
+    struct owner *o = &core->owner;
+    table_deinit(&o->hint_slots);
+    table_deinit(&o->search_slots);
+    free(o->hints);
+    free(o->searches);
+}
+
+static struct owner_hint *owner_hint_of(struct owner *o, const struct session_id *id)
+{
+    uint32_t slot = 0;
+    return table_get(&o->hint_slots, id->bytes, &slot) ? &o->hints[slot] : NULL;
+}
+
+static struct owner_search *owner_search_of(struct owner *o, const struct session_id *id)
+{
+    uint32_t slot = 0;
+    return table_get(&o->search_slots, id->bytes, &slot) ? &o->searches[slot] : NULL;
+}
+
+/* Room for one more hint: the array grows up to its cap, then the oldest gives way. */
+static struct owner_hint *owner_hint_room(struct owner *o)
+{
+    if (o->hints_next == o->hints_capacity && o->hints_capacity < OWNER_HINTS_MAX) {
+        uint32_t capacity = o->hints_capacity == 0 ? HINTS_FIRST : o->hints_capacity * 2;
+        struct owner_hint *hints = realloc(o->hints, capacity * sizeof *hints);
+        if (hints == NULL)
+            return NULL;
+        memset(hints + o->hints_capacity, 0, (capacity - o->hints_capacity) * sizeof *hints);
+        o->hints = hints;
+        o->hints_capacity = capacity;
+    }
+    if (o->hints_next == o->hints_capacity)
+        o->hints_next = 0;
+    return &o->hints[o->hints_next];
+}
+
+void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch)
+{
+    struct owner *o = &core->owner;
+    if (epoch.counter == 0)
+        return;
+    struct owner_hint *hint = owner_hint_of(o, id);
+    if (hint != NULL) {
+        if (mesh_epoch_compare(hint->epoch, epoch) < 0)
+            hint->epoch = epoch;
+        return;
+    }
+    /* The home is asked anyway: only what the id does not say is worth a place. */
+    if (view_home_tag(epoch.owner) == key_home(id))
+        return;
+    hint = owner_hint_room(o);
+    if (hint == NULL)
+        return;
+    if (hint->is_used)
+        table_remove(&o->hint_slots, hint->id.bytes);
+    hint->is_used = table_put(&o->hint_slots, id->bytes, o->hints_next) == 0;
+    hint->id = *id;
+    hint->epoch = epoch;
+    if (hint->is_used)
+        o->hints_next++;
+}
+
+/* Invariant N1: a home that fell silent lately may come back with the session. One whose name
+ * lives on in a newer generation keeps no memory and does not count. */
+static bool owner_may_come_back(const struct core *core, const struct mesh_member *home,
+                                uint64_t now_ms)
+{
+    if (home->silent_at == 0 || home->silent_at + core->config.silent_window_ms <= now_ms)
+        return false;
+    const struct mesh_member *newest = view_find_name(core->view, home->id.name);
+    return newest == NULL || newest->id.generation == home->id.generation;
+}
+
+/* Whoever fell silent lately may hold the record of a home that we never met. */
+static bool owner_somebody_is_missing(const struct core *core, uint64_t now_ms)
+{
+    for (size_t n = 0; n < view_count(core->view); n++)
+        if (owner_may_come_back(core, view_at(core->view, n), now_ms))
+            return true;
+    return false;
+}
+
+/* "Nobody has it" means nothing while we look for the mesh and have found nobody. */
+static bool owner_has_company(const struct core *core, uint64_t now_ms)
+{
+    return !core->config.has_contacts || view_others(core->view) > 0 ||
+           now_ms >= core->started_ms + core->config.silent_window_ms;
+}
+
+void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
+                   uint64_t now_ms)
+{
+    memset(found, 0, sizeof *found);
+    const struct session *session = session_find(core, id);
+    const struct mesh_member *home = view_find_tag(core->view, key_home(id));
+    const struct owner_hint *hint = owner_hint_of(&core->owner, id);
+    const struct owner_search *search = owner_search_of(&core->owner, id);
+    found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
+                         !search->home_lives && owner_has_company(core, now_ms);
+    if (home != NULL) {
+        found->home = home->state;
+        found->home_id = home->id;
+    }
+    if (hint != NULL) {
+        found->epoch = hint->epoch;
+        found->hint = hint->epoch.owner;
+    }
+    if (session != NULL) {
+        found->verdict = OWNER_HERE;
+        found->peer = core_self(core);
+        found->epoch = session->epoch;
+    } else if (hint != NULL && core_is_living(core, hint->epoch.owner) &&
+               !peer_id_equal(hint->epoch.owner, core_self(core))) {
+        found->verdict = OWNER_THERE;
+        found->peer = hint->epoch.owner;
+    } else if (home != NULL && peer_id_equal(home->id, core_self(core))) {
+        found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
+    } else if (home != NULL && member_is_living(home)) {
+        found->verdict = OWNER_THERE;
+        found->peer = home->id;
+    } else if (home != NULL) {
+        found->verdict = found->is_searched && !owner_may_come_back(core, home, now_ms)
+                             ? OWNER_ENDED
+                             : OWNER_GONE;
+    } else {
+        found->verdict = !found->is_searched                       ? OWNER_AWAY
+                         : owner_somebody_is_missing(core, now_ms) ? OWNER_GONE
+                                                                   : OWNER_ENDED;
+    }
+}
+
+size_t owner_candidates(struct core *core, const struct session_id *id, struct peer_id *peers,
+                        size_t peers_max)
+{
+    size_t count = 0;
+    struct peer_id walk[MESH_CANDIDATES_MAX];
+    const struct mesh_member *home = view_find_tag(core->view, key_home(id));
+    if (home != NULL && core_is_living(core, home->id) && count < peers_max)
+        peers[count++] = home->id;
+    (void)ring_sync(&core->ring, core->view);
+    size_t walked = ring_walk(&core->ring, key_point(id), walk, MESH_CANDIDATES_MAX);
+    for (size_t n = 0; n < walked && count < peers_max; n++)
+        if (home == NULL || !peer_id_equal(walk[n], home->id))
+            peers[count++] = walk[n];
+    return count;
+}
+
+/* At most so many searches a second: made-up ids cannot be genuine, but lost ones can be many. */
+static bool owner_search_allowed(struct owner *o, uint64_t now_ms)
+{
+    if (now_ms - o->rate_since_ms >= 1000) {
+        o->rate_since_ms = now_ms;
+        o->rate_count = 0;
+    }
+    return o->rate_count++ < OWNER_SEARCHES_PER_S;
+}
+
+bool owner_search(struct core *core, const struct session_id *id, uint64_t now_ms)
+{
+    struct owner *o = &core->owner;
+    struct owner_search *search = owner_search_of(o, id);
+    if (search != NULL && search->until_ms > now_ms)
+        return true;
+    if (!owner_search_allowed(o, now_ms))
+        return false;
+    if (search == NULL) {
+        uint32_t slot = o->searches_next++ % OWNER_SEARCHES_MAX;
+        search = &o->searches[slot];
+        if (search->is_used)
+            table_remove(&o->search_slots, search->id.bytes);
+        search->is_used = table_put(&o->search_slots, id->bytes, slot) == 0;
+        search->id = *id;
+        if (!search->is_used)
+            return false;
+    }
+    search->asked = search->answered = 0;
+    search->is_over = search->home_lives = false;
+    search->until_ms = now_ms + OWNER_SEARCH_MS;
+    struct wire_message find = {.kind = WIRE_FIND, .session = *id, .has_session = true};
+    for (size_t n = 0; n < view_count(core->view); n++) {
+        const struct mesh_member *member = view_at(core->view, n);
+        if (!core_is_living(core, member->id) || peer_id_equal(member->id, core_self(core)))
+            continue;
+        if (links_tell(core->links, member->id, &member->addr, &find, now_ms) >= 0)
+            search->asked++;
+    }
+    return true;
+}
+
+void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,
+                   uint64_t now_ms)
+{
+    struct wire_message found = {.kind = WIRE_FOUND, .session = m->session, .has_session = true};
+    const struct session *session = session_find(core, &m->session);
+    const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
+    if (session != NULL)
+        found.epoch = session->epoch;
+    else if (home != NULL && member_is_living(home))
+        found.epoch.owner = home->id; /* no record here, but its home lives */
+    const struct mesh_addr *addr = core_addr_of(core, from);
+    if (addr != NULL && key_verify(&core->keys, &m->session))
+        (void)links_tell(core->links, from, addr, &found, now_ms);
+}
+
+static void owner_search_end(struct core *core, struct owner_search *search, uint64_t now_ms)
+{
+    search->is_over = true;
+    search->until_ms = now_ms + OWNER_NEGATIVE_MS;
+    entry_wake(core);
+}
+
+/* Somebody knows the home, we do not: views are exchanged, and the home is asked then. */
+static void owner_learn_home(struct core *core, struct peer_id from, uint64_t now_ms)
+{
+    struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
+    const struct mesh_addr *addr = core_addr_of(core, from);
+    swim_exchange_begin(core->swim, from, &sums);
+    if (addr != NULL)
+        (void)links_tell(core->links, from, addr, &sums, now_ms);
+}
+
+void owner_on_found(struct core *core, struct peer_id from, const struct wire_message *m,
+                    uint64_t now_ms)
+{
+    struct owner_search *search = owner_search_of(&core->owner, &m->session);
+    if (search == NULL || search->is_over)
+        return;
+    if (m->epoch.counter != 0) {
+        owner_learn(core, &m->session, m->epoch);
+        entry_wake(core);
+    } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_lives &&
+               view_find(core->view, m->epoch.owner) == NULL) {
+        search->home_lives = true;
+        owner_learn_home(core, from, now_ms);
+    }
+    if (++search->answered >= search->asked)
+        owner_search_end(core, search, now_ms);
+}
+
+void owner_now(struct core *core, uint64_t now_ms)
+{
+    for (uint32_t n = 0; n < OWNER_SEARCHES_MAX; n++) {
+        struct owner_search *search = &core->owner.searches[n];
+        if (search->is_used && !search->is_over &&
+            (search->until_ms <= now_ms || search->asked == 0))
+            owner_search_end(core, search, now_ms);
+    }
+}
+
+uint64_t owner_deadline_ms(const struct core *core)
+{
+    uint64_t deadline = MESH_NEVER;
+    if (table_count(&core->owner.search_slots) == 0)
+        return MESH_NEVER;
+    for (uint32_t n = 0; n < OWNER_SEARCHES_MAX; n++) {
+        const struct owner_search *search = &core->owner.searches[n];
+        if (search->is_used && !search->is_over && search->until_ms < deadline)
+            deadline = search->asked == 0 ? 0 : search->until_ms;
+    }
+    return deadline;
+}
+
+void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, uint64_t now_ms)
+{
+    struct session_id id;
+    struct owner_found found;
+    memset(why, 0, sizeof *why);
+    why->verdict = OWNER_FOREIGN;
+    why->well_formed = key_read(&id, id_text);
+    why->genuine = why->well_formed && key_verify(&core->keys, &id);
+    if (!why->genuine)
+        return;
+    owner_resolve(core, &id, &found, now_ms);
+    const struct session *session = session_find(core, &id);
+    why->verdict = found.verdict;
+    why->home = found.home;
+    why->home_id = found.home_id;
+    why->owner = found.peer;
+    why->hint = found.hint;
+    if (session != NULL)
+        why->record = session->epoch;
+    why->candidates_count =
+        (uint8_t)owner_candidates(core, &id, why->candidates, MESH_CANDIDATES_MAX);
+}

@@ -1,0 +1,80 @@
+/* owner.h - who owns a session, as far as this peer can tell (DESIGN §5). The record is the
+ * truth; the id's home, hints and the ring only tell where to look for it. What is done with the
+ * answer is entry's and serve's business. */
+#ifndef MESH_OWNER_H
+#define MESH_OWNER_H
+
+#include "mesh/base/table.h"
+#include "mesh/mesh.h"
+
+#define OWNER_HINTS_MAX 65536
+#define OWNER_SEARCHES_MAX 1024
+#define OWNER_SEARCH_MS 1000   /* after which the silent count as having none */
+#define OWNER_NEGATIVE_MS 5000 /* how long "nobody has it" is believed */
+#define OWNER_SEARCHES_PER_S 100
+
+struct core;
+struct wire_message;
+
+/* What was learned about a session that another peer owns. */
+struct owner_hint {
+    struct session_id id;
+    struct mesh_epoch epoch;
+    bool is_used;
+};
+
+/* Asking every living member once for a record (one search at a time per id). */
+struct owner_search {
+    struct session_id id;
+    uint32_t asked, answered;
+    uint64_t until_ms; /* while it runs; then: while its "nobody" is believed */
+    bool is_over, is_used;
+    bool home_lives; /* somebody says so of a home that we never met */
+};
+
+struct owner {
+    struct owner_hint *hints; /* a ring: the oldest gives way */
+    uint32_t hints_next, hints_capacity;
+    struct table hint_slots;
+    struct owner_search *searches;
+    uint32_t searches_next;
+    struct table search_slots;
+    uint64_t rate_since_ms;
+    uint32_t rate_count;
+};
+
+int owner_init(struct core *core);
+void owner_deinit(struct core *core);
+
+struct owner_found {
+    enum owner_verdict verdict;
+    struct peer_id peer;      /* HERE, THERE: whom to ask */
+    struct mesh_epoch epoch;  /* highest known; counter 0: none */
+    enum member_state home;
+    struct peer_id home_id;
+    struct peer_id hint;
+    bool is_searched;         /* GONE, AWAY: every living member was asked and has no record */
+};
+void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
+                   uint64_t now_ms);
+
+/* The candidates for a session's copies and succession: its home if alive or suspect, then the
+ * eligible peers on the ring after its point. Returns how many. */
+size_t owner_candidates(struct core *core, const struct session_id *id, struct peer_id *peers,
+                        size_t peers_max);
+
+/* A peer said that this epoch is the session's. Lower ones than known are ignored. */
+void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch);
+
+/* Begins to ask every living member, unless that runs already. False: over the rate, later. */
+bool owner_search(struct core *core, const struct session_id *id, uint64_t now_ms);
+void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,
+                   uint64_t now_ms);
+void owner_on_found(struct core *core, struct peer_id from, const struct wire_message *m,
+                    uint64_t now_ms);
+void owner_now(struct core *core, uint64_t now_ms);
+uint64_t owner_deadline_ms(const struct core *core);
+
+void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,82 @@
+/* place.c - placing requests that no session places. */
+#include "mesh/session/place.h"
+
+#include "mesh/session/core.h"
+
+static bool place_may_take(const struct mesh_member *member)
+{
+    return member_is_eligible(member);
+}
+
+/* The less loaded of two random choices (Mitzenmacher: two choices are nearly as good as all). */
+static bool place_least(struct core *core, struct peer_id *peer)
+{
+    const struct mesh_member *best = NULL;
+    uint32_t eligible = 0, first, second, at = 0;
+    for (size_t n = 0; n < view_count(core->view); n++)
+        eligible += place_may_take(view_at(core->view, n));
+    if (eligible == 0)
+        return false;
+    first = shuffle_below(&core->shuffle, eligible);
+    second = shuffle_below(&core->shuffle, eligible);
+    for (size_t n = 0; n < view_count(core->view); n++) {
+        const struct mesh_member *member = view_at(core->view, n);
+        if (!place_may_take(member))
+            continue;
+        if ((at == first || at == second) && (best == NULL || member->load < best->load))
+            best = member;
+        at++;
+    }
+    *peer = best->id;
+    return true;
+}
+
+/* Somebody on the ring: never a peer that drains, nor one whose upstream is down. */
+static bool place_ring(struct core *core, struct peer_id *peer)
+{
+    (void)ring_sync(&core->ring, core->view);
+    if (ring_walk(&core->ring, shuffle_u64(&core->shuffle), peer, 1) == 0)
+        return false;
+    const struct mesh_member *member = view_find(core->view, *peer);
+    return member != NULL && place_may_take(member);
+}
+
+static enum place_verdict place_new_session(struct core *core, struct peer_id *peer)
+{
+    const struct mesh_member *self = view_self(core->view);
+    bool is_found = false;
+    if (!view_is_announced(core->view))
+        return PLACE_WAIT;
+    switch (core->config.placement) {
+    case MESH_PLACE_LOCAL:
+        is_found = self->serving && !self->draining && !self->hold;
+        *peer = self->id;
+        break;
+    case MESH_PLACE_RING:
+        is_found = place_ring(core, peer);
+        break;
+    case MESH_PLACE_LEAST:
+        is_found = place_least(core, peer);
+        break;
+    }
+    /* ours cannot take it: whoever can does, since a client takes a 503 for a broken server */
+    if (!is_found && core->config.placement == MESH_PLACE_LOCAL)
+        is_found = place_ring(core, peer);
+    return is_found ? PLACE_AT : PLACE_WAIT;
+}
+
+enum place_verdict place_request(struct core *core, const struct mesh_request *request,
+                                 struct peer_id *peer)
+{
+    bool has_http = core->config.upstream == MESH_UP_HTTP;
+    bool is_new = request->want == MESH_CALL && request->era == MESH_LEGACY &&
+                  request->rpc.method == RPC_INITIALIZE && request->rpc.kind == RPC_REQUEST;
+    *peer = core_self(core);
+    if (is_new)
+        return place_new_session(core, peer);
+    if (request->want == MESH_PASS)
+        return has_http ? PLACE_AT : PLACE_NO_ROUTE;
+    if (has_http)
+        return PLACE_AT; /* stateless, or it refuses by itself */
+    return request->era == MESH_MODERN ? PLACE_NOT_SUPPORTED : PLACE_NO_SESSION_ID;
+}

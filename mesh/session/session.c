@@ -1,0 +1,254 @@
+/* session.c - the table of sessions owned here, and the placement of messages. */
+#include "mesh/session/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mesh/session/core.h"
+
+struct question {
+    struct list in_session;
+    uint64_t id_hash;
+    struct handle asker;
+};
+
+struct early {
+    struct list in_session;
+    struct slice text;
+};
+
+void sessions_init(struct core *core)
+{
+    struct sessions *s = &core->sessions;
+    pool_init(&s->pool, sizeof(struct session), core->config.sessions_max);
+    heap_init(&s->expiries);
+    table_init(&s->by_id, sizeof(struct session_id), core->sip_key);
+}
+
+void sessions_deinit(struct core *core)
+{
+    struct sessions *s = &core->sessions;
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&s->pool); slot++) {
+        struct session *session = pool_slot(&s->pool, slot, &h);
+        if (session != NULL)
+            session_free(core, session);
+    }
+    heap_deinit(&s->expiries);
+    table_deinit(&s->by_id);
+    pool_deinit(&s->pool);
+}
+
+struct session *session_find(struct core *core, const struct session_id *id)
+{
+    uint32_t slot = 0;
+    if (!table_get(&core->sessions.by_id, id->bytes, &slot))
+        return NULL;
+    struct handle h;
+    return pool_slot(&core->sessions.pool, slot, &h);
+}
+
+struct session *session_at(struct core *core, struct handle h)
+{
+    return pool_at(&core->sessions.pool, h);
+}
+
+/* Activity renews the idle time; the absolute one stands. */
+static uint64_t session_end_ms(const struct core *core, const struct session *session)
+{
+    uint64_t idle = session->used_ms + core->config.session_idle_ms;
+    uint64_t absolute = session->opened_ms + core->config.session_max_ms;
+    return idle < absolute ? idle : absolute;
+}
+
+struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms)
+{
+    struct handle h;
+    struct session *session = pool_take(&core->sessions.pool, &h);
+    if (session == NULL)
+        return NULL;
+    session->self = h;
+    session->who = *who;
+    session->epoch = (struct mesh_epoch){1, core_self(core)};
+    session->opened_ms = session->used_ms = now_ms;
+    list_init(&session->questions);
+    list_init(&session->early);
+    key_mint(&session->id, &core->keys, view_home_tag(core_self(core)), &core->rng);
+    if (table_put(&core->sessions.by_id, session->id.bytes, h.slot) < 0)
+        goto fail;
+    if (heap_set(&core->sessions.expiries, &session->expiry, session_end_ms(core, session)) < 0) {
+        table_remove(&core->sessions.by_id, session->id.bytes);
+        goto fail;
+    }
+    return session;
+fail:
+    pool_give(&core->sessions.pool, h);
+    return NULL;
+}
+
+static void session_drop_question(struct session *session, struct question *question)
+{
+    list_remove(&question->in_session);
+    session->questions_count--;
+    free(question);
+}
+
+bool session_take_early(struct session *session, struct slice *text)
+{
+    if (list_is_empty(&session->early))
+        return false;
+    struct early *early = container_of(list_first(&session->early), struct early, in_session);
+    *text = early->text;
+    session->early_bytes -= early->text.length;
+    list_remove(&early->in_session);
+    free(early);
+    return true;
+}
+
+void session_free(struct core *core, struct session *session)
+{
+    struct slice text;
+    while (!list_is_empty(&session->questions))
+        session_drop_question(session, container_of(list_first(&session->questions),
+                                                    struct question, in_session));
+    while (session_take_early(session, &text))
+        slice_drop(&text);
+    heap_remove(&core->sessions.expiries, &session->expiry);
+    table_remove(&core->sessions.by_id, session->id.bytes);
+    pool_give(&core->sessions.pool, session->self);
+}
+
+void session_touch(struct core *core, struct session *session, uint64_t now_ms)
+{
+    (void)core;
+    session->used_ms = now_ms; /* the heap learns of it when the old deadline has come */
+}
+
+struct session *session_next_expired(struct core *core, uint64_t now_ms)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&core->sessions.expiries)) != NULL && node->at_ms <= now_ms) {
+        struct session *session = container_of(node, struct session, expiry);
+        uint64_t end_ms = session_end_ms(core, session);
+        if (end_ms <= now_ms)
+            return session;
+        if (heap_set(&core->sessions.expiries, node, end_ms) < 0)
+            return session;
+    }
+    return NULL;
+}
+
+int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker)
+{
+    (void)core;
+    if (session->questions_count >= SESSION_QUESTIONS_MAX)
+        return -ENOBUFS;
+    struct question *question = calloc(1, sizeof *question);
+    if (question == NULL)
+        return -ENOBUFS;
+    question->id_hash = id_hash;
+    question->asker = asker;
+    list_push_back(&session->questions, &question->in_session);
+    session->questions_count++;
+    return 0;
+}
+
+bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker)
+{
+    LIST_EACH (at, &session->questions) {
+        struct question *question = container_of(at, struct question, in_session);
+        if (question->id_hash != id_hash)
+            continue;
+        *asker = question->asker;
+        session_drop_question(session, question);
+        return true;
+    }
+    return false;
+}
+
+/* The open request with that id, or the one that gave that progress token. */
+static struct call *session_call_by(struct core *core, struct session *session, uint64_t id_hash,
+                                    uint64_t token_hash)
+{
+    struct upstream *up = upstream_at(core, session->up);
+    if (up == NULL)
+        return NULL;
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        if (call->rpc.kind != RPC_REQUEST || call->is_ended)
+            continue;
+        if (id_hash != 0 ? call->id_hash == id_hash
+                         : token_hash != 0 && call->token_hash == token_hash)
+            return call;
+    }
+    return NULL;
+}
+
+/* The one request in flight, if it is the only one: what the upstream says now is about it. */
+static struct call *session_only_call(struct core *core, struct session *session)
+{
+    struct upstream *up = upstream_at(core, session->up);
+    struct call *only = NULL;
+    if (up == NULL)
+        return NULL;
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        if (call->want != MESH_CALL || call->rpc.kind != RPC_REQUEST || call->is_ended)
+            continue;
+        if (only != NULL)
+            return NULL;
+        only = call;
+    }
+    return only;
+}
+
+struct call *session_place(struct core *core, struct session *session,
+                           const struct rpc_message *rpc, struct slice text)
+{
+    uint64_t hash = 0;
+    switch (rpc->kind) {
+    case RPC_RESPONSE:
+    case RPC_ERROR:
+        if (rpc->id.length == 0)
+            return NULL;
+        hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->id));
+        return session_call_by(core, session, hash, 0);
+    case RPC_NOTIFICATION:
+        if (rpc->method != RPC_PROGRESS || rpc->progress_token.length == 0)
+            break;
+        hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->progress_token));
+        return session_call_by(core, session, 0, hash);
+    case RPC_REQUEST:
+        break;
+    case RPC_BAD:
+    case RPC_BATCH:
+        return NULL;
+    }
+    /* What comes before the answer to initialize waits: some servers speak first, and clients
+     * know no session yet (mcp.md §4.2 rule 8). */
+    if (!session->is_announced)
+        return NULL;
+    struct call *only = session_only_call(core, session);
+    return only != NULL ? only : call_at(core, session->listen);
+}
+
+int session_keep_early(struct core *core, struct session *session, const struct rpc_message *rpc,
+                       struct slice text)
+{
+    int rc = 0;
+    struct slice oldest;
+    (void)rpc;
+    while (session->early_bytes + text.length > SESSION_EARLY_BYTES_MAX &&
+           session_take_early(session, &oldest)) {
+        slice_drop(&oldest);
+        rc = -ENOBUFS;
+    }
+    struct early *early = calloc(1, sizeof *early);
+    if (early == NULL || slice_keep(&early->text, text, &core->budget) < 0) {
+        free(early);
+        return -ENOBUFS;
+    }
+    list_push_back(&session->early, &early->in_session);
+    session->early_bytes += text.length;
+    return rc;
+}

@@ -1,0 +1,74 @@
+/* session.h - the sessions owned here: what a session is, and where a message of its upstream
+ * belongs (mcp.md §4.2 rule 8): on exactly one stream, or kept until there is one. The requests
+ * themselves are serve.c's. */
+#ifndef MESH_SESSION_H
+#define MESH_SESSION_H
+
+#include "mesh/base/heap.h"
+#include "mesh/base/list.h"
+#include "mesh/base/pool.h"
+#include "mesh/base/table.h"
+#include "mesh/mesh.h"
+
+#define SESSION_CALLS_MAX 256                /* open at once */
+#define SESSION_QUESTIONS_MAX 64             /* of the upstream, unanswered at once */
+#define SESSION_EARLY_BYTES_MAX (256u << 10) /* of messages that wait for a stream */
+
+struct core;
+struct call;
+
+struct session {
+    struct handle self;
+    struct session_id id;
+    struct principal who;
+    struct mesh_epoch epoch;
+    struct handle up;       /* its upstream */
+    struct handle creator;  /* the call that initializes it; closed once answered */
+    bool is_announced;      /* the client was told its id */
+    uint64_t opened_ms, used_ms;
+    struct heap_node expiry;
+    uint32_t calls_open;
+    uint64_t calls_total;
+    struct handle listen;   /* the call that holds its server stream */
+    struct list questions;  /* struct question: of the upstream, not answered yet */
+    uint32_t questions_count;
+    struct list early;      /* struct early: messages without a stream to go on */
+    size_t early_bytes;
+};
+
+struct sessions {
+    struct pool pool;
+    struct table by_id;
+    struct heap expiries;
+};
+
+void sessions_init(struct core *core);
+void sessions_deinit(struct core *core);
+
+struct session *session_find(struct core *core, const struct session_id *id);
+struct session *session_at(struct core *core, struct handle h);
+/* A new session with a fresh id, epoch 1 of ours. NULL: the cap, or no memory. */
+struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms);
+/* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
+void session_free(struct core *core, struct session *session);
+void session_touch(struct core *core, struct session *session, uint64_t now_ms);
+/* The next session whose idle or absolute time is over, or NULL. */
+struct session *session_next_expired(struct core *core, uint64_t now_ms);
+
+/* Notes a question (a request) of the upstream that travels with call `asker` (zero: none).
+ * -ENOBUFS: too many are open. */
+int session_ask(struct core *core, struct session *session, uint64_t id_hash,
+                struct handle asker);
+/* The client answered: true if the question was open, and whose request had caused it. */
+bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);
+
+/* Where a message goes that no call brought (stdio, built in). NULL: nowhere yet. */
+struct call *session_place(struct core *core, struct session *session,
+                           const struct rpc_message *rpc, struct slice text);
+/* Keeps a message until the server stream comes; -ENOBUFS: the oldest ones were dropped. */
+int session_keep_early(struct core *core, struct session *session, const struct rpc_message *rpc,
+                       struct slice text);
+/* Takes the oldest kept message; the caller drops *text. False: none. */
+bool session_take_early(struct session *session, struct slice *text);
+
+#endif
