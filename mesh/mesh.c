@@ -453,10 +453,13 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
 static void mesh_on_view_change(struct mesh *m, const struct view_change *change, uint64_t now_ms)
 {
     struct core *core = &m->core;
+    core->view_changed_ms = now_ms;
     core_tell(core, MESH_MEMBER_CHANGED, change->id, change->to, 0);
     if ((change->to == MEMBER_DEAD || change->to == MEMBER_LEFT) &&
-        !peer_id_equal(change->id, core_self(core)))
+        !peer_id_equal(change->id, core_self(core))) {
         links_forget(core->links, change->id, now_ms);
+        serve_entry_gone(core, change->id, now_ms);
+    }
     entry_wake(core);
 }
 
@@ -532,12 +535,40 @@ static bool mesh_next_datagram(struct mesh *m, struct mesh_effect *effect)
     return false;
 }
 
+/* Handles may have been closed since the effect was queued. */
+static bool mesh_may_leave(struct mesh *m, const struct mesh_effect *effect)
+{
+    switch (effect->kind) {
+    case MESH_REPLY_HEAD:
+    case MESH_REPLY_EVENT:
+    case MESH_REPLY_DATA:
+        return entry_may_tell(&m->core, effect->handle, false);
+    case MESH_REPLY_END:
+        return entry_may_tell(&m->core, effect->handle, true);
+    case MESH_UP_OPEN:
+    case MESH_UP_SEND:
+    case MESH_UP_LISTEN:
+    case MESH_UP_ROOM:
+    case MESH_UP_CANCEL:
+    case MESH_UP_CLOSE:
+        return upstream_at(&m->core, effect->handle) != NULL;
+    case MESH_DATAGRAM:
+    case MESH_LINK_DIAL:
+    case MESH_LINK_BYTES:
+    case MESH_LINK_CLOSE:
+    case MESH_CHANGED:
+        return true;
+    }
+    return true;
+}
+
 bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_ms)
 {
     struct core *core = &m->core;
     do {
-        if (effects_pop(&core->effects, effect))
-            return true;
+        while (effects_pop(&core->effects, effect))
+            if (mesh_may_leave(m, effect))
+                return true;
     } while (mesh_pump(m, now_ms));
     /* last: a datagram carries, and a record seals, all that the turn brought */
     return mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms);

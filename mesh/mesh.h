@@ -274,6 +274,7 @@ struct mesh_stats {
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
+    uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;

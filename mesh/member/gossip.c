@@ -39,7 +39,7 @@ int gossip_new(struct gossip **gossipp, const struct view *view)
     if (gossip == NULL)
         return -ENOMEM;
     gossip->slots = slots;
-    for (size_t class = 0; class < GOSSIP_CLASSES; class++)
+    for (size_t class = 0; class < GOSSIP_CLASSES; class ++)
         gossip->queues[class] = (struct queue){NOTHING, NOTHING, 0};
     *gossipp = gossip;
     return 0;
@@ -106,7 +106,7 @@ void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id 
         return;
     struct handle handle = view_handle(view, member);
     struct item *item = &gossip->items[handle.slot];
-    uint8_t is = (uint8_t)class;
+    uint8_t is = (uint8_t) class;
     bool has_record = class == GOSSIP_ALIVE || class == GOSSIP_RECORD;
     if (item->is_queued) {
         if (item->use == handle.generation) {
@@ -216,7 +216,7 @@ bool gossip_fill(struct gossip *gossip, const struct view *view, struct wire_wri
     size_t limit = w->length + (w->room - w->length) / 4 * 3;
     bool is_alone = gossip->queues[top].count == gossip->count;
     fill_class(gossip, &f, top, is_alone ? w->room : limit);
-    for (unsigned class = top + 1; class < GOSSIP_CLASSES && gossip->count > 0; class++)
+    for (unsigned class = top + 1; class < GOSSIP_CLASSES && gossip->count > 0; class ++)
         fill_class(gossip, &f, class, w->room);
     if (!is_alone)
         fill_class(gossip, &f, top, w->room);

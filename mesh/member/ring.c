@@ -105,8 +105,7 @@ static void sort_points(struct ring *ring)
     }
 }
 
-int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count,
-               unsigned point_bits)
+int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count, unsigned point_bits)
 {
     struct ring built = {.is_built = true};
     uint32_t each = points_per_weight(peers, count);

@@ -21,7 +21,7 @@ struct ring {
     uint64_t generation; /* of the view it was built from */
     bool is_built;
     uint32_t peers_count, points_count, zones_count;
-    unsigned index_shift; /* of a point, to its bucket */
+    unsigned index_shift;    /* of a point, to its bucket */
     struct ring_peer *peers; /* by id */
     uint32_t *zones;         /* of each peer: two are equal if their zones are */
     uint64_t *points;        /* sorted; ties by peer */
@@ -36,8 +36,7 @@ void ring_deinit(struct ring *ring); /* an empty one is fine, and what it become
 int ring_sync(struct ring *ring, const struct view *view);
 /* From peers in any order, without two of one id. Only the upper `point_bits` of each point are
  * used: 64, but for tests that want ties. */
-int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count,
-               unsigned point_bits);
+int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count, unsigned point_bits);
 
 /* Where on the ring some bytes of ours are looked up. */
 uint64_t ring_point(const void *bytes, size_t length);

@@ -1,6 +1,6 @@
-/* swim.c - detection: the probe round, pings for others, suspicions and how they end, our own
- * health, and what datagrams say. Ways in and out stand in swim_join.c, views over links in
- * swim_views.c. */
+/* swim.c - membership as one value: what comes in, what goes out, the one deadline, and what news
+ * does to the view and the gossip. Probes and suspicions stand in swim_probe.c, ways in and out in
+ * swim_join.c, views over links in swim_views.c. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -92,8 +92,8 @@ void swim_push(struct swim *swim, const struct swim_send *send)
     swim->sends[(swim->sends_at + swim->sends_count++) % swim->sends_room] = *send;
 }
 
-static struct swim_send send_to(const struct mesh_member *to, enum datagram_kind kind,
-                                uint32_t number, struct peer_id tell)
+struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
+                              uint32_t number, struct peer_id tell)
 {
     return (struct swim_send){
         .to = to->id,
@@ -110,7 +110,7 @@ static struct swim_send send_to(const struct mesh_member *to, enum datagram_kind
 void swim_push_to(struct swim *swim, const struct mesh_member *to, enum datagram_kind kind,
                   uint32_t number, struct peer_id tell)
 {
-    struct swim_send send = send_to(to, kind, number, tell);
+    struct swim_send send = swim_send_to(to, kind, number, tell);
     if (to->addr.port != 0)
         swim_push(swim, &send);
 }
@@ -146,31 +146,6 @@ size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member
             break;
         }
     return count;
-}
-
-/* log2(n) in 1/1024, rounded down: by squaring, without floats. */
-static uint32_t log2_1024(uint32_t n)
-{
-    uint32_t bits = 0;
-    assert(n > 0);
-    while (n >> bits > 1)
-        bits++;
-    uint64_t x = ((uint64_t)n << 31) >> bits; /* 1 .. 2, 31 bits behind the point */
-    uint32_t result = bits;
-    for (int n_bit = 0; n_bit < 10; n_bit++) {
-        x = (x * x) >> 31;
-        result = result << 1 | (uint32_t)(x >> 32);
-        if (x >> 32 != 0)
-            x >>= 1;
-    }
-    return result;
-}
-
-static void awareness_add(struct swim *swim, uint32_t more)
-{
-    swim->awareness += more;
-    if (swim->awareness > swim->preset->awareness_max)
-        swim->awareness = swim->preset->awareness_max;
 }
 
 /* ---- making and freeing ------------------------------------------------------------------- */
@@ -237,121 +212,7 @@ void swim_free(struct swim *swim)
     free(swim);
 }
 
-/* ---- suspicions --------------------------------------------------------------------------- */
-
-static struct suspicion *find_suspicion(struct swim *swim, const struct mesh_member *member)
-{
-    struct handle handle = view_handle(swim->view, member);
-    for (size_t n = 0; n < swim->suspicions_count; n++)
-        if (handle_equal(swim->suspicions[n].handle, handle))
-            return &swim->suspicions[n];
-    return NULL;
-}
-
-/* Lifeguard, LHA-Suspicion: from max, with the logarithm of the confirmations, to min. */
-static void set_suspicion_deadline(struct suspicion *s)
-{
-    uint32_t confirmations = s->accusers_count - 1, timeout_ms = s->min_ms;
-    if (confirmations < s->confirmations_max)
-        timeout_ms =
-            s->max_ms - (uint32_t)((uint64_t)(s->max_ms - s->min_ms) *
-                                   log2_1024(confirmations + 1) /
-                                   log2_1024(s->confirmations_max + 1));
-    s->deadline_ms = s->started_ms + timeout_ms;
-}
-
-static void begin_suspicion(struct swim *swim, const struct mesh_member *member,
-                            struct peer_id accuser, uint64_t now_ms)
-{
-    const struct swim_preset *preset = swim->preset;
-    struct suspicion *s = find_suspicion(swim, member);
-    size_t living = view_living(swim->view);
-    if (s == NULL) {
-        assert(swim->suspicions_count < view_slots(swim->view));
-        s = &swim->suspicions[swim->suspicions_count++];
-    }
-    *s = (struct suspicion){.handle = view_handle(swim->view, member),
-                            .incarnation = member->incarnation,
-                            .started_ms = now_ms,
-                            .accusers_count = 1};
-    s->accusers[0] = accuser;
-    /* log10 N = log2 N / 3.3219; 1024 * 3.3219 = 3401.6 */
-    uint64_t scale = (uint64_t)log2_1024((uint32_t)living) * 10000 / 3402;
-    s->min_ms = (uint32_t)(preset->suspicion_ms * preset->alpha *
-                           (scale > 10000 ? scale : 10000) / 10000);
-    s->max_ms = s->min_ms * preset->beta;
-    uint32_t confirmations = preset->alpha > 2 ? preset->alpha - 2 : 0;
-    if (confirmations >= ACCUSERS_MAX)
-        confirmations = ACCUSERS_MAX - 1;
-    if (living >= 2 + (size_t)confirmations) /* else too few others could confirm */
-        s->confirmations_max = confirmations;
-    set_suspicion_deadline(s);
-}
-
-/* True: this accuser is new, and counts. */
-static bool confirm_suspicion(struct swim *swim, const struct mesh_member *member,
-                              struct peer_id accuser)
-{
-    struct suspicion *s = find_suspicion(swim, member);
-    if (s == NULL || s->accusers_count > s->confirmations_max || peer_id_is_nobody(accuser))
-        return false;
-    for (uint32_t n = 0; n < s->accusers_count; n++)
-        if (peer_id_equal(s->accusers[n], accuser))
-            return false;
-    s->accusers[s->accusers_count++] = accuser;
-    set_suspicion_deadline(s);
-    return true;
-}
-
-static void suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
-{
-    struct wire_update news = {.kind = UPDATE_SUSPECT, .accuser = view_self(swim->view)->id};
-    news.member.id = member->id;
-    news.member.incarnation = member->incarnation;
-    if (member->state == MEMBER_ALIVE)
-        swim->stats.suspected++;
-    swim_take_news(swim, &news, false, now_ms);
-}
-
-/* Those that ran out end in a death; those that were refuted, or overtaken, just end. */
-static void suspicions_now(struct swim *swim, uint64_t now_ms)
-{
-    for (size_t n = 0; n < swim->suspicions_count;) {
-        struct suspicion s = swim->suspicions[n];
-        const struct mesh_member *member = view_by_handle(swim->view, s.handle);
-        bool holds = member != NULL && member->state == MEMBER_SUSPECT &&
-                     member->incarnation == s.incarnation;
-        if (holds && now_ms < s.deadline_ms) {
-            n++;
-            continue;
-        }
-        swim->suspicions[n] = swim->suspicions[--swim->suspicions_count];
-        if (!holds)
-            continue;
-        struct wire_update news = {.kind = UPDATE_DEAD, .accuser = view_self(swim->view)->id};
-        news.member.id = member->id;
-        news.member.incarnation = member->incarnation;
-        swim->stats.declared_dead++;
-        swim_take_news(swim, &news, false, now_ms);
-    }
-}
-
 /* ---- news --------------------------------------------------------------------------------- */
-
-/* A newcomer is probed within the round that runs: it takes a random place among the rest. */
-static void round_add(struct swim *swim, const struct mesh_member *member)
-{
-    struct handle handle = view_handle(swim->view, member);
-    if (swim->round_count == view_slots(swim->view))
-        return; /* it comes with the next round */
-    size_t end = swim->round_count++;
-    size_t at = swim->round_at +
-                shuffle_below(&swim->chance, (uint32_t)(swim->round_count - swim->round_at));
-    swim->round[end] = swim->round[at];
-    swim->round_use[end] = swim->round_use[at];
-    swim->round[at] = (uint16_t)handle.slot;
-    swim->round_use[at] = handle.generation;
-}
 
 static void pass_on(struct swim *swim, const struct mesh_member *is, enum member_state was,
                     uint32_t was_incarnation, struct peer_id accuser)
@@ -366,7 +227,7 @@ static void pass_on(struct swim *swim, const struct mesh_member *is, enum member
         break;
     case MEMBER_SUSPECT:
         class = was == MEMBER_SUSPECT && is->incarnation == was_incarnation ? GOSSIP_RECORD
-                                                                           : GOSSIP_SUSPECT;
+                                                                            : GOSSIP_SUSPECT;
         break;
     case MEMBER_DEAD:
         class = GOSSIP_DEATH;
@@ -385,7 +246,7 @@ static void refute(struct swim *swim, uint32_t was_incarnation)
     const struct mesh_member *self = view_self(swim->view);
     if (self->incarnation != was_incarnation) {
         swim->stats.refuted++;
-        awareness_add(swim, 1);
+        probe_blame_us(swim, 1);
     } else if (gossip_is_telling(swim->gossip, swim->view, self->id)) {
         return; /* who is behind will hear of it */
     }
@@ -422,15 +283,15 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         if (member == NULL)
             break;
         if (member_is_living(member) && !was_living)
-            round_add(swim, member);
+            probe_add(swim, member);
         if (member->state == MEMBER_SUSPECT &&
             (was != MEMBER_SUSPECT || member->incarnation != incarnation))
-            begin_suspicion(swim, member, news->accuser, now_ms);
+            suspicion_begin(swim, member, news->accuser, now_ms);
         if (!is_quiet)
             pass_on(swim, member, was, incarnation, news->accuser);
         break;
     case VIEW_CONFIRMED:
-        if (confirm_suspicion(swim, member, news->accuser))
+        if (suspicion_confirm(swim, member, news->accuser))
             gossip_tell(swim->gossip, swim->view, member->id, GOSSIP_SUSPECT, news->accuser);
         break;
     case VIEW_REFUTED:
@@ -454,224 +315,7 @@ void swim_set_load(struct swim *swim, uint32_t sessions)
     swim->load = sessions;
 }
 
-/* ---- probing ------------------------------------------------------------------------------ */
-
-static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
-{
-    const struct swim_row *row = swim_row_of(swim, member);
-    uint32_t timeout_ms = (row->srtt_8 >> 3) + row->rttvar_4; /* SRTT + 4 RTTVAR */
-    if (row->last_ack_ms == 0 || timeout_ms > swim->preset->ping_max_ms)
-        return swim->preset->ping_max_ms;
-    return timeout_ms < swim->preset->ping_min_ms ? swim->preset->ping_min_ms : timeout_ms;
-}
-
-static void note_round_trip(struct swim *swim, const struct mesh_member *member, uint64_t rtt_ms,
-                            uint64_t now_ms)
-{
-    struct swim_row *row = swim_row_of(swim, member);
-    int32_t rtt = rtt_ms < 4000 ? (int32_t)rtt_ms : 4000;
-    if (row->last_ack_ms == 0) {
-        row->srtt_8 = (uint16_t)(rtt * 8);
-        row->rttvar_4 = (uint16_t)(rtt * 2);
-    } else {
-        int32_t error = rtt - (row->srtt_8 >> 3);
-        row->srtt_8 = (uint16_t)(row->srtt_8 + error);
-        if (error < 0)
-            error = -error;
-        row->rttvar_4 = (uint16_t)(row->rttvar_4 + error - (row->rttvar_4 >> 2));
-    }
-    row->last_ack_ms = now_ms != 0 ? now_ms : 1;
-}
-
-static void new_round(struct swim *swim)
-{
-    size_t count = view_others(swim->view);
-    for (size_t n = 0; n < count; n++) {
-        struct handle handle = view_handle(swim->view, view_other(swim->view, n));
-        size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
-        swim->round[n] = swim->round[at];
-        swim->round_use[n] = swim->round_use[at];
-        swim->round[at] = (uint16_t)handle.slot;
-        swim->round_use[at] = handle.generation;
-    }
-    swim->round_count = count;
-    swim->round_at = 0;
-}
-
-/* The next of the round that still lives; NULL: there is nobody else. */
-static const struct mesh_member *next_target(struct swim *swim)
-{
-    for (int rounds = 0; rounds < 2; rounds++) {
-        while (swim->round_at < swim->round_count) {
-            struct handle handle = {swim->round[swim->round_at],
-                                    swim->round_use[swim->round_at]};
-            const struct mesh_member *member = view_by_handle(swim->view, handle);
-            swim->round_at++;
-            if (member != NULL && member_is_living(member) && member != view_self(swim->view))
-                return member;
-        }
-        new_round(swim);
-    }
-    return NULL;
-}
-
-static void begin_probe(struct swim *swim, uint64_t now_ms)
-{
-    const struct mesh_member *target = next_target(swim);
-    struct probe *probe = &swim->probe;
-    swim->probe_at_ms = now_ms + swim->preset->period_ms;
-    if (target == NULL)
-        return;
-    if (mesh_addr_equal(&target->addr, &view_self(swim->view)->addr)) {
-        suspect(swim, target, now_ms); /* it can not be where we are */
-        return;
-    }
-    *probe = (struct probe){
-        .is_open = true,
-        .target = target->id,
-        .addr = target->addr,
-        .number = ++swim->number,
-        .started_ms = now_ms,
-        .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
-        .ends_ms = now_ms + (uint64_t)swim->preset->period_ms * (1 + swim->awareness),
-    };
-    /* a suspect is told so by whoever pings it: it refutes the sooner (Lifeguard, buddy system) */
-    swim_push_to(swim, target, DATAGRAM_PING, probe->number,
-                 target->state == MEMBER_SUSPECT ? target->id : nobody);
-}
-
-static void ask_relays(struct swim *swim)
-{
-    const struct mesh_member *drawn[DRAWN_MAX];
-    struct probe *probe = &swim->probe;
-    const struct mesh_member *target = view_find(swim->view, probe->target);
-    size_t relays = swim->preset->relays;
-    probe->is_relayed = true;
-    if (target == NULL)
-        return;
-    size_t count = swim_draw(swim, target->id, drawn, relays + 1);
-    for (size_t n = 0; n < count && n < relays; n++) {
-        struct swim_send send = send_to(drawn[n], DATAGRAM_PING_REQ, probe->number, nobody);
-        send.subject = target->id;
-        send.subject_addr = target->addr;
-        swim_push(swim, &send);
-        probe->nacks_expected++;
-    }
-}
-
-static void end_probe(struct swim *swim, uint64_t now_ms)
-{
-    struct probe *probe = &swim->probe;
-    const struct mesh_member *target = view_find(swim->view, probe->target);
-    probe->is_open = false;
-    if (probe->is_acked)
-        return;
-    /* Who was asked and does not even say "no answer yet" is hard to hear: so it may be us. */
-    awareness_add(swim, probe->nacks_expected > 0 ? probe->nacks_expected - probe->nacks : 1);
-    if (target != NULL && member_is_living(target))
-        suspect(swim, target, now_ms);
-}
-
-static void probe_now(struct swim *swim, uint64_t now_ms)
-{
-    struct probe *probe = &swim->probe;
-    if (probe->is_open && !probe->is_acked && !probe->is_relayed && now_ms >= probe->relay_at_ms)
-        ask_relays(swim);
-    if (probe->is_open && !probe->is_acked && now_ms >= probe->ends_ms) {
-        end_probe(swim, now_ms);
-        swim->probe_at_ms = now_ms;
-    }
-    if (now_ms >= swim->probe_at_ms && (!probe->is_open || probe->is_acked))
-        begin_probe(swim, now_ms);
-}
-
-/* ---- pings for others --------------------------------------------------------------------- */
-
-static void on_ping_req(struct swim *swim, const struct mesh_member *asker,
-                        const struct wire_datagram *d, uint64_t now_ms)
-{
-    const struct mesh_member *subject = view_find(swim->view, d->subject);
-    if (subject == NULL || subject == view_self(swim->view) || subject->addr.port == 0) {
-        struct swim_send send = send_to(asker, DATAGRAM_NACK, d->number, nobody);
-        send.subject = d->subject;
-        swim_push(swim, &send);
-        return;
-    }
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
-        struct relay *relay = &swim->relays[n];
-        if (relay->is_open)
-            continue;
-        *relay = (struct relay){
-            .is_open = true,
-            .asker = asker->id,
-            .asker_number = d->number,
-            .subject = subject->id,
-            .number = ++swim->number,
-            .started_ms = now_ms,
-            .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
-            .ends_ms = now_ms + swim->preset->period_ms,
-        };
-        swim_push_to(swim, subject, DATAGRAM_PING, relay->number,
-                     subject->state == MEMBER_SUSPECT ? subject->id : nobody);
-        return;
-    }
-}
-
-static void relays_now(struct swim *swim, uint64_t now_ms)
-{
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
-        struct relay *relay = &swim->relays[n];
-        if (!relay->is_open)
-            continue;
-        const struct mesh_member *asker = view_find(swim->view, relay->asker);
-        if (!relay->is_nacked && now_ms >= relay->nack_at_ms && asker != NULL) {
-            struct swim_send send = send_to(asker, DATAGRAM_NACK, relay->asker_number, nobody);
-            send.subject = relay->subject;
-            swim_push(swim, &send);
-            relay->is_nacked = true;
-        }
-        if (now_ms >= relay->ends_ms)
-            relay->is_open = false;
-    }
-}
-
-static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
-                         uint64_t now_ms)
-{
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
-        struct relay *relay = &swim->relays[n];
-        if (!relay->is_open || relay->number != number ||
-            !peer_id_equal(relay->subject, sender->id))
-            continue;
-        const struct mesh_member *asker = view_find(swim->view, relay->asker);
-        if (asker != NULL)
-            swim_push_to(swim, asker, DATAGRAM_ACK, relay->asker_number, nobody);
-        note_round_trip(swim, sender, now_ms - relay->started_ms, now_ms);
-        relay->is_open = false;
-        return true;
-    }
-    return false;
-}
-
 /* ---- datagrams ---------------------------------------------------------------------------- */
-
-static void on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
-                   uint64_t now_ms)
-{
-    struct probe *probe = &swim->probe;
-    if (relay_on_ack(swim, sender, number, now_ms) || leave_on_ack(swim, number, sender->id))
-        return;
-    if (!probe->is_open || probe->is_acked || probe->number != number)
-        return;
-    bool is_direct = peer_id_equal(probe->target, sender->id);
-    if (!is_direct && !probe->is_relayed)
-        return;
-    if (is_direct)
-        note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-    probe->is_acked = true;
-    if (swim->awareness > 0)
-        swim->awareness--;
-}
 
 /* Somebody else is where we looked for a member. That proves no death: an address may be shared,
  * translated or out of date. */
@@ -685,8 +329,9 @@ static void on_not_me(struct swim *swim, const struct mesh_addr *from,
     const struct mesh_member *target = view_find(swim->view, probe->target);
     probe->is_open = false;
     if (target != NULL && member_is_living(target))
-        suspect(swim, target, now_ms);
-    if (view_find(swim->view, d->sender) == NULL && view_is_plausible(swim->view, d->sender, now_ms))
+        probe_suspect(swim, target, now_ms);
+    if (view_find(swim->view, d->sender) == NULL &&
+        view_is_plausible(swim->view, d->sender, now_ms))
         views_wish(swim, d->sender, from, now_ms);
 }
 
@@ -746,11 +391,11 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
         answer_ping(swim, from, sender, d, sender_nonce);
         break;
     case DATAGRAM_ACK:
-        on_ack(swim, sender, d->number, now_ms);
+        probe_on_ack(swim, sender, d->number, now_ms);
         break;
     case DATAGRAM_PING_REQ:
         if (mesh_addr_equal(from, &sender->addr))
-            on_ping_req(swim, sender, d, now_ms);
+            relay_on_ping_req(swim, sender, d, now_ms);
         break;
     case DATAGRAM_NACK:
         if (swim->probe.is_open && swim->probe.number == d->number &&
@@ -870,19 +515,7 @@ void swim_note_lag(struct swim *swim, uint64_t now_ms)
     uint64_t lag_ms = now_ms - swim->due_ms;
     swim->due_ms = now_ms;
     swim->stats.lags++;
-    swim->probe_at_ms += lag_ms;
-    swim->probe.started_ms += lag_ms;
-    swim->probe.relay_at_ms += lag_ms;
-    swim->probe.ends_ms += lag_ms;
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
-        swim->relays[n].started_ms += lag_ms;
-        swim->relays[n].nack_at_ms += lag_ms;
-        swim->relays[n].ends_ms += lag_ms;
-    }
-    for (size_t n = 0; n < swim->suspicions_count; n++) {
-        swim->suspicions[n].started_ms += lag_ms;
-        swim->suspicions[n].deadline_ms += lag_ms;
-    }
+    probe_push_deadlines(swim, lag_ms);
 }
 
 static bool detects(const struct swim *swim)
@@ -918,20 +551,11 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
 {
     uint64_t due_ms = join_deadline_ms(swim);
     if (detects(swim)) {
-        const struct probe *probe = &swim->probe;
-        bool is_pending = probe->is_open && !probe->is_acked;
-        sooner(&due_ms, is_pending ? probe->ends_ms : swim->probe_at_ms);
-        if (is_pending && !probe->is_relayed)
-            sooner(&due_ms, probe->relay_at_ms);
-        for (size_t n = 0; n < swim->suspicions_count; n++)
-            sooner(&due_ms, swim->suspicions[n].deadline_ms);
+        sooner(&due_ms, probe_deadline_ms(swim));
         sooner(&due_ms, views_deadline_ms(swim));
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
-        for (size_t n = 0; n < RELAYS_MAX; n++)
-            if (swim->relays[n].is_open)
-                sooner(&due_ms, swim->relays[n].is_nacked ? swim->relays[n].ends_ms
-                                                          : swim->relays[n].nack_at_ms);
+        sooner(&due_ms, relays_deadline_ms(swim));
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0)
             sooner(&due_ms, swim->gossip_at_ms);
     }

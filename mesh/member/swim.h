@@ -24,13 +24,13 @@ struct swim;
 
 /* The constants of detection, to be swapped as a whole: for the product, and as a control. */
 struct swim_preset {
-    uint32_t period_ms;                  /* between probes */
-    uint32_t ping_min_ms, ping_max_ms;   /* bounds of SRTT + 4 RTTVAR (RFC 6298) */
-    uint32_t relays;                     /* asked to ping for us */
-    uint32_t suspicion_ms;               /* min = this * alpha * max(1, log10 N) */
-    uint32_t alpha, beta;                /* max = beta * min; alpha - 2 confirmations reach min */
-    uint32_t awareness_max;              /* of our own health, 0: perfect */
-    uint32_t gossip_ms, gossip_peers;    /* extra datagrams, only while something waits */
+    uint32_t period_ms;                /* between probes */
+    uint32_t ping_min_ms, ping_max_ms; /* bounds of SRTT + 4 RTTVAR (RFC 6298) */
+    uint32_t relays;                   /* asked to ping for us */
+    uint32_t suspicion_ms;             /* min = this * alpha * max(1, log10 N) */
+    uint32_t alpha, beta;              /* max = beta * min; alpha - 2 confirmations reach min */
+    uint32_t awareness_max;            /* of our own health, 0: perfect */
+    uint32_t gossip_ms, gossip_peers;  /* extra datagrams, only while something waits */
 };
 extern const struct swim_preset swim_preset_product;
 extern const struct swim_preset swim_preset_memberlist_lan; /* its documented defaults */
@@ -117,7 +117,8 @@ uint64_t swim_deadline_ms(const struct swim *swim);
 
 bool swim_next_send(struct swim *swim, struct swim_send *send);
 /* Writes the whole datagram, gossip included. 0; -ENODATA: there is nothing to say after all;
- * -ENOSPC: `room` is too small. Up to WIRE_PLAIN_MAX bytes of `into` are filled, w->length tells. */
+ * -ENOSPC: `room` is too small. Up to WIRE_PLAIN_MAX bytes of `into` are filled, w->length tells.
+ */
 int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire_writer *w,
                     void *into, size_t room);
 /* VIEW messages for the link to `to`; drop them if there is none. `records`: WIRE_RECORDS_MAX of

@@ -8,13 +8,14 @@
 #define UNJOINED_MS 5000      /* somebody answered, and no link to it came about */
 #define FOUND_MS 250          /* before the lowest of several askers begins */
 #define ASKED_AT_ONCE 3       /* contacts or contacts lost, per second */
+#define FRESH_MS 30000        /* after our start contacts are asked every second */
 #define LOST_LATELY_MS 600000 /* dialled every second by some, afterwards at the low rate */
 #define LOST_DIALLERS 8       /* so many of all members, on average */
 #define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
-#define NAMESAKE_TRIES 3      /* unanswered: it is gone */
-#define FAREWELL_MS 200       /* until said again */
-#define FAREWELL_MIN_MS 400   /* gossip gets so much time */
+#define NAMESAKE_TRIES 3    /* unanswered: it is gone */
+#define FAREWELL_MS 200     /* until said again */
+#define FAREWELL_MIN_MS 400 /* gossip gets so much time */
 #define FAREWELL_MAX_MS 2000
 
 static void push_hello(struct swim *swim, const struct mesh_addr *addr)
@@ -24,11 +25,17 @@ static void push_hello(struct swim *swim, const struct mesh_addr *addr)
         swim_push(swim, &send);
 }
 
+/* Some of the contacts where no member is known to live, in turn. */
 static void ask_contacts(struct swim *swim)
 {
-    for (size_t n = 0; n < ASKED_AT_ONCE && n < swim->contacts_count; n++) {
+    for (size_t n = 0, asked = 0; asked < ASKED_AT_ONCE && n < swim->contacts_count; n++) {
         swim->contacts_next = (swim->contacts_next + 1) % swim->contacts_count;
-        push_hello(swim, &swim->contacts[swim->contacts_next]);
+        const struct mesh_addr *addr = &swim->contacts[swim->contacts_next];
+        const struct mesh_member *there = view_find_addr(swim->view, addr);
+        if (there != NULL && member_is_living(there))
+            continue;
+        push_hello(swim, addr);
+        asked++;
     }
 }
 
@@ -156,8 +163,8 @@ static void learn_of_name(struct swim *swim, const struct wire_datagram *d, uint
         swim->highest_generation = highest;
 }
 
-void join_on_welcome(struct swim *swim, const struct mesh_addr *from,
-                     const struct wire_datagram *d, uint64_t now_ms)
+void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
+                     uint64_t now_ms)
 {
     const struct mesh_member *self = view_self(swim->view);
     if (d->sender.generation == 0 || d->target_nonce == 0 || peer_id_equal(d->sender, self->id))
@@ -184,6 +191,8 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from,
     case SWIM_JOINING:
     case SWIM_MEMBER: {
         const struct mesh_member *member = view_find(swim->view, d->sender);
+        if (swim->phase == SWIM_JOINING && now_ms - swim->joined_ms < SECOND_MS)
+            break; /* one view is enough, if it comes */
         if (member == NULL || !member_is_living(member))
             views_wish(swim, d->sender, from, now_ms);
         break;
@@ -287,7 +296,9 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
         return;
     swim->heal_at_ms = now_ms + SECOND_MS;
     swim->heals++;
-    if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0)
+    /* where all start at once several may have begun: their meshes meet at the contacts */
+    if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0 ||
+        now_ms - swim->start_ms < FRESH_MS)
         ask_contacts(swim);
     if (swim->phase != SWIM_MEMBER)
         return;

@@ -1,19 +1,20 @@
-/* swim_state.h - the insides of struct swim, shared by swim.c (detection), swim_join.c (ways in,
- * out and back) and swim_views.c (views over links). Nobody else includes it. */
+/* swim_state.h - the insides of struct swim, shared by swim.c (in, out, news), swim_probe.c
+ * (detection), swim_join.c (ways in, out and back) and swim_views.c (views over links). Nobody else
+ * includes it. */
 #ifndef MESH_SWIM_STATE_H
 #define MESH_SWIM_STATE_H
 
 #include "mesh/member/swim.h"
 
 #define ACCUSERS_MAX 8
-#define RELAYS_MAX 64      /* pings under way for others */
-#define FAREWELLS_MAX 8    /* members told directly that we leave */
-#define WISHES_MAX 32      /* waiting, and remembered so as not to be repeated */
-#define STRANGERS_MAX 16   /* remembered because they go on talking to us */
-#define ANSWERS_MAX 32     /* exchanges in which we still have to send views */
+#define RELAYS_MAX 64    /* pings under way for others */
+#define FAREWELLS_MAX 8  /* members told directly that we leave */
+#define WISHES_MAX 32    /* waiting, and remembered so as not to be repeated */
+#define STRANGERS_MAX 16 /* remembered because they go on talking to us */
+#define ANSWERS_MAX 32   /* exchanges in which we still have to send views */
 #define EVENTS_MAX 8
 #define SECOND_MS 1000
-#define LAG_MS 250         /* later than that after its deadline a turn is late */
+#define LAG_MS 250 /* later than that after its deadline a turn is late */
 
 enum swim_phase {
     SWIM_ASKING,  /* no generation yet: what is known of our name? */
@@ -148,6 +149,8 @@ struct swim {
 /* swim.c */
 struct swim_row *swim_row_of(struct swim *swim, const struct mesh_member *member);
 void swim_push(struct swim *swim, const struct swim_send *send);
+struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
+                              uint32_t number, struct peer_id tell);
 /* A datagram to a member at the address of its record. */
 void swim_push_to(struct swim *swim, const struct mesh_member *to, enum datagram_kind kind,
                   uint32_t number, struct peer_id tell);
@@ -163,11 +166,30 @@ size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member
 void swim_note_lag(struct swim *swim, uint64_t now_ms);
 void swim_settle(struct swim *swim, uint64_t now_ms); /* sets due_ms */
 
+/* swim_probe.c */
+void probe_add(struct swim *swim, const struct mesh_member *member); /* a newcomer */
+void probe_now(struct swim *swim, uint64_t now_ms);
+void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
+                  uint64_t now_ms);
+void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+void probe_blame_us(struct swim *swim, uint32_t more); /* our own health is worse */
+void probe_push_deadlines(struct swim *swim, uint64_t lag_ms);
+uint64_t probe_deadline_ms(const struct swim *swim); /* of suspicions, too */
+void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
+                     uint64_t now_ms);
+/* True: this accuser is new, and counts. */
+bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser);
+void suspicions_now(struct swim *swim, uint64_t now_ms);
+void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
+                       const struct wire_datagram *d, uint64_t now_ms);
+void relays_now(struct swim *swim, uint64_t now_ms);
+uint64_t relays_deadline_ms(const struct swim *swim);
+
 /* swim_join.c */
 void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
                    uint64_t sender_nonce, uint64_t now_ms);
-void join_on_welcome(struct swim *swim, const struct mesh_addr *from,
-                     const struct wire_datagram *d, uint64_t now_ms);
+void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
+                     uint64_t now_ms);
 void join_on_view(struct swim *swim, uint64_t now_ms);
 bool leave_on_ack(struct swim *swim, uint32_t number, struct peer_id from);
 void join_now(struct swim *swim, uint64_t now_ms);

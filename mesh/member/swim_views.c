@@ -17,8 +17,7 @@ void views_wish(struct swim *swim, struct peer_id with, const struct mesh_addr *
         mesh_addr_equal(addr, &view_self(swim->view)->addr))
         return;
     for (size_t n = 0; n < WISHES_MAX; n++)
-        if (peer_id_equal(swim->wished[n].with, with) &&
-            now_ms - swim->wished[n].at_ms < SECOND_MS)
+        if (peer_id_equal(swim->wished[n].with, with) && now_ms - swim->wished[n].at_ms < SECOND_MS)
             return;
     swim->wished[swim->wished_next].with = with;
     swim->wished[swim->wished_next].at_ms = now_ms;
@@ -82,8 +81,8 @@ void views_now(struct swim *swim, uint64_t now_ms)
     if (peer_id_is_nobody(swim->differing) || now_ms < swim->differing_due_ms)
         return;
     const struct mesh_member *member = view_find(swim->view, swim->differing);
-    bool is_at_rest = swim->differing_hash == view_hash(swim->view) &&
-                      gossip_count(swim->gossip) == 0;
+    bool is_at_rest =
+        swim->differing_hash == view_hash(swim->view) && gossip_count(swim->gossip) == 0;
     swim->differing = (struct peer_id){0, 0};
     if (member == NULL || !member_is_living(member) || swim->phase != SWIM_MEMBER)
         return;

@@ -1,4 +1,5 @@
-/* view.c - the member table and the rules of precedence. See view.h. */
+/* view.c - the member table: rows, sums, lookups. Which news outdoes which stands in view_news.c.
+ * See view.h. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,37 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "mesh/member/view.h"
-
-#define CLOCK_SET_MS 1577836800000u /* 2020: a wall clock before that was never set */
-#define CLOCK_END_MS 4102444800000u /* 2100: no generation is from then */
-#define DAY_MS (24u * 3600 * 1000)
-
-struct row {
-    struct mesh_member member;
-    uint32_t use;      /* how often the slot was given out */
-    uint32_t other_at; /* place in others[], while living */
-    bool is_used;
-};
-
-struct view {
-    uint32_t members_max, contacts_max;
-    uint64_t boot_ms, start_ms;
-    bool is_announced, is_leaving;
-    uint64_t hash, ring_generation;
-    uint64_t buckets[WIRE_BUCKETS];
-
-    uint32_t slots, fresh; /* slots from `fresh` on were never used */
-    uint32_t count, others_count, contacts_count, free_count;
-    struct row *rows; /* [0] is ourselves */
-    uint16_t *order;  /* slots by id */
-    uint16_t *others; /* slots of the living but ourselves */
-    uint16_t *free;
-    uint64_t *tags; /* home tag << 16 | slot, sorted */
-
-    struct view_change *changes; /* a ring of 2 * slots */
-    uint32_t changes_at, changes_count;
-};
+#include "mesh/member/view_state.h"
 
 /* ---- hashes ------------------------------------------------------------------------------- */
 
@@ -69,8 +40,7 @@ unsigned view_bucket_of(struct peer_id id)
 
 static void sum_member(struct view *view, const struct mesh_member *m, bool add)
 {
-    uint64_t hash =
-        hash_words((uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version}, 4);
+    uint64_t hash = hash_words((uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version}, 4);
     if (!add)
         hash = 0 - hash;
     view->hash += hash;
@@ -130,7 +100,7 @@ void view_free(struct view *view)
     free(view);
 }
 
-static uint32_t slot_of(const struct view *view, const struct mesh_member *member)
+uint32_t view_slot_of(const struct view *view, const struct mesh_member *member)
 {
     /* member is the first field of its row */
     return (uint32_t)((const struct row *)(const void *)member - view->rows);
@@ -253,9 +223,8 @@ static void drop_oldest_contact(struct view *view, uint32_t keep)
         row_forget(view, oldest);
 }
 
-/* Puts a new state of affairs in place and settles everything that is counted from it. */
-static void row_set(struct view *view, uint32_t slot, const struct mesh_member *now_is,
-                    uint64_t now_ms)
+void view_row_set(struct view *view, uint32_t slot, const struct mesh_member *now_is,
+                  uint64_t now_ms)
 {
     struct mesh_member *m = &view->rows[slot].member;
     const struct mesh_member was = *m;
@@ -287,13 +256,12 @@ static void row_set(struct view *view, uint32_t slot, const struct mesh_member *
         push_change(view, now_is->id, was.state, now_is->state);
 }
 
-static bool has_room(const struct view *view)
+bool view_has_room(const struct view *view)
 {
     return view->others_count + 1 < view->members_max;
 }
 
-/* A new row in the given state; the caller made sure that a living one has room. */
-static void row_add(struct view *view, const struct mesh_member *member, uint64_t now_ms)
+void view_row_add(struct view *view, const struct mesh_member *member, uint64_t now_ms)
 {
     uint32_t slot = view->free_count > 0 ? view->free[--view->free_count] : view->fresh++;
     assert(slot < view->slots);
@@ -303,11 +271,10 @@ static void row_add(struct view *view, const struct mesh_member *member, uint64_
     memset(&row->member, 0, sizeof row->member);
     row->member.id = member->id;
     row_list(view, slot);
-    row_set(view, slot, member, now_ms);
+    view_row_set(view, slot, member, now_ms);
 }
 
-/* Every older generation of the name is dead: only one process lives under a name. */
-static void supersede(struct view *view, struct peer_id id, uint64_t now_ms)
+void view_supersede(struct view *view, struct peer_id id, uint64_t now_ms)
 {
     uint32_t at = place_of(view, (struct peer_id){id.name, 0});
     while (at < view->count) {
@@ -318,7 +285,7 @@ static void supersede(struct view *view, struct peer_id id, uint64_t now_ms)
         if (member_is_living(&m)) {
             m.state = MEMBER_DEAD;
             uint32_t count = view->count;
-            row_set(view, slot, &m, now_ms);
+            view_row_set(view, slot, &m, now_ms);
             if (view->count < count) { /* a contact went: places moved */
                 at = place_of(view, (struct peer_id){id.name, m.id.generation + 1});
                 continue;
@@ -352,8 +319,8 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms)
     view->rows[0].member.id = m.id;
     row_list(view, 0);
     view->is_announced = true;
-    row_set(view, 0, &m, now_ms);
-    supersede(view, m.id, now_ms);
+    view_row_set(view, 0, &m, now_ms);
+    view_supersede(view, m.id, now_ms);
     return 0;
 }
 
@@ -367,7 +334,7 @@ bool view_set_flags(struct view *view, bool serving, bool draining, bool hold)
     m.hold = hold;
     if (view->is_announced)
         m.version++;
-    row_set(view, 0, &m, 0);
+    view_row_set(view, 0, &m, 0);
     return true;
 }
 
@@ -378,7 +345,7 @@ void view_leave(struct view *view, uint64_t now_ms)
     if (m.state != MEMBER_ALIVE)
         return;
     m.state = MEMBER_LEFT;
-    row_set(view, 0, &m, now_ms);
+    view_row_set(view, 0, &m, now_ms);
 }
 
 /* ---- questions ---------------------------------------------------------------------------- */
@@ -467,7 +434,7 @@ size_t view_slots(const struct view *view)
 
 struct handle view_handle(const struct view *view, const struct mesh_member *member)
 {
-    uint32_t slot = slot_of(view, member);
+    uint32_t slot = view_slot_of(view, member);
     return (struct handle){slot, view->rows[slot].use};
 }
 
@@ -494,250 +461,13 @@ uint64_t view_ring_generation(const struct view *view)
     return view->ring_generation;
 }
 
-/* ---- news --------------------------------------------------------------------------------- */
-
-static bool is_loopback(const struct mesh_addr *addr)
-{
-    static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
-    static const uint8_t v6[16] = {[15] = 1};
-    return (memcmp(addr->ip, v4, sizeof v4) == 0 && addr->ip[12] == 127) ||
-           memcmp(addr->ip, v6, sizeof v6) == 0;
-}
-
-bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_ms)
-{
-    if (id.name == 0 || id.generation == 0)
-        return false;
-    uint64_t wall_ms = view->boot_ms + (now_ms - view->start_ms);
-    uint64_t bound = wall_ms < CLOCK_SET_MS ? CLOCK_END_MS : wall_ms + DAY_MS;
-    if (id.generation <= bound)
-        return true;
-    const struct mesh_member *newest = view_find_name(view, id.name);
-    return newest != NULL && id.generation <= newest->id.generation + VIEW_JUMP_MAX;
-}
-
-void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
-{
-    uint64_t since_ms = now_ms - view->start_ms;
-    if (generation < CLOCK_END_MS && generation > view->boot_ms + since_ms &&
-        generation >= since_ms)
-        view->boot_ms = generation - since_ms;
-}
-
-static bool is_record(const struct view *view, const struct mesh_member *m)
-{
-    size_t length = strnlen(m->name, sizeof m->name);
-    if (length == 0 || length == sizeof m->name || view_name_hash(m->name) != m->id.name)
-        return false;
-    if (m->nonce == 0 || m->version == 0 || m->addr.port == 0 || m->weight == 0)
-        return false;
-    if (strnlen(m->zone, sizeof m->zone) == sizeof m->zone)
-        return false;
-    /* another machine's loopback is no place to send to (G19) */
-    return !is_loopback(&m->addr) || is_loopback(&view_self(view)->addr);
-}
-
-/* The fields that a member writes itself. */
-static void take_record(struct mesh_member *into, const struct mesh_member *from)
-{
-    memset(into->name, 0, sizeof into->name);
-    memset(into->zone, 0, sizeof into->zone);
-    memcpy(into->name, from->name, strlen(from->name)); /* is_record() measured both */
-    memcpy(into->zone, from->zone, strlen(from->zone));
-    into->nonce = from->nonce;
-    into->version = from->version;
-    into->addr = from->addr;
-    into->weight = from->weight;
-    into->serving = from->serving;
-    into->draining = from->draining;
-    into->hold = from->hold;
-}
-
-static bool jumps(uint64_t from, uint64_t to)
-{
-    return to > from && to - from > VIEW_JUMP_MAX;
-}
-
-/* News about our own generation. Who is wrong about us is told better; what it claims is outdone. */
-static enum view_news apply_self(struct view *view, const struct wire_update *news)
-{
-    struct mesh_member m = view->rows[0].member;
-    const struct mesh_member *said = &news->member;
-    if (view->is_leaving || m.state != MEMBER_ALIVE)
-        return VIEW_OLD;
-    if (jumps(m.incarnation, said->incarnation))
-        return VIEW_REFUSED;
-    if (news->kind != UPDATE_ALIVE) {
-        if (said->incarnation >= m.incarnation)
-            m.incarnation = said->incarnation + 1;
-    } else if (said->nonce != m.nonce) {
-        /* A twin: it started in the same millisecond under our name. The higher nonce stays. */
-        return said->nonce > m.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
-    } else {
-        if (jumps(m.version, said->version))
-            return VIEW_REFUSED;
-        if (said->incarnation <= m.incarnation && said->version <= m.version)
-            return VIEW_OLD;
-        if (said->incarnation > m.incarnation)
-            m.incarnation = said->incarnation + 1;
-        if (said->version > m.version)
-            m.version = said->version + 1;
-    }
-    row_set(view, 0, &m, 0);
-    return VIEW_REFUTED;
-}
-
-static enum view_news apply_alive_known(struct view *view, uint32_t slot,
-                                        const struct mesh_member *said, uint64_t now_ms)
-{
-    struct mesh_member m = view->rows[slot].member;
-    if (jumps(m.incarnation, said->incarnation) ||
-        (m.nonce == said->nonce && jumps(m.version, said->version)))
-        return VIEW_REFUSED;
-    if (!member_is_living(&m)) {
-        if (said->incarnation <= m.incarnation)
-            return VIEW_OLD;
-        if (view_find_name(view, m.id.name)->id.generation != m.id.generation)
-            return VIEW_OLD; /* superseded is for good */
-        if (!has_room(view))
-            return VIEW_REFUSED;
-        m.state = MEMBER_ALIVE;
-        m.incarnation = said->incarnation;
-        if (said->version > m.version)
-            take_record(&m, said);
-        row_set(view, slot, &m, now_ms);
-        return VIEW_NEW;
-    }
-    if (said->nonce < m.nonce)
-        return VIEW_OLD;
-    if (said->incarnation <= m.incarnation && said->version <= m.version && said->nonce == m.nonce)
-        return VIEW_OLD;
-    if (said->incarnation > m.incarnation) {
-        m.incarnation = said->incarnation;
-        m.state = MEMBER_ALIVE;
-    }
-    if (said->version > m.version || said->nonce > m.nonce)
-        take_record(&m, said);
-    row_set(view, slot, &m, now_ms);
-    return VIEW_NEW;
-}
-
-static enum view_news apply_alive(struct view *view, const struct mesh_member *said,
-                                  uint64_t now_ms)
-{
-    if (!is_record(view, said))
-        return VIEW_REFUSED;
-    const struct mesh_member *known = view_find(view, said->id);
-    if (known != NULL)
-        return apply_alive_known(view, slot_of(view, known), said, now_ms);
-    const struct mesh_member *newest = view_find_name(view, said->id.name);
-    if (newest != NULL && newest->id.generation > said->id.generation)
-        return VIEW_OLD;
-    if (said->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
-        return VIEW_REFUSED;
-    supersede(view, said->id, now_ms);
-    if (!has_room(view))
-        return VIEW_REFUSED;
-    struct mesh_member m = {.id = said->id, .state = MEMBER_ALIVE};
-    m.incarnation = said->incarnation;
-    take_record(&m, said);
-    row_add(view, &m, now_ms);
-    return VIEW_NEW;
-}
-
-/* A suspicion, a death or a farewell. */
-static enum view_news apply_evidence(struct view *view, const struct wire_update *news,
-                                     uint64_t now_ms)
-{
-    const struct mesh_member *said = &news->member;
-    enum member_state state = news->kind == UPDATE_SUSPECT ? MEMBER_SUSPECT
-                              : news->kind == UPDATE_DEAD  ? MEMBER_DEAD
-                                                           : MEMBER_LEFT;
-    const struct mesh_member *known = view_find(view, said->id);
-    if (known == NULL) {
-        if (state == MEMBER_SUSPECT)
-            return VIEW_OLD;
-        if (said->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
-            return VIEW_REFUSED;
-        size_t living = view_living(view);
-        struct mesh_member m = {.id = said->id, .state = state};
-        m.incarnation = said->incarnation;
-        if (said->name[0] != '\0' && is_record(view, said))
-            take_record(&m, said);
-        supersede(view, said->id, now_ms);
-        row_add(view, &m, now_ms);
-        return view_living(view) < living ? VIEW_NEW : VIEW_CONTACTED;
-    }
-    struct mesh_member m = *known;
-    if (jumps(m.incarnation, said->incarnation))
-        return VIEW_REFUSED;
-    bool is_newer = said->incarnation > m.incarnation;
-    if (said->incarnation < m.incarnation)
-        return VIEW_OLD;
-    m.incarnation = said->incarnation;
-    enum view_news result = VIEW_NEW;
-    if (!member_is_living(&m)) {
-        /* Kept all the same: else an older "alive" could raise the dead (P4). */
-        if (state == MEMBER_LEFT)
-            m.state = MEMBER_LEFT;
-        result = VIEW_OLD;
-    } else if (state == MEMBER_SUSPECT && m.state == MEMBER_SUSPECT) {
-        result = is_newer ? VIEW_NEW : VIEW_CONFIRMED;
-    } else {
-        m.state = state;
-    }
-    row_set(view, slot_of(view, known), &m, now_ms);
-    return result;
-}
-
-enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms)
-{
-    struct peer_id id = news->member.id, self = view_self(view)->id;
-    if (!view_is_plausible(view, id, now_ms))
-        return VIEW_REFUSED;
-    if (view->is_announced && peer_id_equal(id, self))
-        return apply_self(view, news);
-    enum view_news result = VIEW_OLD, record = VIEW_OLD;
-    if (news->kind == UPDATE_ALIVE || (news->kind == UPDATE_SUSPECT && news->member.name[0]))
-        record = apply_alive(view, &news->member, now_ms);
-    if (record == VIEW_REFUSED || news->kind == UPDATE_ALIVE)
-        result = record;
-    else
-        result = apply_evidence(view, news, now_ms);
-    if (record == VIEW_NEW)
-        result = VIEW_NEW;
-    if (view->is_announced && id.name == self.name && id.generation > self.generation &&
-        (result == VIEW_NEW || result == VIEW_CONTACTED))
-        return VIEW_SUPERSEDED;
-    return result;
-}
-
-void view_tell(const struct mesh_member *member, struct wire_update *update)
-{
-    memset(update, 0, sizeof *update);
-    switch (member->state) {
-    case MEMBER_UNKNOWN:
-    case MEMBER_ALIVE:
-        update->kind = UPDATE_ALIVE;
-        break;
-    case MEMBER_SUSPECT:
-        update->kind = UPDATE_SUSPECT;
-        break;
-    case MEMBER_DEAD:
-        update->kind = UPDATE_DEAD;
-        break;
-    case MEMBER_LEFT:
-        update->kind = UPDATE_LEFT;
-        break;
-    }
-    update->member = *member;
-}
+/* ---- the rest ------------------------------------------------------------------------------ */
 
 void view_note_load(struct view *view, struct peer_id id, uint32_t load)
 {
     const struct mesh_member *known = view_find(view, id);
     if (known != NULL)
-        view->rows[slot_of(view, known)].member.load = load;
+        view->rows[view_slot_of(view, known)].member.load = load;
 }
 
 void view_forget(struct view *view, uint64_t now_ms)

@@ -107,8 +107,8 @@ uint64_t view_ring_generation(const struct view *view);
 /* May somebody be of this generation? Not of a time to come, but for what follows a known one; a
  * clock of ours that was never set is no judge. */
 bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_ms);
-/* A peer that answers our first question may raise what we take for the time of day: a clock that is
- * behind is no fault. */
+/* A peer that answers our first question may raise what we take for the time of day: a clock that
+ * is behind is no fault. */
 void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms);
 /* Takes a piece of news in: checks it, and keeps what outdoes what is known. Incarnation and
  * version never go back, whatever kind of news brings them (M1). */

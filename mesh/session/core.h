@@ -19,7 +19,7 @@
 
 struct core {
     struct mesh_config config;
-    uint64_t started_ms;
+    uint64_t started_ms, view_changed_ms;
     struct bytes_budget budget; /* bodies and kept answers */
     struct rng rng;             /* ids, nonces, keys */
     struct shuffle shuffle;     /* order without secrecy */

@@ -131,6 +131,10 @@ static void exchange_end(struct core *core, struct exchange *x, enum mesh_end en
                          enum mesh_reason why)
 {
     exchange_leave_lane(core, x, WIRE_DONE);
+    if (x->is_answered) {
+        end = MESH_END_WHOLE; /* whatever was lost came after the answer */
+        why = MESH_OK;
+    }
     struct mesh_effect e = {.kind = MESH_REPLY_END};
     e.end.end = end;
     e.end.why = why;
@@ -143,7 +147,17 @@ static void exchange_end(struct core *core, struct exchange *x, enum mesh_end en
         core->stats.answers_failed++;
     if (why == MESH_SESSION_UNKNOWN && x->has_session)
         core->stats.not_found_ended++;
-    exchange_free(core, x);
+    exchange_enter(core, x, EXCHANGE_ENDED);
+    heap_remove(&core->entry.timers, &x->timer);
+    exchange_keep_nothing(x);
+}
+
+bool entry_may_tell(struct core *core, struct handle h, bool is_end)
+{
+    struct exchange *x = pool_at(&core->entry.exchanges, h);
+    if (x != NULL && is_end)
+        exchange_free(core, x);
+    return x != NULL;
 }
 
 static void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
@@ -206,7 +220,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.epoch = x->epoch;
     m.open.request = x->request;
     m.open.hops = x->hops;
-    m.open.is_attach = x->is_bound && x->may_have_run;
+    m.open.is_attach = x->was_sent;
     m.open.lost_link = x->lost_link;
     m.open.received = x->received;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
@@ -233,8 +247,8 @@ static void exchange_owner_gone(struct core *core, struct exchange *x)
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
     }
+    /* `received` stands: should the same owner be found alive after all, it goes on from there */
     x->is_bound = x->may_have_run = x->is_told = false;
-    x->received = 0;
     x->hops = 0;
     core->entry.is_woken = true; /* it is parked, and looked at again this turn */
 }
@@ -357,10 +371,9 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
     exchange_set_timer(core, x);
     exchange_enter(core, x, EXCHANGE_PARKED);
     exchange_try(core, x, now_ms);
-    x = pool_at(&e->exchanges, h);
-    if (x != NULL && peer_id_equal(x->owner, core_self(core)))
+    if (peer_id_equal(x->owner, core_self(core)) && !lane_is_none(x->lane))
         core->stats.exchanges_owned++;
-    else if (x != NULL && !lane_is_none(x->lane))
+    else if (!lane_is_none(x->lane))
         core->stats.exchanges_forwarded++;
     return h;
 }
@@ -384,7 +397,8 @@ void entry_close(struct core *core, struct handle h, uint64_t now_ms)
     (void)now_ms;
     if (x == NULL)
         return;
-    exchange_leave_lane(core, x, WIRE_CANCEL);
+    if (x->state != EXCHANGE_ENDED)
+        exchange_leave_lane(core, x, WIRE_CANCEL);
     exchange_free(core, x);
 }
 
@@ -433,7 +447,7 @@ static void exchange_unbind(struct core *core, struct exchange *x)
 {
     links_close(core->links, x->lane, LINKS_ENTRY);
     x->lane = (struct lane){0};
-    x->is_bound = x->may_have_run = false;
+    x->is_bound = x->may_have_run = x->was_sent = false;
 }
 
 static void exchange_on_text(struct core *core, struct exchange *x, const struct wire_message *m)
@@ -483,7 +497,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_refused(core, x, m->end.why, now_ms);
         break;
     case WIRE_HEAD:
-        x->received++;
+        x->received = 1; /* the first message of an answer, or of one begun anew */
         x->give_up_ms = MESH_NEVER;
         if (exchange_tell_head(core, x, m))
             exchange_set_timer(core, x);
@@ -516,7 +530,7 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
         return;
     if (event->sent) {
         /* it may have arrived: only its owner can say, by the exchange's name */
-        x->may_have_run = x->is_bound = true;
+        x->may_have_run = x->is_bound = x->was_sent = true;
         x->lost_link = event->number;
         x->give_up_ms = MESH_NEVER; /* counted anew from this loss */
     }
@@ -540,11 +554,9 @@ static void exchange_give_up(struct core *core, struct exchange *x)
 
 static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
 {
-    struct handle h = x->self;
     if (x->state == EXCHANGE_BROKEN) {
         exchange_end(core, x, MESH_END_CUT, MESH_FULL);
-        x = pool_at(&core->entry.exchanges, h);
-        if (x != NULL) {
+        if (x->state == EXCHANGE_BROKEN) {
             x->retry_at_ms = now_ms + EXCHANGE_MEMORY_RETRY_MS;
             exchange_set_timer(core, x);
         }
@@ -558,8 +570,7 @@ static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
     }
     if (x->state == EXCHANGE_PARKED && x->retry_at_ms <= now_ms)
         exchange_try(core, x, now_ms);
-    x = pool_at(&core->entry.exchanges, h);
-    if (x == NULL)
+    if (x->state == EXCHANGE_ENDED)
         return;
     if (x->state == EXCHANGE_ASKED)
         x->retry_at_ms = MESH_NEVER;
@@ -599,7 +610,7 @@ void entry_end_all(struct core *core, uint64_t now_ms)
     (void)now_ms;
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
-        if (x != NULL && x->state != EXCHANGE_BROKEN)
+        if (x != NULL && x->state != EXCHANGE_BROKEN && x->state != EXCHANGE_ENDED)
             exchange_fail(core, x, MESH_STOPPING);
     }
 }

@@ -16,7 +16,8 @@ struct core;
 enum exchange_state {
     EXCHANGE_PARKED, /* the owner is not known, or cannot be asked now */
     EXCHANGE_ASKED,  /* OPEN is on its way or there; the answer comes on the lane */
-    EXCHANGE_BROKEN  /* no memory to tell its client: only its end is still to be told */
+    EXCHANGE_BROKEN, /* no memory to tell its client: only its end is still to be told */
+    EXCHANGE_ENDED   /* its REPLY_END is queued */
 };
 
 struct exchange {
@@ -30,6 +31,7 @@ struct exchange {
     struct peer_id owner;     /* whom we asked last */
     struct lane lane;
     bool is_bound;            /* only `owner` may be asked: what it did is not known */
+    bool was_sent;            /* an OPEN under this name left once: any further one attaches */
     bool may_have_run;        /* the last byte of an OPEN left, and no word says that it did not */
     bool is_told;             /* MOVED named `owner` */
     uint64_t lost_link;       /* number of the link that it was lost with */
@@ -58,6 +60,10 @@ void entry_deinit(struct core *core);
 struct handle entry_open(struct core *core, const struct mesh_request *request, uint64_t now_ms);
 void entry_taken(struct core *core, struct handle x, size_t bytes, uint64_t now_ms);
 void entry_close(struct core *core, struct handle x, uint64_t now_ms);
+
+/* Whether an effect for this exchange may leave: its client may have gone since it was queued.
+ * `is_end`: it is the REPLY_END, which closes the handle. */
+bool entry_may_tell(struct core *core, struct handle x, bool is_end);
 
 /* From the owner's side of a lane. */
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);

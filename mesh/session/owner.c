@@ -104,11 +104,24 @@ static bool owner_somebody_is_missing(const struct core *core, uint64_t now_ms)
     return false;
 }
 
-/* "Nobody has it" means nothing while we look for the mesh and have found nobody. */
-static bool owner_has_company(const struct core *core, uint64_t now_ms)
+/* "Nobody has it" means nothing while we look for the mesh and have found nobody, nor while
+ * members are still becoming known: the home may be among the next. */
+static bool owner_knows_the_mesh(const struct core *core, uint64_t now_ms)
 {
-    return !core->config.has_contacts || view_others(core->view) > 0 ||
-           now_ms >= core->started_ms + core->config.silent_window_ms;
+    if (!core->config.has_contacts)
+        return true;
+    return view_others(core->view) > 0
+               ? now_ms >= core->view_changed_ms + OWNER_SETTLED_MS
+               : now_ms >= core->started_ms + core->config.silent_window_ms;
+}
+
+/* A home that somebody knows of may still come with the views that are exchanged now. */
+static bool owner_search_has_settled(const struct core *core, const struct owner_search *search,
+                                     uint64_t now_ms)
+{
+    uint64_t over_ms = search->until_ms - OWNER_NEGATIVE_MS;
+    return search->home_is_known ? now_ms >= over_ms + OWNER_SEARCH_MS
+                                 : owner_knows_the_mesh(core, now_ms);
 }
 
 void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
@@ -120,7 +133,7 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
     const struct owner_hint *hint = owner_hint_of(&core->owner, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
     found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
-                         !search->home_lives && owner_has_company(core, now_ms);
+                         owner_search_has_settled(core, search, now_ms);
     if (home != NULL) {
         found->home = home->state;
         found->home_id = home->id;
@@ -147,9 +160,10 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
                              ? OWNER_ENDED
                              : OWNER_GONE;
     } else {
-        found->verdict = !found->is_searched                       ? OWNER_AWAY
-                         : owner_somebody_is_missing(core, now_ms) ? OWNER_GONE
-                                                                   : OWNER_ENDED;
+        found->verdict = !found->is_searched ? OWNER_AWAY
+                         : search->home_is_known || owner_somebody_is_missing(core, now_ms)
+                             ? OWNER_GONE
+                             : OWNER_ENDED;
     }
 }
 
@@ -198,7 +212,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
             return false;
     }
     search->asked = search->answered = 0;
-    search->is_over = search->home_lives = false;
+    search->is_over = search->home_is_known = false;
     search->until_ms = now_ms + OWNER_SEARCH_MS;
     struct wire_message find = {.kind = WIRE_FIND, .session = *id, .has_session = true};
     for (size_t n = 0; n < view_count(core->view); n++) {
@@ -219,8 +233,8 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
     const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
     if (session != NULL)
         found.epoch = session->epoch;
-    else if (home != NULL && member_is_living(home))
-        found.epoch.owner = home->id; /* no record here, but its home lives */
+    else if (home != NULL && (member_is_living(home) || owner_may_come_back(core, home, now_ms)))
+        found.epoch.owner = home->id; /* no record here, but its home lives, or may yet */
     const struct mesh_addr *addr = core_addr_of(core, from);
     if (addr != NULL && key_verify(&core->keys, &m->session))
         (void)links_tell(core->links, from, addr, &found, now_ms);
@@ -252,9 +266,8 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
     if (m->epoch.counter != 0) {
         owner_learn(core, &m->session, m->epoch);
         entry_wake(core);
-    } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_lives &&
-               view_find(core->view, m->epoch.owner) == NULL) {
-        search->home_lives = true;
+    } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known) {
+        search->home_is_known = true;
         owner_learn_home(core, from, now_ms);
     }
     if (++search->answered >= search->asked)

@@ -12,6 +12,7 @@
 #define OWNER_SEARCH_MS 1000   /* after which the silent count as having none */
 #define OWNER_NEGATIVE_MS 5000 /* how long "nobody has it" is believed */
 #define OWNER_SEARCHES_PER_S 100
+#define OWNER_SETTLED_MS 3000  /* no new member for so long: an unknown home is no newcomer */
 
 struct core;
 struct wire_message;
@@ -29,7 +30,7 @@ struct owner_search {
     uint32_t asked, answered;
     uint64_t until_ms; /* while it runs; then: while its "nobody" is believed */
     bool is_over, is_used;
-    bool home_lives; /* somebody says so of a home that we never met */
+    bool home_is_known; /* somebody knows its home as living, or as silent only lately */
 };
 
 struct owner {

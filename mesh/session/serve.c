@@ -309,6 +309,17 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     return serve_id_is_open(core, session, open) ? MESH_ID_IN_USE : MESH_OK;
 }
 
+/* An attach to a name that is not known here. It never arrived, and may run now, unless part of
+ * its answer is out (another run's answer would not go on where that one stopped), or we have
+ * forgotten names of this entry and it may not run twice. */
+static bool serve_cannot_resume(const struct core *core, const struct wire_message *open)
+{
+    if (open->open.request.want == MESH_LISTEN)
+        return false;
+    return open->open.received > 0 ||
+           (serve_is_unsafe(core, open) && serve_has_forgotten(core, open->name.entry));
+}
+
 static void serve_open(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     const struct wire_message *open = &event->message;
@@ -321,8 +332,7 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
     }
     if (open->open.is_attach)
         links_cut(core->links, open->name.entry, open->open.lost_link, now_ms);
-    if (open->open.is_attach && serve_is_unsafe(core, open) &&
-        (open->open.received > 0 || serve_has_forgotten(core, open->name.entry))) {
+    if (open->open.is_attach && serve_cannot_resume(core, open)) {
         serve_refuse(core, event->lane, open, MESH_OUTCOME_UNKNOWN);
         return;
     }
@@ -413,6 +423,18 @@ void serve_on_lane_lost(struct core *core, const struct links_event *event, uint
         (void)heap_set(&core->serve.timers, &call->timer, now_ms + SERVE_DETACHED_MS);
 }
 
+void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms)
+{
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
+        struct call *call = pool_slot(&core->serve.calls, slot, &h);
+        if (call == NULL || call->answer.is_dropped || !peer_id_equal(call->name.entry, entry))
+            continue;
+        call_forget_name(core, call);
+        serve_abandon(core, call, true, now_ms);
+    }
+}
+
 /* ---- sessions, time ------------------------------------------------------------------------- */
 
 void serve_end_session(struct core *core, struct session *session, enum mesh_reason why,
@@ -430,6 +452,8 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
                  now_ms);
     }
     session = session_at(core, self);
+    if (session == NULL)
+        return; /* it was still being made, and went with its initialize */
     if (session->is_announced) {
         core->stats.sessions_closed++;
         core_tell(core, MESH_SESSION_CLOSED, core_self(core), MEMBER_ALIVE,

@@ -11,7 +11,7 @@
 #define SERVE_HOPS_MAX 2           /* peers asked one after the other (invariant B3) */
 #define SERVE_BEHIND_MAX (256u << 10) /* a reader so far behind is cut, where the upstream's other
                                          streams would wait for it */
-#define SERVE_DETACHED_MS 30000    /* an ended call whose entry is silent is forgotten then */
+#define SERVE_DETACHED_MS 15000    /* an ended call whose entry is silent is forgotten then */
 #define SERVE_ATTEMPTS_MAX 2       /* times that one request is sent to our upstream */
 #define SERVE_RELISTEN_MS 1000     /* before the upstream's GET stream is opened again */
 
@@ -71,6 +71,9 @@ void serve_deinit(struct core *core);
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
+
+/* That entry is gone: nobody will ask for its outcomes. */
+void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms);
 
 /* The facts of mesh.h about upstreams. */
 void serve_up_ready(struct core *core, struct handle up, uint64_t now_ms);

@@ -307,6 +307,11 @@ static void upcall_deliver(struct core *core, struct call *call, const struct rp
         call_end(core, call, MESH_END_CUT, MESH_READER_SLOW, now_ms);
         return;
     }
+    if (call->form == MESH_FORM_SSE && call->has_head && (rpc == NULL || rpc->kind == RPC_BAD)) {
+        core->stats.messages_bad++; /* an event that is no message: nobody could read it */
+        upcall_room(core, call, text.length);
+        return;
+    }
     if (!call->has_head)
         call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE,
                       (struct slice){0});

@@ -289,7 +289,8 @@ static size_t put_part(struct link *link, struct writer *w, struct link_stream *
 /* One stream's turn. False: the record is full. */
 static bool put_turn(struct link *link, struct writer *w, struct link_stream *s)
 {
-    size_t quantum = LINK_QUANTUM;
+    bool is_alone = link->sending.next == link->sending.prev;
+    size_t quantum = is_alone ? TUNNEL_PLAIN_MAX : LINK_QUANTUM;
 
     while (s->first != NULL && s->sent < s->sent_limit && quantum > 0) {
         size_t length = put_part(link, w, s, quantum);

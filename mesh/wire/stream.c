@@ -17,7 +17,10 @@ int streams_init(struct link *link)
     rng_bytes(link->rng, sip_key, sizeof sip_key);
     table_init(&link->streams_by_number, sizeof(uint32_t), sip_key);
     link->control = calloc(1, sizeof *link->control);
-    return link->control != NULL ? 0 : -ENOMEM;
+    if (link->control == NULL)
+        return -ENOMEM;
+    link->control->is_announced = link->control->has_begun = true;
+    return 0;
 }
 
 static void stream_release(struct link *link, struct link_stream *s)

@@ -1,0 +1,420 @@
+/* wire_link.c - the codec of messages on links: kind, one flat array, payload. As in wire.c,
+ * elements that a later version appends are skipped. */
+#include "mesh/wire/wire.h"
+
+#include <errno.h>
+
+#include "mesh/wire/codec.h"
+
+#define FACTS_BYTES 10 /* of the packed rpc_message, before its spans */
+#define SPANS_COUNT 11
+
+/* ---- the facts of a body ------------------------------------------------------------------ */
+
+/* Packed: kind 1 | method 1 | fault 1 | flags 1 | batch_count 4 | present 2 | at 4, length 4 for
+ * each span present; little-endian. */
+static const size_t spans_at[SPANS_COUNT] = {
+    offsetof(struct rpc_message, id),           offsetof(struct rpc_message, method_name),
+    offsetof(struct rpc_message, name),         offsetof(struct rpc_message, progress_token),
+    offsetof(struct rpc_message, cancels),      offsetof(struct rpc_message, version),
+    offsetof(struct rpc_message, meta_version), offsetof(struct rpc_message, request_state),
+    offsetof(struct rpc_message, task_id),      offsetof(struct rpc_message, related_task),
+    offsetof(struct rpc_message, params),
+};
+
+static void write_le32(uint8_t *at, uint32_t n)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(n >> (8 * i));
+}
+
+static uint32_t read_le32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static size_t write_facts(uint8_t into[FACTS_BYTES + 8 * SPANS_COUNT],
+                          const struct rpc_message *rpc, bool has_body)
+{
+    uint8_t *at = into + FACTS_BYTES;
+    unsigned present = 0;
+
+    into[0] = (uint8_t)rpc->kind;
+    into[1] = (uint8_t)rpc->method;
+    into[2] = rpc->fault == RPC_PARSE_ERROR ? 1 : rpc->fault == RPC_INVALID_REQUEST ? 2 : 0;
+    into[3] = (uint8_t)((rpc->has_task ? 1u : 0u) | (rpc->batch_has_modern ? 2u : 0u));
+    write_le32(into + 4, rpc->batch_count);
+    for (unsigned i = 0; i < SPANS_COUNT && has_body; i++) {
+        struct span span;
+        memcpy(&span, (const char *)rpc + spans_at[i], sizeof span);
+        if (span.length == 0)
+            continue;
+        present |= 1u << i;
+        write_le32(at, span.at);
+        write_le32(at + 4, span.length);
+        at += 8;
+    }
+    into[8] = (uint8_t)present;
+    into[9] = (uint8_t)(present >> 8);
+    return (size_t)(at - into);
+}
+
+static int read_facts(struct rpc_message *rpc, struct slice facts, size_t body_length)
+{
+    static const int faults[] = {0, RPC_PARSE_ERROR, RPC_INVALID_REQUEST};
+    const uint8_t *at = facts.at, *end = at + facts.length;
+
+    memset(rpc, 0, sizeof *rpc);
+    if (facts.length < FACTS_BYTES || at[0] > RPC_BATCH || at[1] > RPC_ROOTS_CHANGED || at[2] > 2)
+        return -EBADMSG;
+    rpc->kind = at[0];
+    rpc->method = at[1];
+    rpc->fault = faults[at[2]];
+    rpc->has_task = at[3] & 1;
+    rpc->batch_has_modern = at[3] & 2;
+    rpc->batch_count = read_le32(at + 4);
+    unsigned present = at[8] | (unsigned)at[9] << 8;
+    at += FACTS_BYTES;
+    for (unsigned i = 0; i < SPANS_COUNT; i++) {
+        if (!(present & 1u << i))
+            continue;
+        if (end - at < 8)
+            return -EBADMSG;
+        struct span span = {.at = read_le32(at), .length = read_le32(at + 4)};
+        if (span.length == 0 || span.at > body_length || span.length > body_length - span.at)
+            return -EBADMSG;
+        memcpy((char *)rpc + spans_at[i], &span, sizeof span);
+        at += 8;
+    }
+    return 0;
+}
+
+/* ---- link messages ------------------------------------------------------------------------ */
+
+static void put_open(msgpack_packer *p, const struct wire_message *m)
+{
+    const struct mesh_request *r = &m->open.request;
+    uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
+
+    msgpack_pack_array(p, 18);
+    codec_put_id(p, m->name.entry);
+    msgpack_pack_uint64(p, m->name.counter);
+    if (m->has_session)
+        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+    else
+        msgpack_pack_nil(p);
+    codec_put_epoch(p, m->epoch);
+    msgpack_pack_uint8(p, m->open.hops);
+    codec_put_bool(p, m->open.is_attach);
+    msgpack_pack_uint64(p, m->open.lost_link);
+    msgpack_pack_uint32(p, m->open.received);
+    msgpack_pack_uint8(p, (uint8_t)r->want);
+    msgpack_pack_uint8(p, (uint8_t)r->era);
+    codec_put_bin(p, r->who.hash, sizeof r->who.hash);
+    codec_put_bin(p, r->method.at, r->method.length);
+    codec_put_bin(p, r->target.at, r->target.length);
+    codec_put_bin(p, r->head.at, r->head.length);
+    codec_put_bin(p, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
+}
+
+static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+{
+    const struct patch *patch = &m->text.patch;
+
+    msgpack_pack_array(p, 7);
+    codec_put_epoch(p, m->epoch);
+    codec_put_bool(p, m->text.answers);
+    msgpack_pack_uint64(p, patch->at);
+    msgpack_pack_uint64(p, patch->cut);
+    codec_put_bin(p, patch->put.at, patch->put.length);
+}
+
+static void put_view(msgpack_packer *p, const struct wire_message *m)
+{
+    msgpack_pack_array(p, 3);
+    msgpack_pack_uint64(p, m->view.mask);
+    codec_put_bool(p, m->view.answer);
+    msgpack_pack_array(p, m->view.count);
+    for (uint16_t i = 0; i < m->view.count; i++)
+        codec_put_update(p, &m->view.records[i]);
+}
+
+static void put_buckets(msgpack_packer *p, const struct wire_message *m)
+{
+    uint8_t sums[8 * WIRE_BUCKETS];
+
+    for (size_t i = 0; i < WIRE_BUCKETS; i++)
+        codec_write_le64(sums + 8 * i, m->buckets[i]);
+    msgpack_pack_array(p, 1);
+    codec_put_bin(p, sums, sizeof sums);
+}
+
+static void put_answer_head(msgpack_packer *p, const struct wire_message *m)
+{
+    msgpack_pack_array(p, 7);
+    codec_put_epoch(p, m->epoch);
+    msgpack_pack_uint16(p, (uint16_t)m->head.status);
+    msgpack_pack_uint8(p, (uint8_t)m->head.form);
+    codec_put_bin(p, m->head.head.at, m->head.head.length);
+    if (m->has_session)
+        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+    else
+        msgpack_pack_nil(p);
+}
+
+static void put_message(msgpack_packer *p, const struct wire_message *m)
+{
+    switch (m->kind) {
+    case WIRE_BUCKETS_ARE:
+        put_buckets(p, m);
+        break;
+    case WIRE_VIEW:
+        put_view(p, m);
+        break;
+    case WIRE_FIND:
+        msgpack_pack_array(p, 1);
+        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+        break;
+    case WIRE_FOUND:
+        msgpack_pack_array(p, 4);
+        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_epoch(p, m->epoch);
+        break;
+    case WIRE_DONE:
+        msgpack_pack_array(p, 3);
+        codec_put_id(p, m->name.entry);
+        msgpack_pack_uint64(p, m->name.counter);
+        break;
+    case WIRE_OPEN:
+        put_open(p, m);
+        break;
+    case WIRE_CANCEL:
+        msgpack_pack_array(p, 0);
+        break;
+    case WIRE_MOVED:
+        msgpack_pack_array(p, 3);
+        codec_put_epoch(p, m->epoch);
+        break;
+    case WIRE_NOT_YET:
+        msgpack_pack_array(p, 1);
+        msgpack_pack_uint32(p, m->not_yet.wait_ms);
+        break;
+    case WIRE_REFUSED:
+        msgpack_pack_array(p, 1);
+        msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        break;
+    case WIRE_HEAD:
+        put_answer_head(p, m);
+        break;
+    case WIRE_EVENT:
+    case WIRE_DATA:
+        put_text_head(p, m);
+        break;
+    case WIRE_END:
+        msgpack_pack_array(p, 5);
+        codec_put_epoch(p, m->epoch);
+        msgpack_pack_uint8(p, (uint8_t)m->end.end);
+        msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        break;
+    }
+}
+
+int wire_link_write(const struct wire_message *m, void *into, size_t room)
+{
+    struct codec_sink sink = {.at = into, .length = 1, .room = room};
+    msgpack_packer p;
+
+    if (room < 1)
+        return -ENOSPC;
+    sink.at[0] = (uint8_t)m->kind;
+    msgpack_packer_init(&p, &sink, codec_sink_write);
+    put_message(&p, m);
+    if (sink.is_full || (m->kind != WIRE_VIEW && sink.length > WIRE_HEAD_MAX))
+        return -ENOSPC;
+    return (int)sink.length;
+}
+
+/* What a request line may hold, so that nothing can be smuggled into one (RFC 9112 §3). */
+static bool is_request_part(struct slice s, size_t max)
+{
+    if (s.length > max)
+        return false;
+    for (size_t i = 0; i < s.length; i++)
+        if (s.at[i] <= 0x20 || s.at[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static void read_session(struct codec_cursor *c, struct wire_message *m)
+{
+    m->has_session = !codec_take_nil(c);
+    if (m->has_session)
+        codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+}
+
+static void read_open(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
+{
+    struct mesh_request *r = &m->open.request;
+
+    m->name.entry = codec_take_id(c);
+    m->name.counter = codec_take_uint(c, UINT64_MAX);
+    read_session(c, m);
+    m->epoch = codec_take_epoch(c);
+    m->open.hops = (uint8_t)codec_take_uint(c, UINT8_MAX);
+    m->open.is_attach = codec_take_bool(c);
+    m->open.lost_link = codec_take_uint(c, UINT64_MAX);
+    m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
+    r->want = (enum mesh_want)codec_take_uint(c, MESH_PASS);
+    r->era = (enum mesh_era)codec_take_uint(c, MESH_MODERN);
+    codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
+    r->method = codec_take_bin(c, buf);
+    r->target = codec_take_bin(c, buf);
+    r->head = codec_take_bin(c, buf);
+    struct slice facts = codec_take_bin(c, NULL);
+    if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
+        !is_request_part(r->target, WIRE_HEAD_MAX) ||
+        read_facts(&r->rpc, facts, m->payload.length) < 0 ||
+        (r->want == MESH_CALL && r->rpc.kind == RPC_BAD))
+        c->bad = true;
+}
+
+static void read_text_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
+{
+    struct patch *patch = &m->text.patch;
+
+    m->epoch = codec_take_epoch(c);
+    m->text.answers = codec_take_bool(c);
+    patch->at = (size_t)codec_take_uint(c, m->payload.length);
+    patch->cut = (size_t)codec_take_uint(c, m->payload.length);
+    patch->put = codec_take_bin(c, buf);
+    if (patch->cut > m->payload.length - patch->at)
+        c->bad = true;
+}
+
+static void read_buckets(struct codec_cursor *c, struct wire_message *m)
+{
+    struct slice sums = codec_take_bin(c, NULL);
+
+    if (sums.length != 8 * WIRE_BUCKETS) {
+        c->bad = true;
+        return;
+    }
+    for (size_t i = 0; i < WIRE_BUCKETS; i++)
+        m->buckets[i] = codec_read_le64(sums.at + 8 * i);
+}
+
+static void read_view(struct codec_cursor *c, struct wire_message *m, struct wire_update *records)
+{
+    m->view.mask = codec_take_uint(c, UINT64_MAX);
+    m->view.answer = codec_take_bool(c);
+    m->view.records = records;
+    const msgpack_object *list = codec_take(c, MSGPACK_OBJECT_ARRAY);
+    if (!list || list->via.array.size > WIRE_RECORDS_MAX) {
+        c->bad = true;
+        return;
+    }
+    for (uint32_t i = 0; i < list->via.array.size && !c->bad; i++)
+        if (codec_read_update(&records[i], &list->via.array.ptr[i]) < 0)
+            c->bad = true;
+    m->view.count = (uint16_t)list->via.array.size;
+}
+
+static void read_answer_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
+{
+    m->epoch = codec_take_epoch(c);
+    m->head.status = (int)codec_take_uint(c, 599);
+    m->head.form = (enum mesh_form)codec_take_uint(c, MESH_FORM_RAW);
+    m->head.head = codec_take_bin(c, buf);
+    read_session(c, m);
+    if (m->head.status < 100)
+        c->bad = true;
+}
+
+static void read_message(struct codec_cursor *c, struct wire_message *m, struct bytes *buf,
+                         struct wire_update *records)
+{
+    switch (m->kind) {
+    case WIRE_BUCKETS_ARE:
+        read_buckets(c, m);
+        break;
+    case WIRE_VIEW:
+        read_view(c, m, records);
+        break;
+    case WIRE_FIND:
+        codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+        break;
+    case WIRE_FOUND:
+        codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+        m->epoch = codec_take_epoch(c);
+        break;
+    case WIRE_DONE:
+        m->name.entry = codec_take_id(c);
+        m->name.counter = codec_take_uint(c, UINT64_MAX);
+        break;
+    case WIRE_OPEN:
+        read_open(c, m, buf);
+        break;
+    case WIRE_CANCEL:
+        break;
+    case WIRE_MOVED:
+        m->epoch = codec_take_epoch(c);
+        break;
+    case WIRE_NOT_YET:
+        m->not_yet.wait_ms = (uint32_t)codec_take_uint(c, UINT32_MAX);
+        if (m->not_yet.wait_ms > WIRE_WAIT_MAX_MS)
+            m->not_yet.wait_ms = WIRE_WAIT_MAX_MS;
+        break;
+    case WIRE_REFUSED:
+        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_STOPPING);
+        break;
+    case WIRE_HEAD:
+        read_answer_head(c, m, buf);
+        break;
+    case WIRE_EVENT:
+    case WIRE_DATA:
+        read_text_head(c, m, buf);
+        break;
+    case WIRE_END:
+        m->epoch = codec_take_epoch(c);
+        m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_CUT);
+        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_STOPPING);
+        break;
+    }
+}
+
+static bool has_payload(enum wire_kind kind)
+{
+    return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA;
+}
+
+int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)
+{
+    uint8_t kind = text.length > 0 ? text.at[0] : 0;
+    size_t head_max = kind == WIRE_VIEW ? WIRE_VIEW_MAX : WIRE_HEAD_MAX;
+    uint32_t elements_left = kind == WIRE_VIEW ? WIRE_RECORDS_MAX * 32 : WIRE_ELEMENTS_MAX;
+    msgpack_unpacked result;
+    int rc;
+
+    if (kind == 0 || kind > WIRE_END)
+        return -EBADMSG;
+    int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
+    if (head_length < 0 || (size_t)head_length >= head_max)
+        return -EBADMSG;
+    memset(m, 0, kind == WIRE_BUCKETS_ARE ? offsetof(struct wire_message, open) : sizeof *m);
+    m->kind = kind;
+    m->payload = text;
+    m->payload.at += 1 + head_length;
+    m->payload.length -= 1 + (size_t)head_length;
+    if (m->payload.length > (has_payload(m->kind) ? WIRE_PAYLOAD_MAX : 0))
+        return -EBADMSG;
+    msgpack_unpacked_init(&result);
+    rc = codec_unpack(&result, text.at + 1, (size_t)head_length);
+    if (rc == 0) {
+        struct codec_cursor c = codec_cursor(&result.data);
+        if (!c.bad)
+            read_message(&c, m, text.buf, records);
+        rc = c.bad ? -EBADMSG : 0;
+    }
+    msgpack_unpacked_destroy(&result);
+    return rc;
+}

@@ -1,0 +1,128 @@
+/* campaign.c - the two phases of a seed and what is asked at its end. What may go wrong is drawn
+ * in faults.c, what must hold stands in check.c. */
+#include "sim/campaign.h"
+
+#include <inttypes.h>
+
+#include "sim/check.h"
+#include "sim/client.h"
+#include "sim/net.h"
+#include "sim/upstream.h"
+
+#define CALM_LEAST_MS 20000u
+#define PROBES_MAX 300u
+#define PROBE_MS 6000u  /* for the answers to the probes */
+#define ENDING_MS 4000u /* for those to the DELETEs, and what must come back to nothing */
+
+uint32_t campaign_draw_nodes(uint64_t seed)
+{
+    struct shuffle chance;
+    chance_init(&chance, seed, 7);
+    return (uint32_t)chance_log(&chance, 2, 20);
+}
+
+/* A fresh request of every session: through each peer where its owner lives. */
+static void probe(struct world *world)
+{
+    struct clients *clients = world->clients;
+    uint32_t sessions = clients->sessions_count;
+    uint32_t sent = 0;
+    for (uint32_t n = sessions; n-- > 0 && sent < PROBES_MAX;) {
+        const struct session *session = clients->sessions[n];
+        if (!session->has_id)
+            continue;
+        bool lives = check_owner_lives(world, session);
+        uint32_t through = lives ? world->config.nodes : 1;
+        for (uint32_t k = 0; k < through; k++) {
+            uint32_t seat = (n + k) % world->config.nodes;
+            if (world_runs(world, seat))
+                client_ask(world, n, k == 0 ? ASK_CALL : ASK_PING, seat, sent * 1000);
+            sent++;
+        }
+    }
+}
+
+static void end_all(struct world *world)
+{
+    struct clients *clients = world->clients;
+    uint32_t sessions = clients->sessions_count;
+    for (uint32_t n = 0; n < sessions; n++) {
+        const struct session *session = clients->sessions[n];
+        if (!check_owner_lives(world, session) && !session->has_id)
+            continue;
+        if (session->ended_us == 0 && world_runs(world, n % world->config.nodes))
+            client_ask(world, n, ASK_DELETE, n % world->config.nodes, n * 500);
+    }
+}
+
+/* A run in which the clients got little done proves little. */
+static void check_void(struct world *world)
+{
+    uint64_t least =
+        (uint64_t)world->config.nodes * (world->config.chaos_ms + world->config.calm_ms) / 1000 / 2;
+    if (world->clients->why[MESH_OK] < least)
+        check_fail(world, "void", "%" PRIu64 " requests were answered, %" PRIu64 " are the least",
+                   world->clients->why[MESH_OK], least);
+}
+
+static void result_take(const struct world *world, struct run_result *result)
+{
+    const struct clients *clients = world->clients;
+    result->failed = world->failed;
+    memcpy(result->failure, world->failure, sizeof result->failure);
+    result->trace = world->trace;
+    result->nodes = world->config.nodes;
+    result->virtual_ms = world->now_us / WORLD_MS;
+    result->events = world->events;
+    result->effects = world->effects;
+    result->requests = clients->requests_count;
+    result->sessions = clients->sessions_count;
+    memcpy(result->why, clients->why, sizeof result->why);
+    result->unsent = clients->unsent;
+    result->gone = clients->gone;
+    result->forwarded = clients->forwarded;
+    result->served_here = clients->served_here;
+    result->executions = world->upstreams->executions;
+    result->questions = world->upstreams->questions;
+    result->answered = world->upstreams->answered;
+    result->notes = world->upstreams->notes;
+    result->datagrams = world->net->datagrams;
+    result->datagram_bytes = world->net->datagram_bytes;
+    result->dials = world->net->dials;
+    result->views_compared = world->checks->views_compared;
+    result->rings_compared = world->checks->rings_compared;
+    memcpy(result->hits, world->faults->hits, sizeof result->hits);
+}
+
+int campaign_run(const struct run_options *options, struct run_result *result)
+{
+    struct world *world = NULL;
+    uint32_t total_ms = options->seconds * 1000;
+    uint32_t calm_ms = total_ms / 3 < CALM_LEAST_MS ? CALM_LEAST_MS : total_ms / 3;
+    struct world_config config = {.seed = options->seed,
+                                  .nodes = options->nodes == 0 ? campaign_draw_nodes(options->seed)
+                                                               : options->nodes,
+                                  .chaos_ms = total_ms > calm_ms ? total_ms - calm_ms : 0,
+                                  .calm_ms = calm_ms,
+                                  .faults = options->faults,
+                                  .load = true,
+                                  .trace = options->trace};
+    int rc = world_new(&world, &config);
+    if (rc < 0)
+        return rc;
+    uint64_t end_ms = config.chaos_ms + config.calm_ms;
+    world_run(world, config.chaos_ms);
+    faults_calm(world);
+    world_run(world, end_ms);
+    world->clients->quiet = true;
+    check_calm(world);
+    probe(world);
+    world_run(world, end_ms + PROBE_MS);
+    end_all(world);
+    world_run(world, end_ms + PROBE_MS + ENDING_MS);
+    check_quiescence(world);
+    check_void(world);
+    result_take(world, result);
+    world_free(world);
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* campaign.h - one seed from its first event to its verdict: chaos, calm, probes through every
+ * peer, the end of every session, nothing left. */
+#ifndef SIM_CAMPAIGN_H
+#define SIM_CAMPAIGN_H
+
+#include "sim/faults.h"
+#include "sim/world.h"
+
+struct run_options {
+    uint64_t seed, faults;
+    uint32_t nodes; /* 0: drawn */
+    uint32_t seconds;
+    bool trace;
+};
+
+struct run_result {
+    bool failed;
+    char failure[512];
+    uint64_t trace; /* equal for equal seeds (invariant D1) */
+    uint32_t nodes;
+    uint64_t virtual_ms, events, effects, requests, sessions;
+    uint64_t why[64]; /* outcomes by enum mesh_reason */
+    uint64_t unsent, gone, executions, forwarded, served_here;
+    uint64_t questions, answered, notes, datagrams, datagram_bytes, dials;
+    uint64_t views_compared, rings_compared;
+    uint64_t hits[FAULT_CLASSES];
+};
+
+/* Log-uniform 2 .. 20. */
+uint32_t campaign_draw_nodes(uint64_t seed);
+int campaign_run(const struct run_options *options, struct run_result *result);
+
+#endif

@@ -1,0 +1,526 @@
+/* check.c - the invariants of DESIGN §16 that can be seen from outside of the peers, each named by
+ * its number, and three rules of the boundary: X1 no effect for a closed handle, X2 what an effect
+ * says of its text is true, X3 no turn without end and no timer that fires for nothing. */
+#include "sim/check.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "sim/net.h"
+
+#define VIEWS_EVERY_US (100u * WORLD_MS)
+#define RINGS_EVERY_US (1u * WORLD_SECOND)
+#define VIEWS_KEPT 4096u
+#define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
+#define RING_SETTLES_US (1u * WORLD_SECOND)
+#define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
+#define HOPS_WAIT_US (1500u * WORLD_MS)   /* B3: two hops, a dial and a handshake each, far peers */
+#define SILENT_US (60u * WORLD_SECOND)    /* N1 */
+
+int checks_new(struct world *world)
+{
+    struct checks *checks = sim_zero(sizeof *checks);
+    world->checks = checks;
+    chance_init(&checks->chance, world->config.seed, 6);
+    checks->views = sim_zero(VIEWS_KEPT * sizeof *checks->views);
+    world_at(world, VIEWS_EVERY_US, CHECK_VIEWS, WORLD_NOBODY, 0, 0);
+    world_at(world, RINGS_EVERY_US, CHECK_RINGS, WORLD_NOBODY, 0, 0);
+    return 0;
+}
+
+void checks_free(struct world *world)
+{
+    if (world->checks == NULL)
+        return;
+    free(world->checks->views);
+    free(world->checks);
+    world->checks = NULL;
+}
+
+void check_fail(struct world *world, const char *invariant, const char *format, ...)
+{
+    va_list args;
+    char words[400];
+    if (world->failed)
+        return;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    world->failed = true;
+    snprintf(world->failure, sizeof world->failure, "%s at %" PRIu64 ".%06" PRIu64 " s: %s",
+             invariant, world->now_us / WORLD_SECOND, world->now_us % WORLD_SECOND, words);
+    world_say(world, NULL, "BROKEN %s", world->failure);
+}
+
+void check_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect)
+{
+    if (effect->kind == MESH_DATAGRAM && effect->wire.sealed.length > MESH_DATAGRAM_MAX)
+        check_fail(world, "B2", "p%u sends a datagram of %zu B", seat->index,
+                   effect->wire.sealed.length);
+    if (effect->kind != MESH_DATAGRAM && effect->kind != MESH_CHANGED &&
+        effect->handle.generation == 0)
+        check_fail(world, "X1", "p%u: effect %d without a handle", seat->index, effect->kind);
+}
+
+/* ---- M3, M4 ---- */
+
+static uint64_t mix(uint64_t sum, uint64_t value)
+{
+    sum = (sum ^ value) * UINT64_C(0xff51afd7ed558ccd);
+    return sum ^ sum >> 29;
+}
+
+/* What the view hash stands for: the living, and what their records of those versions say. Who is
+ * gone is remembered for different times. */
+static uint64_t view_digest(const struct mesh *mesh)
+{
+    struct mesh_member members[MEMBERS_SEEN];
+    size_t count = mesh_members(mesh, members, MEMBERS_SEEN);
+    uint64_t sum = 0;
+    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++) {
+        const struct mesh_member *m = &members[n];
+        if (m->state != MEMBER_ALIVE && m->state != MEMBER_SUSPECT)
+            continue;
+        sum = mix(sum, m->id.name);
+        sum = mix(sum, m->id.generation);
+        sum = mix(sum, m->version);
+        sum = mix(sum, m->addr.port + ((uint64_t)m->addr.ip[14] << 16) +
+                           ((uint64_t)m->addr.ip[15] << 24));
+        sum = mix(sum, (uint64_t)m->weight << 3 | (uint64_t)m->serving << 2 |
+                           (uint64_t)m->draining << 1 | m->hold);
+    }
+    return sum;
+}
+
+static void views_check(struct world *world)
+{
+    struct checks *checks = world->checks;
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        const struct seat *seat = &world->seats[n];
+        if (seat->mesh == NULL)
+            continue;
+        uint64_t hash = mesh_view_hash(seat->mesh);
+        bool same = checks->last[n].hash == hash && checks->last[n].life == seat->life;
+        if (same && ++checks->last[n].looks % 16 != 0)
+            continue;
+        if (!same) {
+            checks->last[n].hash = hash;
+            checks->last[n].life = seat->life;
+            checks->last[n].since_us = world->now_us;
+            checks->last[n].looks = 0;
+        }
+        uint64_t digest = view_digest(seat->mesh);
+        struct view_seen *seen = &checks->views[hash % VIEWS_KEPT];
+        checks->views_compared += seen->hash == hash;
+        if (seen->hash == hash && seen->digest != digest)
+            check_fail(world, "M3", "p%u has another view under the hash %016" PRIx64, n, hash);
+        *seen = (struct view_seen){hash, digest};
+    }
+}
+
+static void rings_check(struct world *world)
+{
+    struct checks *checks = world->checks;
+    const struct clients *clients = world->clients;
+    struct mesh_why first = {.candidates_count = 0};
+    uint32_t at = WORLD_NOBODY;
+    if (clients->sessions_count == 0)
+        return;
+    uint32_t drawn = chance_below(&checks->chance, clients->sessions_count);
+    const struct session *session = clients->sessions[drawn];
+    for (uint32_t n = 0; session->has_id && n < world->seats_count; n++) {
+        const struct seat *seat = &world->seats[n];
+        if (seat->mesh == NULL || checks->last[n].life != seat->life ||
+            checks->last[n].hash != mesh_view_hash(seat->mesh) ||
+            world->now_us - checks->last[n].since_us < RING_SETTLES_US)
+            continue;
+        if (at != WORLD_NOBODY && checks->last[n].hash != checks->last[at].hash)
+            continue;
+        struct mesh_why why;
+        mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+        if (at == WORLD_NOBODY) {
+            first = why;
+            at = n;
+            continue;
+        }
+        checks->rings_compared++;
+        bool equal = why.candidates_count == first.candidates_count;
+        for (uint8_t k = 0; equal && k < why.candidates_count; k++)
+            equal = peer_id_equal(why.candidates[k], first.candidates[k]);
+        if (!equal)
+            check_fail(world, "M4",
+                       "p%u and p%u name other candidates for session %u, and their "
+                       "views are equal",
+                       at, n, drawn);
+    }
+}
+
+/* ---- what must come of a request ---- */
+
+/* The peer that owns the session runs, and nothing took its server or ended it. */
+bool check_owner_lives(struct world *world, const struct session *session)
+{
+    return session->has_id && session->delete_us == 0 && !session->upstream_lost &&
+           world_life_runs(world, session->owner) &&
+           !world->seats[world->lives[session->owner].seat].leaving;
+}
+
+static bool request_is_of_session(const struct request *request)
+{
+    return request->ask != ASK_INITIALIZE && request->ask != ASK_FORGED &&
+           request->ask != ASK_FOREIGN && request->ask != ASK_NO_ID;
+}
+
+static bool runs_at_most_once(const struct request *request)
+{
+    return request->ask == ASK_CALL || request->ask == ASK_TWICE;
+}
+
+static bool reason_denies_running(enum mesh_reason why)
+{
+    switch (why) {
+    case MESH_NO_SESSION_ID:
+    case MESH_SESSION_UNKNOWN:
+    case MESH_ID_IN_USE:
+    case MESH_ALREADY_INITIALIZED:
+    case MESH_NOT_SUPPORTED:
+    case MESH_NO_ROUTE:
+    case MESH_FULL:
+    case MESH_PARKED_TOO_LONG:
+    case MESH_UPSTREAM_DOWN:
+        return true;
+    case MESH_OK:
+    case MESH_OWNER_LOST:
+    case MESH_OUTCOME_UNKNOWN:
+    case MESH_UPSTREAM_LOST:
+    case MESH_UPSTREAM_BAD:
+    case MESH_ANSWER_TOO_LARGE:
+    case MESH_SUPERSEDED:
+    case MESH_SESSION_ENDED:
+    case MESH_READER_SLOW:
+    case MESH_STOPPING:
+        break;
+    }
+    return false;
+}
+
+void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
+                     uint32_t session_told)
+{
+    struct clients *clients = world->clients;
+    struct request *request =
+        call->request < clients->requests_count ? clients->requests[call->request] : NULL;
+    if (request == NULL)
+        return;
+    struct session *session = clients->sessions[request->session];
+    request->executions++;
+    if (request->executed_us == 0)
+        request->executed_us = world->now_us;
+    world_say(world, &world->seats[up->seat], "  executes #%u (%u times)", request->n,
+              request->executions);
+    if (session_told != up->session || request->session != session_told)
+        check_fail(world, "E3", "#%u of session %u runs in the upstream of session %u", request->n,
+                   request->session, up->session);
+    if (request->ask == ASK_FORGED || request->ask == ASK_FOREIGN || request->ask == ASK_NO_ID)
+        check_fail(world, "E3", "#%u (%s) runs", request->n, ask_name(request->ask));
+    if (runs_at_most_once(request) && request->executions > 1)
+        check_fail(world, "E2", "#%u runs %u times", request->n, request->executions);
+    if (runs_at_most_once(request) && request->state == REQUEST_ENDED &&
+        reason_denies_running(request->why))
+        check_fail(world, "E1", "#%u runs, and its client was told '%s'", request->n,
+                   reason_name(request->why));
+    if (request->is_after_end)
+        check_fail(world, "N1", "#%u runs in a session that was deleted before", request->n);
+    if (request_is_of_session(request) && session->owner != WORLD_NOBODY) {
+        const struct life *owner = &world->lives[session->owner];
+        if (owner->seat != up->seat || owner->life != up->life)
+            check_fail(world, "O1", "#%u runs at p%u.%u, session %u is p%u.%u's", request->n,
+                       up->seat, up->life, request->session, owner->seat, owner->life);
+    }
+}
+
+void check_head(struct world *world, struct request *request, const struct mesh_effect *effect)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    if (request->has_head)
+        check_fail(world, "E1", "#%u gets a second head", request->n);
+    if (request->ask == ASK_FORGED || request->ask == ASK_FOREIGN)
+        check_fail(world, "E3", "#%u (%s) gets an answer", request->n, ask_name(request->ask));
+    if (effect->head.has_session && request->ask != ASK_INITIALIZE &&
+        memcmp(effect->head.session, session->id, MESH_SESSION_TEXT) != 0)
+        check_fail(world, "E3", "#%u gets another session's id", request->n);
+    if (!request_is_of_session(request) || peer_id_is_nobody(effect->head.owner))
+        return;
+    uint32_t life = world_life_of(world, effect->head.owner);
+    if (session->owner != WORLD_NOBODY && life != session->owner)
+        check_fail(world, "O1", "#%u is answered by life %u, session %u is life %u's", request->n,
+                   life, request->session, session->owner);
+}
+
+static void check_answer(struct world *world, struct request *request, struct slice text,
+                         const struct rpc_message *rpc)
+{
+    const struct clients *clients = world->clients;
+    struct slice id = slice_part(text, rpc->id);
+    if (request->has_answer)
+        check_fail(world, "E1", "#%u is answered twice", request->n);
+    request->has_answer = true;
+    request->is_error = rpc->kind == RPC_ERROR;
+    if (rpc->kind != RPC_RESPONSE && rpc->kind != RPC_ERROR) {
+        check_fail(world, "X2", "#%u: the answer is a message of kind %d", request->n, rpc->kind);
+        return;
+    }
+    if (rpc_id_hash(clients->id_key, id) != request->id_hash)
+        check_fail(world, "E3", "#%u asked with id %s and gets %.*s", request->n, request->id,
+                   (int)id.length, (const char *)id.at);
+    if (rpc->kind == RPC_RESPONSE &&
+        (text_number(text, "n") != request->n || text_number(text, "s") != request->session))
+        check_fail(world, "E3", "#%u of session %u gets the answer to #%u of session %u",
+                   request->n, request->session, text_number(text, "n"), text_number(text, "s"));
+}
+
+void check_message(struct world *world, struct request *request, struct slice text,
+                   const struct rpc_message *rpc, bool answers)
+{
+    request->events++;
+    if (request->has_answer && !answers)
+        check_fail(world, "E1", "#%u: a message after the answer", request->n);
+    if (answers) {
+        check_answer(world, request, text, rpc);
+        return;
+    }
+    if (rpc->kind == RPC_BAD || rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR) {
+        check_fail(world, "X2", "#%u: a message of kind %d that answers nothing", request->n,
+                   rpc->kind);
+        return;
+    }
+    uint32_t session = text_number(text, "s");
+    if (session != request->session)
+        check_fail(world, "E3", "#%u of session %u gets a message of session %u", request->n,
+                   request->session, session);
+    if (rpc->method == RPC_PROGRESS && text_number(text, "progressToken") != request->n)
+        check_fail(world, "E3", "#%u gets the progress of #%u", request->n,
+                   text_number(text, "progressToken"));
+    uint32_t note = text_number(text, "k");
+    if (note == WORLD_NOBODY)
+        return;
+    if (note <= request->last_note)
+        check_fail(world, "S1", "#%u gets notification %u after %u", request->n, note,
+                   request->last_note);
+    request->last_note = note;
+}
+
+/* N1: may the client of this session be told that it does not exist? */
+static bool may_be_unknown(struct world *world, const struct session *session)
+{
+    if (session->delete_us != 0 || session->upstream_lost || session->owner == WORLD_NOBODY)
+        return true;
+    const struct life *owner = &world->lives[session->owner];
+    const struct seat *seat = &world->seats[owner->seat];
+    if (owner->ended_us == 0)
+        return seat->leaving;
+    if (seat->exited || seat->life > owner->life)
+        return true; /* it left, or a newer process of its name keeps no memory */
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (n != owner->seat && world->seats[n].name == seat->name && world->seats[n].started_us > 0)
+            return true; /* a twin: one of the two supersedes the other, in some views */
+    return world->now_us - owner->ended_us > SILENT_US;
+}
+
+static void check_calm_end(struct world *world, const struct request *request)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    uint64_t quiet_us = world->quiet_us;
+    bool opens = request->ask == ASK_INITIALIZE;
+    if (!request->was_quiet || (!opens && !request_is_of_session(request)) ||
+        request->ask == ASK_TWICE || world->seats[request->seat].disturbed_us > quiet_us)
+        return;
+    if (!opens && (!check_owner_lives(world, session) || request->ask == ASK_DELETE))
+        return;
+    bool well = request->why == MESH_OK && request->status / 100 == 2;
+    if (request->ask == ASK_LISTEN)
+        well = well || request->status == 405 || request->why == MESH_SUPERSEDED;
+    if (!well)
+        check_fail(world, "L1", "calm, and #%u (%s) ends with %d '%s'", request->n,
+                   ask_name(request->ask), request->status, reason_name(request->why));
+    if (request->executed_us > request->opened_us + HOPS_WAIT_US && !opens)
+        check_fail(world, "B3", "calm, and #%u takes %" PRIu64 " ms to its upstream", request->n,
+                   (request->executed_us - request->opened_us) / WORLD_MS);
+}
+
+static void check_bogus_end(struct world *world, const struct request *request)
+{
+    if (request->ask == ASK_FORGED &&
+        (request->why != MESH_SESSION_UNKNOWN || request->opened_us + 200000 < world->now_us))
+        check_fail(world, "N1", "#%u has a forged id and gets '%s' after %" PRIu64 " us",
+                   request->n, reason_name(request->why), world->now_us - request->opened_us);
+    if ((request->ask == ASK_FOREIGN || request->ask == ASK_NO_ID) && request->why == MESH_OK)
+        check_fail(world, "E3", "#%u (%s) gets an answer", request->n, ask_name(request->ask));
+}
+
+void check_end(struct world *world, struct request *request)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    bool wants_answer = request->id[0] != 0;
+    bool ok = request->why == MESH_OK;
+    check_bogus_end(world, request);
+    if (ok && (!request->has_head || request->end == MESH_END_CUT))
+        check_fail(world, "E1", "#%u (%s) ends as if all were well, head %d, cut %d", request->n,
+                   ask_name(request->ask), request->has_head, request->end == MESH_END_CUT);
+    if (ok && wants_answer && !request->has_answer && request->status / 100 == 2)
+        check_fail(world, "E1", "#%u (%s) ends with %d and without its answer", request->n,
+                   ask_name(request->ask), request->status);
+    if (!ok && request->has_answer)
+        check_fail(world, "E1", "#%u was answered and then ends with '%s'", request->n,
+                   reason_name(request->why));
+    if (!ok && request->has_head && request->form == MESH_FORM_JSON &&
+        request->text_length < (1u << 20))
+        check_fail(world, "E1", "#%u: a JSON answer of %zu B is cut ('%s')", request->n,
+                   request->text_length, reason_name(request->why));
+    if (runs_at_most_once(request) && request->executions > 0 &&
+        reason_denies_running(request->why))
+        check_fail(world, "E1", "#%u ran, and its client is told '%s'", request->n,
+                   reason_name(request->why));
+    if (request->is_after_end && ok)
+        check_fail(world, "N1", "#%u is answered in a session that was deleted before", request->n);
+    if (request_is_of_session(request) && request->why == MESH_SESSION_UNKNOWN &&
+        !may_be_unknown(world, session))
+        check_fail(world, "N1",
+                   "#%u (%s) through p%u: session %u is unknown, and its owner "
+                   "p%u.%u %s",
+                   request->n, ask_name(request->ask), request->seat, request->session,
+                   world->lives[session->owner].seat, world->lives[session->owner].life,
+                   world_life_runs(world, session->owner) ? "lives" : "died just now");
+    check_calm_end(world, request);
+}
+
+/* ---- E1: in time ---- */
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void request_check(struct world *world, const struct world_event *event)
+{
+    const struct request *request = world->clients->requests[event->a];
+    const struct session *session = world->clients->sessions[request->session];
+    if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN)
+        return;
+    uint64_t excuse_us = later(request->opened_us, request->lost_us);
+    excuse_us = later(excuse_us, request->answers_at_us);
+    excuse_us = later(excuse_us, world->seats[request->seat].disturbed_us);
+    if (session->owner != WORLD_NOBODY)
+        excuse_us = later(excuse_us, world->seats[world->lives[session->owner].seat].disturbed_us);
+    if (session->delete_us != 0)
+        excuse_us = later(excuse_us, session->delete_us);
+    if (world->now_us > excuse_us + LOSS_WAIT_US) {
+        check_fail(world, "E1",
+                   "#%u (%s, session %u) through p%u has no outcome after %" PRIu64 " ms, %" PRIu64
+                   " ms after the last reason for it",
+                   request->n, ask_name(request->ask), request->session, request->seat,
+                   (world->now_us - request->opened_us) / WORLD_MS,
+                   (world->now_us - excuse_us) / WORLD_MS);
+        return;
+    }
+    world_at(world, excuse_us + LOSS_WAIT_US + 1, CHECK_REQUEST, WORLD_NOBODY, event->a, 0);
+}
+
+static void listen_check(struct world *world, const struct world_event *event)
+{
+    const struct request *request = world->clients->requests[event->a];
+    const struct seat *seat = &world->seats[request->seat];
+    if (request->state != REQUEST_OPEN || request->has_head || seat->turn_us > 0 ||
+        seat->disturbed_us + 11 * WORLD_SECOND > request->opened_us ||
+        seat->paused_until_us > request->opened_us)
+        return;
+    check_fail(world, "E1", "#%u: a GET through p%u has no head after %" PRIu64 " ms", request->n,
+               request->seat, (world->now_us - request->opened_us) / WORLD_MS);
+}
+
+void check_left(struct world *world, struct seat *seat)
+{
+    for (uint32_t n = 0; n < seat->exchanges.count; n++)
+        if (seat->exchanges.slots[n].generation != 0) {
+            const struct request *request =
+                world->clients->requests[seat->exchanges.slots[n].index];
+            check_fail(world, "E1", "p%u left and #%u (%s) had no outcome", seat->index, request->n,
+                       ask_name(request->ask));
+        }
+}
+
+void check_event(struct world *world, const struct world_event *event)
+{
+    switch ((int)event->kind) {
+    case CHECK_VIEWS:
+        views_check(world);
+        world_at(world, world->now_us + VIEWS_EVERY_US, CHECK_VIEWS, WORLD_NOBODY, 0, 0);
+        break;
+    case CHECK_RINGS:
+        rings_check(world);
+        world_at(world, world->now_us + RINGS_EVERY_US, CHECK_RINGS, WORLD_NOBODY, 0, 0);
+        break;
+    case CHECK_REQUEST:
+        request_check(world, event);
+        break;
+    case CHECK_LISTEN:
+        listen_check(world, event);
+        break;
+    }
+}
+
+/* ---- the end of calm ---- */
+
+void check_calm(struct world *world)
+{
+    uint32_t running = 0;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        running += world_runs(world, n);
+    if (world->failed || world_agrees(world, running))
+        return;
+    char seen[200] = "";
+    size_t at = 0;
+    for (uint32_t n = 0; n < world->seats_count && at < sizeof seen - 24; n++)
+        if (world->seats[n].mesh != NULL)
+            at += (size_t)snprintf(seen + at, sizeof seen - at, " p%u:%04" PRIx64, n,
+                                   mesh_view_hash(world->seats[n].mesh) & 0xffff);
+    check_fail(world, "M3", "calm, and %u running peers do not agree:%s", running, seen);
+}
+
+/* An upstream session whose client never learned its id: nobody can end it but time. */
+static uint32_t orphans_at(const struct world *world, uint32_t seat)
+{
+    const struct upstreams *ups = world->upstreams;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < ups->ups_count; n++)
+        if (ups->ups[n].seat == seat && ups->ups[n].state < UPSTREAM_CLOSING)
+            count++;
+    return count;
+}
+
+void check_quiescence(struct world *world)
+{
+    for (uint32_t n = 0; n < world->clients->requests_count; n++) {
+        const struct request *request = world->clients->requests[n];
+        if (request->state == REQUEST_OPEN)
+            check_fail(world, "E1", "calm is over and #%u (%s, session %u) through p%u is open", n,
+                       ask_name(request->ask), request->session, request->seat);
+    }
+    for (uint32_t n = 0; n < world->seats_count && !world->failed; n++) {
+        struct mesh_levels levels;
+        if (!world_runs(world, n))
+            continue;
+        mesh_levels(world->seats[n].mesh, &levels);
+        uint32_t orphans = orphans_at(world, n);
+        bool is_clean = levels.exchanges == 0 && levels.calls == 0 && levels.names == 0 &&
+                        levels.sessions <= orphans && levels.upstreams <= orphans &&
+                        (orphans > 0 || (levels.messages_kept == 0 && levels.memory_used == 0));
+        if (!is_clean)
+            check_fail(world, "B1",
+                       "all is over and p%u holds %u exchanges, %u calls, %u names, %u "
+                       "sessions, %u upstreams (%u of nobody), %u messages, %zu B",
+                       n, levels.exchanges, levels.calls, levels.names, levels.sessions,
+                       levels.upstreams, orphans, levels.messages_kept, levels.memory_used);
+    }
+}

@@ -1,0 +1,49 @@
+/* check.h - what must hold, by the numbers of DESIGN §16, and a few rules of the boundary (X).
+ * Called by the modules at the moment a fact or effect happens; the first break ends the run with
+ * its number and words. */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "sim/client.h"
+#include "sim/upstream.h"
+#include "sim/world.h"
+
+struct checks {
+    struct shuffle chance;
+    struct view_seen { /* one digest per view hash (M3) */
+        uint64_t hash, digest;
+    } * views;
+    uint32_t views_count;
+    uint64_t views_compared, rings_compared;
+    struct { /* what each peer showed at its last look */
+        uint64_t hash;
+        uint64_t since_us;
+        uint32_t life, looks;
+    } last[WORLD_SEATS_MAX];
+};
+
+int checks_new(struct world *world);
+void checks_free(struct world *world);
+void check_fail(struct world *world, const char *invariant, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void check_event(struct world *world, const struct world_event *event);
+
+/* B2 and the boundary: before an effect is carried out. */
+void check_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
+/* E2, E3, O1: the upstream begins to work on a request's text. */
+void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
+                     uint32_t session);
+/* E1, E3: parts of an outcome. `text` is one JSON-RPC message for that request's stream. */
+void check_head(struct world *world, struct request *request, const struct mesh_effect *effect);
+void check_message(struct world *world, struct request *request, struct slice text,
+                   const struct rpc_message *rpc, bool answers);
+void check_end(struct world *world, struct request *request);
+/* A peer that left by its own will holds no client any more (E1). */
+void check_left(struct world *world, struct seat *seat);
+/* The end of the calm phase: views (M3), nothing open (E1), nothing leaked (levels). */
+void check_calm(struct world *world);
+void check_quiescence(struct world *world);
+/* Probes of the calm phase: sent through `seat` for a session whose owner lives. */
+bool check_owner_lives(struct world *world, const struct session *session);
+
+#endif

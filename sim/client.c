@@ -1,0 +1,795 @@
+/* client.c - simulated MCP clients: what they say, through whom, and what they do with what comes
+ * back. Texts are real JSON-RPC, read once as http/mcp.c would. Right or wrong is judged in
+ * check.c. */
+#include "sim/client.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "sim/check.h"
+#include "sim/net.h"
+
+#define RATE_GAP_US 430000u /* mean between a client's requests; 1.5 clients a peer */
+#define HEAD_LINES                                                                                 \
+    "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+
+const char *ask_name(enum ask ask)
+{
+    static const char *const names[ASK_KINDS] = {
+        "initialize", "initialized", "listen", "call",   "read",    "list",  "ping",
+        "note",       "answer",      "delete", "forged", "foreign", "twice", "no-id"};
+    return names[ask];
+}
+
+const char *reason_name(enum mesh_reason reason)
+{
+    static const char *const names[] = {"ok",
+                                        "no-session-id",
+                                        "session-unknown",
+                                        "id-in-use",
+                                        "already-initialized",
+                                        "unsupported",
+                                        "no-route",
+                                        "full",
+                                        "parked",
+                                        "owner-lost",
+                                        "outcome-unknown",
+                                        "upstream-down",
+                                        "upstream-lost",
+                                        "upstream-bad",
+                                        "too-large",
+                                        "superseded",
+                                        "session-ended",
+                                        "reader-slow",
+                                        "stopping"};
+    return (size_t)reason < sizeof names / sizeof *names ? names[reason] : "?";
+}
+
+uint32_t text_number(struct slice text, const char *key)
+{
+    char quoted[24];
+    int length = snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    const uint8_t *end = text.at + text.length;
+    const uint8_t *at =
+        text.length == 0 ? NULL : memmem(text.at, text.length, quoted, (size_t)length);
+    if (at == NULL)
+        return WORLD_NOBODY;
+    uint32_t number = 0;
+    at += length;
+    if (at == end || *at < '0' || *at > '9')
+        return WORLD_NOBODY;
+    for (; at < end && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint32_t)(*at - '0');
+    return number;
+}
+
+struct slice text_patched(struct slice text, const struct patch *patch, char **made)
+{
+    *made = NULL;
+    if ((patch->cut == 0 && patch->put.length == 0) || patch->at + patch->cut > text.length)
+        return text;
+    size_t length = text.length - patch->cut + patch->put.length;
+    size_t after = patch->at + patch->cut;
+    char *whole = malloc(length + 1);
+    if (whole == NULL)
+        abort();
+    memcpy(whole, text.at, patch->at);
+    memcpy(whole + patch->at, patch->put.at, patch->put.length);
+    memcpy(whole + patch->at + patch->put.length, text.at + after, text.length - after);
+    *made = whole;
+    return slice_borrow(whole, length);
+}
+
+/* ---- life ---- */
+
+static void clients_draw(struct world *world)
+{
+    struct clients *clients = world->clients;
+    uint32_t count = world->config.nodes * 3 / 2 + 1;
+    clients->clients = sim_zero(count * sizeof *clients->clients);
+    clients->clients_count = count;
+    for (uint32_t n = 0; n < count; n++) {
+        struct client *client = &clients->clients[n];
+        client->session = WORLD_NOBODY;
+        client->policy = chance_below(&clients->chance, 8) % 3; /* sticky is the rarest */
+        client->gap_us = chance_log(&clients->chance, RATE_GAP_US / 4, RATE_GAP_US * 4);
+        client->lifetime = (uint32_t)chance_log(&clients->chance, 4, 200);
+        client->open_max = (uint32_t)chance_log(&clients->chance, 1, 8);
+        client->listens = chance_below(&clients->chance, 5) > 0;
+        client->ends_politely = chance_below(&clients->chance, 4) > 0;
+        client->is_slow = chance_below(&clients->chance, 6) == 0;
+        client->next_seat = chance_below(&clients->chance, world->config.nodes);
+        uint64_t at_us = 500 * WORLD_MS + chance_below(&clients->chance, 3 * WORLD_SECOND);
+        world_at(world, at_us, CLIENT_TICK, WORLD_NOBODY, n, 0);
+    }
+}
+
+int clients_new(struct world *world)
+{
+    struct clients *clients = sim_zero(sizeof *clients);
+    world->clients = clients;
+    chance_init(&clients->chance, world->config.seed, 3);
+    memset(clients->id_key, 7, sizeof clients->id_key);
+    if (world->config.load)
+        clients_draw(world);
+    return 0;
+}
+
+void clients_free(struct world *world)
+{
+    struct clients *clients = world->clients;
+    if (clients == NULL)
+        return;
+    for (uint32_t n = 0; n < clients->requests_count; n++) {
+        free(clients->requests[n]->body);
+        free(clients->requests[n]->text);
+        free(clients->requests[n]);
+    }
+    for (uint32_t n = 0; n < clients->sessions_count; n++)
+        free(clients->sessions[n]);
+    free(clients->requests);
+    free(clients->sessions);
+    free(clients->clients);
+    free(clients->taken);
+    free(clients);
+    world->clients = NULL;
+}
+
+uint32_t client_session(struct world *world)
+{
+    struct clients *clients = world->clients;
+    clients->sessions = sim_grow(clients->sessions, clients->sessions_count,
+                                 &clients->sessions_capacity, sizeof(struct session *));
+    struct session *session = sim_zero(sizeof *session);
+    uint32_t index = clients->sessions_count++;
+    session->client = WORLD_NOBODY;
+    session->owner = WORLD_NOBODY;
+    session->listen = WORLD_NOBODY;
+    if (index % 3 != 0) /* a third of them is bound to nobody */
+        memset(session->who.hash, (int)(1 + index % 200), sizeof session->who.hash);
+    clients->sessions[index] = session;
+    return index;
+}
+
+/* ---- what is said ---- */
+
+/* Ids as clients write them: numbers from 0, strings, strings with needless escapes. */
+static void id_write(const struct request *request, uint32_t number, char id[32])
+{
+    switch (request->session % 4) {
+    case 0:
+        snprintf(id, 32, "\"%u\"", number);
+        break;
+    case 1:
+        snprintf(id, 32, "\"r\\/%u\"", number);
+        break;
+    default:
+        snprintf(id, 32, "%u", number);
+        break;
+    }
+}
+
+static const char *ask_method(enum ask ask)
+{
+    switch (ask) {
+    case ASK_INITIALIZE:
+        return "initialize";
+    case ASK_INITIALIZED:
+        return "notifications/initialized";
+    case ASK_LIST:
+        return "tools/list";
+    case ASK_PING:
+        return "ping";
+    case ASK_NOTE:
+        return "notifications/roots/list_changed";
+    case ASK_CALL:
+    case ASK_READ:
+    case ASK_FORGED:
+    case ASK_FOREIGN:
+    case ASK_TWICE:
+    case ASK_NO_ID:
+        return "tools/call";
+    case ASK_LISTEN:
+    case ASK_ANSWER:
+    case ASK_DELETE:
+    case ASK_KINDS:
+        break;
+    }
+    return NULL;
+}
+
+static bool ask_has_id(enum ask ask)
+{
+    return ask_method(ask) != NULL && ask != ASK_INITIALIZED && ask != ASK_NOTE;
+}
+
+static void body_write(struct request *request, const char *question)
+{
+    char text[600];
+    const char *method = ask_method(request->ask);
+    uint32_t n = request->n;
+    uint32_t s = request->session;
+    int length = 0;
+    if (request->ask == ASK_ANSWER)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u}}",
+                          question, n, s);
+    else if (request->ask == ASK_INITIALIZE)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"initialize\",\"params\":{"
+                          "\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"sampling\":{}},"
+                          "\"clientInfo\":{\"name\":\"sim\",\"version\":\"1\"},\"_meta\":{"
+                          "\"n\":%u,\"s\":%u}}}",
+                          request->id, n, s);
+    else if (!ask_has_id(request->ask))
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":{\"_meta\":{\"n\":%u,"
+                          "\"s\":%u}}}",
+                          method, n, s);
+    else
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"%s\",\"params\":{\"name\":"
+                          "\"%s\",\"arguments\":{\"n\":%u,\"s\":%u},\"_meta\":{"
+                          "\"progressToken\":%u}}}",
+                          request->id, method, request->ask == ASK_READ ? "look" : "bump", n, s, n);
+    request->body = sim_zero((size_t)length + 1);
+    memcpy(request->body, text, (size_t)length);
+    request->body_length = (uint32_t)length;
+}
+
+/* A session id that no peer minted: random, too short, or a real one with a bit of it changed. */
+static void key_forge(struct world *world, struct request *request, const struct session *session)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    struct shuffle *chance = &world->clients->chance;
+    uint32_t how = session->has_id ? chance_below(chance, 4) : 0;
+    request->key_length = MESH_SESSION_TEXT;
+    for (uint32_t n = 0; n < MESH_SESSION_TEXT; n++)
+        request->key[n] = letters[chance_below(chance, 64)];
+    if (how > 0)
+        memcpy(request->key, session->id, MESH_SESSION_TEXT);
+    if (how == 2)
+        request->key_length = chance_below(chance, MESH_SESSION_TEXT);
+    if (how == 3)
+        request->key[chance_below(chance, MESH_SESSION_TEXT)] = '%';
+    if (how == 1) { /* another letter at one place */
+        uint32_t at = chance_below(chance, MESH_SESSION_TEXT);
+        char old = request->key[at];
+        while (request->key[at] == old)
+            request->key[at] = letters[chance_below(chance, 64)];
+    }
+    if (request->key_length == 0)
+        request->key_length = 1;
+}
+
+static struct request *request_new(struct world *world, uint32_t session, enum ask ask)
+{
+    struct clients *clients = world->clients;
+    clients->requests = sim_grow(clients->requests, clients->requests_count,
+                                 &clients->requests_capacity, sizeof(struct request *));
+    struct request *request = sim_zero(sizeof *request);
+    request->n = clients->requests_count++;
+    request->ask = ask;
+    request->session = session;
+    request->client = clients->sessions[session]->client;
+    request->sent_us = world->now_us;
+    request->was_quiet = world->quiet_us != 0 && world->now_us >= world->quiet_us;
+    clients->requests[request->n] = request;
+    return request;
+}
+
+static uint32_t request_send(struct world *world, struct request *request, uint32_t seat,
+                             uint64_t delay_us, const char *question)
+{
+    struct clients *clients = world->clients;
+    struct session *session = clients->sessions[request->session];
+    if (ask_has_id(request->ask) && request->id[0] == 0)
+        id_write(request, session->next_id++, request->id);
+    if (request->id[0] != 0)
+        request->id_hash = rpc_id_hash(clients->id_key, slice_text(request->id));
+    if (request->ask == ASK_FORGED) {
+        key_forge(world, request, session);
+    } else if (request->ask != ASK_INITIALIZE && request->ask != ASK_NO_ID) {
+        memcpy(request->key, session->id, MESH_SESSION_TEXT);
+        request->key_length = MESH_SESSION_TEXT;
+    }
+    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE)
+        body_write(request, question);
+    if (request->ask == ASK_LISTEN)
+        session->listen = request->n;
+    if (request->ask == ASK_DELETE && session->delete_us == 0)
+        session->delete_us = world->now_us + 1;
+    request->is_after_end = session->ended_us != 0;
+    request->seat = seat;
+    request->life = world->seats[seat].life;
+    session->open++;
+    session->asked++;
+    world_at(world, world->now_us + delay_us, CLIENT_OPEN, WORLD_NOBODY, request->n, 0);
+    if (fault_is_on(world->faults, FAULT_VANISH) && !world->calm &&
+        chance_hits(&clients->chance, 30000)) {
+        uint64_t later_us = chance_log(&clients->chance, WORLD_MS, 3 * WORLD_SECOND);
+        world_at(world, world->now_us + delay_us + later_us, CLIENT_VANISH, WORLD_NOBODY,
+                 request->n, 0);
+    }
+    return request->n;
+}
+
+uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
+                    uint64_t delay_us)
+{
+    return request_send(world, request_new(world, session, ask), seat, delay_us, NULL);
+}
+
+uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us)
+{
+    return request_send(world, request_new(world, session, ASK_ANSWER), seat, delay_us,
+                        world->clients->sessions[session]->question);
+}
+
+uint32_t client_repeat(struct world *world, uint32_t other, uint32_t seat, uint64_t delay_us)
+{
+    struct request *open = world->clients->requests[other];
+    struct request *request = request_new(world, open->session, ASK_TWICE);
+    memcpy(request->id, open->id, sizeof request->id);
+    return request_send(world, request, seat, delay_us, NULL);
+}
+
+/* ---- opening ---- */
+
+static void request_over(struct world *world, struct request *request, enum request_state state);
+
+static void request_fill(const struct world *world, const struct request *request,
+                         struct mesh_request *made, struct bytes *body)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    *made = (struct mesh_request){.want = MESH_CALL, .era = MESH_LEGACY};
+    made->key.kind = request->key_length > 0 ? MESH_KEY_SESSION : MESH_KEY_NONE;
+    made->key.text = slice_borrow(request->key, request->key_length);
+    made->who = session->who;
+    if (request->ask == ASK_FOREIGN)
+        made->who.hash[0] ^= 0x80;
+    made->method = slice_text("POST");
+    made->target = slice_text("/mcp");
+    made->head = slice_text(HEAD_LINES);
+    if (request->ask == ASK_LISTEN) {
+        made->want = MESH_LISTEN;
+        made->method = slice_text("GET");
+        made->head = slice_text("Accept: text/event-stream\r\n");
+    } else if (request->ask == ASK_DELETE) {
+        made->want = MESH_DELETE;
+        made->method = slice_text("DELETE");
+    } else {
+        made->body = slice_of(body, 0, body->length);
+        rpc_read(&made->rpc, NULL, body->data, body->length);
+    }
+}
+
+static void request_open(struct world *world, const struct world_event *event)
+{
+    struct request *request = world->clients->requests[event->a];
+    struct seat *seat = &world->seats[request->seat];
+    struct mesh_request made;
+    struct bytes *body = NULL;
+    if (seat->mesh == NULL || seat->life != request->life) {
+        request_over(world, request, REQUEST_UNSENT);
+        return;
+    }
+    if (seat->paused_until_us > world->now_us) {
+        struct world_event later = *event;
+        later.at_us = seat->paused_until_us;
+        world_push(world, &later);
+        return;
+    }
+    if (request->body != NULL) {
+        body = bytes_copy(NULL, request->body, request->body_length);
+        if (body == NULL)
+            abort();
+    }
+    request_fill(world, request, &made, body);
+    request->opened_us = world->now_us;
+    request->handle = mesh_open(seat->mesh, &made, world_clock_ms(world, seat));
+    bytes_unref(body);
+    world_say(world, seat, "open #%u %s session %u as %u.%u", request->n, ask_name(request->ask),
+              request->session, request->handle.slot, request->handle.generation);
+    if (request->handle.generation == 0) {
+        request->why = MESH_FULL;
+        request->state = REQUEST_OPEN;
+        request_over(world, request, REQUEST_ENDED);
+    } else {
+        request->state = REQUEST_OPEN;
+        slots_put(&seat->exchanges, request->handle, request->n);
+        world_at(world, world->now_us + 15 * WORLD_SECOND, CHECK_REQUEST, WORLD_NOBODY, request->n,
+                 0);
+        if (request->ask == ASK_LISTEN)
+            world_at(world, world->now_us + 1500 * WORLD_MS, CHECK_LISTEN, WORLD_NOBODY, request->n,
+                     0);
+    }
+    world_turn(world, seat);
+}
+
+void client_vanish(struct world *world, uint32_t number)
+{
+    struct request *request = world->clients->requests[number];
+    struct seat *seat = &world->seats[request->seat];
+    if (request->state != REQUEST_OPEN || seat->paused_until_us > world->now_us)
+        return;
+    world->faults->hits[FAULT_VANISH]++;
+    world_say(world, seat, "client of #%u vanishes", number);
+    slots_drop(&seat->exchanges, request->handle);
+    mesh_close(seat->mesh, request->handle, world_clock_ms(world, seat));
+    request_over(world, request, REQUEST_GONE);
+    world_turn(world, seat);
+}
+
+void clients_died(struct world *world, struct seat *seat)
+{
+    for (uint32_t n = 0; n < seat->exchanges.count; n++)
+        if (seat->exchanges.slots[n].generation != 0)
+            request_over(world, world->clients->requests[seat->exchanges.slots[n].index],
+                         REQUEST_GONE);
+}
+
+/* ---- what a client does ---- */
+
+/* Any peer that runs; mostly one that says it is ready, as a balancer would choose. */
+static uint32_t seat_pick(struct world *world, struct client *client)
+{
+    struct shuffle *chance = &world->clients->chance;
+    for (uint32_t tries = 0; tries < 12; tries++) {
+        if (client->policy != 2)
+            client->next_seat++;
+        if (client->policy == 0 || tries > 2)
+            client->next_seat = chance_below(chance, world->seats_count);
+        uint32_t seat = client->next_seat % world->seats_count;
+        const struct seat *peer = &world->seats[seat];
+        if (peer->mesh == NULL)
+            continue;
+        bool ready = mesh_is_joined(peer->mesh) && peer->served && !peer->leaving;
+        if (ready || (tries > 3 && chance_below(chance, 4) == 0))
+            return seat;
+    }
+    return WORLD_NOBODY;
+}
+
+static void client_say(struct world *world, struct client *client, enum ask ask, uint64_t delay_us)
+{
+    uint32_t seat = seat_pick(world, client);
+    if (seat != WORLD_NOBODY)
+        client_ask(world, client->session, ask, seat, delay_us);
+}
+
+static void client_begin(struct world *world, uint32_t index)
+{
+    struct client *client = &world->clients->clients[index];
+    uint32_t seat = seat_pick(world, client);
+    if (seat == WORLD_NOBODY)
+        return;
+    client->session = client_session(world);
+    world->clients->sessions[client->session]->client = index;
+    client_ask(world, client->session, ASK_INITIALIZE, seat, 100);
+}
+
+/* An open request of the session with an id, or NOBODY. */
+static uint32_t open_request(const struct world *world, uint32_t session)
+{
+    const struct clients *clients = world->clients;
+    uint32_t looked = 0;
+    for (uint32_t n = clients->requests_count; n-- > 0 && looked < 200; looked++) {
+        const struct request *request = clients->requests[n];
+        if (request->session == session && request->state == REQUEST_OPEN &&
+            request->ask == ASK_CALL)
+            return n;
+    }
+    return WORLD_NOBODY;
+}
+
+static void client_misbehave(struct world *world, struct client *client)
+{
+    struct shuffle *chance = &world->clients->chance;
+    world->faults->hits[FAULT_BOGUS]++;
+    uint32_t open = open_request(world, client->session);
+    switch (chance_below(chance, 4)) {
+    case 0:
+        client_say(world, client, ASK_FORGED, 0);
+        break;
+    case 1:
+        client_say(world, client, ASK_FOREIGN, 0);
+        break;
+    case 2:
+        if (world->upstream != MESH_UP_HTTP)
+            client_say(world, client, ASK_NO_ID, 0);
+        break;
+    default: {
+        uint32_t seat = open == WORLD_NOBODY ? WORLD_NOBODY : seat_pick(world, client);
+        if (seat != WORLD_NOBODY)
+            client_repeat(world, open, seat, 0);
+    }
+    }
+}
+
+static void client_act(struct world *world, struct client *client)
+{
+    struct clients *clients = world->clients;
+    struct session *session = clients->sessions[client->session];
+    if (session->asked >= client->lifetime) {
+        if (client->ends_politely && session->open > 0 && session->asked < client->lifetime + 20) {
+            session->asked++; /* waits for its answers, for a while */
+            return;
+        }
+        session->state = client->ends_politely ? SESSION_ENDING : SESSION_OVER;
+        if (client->ends_politely)
+            client_say(world, client, ASK_DELETE, 0);
+        return;
+    }
+    if (session->open >= client->open_max + (session->listen != WORLD_NOBODY))
+        return;
+    if (fault_is_on(world->faults, FAULT_BOGUS) && !world->calm &&
+        chance_hits(&clients->chance, 60000)) {
+        client_misbehave(world, client);
+        return;
+    }
+    uint32_t drawn = chance_below(&clients->chance, 100);
+    if (client->listens && (session->listen == WORLD_NOBODY || drawn >= 99))
+        client_say(world, client, ASK_LISTEN, 0);
+    else if (drawn < 50)
+        client_say(world, client, ASK_CALL, 0);
+    else if (drawn < 75)
+        client_say(world, client, ASK_READ, 0);
+    else if (drawn < 82)
+        client_say(world, client, ASK_LIST, 0);
+    else if (drawn < 90)
+        client_say(world, client, ASK_PING, 0);
+    else
+        client_say(world, client, ASK_NOTE, 0);
+}
+
+static void client_tick(struct world *world, uint32_t index)
+{
+    struct clients *clients = world->clients;
+    struct client *client = &clients->clients[index];
+    const struct session *session =
+        client->session == WORLD_NOBODY ? NULL : clients->sessions[client->session];
+    if (clients->quiet)
+        return;
+    if (session == NULL || session->state == SESSION_OVER)
+        client_begin(world, index);
+    else if (session->state == SESSION_LIVES)
+        client_act(world, client);
+    uint64_t gap_us = chance_spread(&clients->chance, client->gap_us);
+    world_at(world, world->now_us + 1000 + gap_us, CLIENT_TICK, WORLD_NOBODY, index, 0);
+}
+
+/* The answer to initialize, then what real clients send within milliseconds. */
+static void session_begins(struct world *world, struct session *session)
+{
+    struct clients *clients = world->clients;
+    session->state = SESSION_LIVES;
+    if (session->client == WORLD_NOBODY)
+        return;
+    struct client *client = &clients->clients[session->client];
+    uint32_t gap_us = chance_below(&clients->chance, 3000);
+    client_say(world, client, ASK_INITIALIZED, 100);
+    if (client->listens)
+        client_say(world, client, ASK_LISTEN, 100 + gap_us / 2);
+    client_say(world, client, ASK_LIST, 100 + gap_us);
+}
+
+static bool request_went_well(const struct request *request)
+{
+    return request->state == REQUEST_ENDED && request->why == MESH_OK && request->has_head &&
+           request->status / 100 == 2;
+}
+
+static void request_over(struct world *world, struct request *request, enum request_state state)
+{
+    struct clients *clients = world->clients;
+    struct session *session = clients->sessions[request->session];
+    if (request->state != REQUEST_SENT && request->state != REQUEST_OPEN)
+        return;
+    request->state = state;
+    request->ended_us = world->now_us;
+    session->open--;
+    if (state == REQUEST_ENDED)
+        clients->why[request->why]++;
+    clients->unsent += state == REQUEST_UNSENT;
+    clients->gone += state == REQUEST_GONE;
+    bool well = request_went_well(request);
+    if (session->listen == request->n)
+        session->listen = WORLD_NOBODY;
+    if (request->ask == ASK_INITIALIZE) {
+        if (well && session->has_id && !request->is_error)
+            session_begins(world, session);
+        else
+            session->state = SESSION_OVER;
+    } else if (request->ask == ASK_DELETE) {
+        session->state = SESSION_OVER;
+        if (well)
+            session->ended_us = world->now_us + 1;
+    } else if (request->ask < ASK_DELETE && request->ask != ASK_LISTEN && state == REQUEST_ENDED) {
+        session->failed_in_a_row = well ? 0 : session->failed_in_a_row + 1;
+        bool told_over = request->why == MESH_SESSION_UNKNOWN || request->why == MESH_OWNER_LOST;
+        if ((told_over || session->failed_in_a_row > 6) && session->client != WORLD_NOBODY)
+            session->state = SESSION_OVER;
+    }
+}
+
+/* ---- what comes back ---- */
+
+static void take(struct world *world, const struct request *request, size_t bytes)
+{
+    struct clients *clients = world->clients;
+    bool slow = request->client != WORLD_NOBODY && clients->clients[request->client].is_slow &&
+                fault_is_on(world->faults, FAULT_READER) && !world->calm;
+    if (bytes == 0)
+        return;
+    if (slow) {
+        uint64_t later_us = chance_log(&clients->chance, 5000, 5 * WORLD_SECOND);
+        world->faults->hits[FAULT_READER]++;
+        world_at(world, world->now_us + later_us, CLIENT_TAKEN, request->seat, request->n,
+                 (uint32_t)bytes);
+        return;
+    }
+    clients->taken = sim_grow(clients->taken, clients->taken_count, &clients->taken_capacity,
+                              sizeof *clients->taken);
+    clients->taken[clients->taken_count++] = (struct taken){request->n, (uint32_t)bytes};
+}
+
+bool client_settle(struct world *world, struct seat *seat)
+{
+    struct clients *clients = world->clients;
+    bool told = false;
+    for (uint32_t n = 0; n < clients->taken_count; n++) {
+        const struct request *request = clients->requests[clients->taken[n].request];
+        if (request->state != REQUEST_OPEN)
+            continue;
+        told = true;
+        mesh_taken(seat->mesh, request->handle, clients->taken[n].bytes,
+                   world_clock_ms(world, seat));
+    }
+    clients->taken_count = 0;
+    return told;
+}
+
+static void question_note(struct world *world, struct session *session, uint32_t index,
+                          struct slice text, const struct rpc_message *rpc)
+{
+    struct clients *clients = world->clients;
+    struct slice id = slice_part(text, rpc->id);
+    if (id.length >= sizeof session->question)
+        return;
+    memcpy(session->question, id.at, id.length);
+    session->question[id.length] = 0;
+    if (clients->is_silent || session->client == WORLD_NOBODY)
+        return;
+    uint32_t seat = seat_pick(world, &clients->clients[session->client]);
+    uint64_t think_us = chance_log(&clients->chance, 200, 200000);
+    if (seat != WORLD_NOBODY)
+        client_answer(world, index, seat, think_us);
+}
+
+static void message_came(struct world *world, struct request *request, struct slice text,
+                         bool answers)
+{
+    struct rpc_message rpc;
+    rpc_read(&rpc, NULL, text.at, text.length);
+    world_say(world, &world->seats[request->seat], "  #%u %s %.*s", request->n,
+              answers ? "answer" : "message", (int)(text.length > 300 ? 300 : text.length),
+              (const char *)text.at);
+    check_message(world, request, text, &rpc, answers);
+    if (rpc.kind == RPC_REQUEST)
+        question_note(world, world->clients->sessions[request->session], request->session, text,
+                      &rpc);
+}
+
+static void head_came(struct world *world, struct request *request,
+                      const struct mesh_effect *effect)
+{
+    struct clients *clients = world->clients;
+    struct session *session = clients->sessions[request->session];
+    const struct mesh_member *self = mesh_self(world->seats[request->seat].mesh);
+    check_head(world, request, effect);
+    request->has_head = true;
+    request->status = effect->head.status;
+    request->form = effect->head.form;
+    if (peer_id_equal(self->id, effect->head.owner))
+        clients->served_here++;
+    else
+        clients->forwarded++;
+    if (effect->head.has_session && request->ask == ASK_INITIALIZE) {
+        memcpy(session->id, effect->head.session, MESH_SESSION_TEXT);
+        session->has_id = true;
+        session->owner = world_life_of(world, effect->head.owner);
+    }
+    world_fold(world, (uint64_t)effect->head.status << 32 | effect->head.form);
+    world_say(world, &world->seats[request->seat], "REPLY_HEAD #%u %d form %d", request->n,
+              effect->head.status, effect->head.form);
+}
+
+static void data_came(struct request *request, struct slice part)
+{
+    char *more = realloc(request->text, request->text_length + part.length + 1);
+    if (more == NULL)
+        abort();
+    memcpy(more + request->text_length, part.at, part.length);
+    request->text = more;
+    request->text_length += part.length;
+}
+
+static void end_came(struct world *world, struct request *request, struct seat *seat,
+                     const struct mesh_effect *effect)
+{
+    request->end = effect->end.end;
+    request->why = effect->end.why;
+    world_fold(world, (uint64_t)effect->end.end << 32 | effect->end.why);
+    world_say(world, seat, "REPLY_END #%u %s%s", request->n, reason_name(request->why),
+              request->end == MESH_END_CUT ? " cut" : "");
+    if (effect->end.head_sent != request->has_head)
+        check_fail(world, "X2", "#%u: END says head_sent %d, %d came", request->n,
+                   effect->end.head_sent, request->has_head);
+    if (request->form == MESH_FORM_JSON && request->text_length > 0 &&
+        request->end == MESH_END_WHOLE)
+        message_came(world, request, slice_borrow(request->text, request->text_length),
+                     request->id[0] != 0);
+    check_end(world, request);
+    slots_drop(&seat->exchanges, request->handle);
+    request_over(world, request, REQUEST_ENDED);
+}
+
+void client_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect)
+{
+    uint32_t index = slots_get(&seat->exchanges, effect->handle);
+    char *made = NULL;
+    if (index == WORLD_NOBODY) {
+        check_fail(world, "X1", "p%u: reply effect %d for a closed exchange %u.%u", seat->index,
+                   effect->kind, effect->handle.slot, effect->handle.generation);
+        return;
+    }
+    struct request *request = world->clients->requests[index];
+    world_fold(world, request->n);
+    if (effect->kind == MESH_REPLY_HEAD) {
+        head_came(world, request, effect);
+        return;
+    }
+    if (effect->kind == MESH_REPLY_END) {
+        end_came(world, request, seat, effect);
+        return;
+    }
+    bool is_event = effect->kind == MESH_REPLY_EVENT;
+    struct slice plain = is_event ? effect->event.text : effect->data;
+    struct slice text = text_patched(plain, &effect->patch, &made);
+    world_fold_text(world, text.at, text.length);
+    if (!request->has_head)
+        check_fail(world, "E1", "#%u: part of an answer before its head", index);
+    take(world, request, plain.length);
+    if (is_event && request->form != MESH_FORM_JSON)
+        message_came(world, request, text, effect->event.answers);
+    else
+        data_came(request, text);
+    free(made);
+}
+
+void client_event(struct world *world, const struct world_event *event)
+{
+    struct clients *clients = world->clients;
+    switch ((int)event->kind) {
+    case CLIENT_TICK:
+        client_tick(world, event->a);
+        break;
+    case CLIENT_OPEN:
+        request_open(world, event);
+        break;
+    case CLIENT_VANISH:
+        client_vanish(world, event->a);
+        break;
+    case CLIENT_TAKEN: {
+        const struct request *request = clients->requests[event->a];
+        struct seat *seat = &world->seats[request->seat];
+        if (request->state != REQUEST_OPEN)
+            break;
+        mesh_taken(seat->mesh, request->handle, event->b, world_clock_ms(world, seat));
+        world_turn(world, seat);
+        break;
+    }
+    }
+}

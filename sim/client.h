@@ -1,0 +1,136 @@
+/* client.h - simulated MCP clients: sessions opened by real JSON-RPC text through any peer,
+ * numbered requests, server streams, answers to the server's questions, and the bad manners that
+ * real clients have. Scans each text once, as http/mcp.c does, and fills a mesh_request. What
+ * comes back is judged in check.c. */
+#ifndef SIM_CLIENT_H
+#define SIM_CLIENT_H
+
+#include "sim/world.h"
+
+enum ask {
+    ASK_INITIALIZE,
+    ASK_INITIALIZED,
+    ASK_LISTEN,
+    ASK_CALL, /* tools/call of a tool that must not run twice */
+    ASK_READ, /* tools/call of a tool marked read-only */
+    ASK_LIST, /* tools/list */
+    ASK_PING,
+    ASK_NOTE,   /* a notification */
+    ASK_ANSWER, /* to the server's question */
+    ASK_DELETE,
+    ASK_FORGED,  /* a request whose session id no peer minted */
+    ASK_FOREIGN, /* a request for a session of somebody else's */
+    ASK_TWICE,   /* a request with the JSON-RPC id of an open one */
+    ASK_NO_ID,   /* a request without a session */
+    ASK_KINDS
+};
+
+enum request_state {
+    REQUEST_SENT, /* on its way to the peer */
+    REQUEST_OPEN,
+    REQUEST_ENDED,
+    REQUEST_GONE,  /* the client vanished, or its peer died */
+    REQUEST_UNSENT /* nobody listened there */
+};
+
+struct request {
+    uint32_t n; /* its number in the world, and its index */
+    enum ask ask;
+    enum request_state state;
+    uint32_t session, client;
+    uint32_t seat, life; /* the entry peer */
+    struct handle handle;
+    uint64_t sent_us, opened_us, ended_us;
+    bool is_after_end; /* sent when its session's DELETE had been answered */
+    char *body;
+    uint32_t body_length;
+    char id[32]; /* JSON-RPC id as sent, raw; empty: none */
+    uint64_t id_hash;
+    char key[64]; /* the session id header; length 0: none */
+    uint32_t key_length;
+    /* what came */
+    bool has_head, has_answer, is_error;
+    int status;
+    enum mesh_form form;
+    enum mesh_end end;
+    enum mesh_reason why;
+    uint32_t events, last_note;
+    char *text; /* of a JSON answer */
+    size_t text_length;
+    /* what the world knows */
+    uint32_t executions;
+    uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
+    bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
+};
+
+enum session_state { SESSION_OPENING, SESSION_LIVES, SESSION_ENDING, SESSION_OVER };
+
+struct session {
+    uint32_t client;
+    enum session_state state;
+    char id[MESH_SESSION_TEXT];
+    bool has_id;
+    uint32_t owner; /* life, once known */
+    struct principal who;
+    uint32_t next_id, open, asked, failed_in_a_row;
+    uint32_t listen;              /* the newest LISTEN request, or NOBODY */
+    char question[40];            /* raw id of the newest question of its server; empty: none */
+    uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
+    bool upstream_lost;
+};
+
+struct client {
+    uint32_t session;
+    uint64_t gap_us;
+    uint32_t policy, next_seat; /* 0 random, 1 in turn, 2 sticky */
+    uint32_t lifetime;          /* requests until it ends the session */
+    uint32_t open_max;
+    bool listens, is_slow, ends_politely;
+};
+
+struct clients {
+    struct shuffle chance;
+    struct client *clients;
+    uint32_t clients_count;
+    struct session **sessions;
+    uint32_t sessions_count, sessions_capacity;
+    struct request **requests;
+    uint32_t requests_count, requests_capacity;
+    bool quiet;         /* no new load */
+    bool is_silent;     /* stories: questions are not answered by themselves */
+    uint8_t id_key[16]; /* for rpc_id_hash() */
+    struct taken {
+        uint32_t request, bytes;
+    } * taken;
+    uint32_t taken_count, taken_capacity;
+    uint64_t why[64]; /* outcomes by reason */
+    uint64_t answers, errors, unsent, gone, forwarded, served_here;
+};
+
+int clients_new(struct world *world);
+void clients_free(struct world *world);
+void client_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
+bool client_settle(struct world *world, struct seat *seat);
+void client_event(struct world *world, const struct world_event *event);
+void clients_died(struct world *world, struct seat *seat);
+
+/* A session of nobody's: the number to ask with. */
+uint32_t client_session(struct world *world);
+/* Sends one request of a session through the peer on that seat, `delay_us` from now. Its number;
+ * what comes of it is clients->requests[number]. */
+uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
+                    uint64_t delay_us);
+/* Answers the newest question that came for the session. */
+uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us);
+/* Another request under the JSON-RPC id of an open one. */
+uint32_t client_repeat(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
+/* The client of an open request goes away. */
+void client_vanish(struct world *world, uint32_t request);
+const char *ask_name(enum ask ask);
+const char *reason_name(enum mesh_reason reason);
+/* The decimal after `"key":` in a text; NOBODY: it is not there. */
+uint32_t text_number(struct slice text, const char *key);
+/* The text with its patch carried out, from malloc. */
+struct slice text_patched(struct slice text, const struct patch *patch, char **made);
+
+#endif

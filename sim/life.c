@@ -1,0 +1,296 @@
+/* life.c - who lives at which address: starts, deaths, restarts, leaving and stopping of peers. The
+ * clock and the turns are world.c's. */
+#include <stdlib.h>
+
+#include "sim/check.h"
+#include "sim/client.h"
+#include "sim/net.h"
+#include "sim/upstream.h"
+#include "sim/world.h"
+
+#define WALL_MS UINT64_C(1780000000000) /* wall clock of every world's start */
+#define JOIN_AGAIN_US (10u * WORLD_SECOND)
+
+/* ---- addresses and ids ---- */
+
+void world_addr(struct mesh_addr *addr, uint32_t address)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    memcpy(addr->ip, mapped, sizeof mapped);
+    addr->ip[12] = 127; /* loopback: the mesh may run without a key */
+    addr->ip[13] = (uint8_t)(1 + (address >> 16));
+    addr->ip[14] = (uint8_t)(address >> 8);
+    addr->ip[15] = (uint8_t)address;
+    addr->port = 7946;
+}
+
+uint32_t world_address_of(const struct mesh_addr *addr)
+{
+    struct mesh_addr same;
+    if (addr->ip[13] == 0)
+        return WORLD_NOBODY;
+    uint32_t address =
+        (uint32_t)(addr->ip[13] - 1) << 16 | (uint32_t)addr->ip[14] << 8 | addr->ip[15];
+    world_addr(&same, address);
+    return mesh_addr_equal(addr, &same) ? address : WORLD_NOBODY;
+}
+
+uint32_t world_seat_at(const struct world *world, uint32_t address)
+{
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (world->seats[n].address == address)
+            return n;
+    return WORLD_NOBODY;
+}
+
+bool world_runs(const struct world *world, uint32_t seat)
+{
+    return seat < world->seats_count && world->seats[seat].mesh != NULL;
+}
+
+bool world_life_runs(const struct world *world, uint32_t life)
+{
+    return life < world->lives_count && world->lives[life].ended_us == 0;
+}
+
+static void lives_note(struct world *world)
+{
+    for (uint32_t n = 0; n < world->lives_count; n++) {
+        struct life *life = &world->lives[n];
+        if (life->ended_us == 0)
+            life->id = mesh_self(world->seats[life->seat].mesh)->id;
+    }
+}
+
+uint32_t world_life_of(struct world *world, struct peer_id id)
+{
+    lives_note(world); /* a generation is fixed only when its peer has joined */
+    for (uint32_t n = world->lives_count; n-- > 0;)
+        if (peer_id_equal(world->lives[n].id, id))
+            return n;
+    return WORLD_NOBODY;
+}
+
+bool world_agrees(const struct world *world, uint32_t living)
+{
+    struct mesh_member members[2 * WORLD_SEATS_MAX];
+    uint64_t hash = 0;
+    bool has_hash = false;
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        const struct seat *seat = &world->seats[n];
+        if (seat->mesh == NULL || seat->waits_for_name)
+            continue;
+        size_t count = mesh_members(seat->mesh, members, 2 * WORLD_SEATS_MAX);
+        uint32_t alive = 0;
+        for (size_t m = 0; m < count && m < 2 * WORLD_SEATS_MAX; m++)
+            if (members[m].state == MEMBER_ALIVE)
+                alive++;
+        if (alive != living || (has_hash && mesh_view_hash(seat->mesh) != hash))
+            return false;
+        hash = mesh_view_hash(seat->mesh);
+        has_hash = true;
+    }
+    return has_hash;
+}
+
+/* ---- lives ---- */
+
+static uint64_t draw_clock_us(struct world *world)
+{
+    if (world->config.steady)
+        return UINT64_C(1000) * WORLD_SECOND;
+    uint64_t seconds = chance_log(&world->chance, 10, 10000000);
+    return seconds * WORLD_SECOND + chance_below(&world->chance, WORLD_SECOND);
+}
+
+static void config_fill(struct world *world, const struct seat *seat, struct mesh_config *config,
+                        char name[16])
+{
+    struct shuffle entropy;
+    mesh_config_defaults(config);
+    snprintf(name, 16, "p%u", seat->name);
+    config->name = name;
+    config->cluster = "sim";
+    world_addr(&config->addr, seat->address);
+    chance_init(&entropy, world->config.seed, 1000 + (uint64_t)seat->index * 4096 + seat->life);
+    for (size_t n = 0; n < sizeof config->entropy; n++)
+        config->entropy[n] = (uint8_t)shuffle_below(&entropy, 256);
+    if (world->keyed) {
+        config->keys_count = 1;
+        memset(config->keys[0], 0x5a, sizeof config->keys[0]);
+    }
+    config->boot_ms = WALL_MS + world->now_us / WORLD_MS;
+    /* Names are on clocks that are wrong by up to an hour; a generation must not care. */
+    if (!world->config.steady && seat->name % 4 == 3)
+        config->boot_ms -= (seat->name * 7919u + seat->life * 104729u) % 3600000u;
+    config->has_contacts = world->seats_count > 1;
+    config->upstream = world->upstream;
+    config->members_max = 2 * WORLD_SEATS_MAX;
+    config->sessions_max = 2048;
+    config->exchanges_max = 2048;
+}
+
+void life_join(struct world *world, struct seat *seat)
+{
+    struct mesh_addr addr;
+    uint32_t asked = 0;
+    if (world->config.steady) {
+        for (uint32_t n = 0; n < world->seats_count; n++) {
+            world_addr(&addr, world->seats[n].address);
+            if (n != seat->index)
+                mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+        }
+    } else {
+        for (uint32_t n = 0; n < 8 && asked < 3; n++) {
+            uint32_t other = chance_below(&world->chance, world->seats_count);
+            if (other == seat->index)
+                continue;
+            world_addr(&addr, world->seats[other].address);
+            mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+            asked++;
+        }
+    }
+    world_at(world, world->now_us + JOIN_AGAIN_US, EVENT_JOIN, seat->index, 0, 0);
+}
+
+void world_start(struct world *world, uint32_t index)
+{
+    struct seat *seat = &world->seats[index];
+    struct mesh_config config;
+    char name[16];
+    if (seat->mesh != NULL)
+        return;
+    seat->life++;
+    seat->host_down = false;
+    seat->leaving = seat->exited = seat->waits_for_name = seat->drain_waits = false;
+    seat->paused_until_us = 0;
+    seat->wake_us = MESH_NEVER;
+    seat->idle_wakes = 0;
+    seat->clock_us = draw_clock_us(world);
+    seat->started_us = seat->disturbed_us = world->now_us;
+    config_fill(world, seat, &config, name);
+    if (mesh_new(&seat->mesh, &config, world_clock_ms(world, seat)) < 0) {
+        seat->mesh = NULL;
+        check_fail(world, "X1", "mesh_new() refuses p%u", index);
+        return;
+    }
+    world->lives =
+        sim_grow(world->lives, world->lives_count, &world->lives_capacity, sizeof *world->lives);
+    world->lives[world->lives_count++] = (struct life){.seat = index, .life = seat->life};
+    world_say(world, seat, "starts at address %u", seat->address);
+    world_fold(world, seat->life);
+    life_join(world, seat);
+    uint64_t serving_us = world->config.steady ? 0 : chance_log(&world->chance, 1, 2000000);
+    world_at(world, world->now_us + serving_us, EVENT_SERVING, index, 1, 0);
+    world_turn(world, seat);
+}
+
+static void seat_empty(struct world *world, struct seat *seat)
+{
+    lives_note(world);
+    for (uint32_t n = world->lives_count; n-- > 0;)
+        if (world->lives[n].seat == seat->index && world->lives[n].ended_us == 0)
+            world->lives[n].ended_us = world->now_us + 1; /* never 0 */
+    clients_died(world, seat);
+    upstreams_died(world, seat);
+    mesh_free(seat->mesh);
+    seat->mesh = NULL;
+    seat->drain_waits = false;
+    seat->disturbed_us = world->now_us;
+    slots_free(&seat->exchanges);
+    slots_free(&seat->ups);
+    slots_free(&seat->links);
+}
+
+void world_crash(struct world *world, uint32_t index, enum world_death how)
+{
+    struct seat *seat = &world->seats[index];
+    if (seat->mesh == NULL)
+        return;
+    world_say(world, seat, "dies (%s)", how == DEATH_POWER ? "power" : "killed");
+    net_died(world, seat, how);
+    seat->host_down = how == DEATH_POWER;
+    seat_empty(world, seat);
+}
+
+void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
+{
+    world_say(world, seat, "exits (%d)", why);
+    seat->exited = true;
+    seat->exit_reason = why;
+    if (why == MESH_LEFT_MESH)
+        check_left(world, seat);
+    net_died(world, seat, DEATH_KILLED);
+    seat_empty(world, seat);
+    if (world->config.load && seat->name == seat->index) /* a supervisor starts it again */
+        world_at(world, world->now_us + 2 * WORLD_SECOND, EVENT_START, WORLD_NOBODY, seat->index,
+                 ++seat->start_serial);
+}
+
+void world_restart(struct world *world, uint32_t index, bool new_address)
+{
+    struct seat *seat = &world->seats[index];
+    if (seat->mesh != NULL)
+        return;
+    seat->start_serial++;
+    if (new_address && world->old_addresses_count > 1) {
+        uint32_t taken = world->old_addresses[0]; /* what another peer gave up before */
+        memmove(world->old_addresses, world->old_addresses + 1,
+                --world->old_addresses_count * sizeof taken);
+        world->old_addresses[world->old_addresses_count++] = seat->address;
+        seat->address = taken;
+    } else if (new_address) {
+        world->old_addresses[world->old_addresses_count++] = seat->address;
+        seat->address = world->addresses_count++;
+    }
+    world_start(world, index);
+}
+
+void world_leave(struct world *world, uint32_t index, uint32_t within_ms)
+{
+    struct seat *seat = &world->seats[index];
+    if (seat->mesh == NULL || seat->leaving)
+        return;
+    world_say(world, seat, "is asked to leave");
+    seat->leaving = true;
+    seat->disturbed_us = world->now_us;
+    uint64_t now_ms = world_clock_ms(world, seat);
+    mesh_leave(seat->mesh, now_ms + within_ms, now_ms);
+    world_turn(world, seat);
+}
+
+void world_pause(struct world *world, uint32_t index, uint32_t for_ms)
+{
+    struct seat *seat = &world->seats[index];
+    world_say(world, seat, "is stopped for %u ms", for_ms);
+    seat->paused_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
+    seat->disturbed_us = seat->paused_until_us;
+}
+
+uint32_t world_add_twin(struct world *world, uint32_t elder)
+{
+    uint32_t index = world->seats_count;
+    if (index == WORLD_SEATS_MAX)
+        return WORLD_NOBODY;
+    world->seats_count++;
+    world->seats[index] = (struct seat){
+        .index = index, .name = elder, .address = world->addresses_count++, .wake_us = MESH_NEVER};
+    return index;
+}
+
+void world_cut(struct world *world, uint32_t from, uint32_t to)
+{
+    net_path(world, from, to)->cuts++;
+    world->seats[from].disturbed_us = world->seats[to].disturbed_us = world->now_us;
+    world_say(world, NULL, "cut p%u -> p%u", from, to);
+}
+
+void world_heal(struct world *world, uint32_t from, uint32_t to)
+{
+    struct path *path = net_path(world, from, to);
+    if (path->cuts > 0)
+        path->cuts--;
+    world->seats[from].disturbed_us = world->seats[to].disturbed_us = world->now_us;
+    world_say(world, NULL, "heal p%u -> p%u", from, to);
+}
+

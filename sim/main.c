@@ -1,0 +1,291 @@
+/* main.c - mesh-sim: options, a loop over seeds, the summary of a campaign. What a seed does is
+ * campaign.c's. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sim/campaign.h"
+#include "sim/client.h"
+
+#define FAILURES_SHOWN 20
+#define SEEDS_FOR_HITS 100 /* a campaign so long must have seen every fault */
+
+struct options {
+    uint64_t from, to;
+    uint32_t nodes, seconds;
+    uint64_t faults;
+    const char *faults_text, *file;
+    bool trace, verify, quiet;
+};
+
+struct totals {
+    struct run_result sum; /* of all runs; failure and trace unused */
+    uint64_t seeds, failures;
+    struct timespec began;
+};
+
+static const char usage[] =
+    "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
+    "                [--faults all|none|LIST] [--trace] [--verify] [--quiet]\n"
+    "  --nodes N    peers; 0: drawn from 2 to 20 (the default)\n"
+    "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
+    "  --file F     lines `seed nodes seconds # why`\n"
+    "  --verify     run each seed twice and compare what happened\n";
+
+static bool parse_number(const char *text, uint64_t *number)
+{
+    char *end = NULL;
+    *number = strtoull(text, &end, 10);
+    return end != text && *end == 0;
+}
+
+static bool parse_seeds(const char *text, struct options *options)
+{
+    char copy[64];
+    const char *dots = strstr(text, "..");
+    if (dots == NULL || (size_t)(dots - text) >= sizeof copy)
+        return false;
+    memcpy(copy, text, (size_t)(dots - text));
+    copy[dots - text] = 0;
+    return parse_number(copy, &options->from) && parse_number(dots + 2, &options->to) &&
+           options->from <= options->to;
+}
+
+static bool parse_option(int option, const char *text, struct options *options)
+{
+    uint64_t number = 0;
+    switch (option) {
+    case 's':
+        if (!parse_number(text, &options->from))
+            return false;
+        options->to = options->from;
+        return true;
+    case 'r':
+        return parse_seeds(text, options);
+    case 'n':
+        options->nodes = parse_number(text, &number) ? (uint32_t)number : UINT32_MAX;
+        return number <= WORLD_SEATS_MAX / 2 && options->nodes != UINT32_MAX;
+    case 't':
+        options->seconds = parse_number(text, &number) ? (uint32_t)number : 0;
+        return options->seconds >= 1 && number <= 100000;
+    case 'f':
+        options->faults_text = text;
+        return faults_parse(text, &options->faults);
+    case 'i':
+        options->file = text;
+        return true;
+    case 'T':
+        options->trace = true;
+        return true;
+    case 'v':
+        options->verify = true;
+        return true;
+    case 'q':
+        options->quiet = true;
+        return true;
+    }
+    return false;
+}
+
+static int parse(int argc, char **argv, struct options *options)
+{
+    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
+                                          {"seeds", required_argument, NULL, 'r'},
+                                          {"nodes", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"faults", required_argument, NULL, 'f'},
+                                          {"file", required_argument, NULL, 'i'},
+                                          {"trace", no_argument, NULL, 'T'},
+                                          {"verify", no_argument, NULL, 'v'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *options = (struct options){
+        .from = 1, .to = 1, .seconds = 60, .faults = FAULTS_ALL, .faults_text = "all"};
+    int option = 0;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (option == '?' || !parse_option(option, optarg, options)) {
+            if (option != '?')
+                fprintf(stderr, "mesh-sim: wrong value '%s'\n", optarg != NULL ? optarg : "");
+            fputs(usage, stderr);
+            return -1;
+        }
+    }
+    if (optind != argc) {
+        fputs(usage, stderr);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- one seed ---- */
+
+static void totals_add(struct totals *totals, const struct run_result *result)
+{
+    struct run_result *sum = &totals->sum;
+    totals->seeds++;
+    totals->failures += result->failed;
+    sum->virtual_ms += result->virtual_ms;
+    sum->events += result->events;
+    sum->effects += result->effects;
+    sum->requests += result->requests;
+    sum->sessions += result->sessions;
+    for (size_t n = 0; n < sizeof sum->why / sizeof *sum->why; n++)
+        sum->why[n] += result->why[n];
+    for (size_t n = 0; n < FAULT_CLASSES; n++)
+        sum->hits[n] += result->hits[n];
+    sum->unsent += result->unsent;
+    sum->gone += result->gone;
+    sum->executions += result->executions;
+    sum->forwarded += result->forwarded;
+    sum->served_here += result->served_here;
+    sum->questions += result->questions;
+    sum->answered += result->answered;
+    sum->notes += result->notes;
+    sum->datagrams += result->datagrams;
+    sum->datagram_bytes += result->datagram_bytes;
+    sum->dials += result->dials;
+    sum->views_compared += result->views_compared;
+    sum->rings_compared += result->rings_compared;
+}
+
+static int run_one(const struct options *options, struct totals *totals, uint64_t seed,
+                   uint32_t nodes, uint32_t seconds)
+{
+    struct run_options run = {.seed = seed,
+                              .faults = options->faults,
+                              .nodes = nodes,
+                              .seconds = seconds,
+                              .trace = options->trace};
+    struct run_result result = {.failed = false};
+    int rc = campaign_run(&run, &result);
+    if (rc == 0 && options->verify && !result.failed) {
+        struct run_result again = {.failed = false};
+        rc = campaign_run(&run, &again);
+        if (rc == 0 && again.trace != result.trace) {
+            result.failed = true;
+            snprintf(result.failure, sizeof result.failure,
+                     "D1: two runs, traces %016" PRIx64 " and %016" PRIx64, result.trace,
+                     again.trace);
+        }
+    }
+    if (rc < 0) {
+        fprintf(stderr, "mesh-sim: seed %" PRIu64 ": %s\n", seed, strerror(-rc));
+        return rc;
+    }
+    totals_add(totals, &result);
+    if (result.failed && totals->failures <= FAILURES_SHOWN)
+        printf("seed %" PRIu64 " (%u peers): %s\n  repeat: mesh-sim --seed %" PRIu64
+               " --nodes %u --seconds %u --faults %s --trace\n",
+               seed, result.nodes, result.failure, seed, result.nodes, seconds,
+               options->faults_text);
+    else if (!options->quiet && (options->from == options->to || options->file != NULL))
+        printf("seed %" PRIu64 " (%u peers): trace %016" PRIx64 "\n", seed, result.nodes,
+               result.trace);
+    fflush(stdout);
+    return 0;
+}
+
+static int run_file(const struct options *options, struct totals *totals)
+{
+    char line[512];
+    int rc = 0;
+    FILE *file = fopen(options->file, "re");
+    if (file == NULL) {
+        fprintf(stderr, "mesh-sim: cannot read %s\n", options->file);
+        return -1;
+    }
+    while (rc == 0 && fgets(line, sizeof line, file) != NULL) {
+        uint64_t seed = 0;
+        uint32_t nodes = 0;
+        uint32_t seconds = 0;
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        if (sscanf(line, "%" SCNu64 " %" SCNu32 " %" SCNu32, &seed, &nodes, &seconds) != 3 ||
+            nodes > WORLD_SEATS_MAX / 2 || seconds == 0 || seconds > 100000) {
+            fprintf(stderr, "mesh-sim: not `seed nodes seconds`: %s", line);
+            rc = -1;
+            break;
+        }
+        rc = run_one(options, totals, seed, nodes, seconds);
+    }
+    fclose(file);
+    return rc;
+}
+
+/* ---- summary ---- */
+
+static bool hits_are_complete(const struct options *options, const struct totals *totals)
+{
+    bool complete = true;
+    if (totals->seeds < SEEDS_FOR_HITS)
+        return true;
+    for (uint32_t n = 0; n < FAULT_CLASSES; n++)
+        if ((options->faults >> n & 1) != 0 && totals->sum.hits[n] == 0) {
+            printf("the fault '%s' never happened: the campaign proves nothing about it\n",
+                   fault_name((enum fault_class)n));
+            complete = false;
+        }
+    return complete;
+}
+
+static void summary(const struct totals *totals)
+{
+    const struct run_result *sum = &totals->sum;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double real_s = (double)(now.tv_sec - totals->began.tv_sec) +
+                    (double)(now.tv_nsec - totals->began.tv_nsec) / 1e9;
+    uint64_t answered = sum->forwarded + sum->served_here;
+    printf("seeds %" PRIu64 ", virtual %.0f s, real %.1f s, events %" PRIu64 ", effects %" PRIu64
+           "\n",
+           totals->seeds, (double)sum->virtual_ms / 1000, real_s, sum->events, sum->effects);
+    printf("sessions %" PRIu64 ", requests %" PRIu64 ", executions %" PRIu64
+           ", forwarded %.1f %%, questions %" PRIu64 " (%" PRIu64
+           " answered), notifications %" PRIu64 "\n",
+           sum->sessions, sum->requests, sum->executions,
+           answered == 0 ? 0 : 100.0 * (double)sum->forwarded / (double)answered, sum->questions,
+           sum->answered, sum->notes);
+    printf("datagrams %" PRIu64 " (%" PRIu64 " B each), dials %" PRIu64 ", views compared %" PRIu64
+           ", rings compared %" PRIu64 "\n",
+           sum->datagrams, sum->datagrams == 0 ? 0 : sum->datagram_bytes / sum->datagrams,
+           sum->dials, sum->views_compared, sum->rings_compared);
+    printf("outcomes:");
+    for (uint32_t n = 0; n < sizeof sum->why / sizeof *sum->why; n++)
+        if (sum->why[n] > 0)
+            printf(" %s %" PRIu64, reason_name((enum mesh_reason)n), sum->why[n]);
+    printf(" | peer gone %" PRIu64 ", nobody listened %" PRIu64 "\nfaults:", sum->gone,
+           sum->unsent);
+    for (uint32_t n = 0; n < FAULT_CLASSES; n++)
+        printf(" %s %" PRIu64, fault_name((enum fault_class)n), sum->hits[n]);
+    printf("\nfailures: %" PRIu64 "\n", totals->failures);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct totals totals = {.seeds = 0};
+    int rc = 0;
+    if (parse(argc, argv, &options) < 0)
+        return 2;
+    clock_gettime(CLOCK_MONOTONIC, &totals.began);
+    if (options.file != NULL) {
+        rc = run_file(&options, &totals);
+    } else {
+        for (uint64_t seed = options.from; rc == 0 && seed <= options.to; seed++)
+            rc = run_one(&options, &totals, seed, options.nodes, options.seconds);
+    }
+    if (rc < 0)
+        return 2;
+    bool complete = hits_are_complete(&options, &totals);
+    if (!options.quiet || totals.failures > 0)
+        summary(&totals);
+    return totals.failures > 0 || !complete ? 1 : 0;
+}

@@ -1,0 +1,71 @@
+/* upstream.h - simulated MCP servers beside the peers: an HTTP one that answers call by call, or a
+ * child on stdio whose messages belong to no call. Each execution is logged with the request's
+ * number and the session that its text names, and judged in check.c. */
+#ifndef SIM_UPSTREAM_H
+#define SIM_UPSTREAM_H
+
+#include "sim/world.h"
+
+enum upstream_state { UPSTREAM_STARTING, UPSTREAM_LIVES, UPSTREAM_CLOSING, UPSTREAM_GONE };
+
+/* One session of an upstream: an HTTP server's, or a child. */
+struct upstream {
+    uint32_t seat, life;
+    struct handle handle;
+    enum upstream_state state;
+    uint32_t session; /* that its initialize named; NOBODY before */
+    bool lost;        /* the HTTP server restarted: it does not know this session any more */
+    uint32_t listen;  /* HTTP: the call of its GET stream, 0: none */
+    uint32_t notes, questions;
+};
+
+enum ucall_state { UCALL_TAKEN, UCALL_WORKS, UCALL_ASKS, UCALL_ASKED, UCALL_OVER };
+enum ucall_fate { FATE_ANSWERS, FATE_REFUSES, FATE_HALF, FATE_DIES };
+
+/* One call of the core on an upstream. */
+struct ucall {
+    uint32_t upstream, call;
+    enum ucall_state state;
+    enum ucall_fate fate;
+    enum mesh_want want;
+    bool is_request, is_sse, asks, head_sent, waits_for_room;
+    enum rpc_kind kind;
+    enum rpc_method method;
+    uint32_t request, session; /* numbers that its text names; NOBODY: none */
+    char id[40];               /* of the JSON-RPC request, as an upstream would write it anew */
+    char token[16];
+    uint32_t progress, progress_max;
+    uint32_t question, pad;     /* pad: bytes to make the answer long */
+    size_t room;                /* bytes that may still be sent (MESH_UP_ROOM) */
+    uint64_t step_us, until_us; /* between its steps; when it answers */
+};
+
+struct upstreams {
+    struct shuffle chance;
+    struct upstream *ups;
+    uint32_t ups_count, ups_capacity;
+    struct ucall *calls;
+    uint32_t calls_count, calls_capacity;
+    bool is_scripted; /* stories: answers after `script_us`, nothing by chance */
+    uint64_t script_us;
+    bool script_asks;              /* stories: every tools/call asks the client first */
+    bool refuses[WORLD_SEATS_MAX]; /* cannot be started, refuses connections */
+    bool slow[WORLD_SEATS_MAX];
+    struct rpc_tools *tools; /* scratch */
+    uint64_t executions, questions, answered, notes;
+};
+
+int upstreams_new(struct world *world);
+void upstreams_free(struct world *world);
+void upstream_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
+void upstream_event(struct world *world, const struct world_event *event);
+/* The seat's process died: its children with it; an HTTP server forgets what it did for it. */
+void upstreams_died(struct world *world, struct seat *seat);
+/* The server beside this peer dies: all its sessions are lost. How many there were. */
+uint32_t upstreams_kill(struct world *world, struct seat *seat);
+/* Sends one notification of this session's upstream, where it would put it. */
+void upstream_notify(struct world *world, uint32_t upstream);
+/* The living upstream of a session, or NOBODY. */
+uint32_t upstream_of(const struct world *world, uint32_t session);
+
+#endif
