@@ -102,4 +102,3 @@ void slots_free(struct slot_map *map)
     free(map->slots);
     *map = (struct slot_map){NULL, 0};
 }
-

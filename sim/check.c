@@ -323,7 +323,8 @@ static bool may_be_unknown(struct world *world, const struct session *session)
     if (seat->exited || seat->life > owner->life)
         return true; /* it left, or a newer process of its name keeps no memory */
     for (uint32_t n = 0; n < world->seats_count; n++)
-        if (n != owner->seat && world->seats[n].name == seat->name && world->seats[n].started_us > 0)
+        if (n != owner->seat && world->seats[n].name == seat->name &&
+            world->seats[n].started_us > 0)
             return true; /* a twin: one of the two supersedes the other, in some views */
     return world->now_us - owner->ended_us > SILENT_US;
 }

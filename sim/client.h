@@ -126,6 +126,8 @@ uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uin
 uint32_t client_repeat(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
 /* The client of an open request goes away. */
 void client_vanish(struct world *world, uint32_t request);
+void client_open(struct world *world, const struct world_event *event); /* CLIENT_OPEN */
+void client_request_over(struct world *world, struct request *request, enum request_state state);
 const char *ask_name(enum ask ask);
 const char *reason_name(enum mesh_reason reason);
 /* The decimal after `"key":` in a text; NOBODY: it is not there. */

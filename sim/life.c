@@ -293,4 +293,3 @@ void world_heal(struct world *world, uint32_t from, uint32_t to)
     world->seats[from].disturbed_us = world->seats[to].disturbed_us = world->now_us;
     world_say(world, NULL, "heal p%u -> p%u", from, to);
 }
-

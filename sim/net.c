@@ -1,19 +1,11 @@
-/* net.c - datagrams and byte streams between seats: delay, jitter, loss, copies, order, cuts, and
- * a small TCP (dial, refusal, send buffer, acknowledgements, FIN, reset, half-open ends, giving
- * up). When a path is bad is drawn in faults.c. */
+/* net.c - the paths between seats (delay, jitter, loss, cuts), datagrams on them, and which effect
+ * goes where. Byte streams are stream.c's; when a path is bad is drawn in faults.c. */
 #include "sim/net.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "sim/check.h"
-
-#define DIAL_WAIT_US (5u * WORLD_SECOND) /* the host gives a dial so long */
-#define SYN_AGAIN_US (1u * WORLD_SECOND)
-#define RETRANSMIT_US 200000u
-#define GIVE_UP_US (15u * WORLD_SECOND) /* unacknowledged for so long: ETIMEDOUT */
-#define SEGMENTS_A_WRITE 32u
-#define EPHEMERAL_PORT 40000u
+#include "sim/stream.h"
 
 int net_new(struct world *world)
 {
@@ -60,12 +52,12 @@ struct path *net_path(struct world *world, uint32_t from, uint32_t to)
     return &world->net->paths[from * WORLD_SEATS_MAX + to];
 }
 
-static bool path_is_cut(struct world *world, uint32_t from, uint32_t to)
+bool net_is_cut(struct world *world, uint32_t from, uint32_t to)
 {
     return from != to && net_path(world, from, to)->cuts > 0;
 }
 
-static uint64_t path_delay(struct world *world, uint32_t from, uint32_t to)
+uint64_t net_delay(struct world *world, uint32_t from, uint32_t to)
 {
     const struct path *path = net_path(world, from, to);
     uint64_t delay_us = path->base_us;
@@ -78,8 +70,7 @@ static uint64_t path_delay(struct world *world, uint32_t from, uint32_t to)
     return delay_us;
 }
 
-/* Whether what is sent now gets lost. */
-static bool path_loses(struct world *world, uint32_t from, uint32_t to)
+bool net_loses(struct world *world, uint32_t from, uint32_t to)
 {
     const struct path *path = net_path(world, from, to);
     if (path->bad_until_us > world->now_us && chance_hits(&world->net->chance, 800000)) {
@@ -117,14 +108,14 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     net->datagram_bytes += effect->wire.sealed.length;
     if (to == WORLD_NOBODY || effect->wire.sealed.length > MESH_DATAGRAM_MAX)
         return;
-    if (path_is_cut(world, seat->index, to) || path_loses(world, seat->index, to))
+    if (net_is_cut(world, seat->index, to) || net_loses(world, seat->index, to))
         return;
     packet->from_seat = seat->index;
     world_addr(&packet->from, seat->address);
     packet->to = effect->wire.to;
     packet->length = (uint32_t)effect->wire.sealed.length;
     memcpy(packet->data, effect->wire.sealed.at, packet->length);
-    uint64_t at_us = world->now_us + path_delay(world, seat->index, to);
+    uint64_t at_us = world->now_us + net_delay(world, seat->index, to);
     if (chance_hits(&net->chance, faults->reorder_ppm)) {
         faults->hits[FAULT_REORDER]++;
         at_us += chance_log(&net->chance, 1000, 200000);
@@ -221,36 +212,8 @@ void net_effect(struct world *world, struct seat *seat, const struct mesh_effect
 
 void net_event(struct world *world, const struct world_event *event)
 {
-    switch ((int)event->kind) {
-    case NET_PACKET:
+    if (event->kind == NET_PACKET)
         datagram_arrive(world, event);
-        break;
-    case NET_SYN:
-        syn_arrive(world, event);
-        break;
-    case NET_SYN_ACK:
-        syn_ack_arrive(world, event->a);
-        break;
-    case NET_ACCEPT:
-        accept_arrive(world, event->a);
-        break;
-    case NET_DIAL_FAILED:
-        end_down(world, event->a, 0, (enum mesh_loss)event->b);
-        break;
-    case NET_DELIVER:
-        stream_deliver(world, event->a, event->b);
-        break;
-    case NET_ACK:
-        stream_ack(world, event);
-        break;
-    case NET_TAKEN:
-        if (stream_tell_taken(world, event->a, event->b))
-            world_turn(world, &world->seats[event->seat]);
-        break;
-    case NET_RESET:
-        flow_clear(&world->net->streams[event->a].flow[1 - event->b]);
-        end_down(world, event->a, event->b, MESH_LOSS_RST);
-        break;
-    }
+    else
+        stream_event(world, event);
 }
-

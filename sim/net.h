@@ -63,6 +63,10 @@ struct net {
 int net_new(struct world *world);
 void net_free(struct world *world);
 struct path *net_path(struct world *world, uint32_t from, uint32_t to);
+bool net_is_cut(struct world *world, uint32_t from, uint32_t to);
+uint64_t net_delay(struct world *world, uint32_t from, uint32_t to); /* us, drawn */
+/* Whether what is sent now gets lost. */
+bool net_loses(struct world *world, uint32_t from, uint32_t to);
 /* DATAGRAM, LINK_DIAL, LINK_BYTES or LINK_CLOSE of that seat's peer. */
 void net_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
 /* After the last effect of a turn: tells the core what its kernel took. True: it told something. */

@@ -1,3 +1,18 @@
+/* stream.c - a small TCP between seats: dial and refusal, a bounded send buffer, segments in order,
+ * acknowledgements, FIN, reset, half-open ends, giving up. */
+#include "sim/stream.h"
+
+#include <stdlib.h>
+
+#include "sim/net.h"
+
+#define DIAL_WAIT_US (5u * WORLD_SECOND) /* the host gives a dial so long */
+#define SYN_AGAIN_US (1u * WORLD_SECOND)
+#define RETRANSMIT_US 200000u
+#define GIVE_UP_US (15u * WORLD_SECOND) /* unacknowledged for so long: ETIMEDOUT */
+#define SEGMENTS_A_WRITE 32u
+#define EPHEMERAL_PORT 40000u
+
 void flow_clear(struct flow *flow)
 {
     while (flow->first != NULL) {
@@ -57,8 +72,8 @@ static void flow_pump(struct world *world, uint32_t index, uint32_t dir)
     while (flow->next != NULL &&
            flow->taken + flow->next->length <= flow->acked + stream->buffer_bytes) {
         struct segment *segment = flow->next;
-        uint64_t at_us = world->now_us + path_delay(world, from, to);
-        if (path_loses(world, from, to))
+        uint64_t at_us = world->now_us + net_delay(world, from, to);
+        if (net_loses(world, from, to))
             at_us += RETRANSMIT_US;
         if (at_us > flow->arrival_us)
             flow->arrival_us = at_us;
@@ -87,7 +102,7 @@ static void flow_append(struct flow *flow, const uint8_t *data, uint32_t length,
     flow->written += length;
 }
 
-static void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slice bytes)
+void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slice bytes)
 {
     struct net *net = world->net;
     struct stream *stream = &net->streams[index];
@@ -145,7 +160,7 @@ bool net_settle(struct world *world, struct seat *seat)
 
 /* ---- streams: what the core wishes ---- */
 
-static void stream_dial(struct world *world, struct seat *seat, const struct mesh_effect *effect)
+void stream_dial(struct world *world, struct seat *seat, const struct mesh_effect *effect)
 {
     struct net *net = world->net;
     net->streams =
@@ -161,11 +176,11 @@ static void stream_dial(struct world *world, struct seat *seat, const struct mes
     slots_put(&seat->links, effect->handle, index);
     net->dials++;
     uint32_t to = world_seat_at(world, world_address_of(&effect->wire.to));
-    uint64_t delay_us = to == WORLD_NOBODY ? 1000 : path_delay(world, seat->index, to);
+    uint64_t delay_us = to == WORLD_NOBODY ? 1000 : net_delay(world, seat->index, to);
     world_at(world, world->now_us + delay_us, NET_SYN, WORLD_NOBODY, index, 0);
 }
 
-static void stream_close(struct world *world, uint32_t index, uint32_t dir, bool reset)
+void stream_close(struct world *world, uint32_t index, uint32_t dir, bool reset)
 {
     struct stream *stream = &world->net->streams[index];
     struct flow *flow = &stream->flow[dir];
@@ -183,8 +198,8 @@ static void stream_close(struct world *world, uint32_t index, uint32_t dir, bool
         return;
     }
     flow_clear(flow);
-    if (!path_is_cut(world, from, to))
-        reset_push(world, index, 1 - dir, world->now_us + path_delay(world, from, to));
+    if (!net_is_cut(world, from, to))
+        reset_push(world, index, 1 - dir, world->now_us + net_delay(world, from, to));
 }
 
 /* ---- streams: what arrives ---- */
@@ -234,7 +249,7 @@ static void deliver_to_end(struct world *world, uint32_t index, uint32_t dir,
     flow->delivered += segment->length;
     if (!flow->ack_waits) {
         flow->ack_waits = true;
-        uint64_t back_us = path_delay(world, end->seat, stream->end[dir].seat);
+        uint64_t back_us = net_delay(world, end->seat, stream->end[dir].seat);
         world_at(world, world->now_us + back_us, NET_ACK, WORLD_NOBODY, index, dir);
     }
     mesh_link_bytes(seat->mesh, end->handle, slice_borrow(segment->data, segment->length),
@@ -252,7 +267,7 @@ static void stream_deliver(struct world *world, uint32_t index, uint32_t dir)
     if (flow->first == NULL || flow->first == flow->next)
         return;
     struct seat *seat = &world->seats[to];
-    if (path_is_cut(world, from, to) || seat->host_down ||
+    if (net_is_cut(world, from, to) || seat->host_down ||
         seat->address != stream->end[1 - dir].address) {
         flow_stall(world, index, dir);
         return;
@@ -273,8 +288,8 @@ static void stream_deliver(struct world *world, uint32_t index, uint32_t dir)
         flow_plan(world, index, dir, world->now_us + 1);
     if (end_lives(world, &stream->end[1 - dir])) {
         deliver_to_end(world, index, dir, segment);
-    } else if (!segment->is_fin && !path_is_cut(world, to, from)) {
-        reset_push(world, index, dir, world->now_us + path_delay(world, to, from));
+    } else if (!segment->is_fin && !net_is_cut(world, to, from)) {
+        reset_push(world, index, dir, world->now_us + net_delay(world, to, from));
     }
     free(segment);
 }
@@ -286,7 +301,7 @@ static void stream_ack(struct world *world, const struct world_event *event)
     struct flow *flow = &stream->flow[dir];
     struct world_event later = *event;
     const struct stream_end *end = &stream->end[dir];
-    if (path_is_cut(world, stream->end[1 - dir].seat, end->seat)) {
+    if (net_is_cut(world, stream->end[1 - dir].seat, end->seat)) {
         later.at_us = world->now_us + RETRANSMIT_US;
         if (flow->first != NULL || flow->acked < flow->delivered)
             world_push(world, &later);
@@ -341,12 +356,12 @@ static void syn_arrive(struct world *world, const struct world_event *event)
     uint32_t to = world_seat_at(world, world_address_of(&stream->to));
     if (!end_lives(world, &stream->end[0]))
         return;
-    if (to == WORLD_NOBODY || world->seats[to].host_down || path_is_cut(world, from, to) ||
-        path_is_cut(world, to, from)) {
+    if (to == WORLD_NOBODY || world->seats[to].host_down || net_is_cut(world, from, to) ||
+        net_is_cut(world, to, from)) {
         syn_again(world, event);
         return;
     }
-    uint64_t back_us = world->now_us + path_delay(world, to, from);
+    uint64_t back_us = world->now_us + net_delay(world, to, from);
     if (world->seats[to].mesh == NULL) {
         dial_failed(world, event->a, MESH_LOSS_REFUSED, back_us);
         return;
@@ -373,7 +388,7 @@ static void accept_arrive(struct world *world, uint32_t index)
         slots_put(&seat->links, end->handle, index);
     else
         reset_push(world, index, 0,
-                   world->now_us + path_delay(world, end->seat, stream->end[0].seat));
+                   world->now_us + net_delay(world, end->seat, stream->end[0].seat));
     world_turn(world, seat);
 }
 
@@ -385,12 +400,44 @@ static void syn_ack_arrive(struct world *world, uint32_t index)
     stream->is_up = true;
     if (!end->is_bound) {
         reset_push(world, index, 1,
-                   world->now_us + path_delay(world, end->seat, stream->end[1].seat));
+                   world->now_us + net_delay(world, end->seat, stream->end[1].seat));
         return;
     }
     mesh_link_up(seat->mesh, end->handle, world_clock_ms(world, seat));
     flow_pump(world, index, 0);
     world_turn(world, seat);
+}
+
+void stream_event(struct world *world, const struct world_event *event)
+{
+    switch ((int)event->kind) {
+    case NET_SYN:
+        syn_arrive(world, event);
+        break;
+    case NET_SYN_ACK:
+        syn_ack_arrive(world, event->a);
+        break;
+    case NET_ACCEPT:
+        accept_arrive(world, event->a);
+        break;
+    case NET_DIAL_FAILED:
+        end_down(world, event->a, 0, (enum mesh_loss)event->b);
+        break;
+    case NET_DELIVER:
+        stream_deliver(world, event->a, event->b);
+        break;
+    case NET_ACK:
+        stream_ack(world, event);
+        break;
+    case NET_TAKEN:
+        if (stream_tell_taken(world, event->a, event->b))
+            world_turn(world, &world->seats[event->seat]);
+        break;
+    case NET_RESET:
+        flow_clear(&world->net->streams[event->a].flow[1 - event->b]);
+        end_down(world, event->a, event->b, MESH_LOSS_RST);
+        break;
+    }
 }
 
 /* ---- deaths ---- */

@@ -1,0 +1,522 @@
+/* mcp.c - a client's HTTP request as the core wants it: era, want, key, principal and the header
+ * lines that travel, or an answer of our own where the mesh is the MCP server, or nothing could be
+ * made of it. Who asks is told by mcp_principal.c, answers are worded in mcp_answer.c; framing,
+ * Host and Origin were h1's and gate's. */
+#include "http/mcp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "http/mcp_inside.h"
+
+#define FIRST_MODERN "2026-07-28"
+#define ID_MAX (16u << 10) /* bytes of a JSON-RPC id that is echoed */
+
+/* ---- revisions and eras ------------------------------------------------------------------- */
+
+/* All that a client of the legacy era may name; 2024-10-07 only TypeScript knows. */
+static const char *const legacy_versions[] = {"2025-11-25", "2025-06-18", "2025-03-26",
+                                              "2024-11-05", "2024-10-07"};
+
+static bool is_legacy_version(struct slice version)
+{
+    for (size_t i = 0; i < sizeof legacy_versions / sizeof legacy_versions[0]; i++)
+        if (slice_is(version, legacy_versions[i]))
+            return true;
+    return false;
+}
+
+/* A date, and not before the first without sessions. */
+static bool is_modern_version(struct slice version)
+{
+    static const char form[] = "dddd-dd-dd";
+
+    if (version.length != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < version.length; i++)
+        if (form[i] == '-' ? version.at[i] != '-' : version.at[i] < '0' || version.at[i] > '9')
+            return false;
+    return memcmp(version.at, FIRST_MODERN, sizeof FIRST_MODERN - 1) >= 0;
+}
+
+enum mesh_era mcp_era(const struct rpc_message *rpc, struct slice body, struct slice version)
+{
+    bool is_claimed = rpc->meta_version.length > 0;
+
+    switch (rpc->kind) {
+    case RPC_BAD:
+    case RPC_BATCH:
+    case RPC_RESPONSE:
+    case RPC_ERROR:
+        return MESH_LEGACY;
+    case RPC_REQUEST:
+    case RPC_NOTIFICATION:
+        break;
+    }
+    if (rpc->method == RPC_INITIALIZE && !is_modern_version(slice_part(body, rpc->meta_version)))
+        return MESH_LEGACY;
+    if (is_claimed || (version.length > 0 && !is_legacy_version(version)))
+        return MESH_MODERN;
+    return MESH_LEGACY;
+}
+
+/* ---- header values ------------------------------------------------------------------------ */
+
+struct slice mcp_trim(struct slice s)
+{
+    while (s.length > 0 && (s.at[0] == ' ' || s.at[0] == '\t')) {
+        s.at++;
+        s.length--;
+    }
+    while (s.length > 0 && (s.at[s.length - 1] == ' ' || s.at[s.length - 1] == '\t'))
+        s.length--;
+    return s;
+}
+
+bool mcp_next_part(struct slice *rest, char mark, struct slice *part)
+{
+    const uint8_t *end;
+
+    if (rest->at == NULL)
+        return false;
+    end = rest->length == 0 ? NULL : memchr(rest->at, mark, rest->length);
+    *part = *rest;
+    if (end == NULL) {
+        *rest = slice_borrow(NULL, 0);
+    } else {
+        part->length = (size_t)(end - rest->at);
+        rest->length -= part->length + 1;
+        rest->at = end + 1;
+    }
+    *part = mcp_trim(*part);
+    return true;
+}
+
+static bool is_weight_zero(struct slice value)
+{
+    if (value.length == 0 || value.at[0] != '0')
+        return false;
+    for (size_t i = 1; i < value.length; i++)
+        if (value.at[i] != '0' && value.at[i] != '.')
+            return false;
+    return true;
+}
+
+/* Does Accept name `type`? With `by_range` a range like text/any or any/any will do. */
+static bool accepts(const struct h1_head *head, const char *type, bool by_range)
+{
+    size_t major = (size_t)(strchr(type, '/') - type) + 1;
+
+    for (size_t i = 0; i < head->headers_count; i++) {
+        struct slice list = h1_value(head, i), range, media, param;
+
+        if (!h1_is_name(h1_name(head, i), "Accept"))
+            continue;
+        while (mcp_next_part(&list, ',', &range)) {
+            bool is_refused = false, fits;
+
+            if (!mcp_next_part(&range, ';', &media))
+                continue;
+            while (mcp_next_part(&range, ';', &param))
+                if (param.length > 2 && (param.at[0] | 0x20) == 'q' && param.at[1] == '=')
+                    is_refused = is_weight_zero(slice_borrow(param.at + 2, param.length - 2));
+            fits = h1_is_name(media, type);
+            if (by_range && !fits)
+                fits = slice_is(media, "*/*") ||
+                       (media.length == major + 1 && media.at[major] == '*' &&
+                        h1_is_same_name(slice_borrow(media.at, major), slice_borrow(type, major)));
+            if (fits && !is_refused)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* application/json, in UTF-8 if it names a charset. */
+static bool is_json_content(const struct h1_head *head)
+{
+    struct slice rest, media, param;
+
+    if (!h1_header(head, "Content-Type", &rest) || !mcp_next_part(&rest, ';', &media) ||
+        !h1_is_name(media, "application/json"))
+        return false;
+    while (mcp_next_part(&rest, ';', &param)) {
+        if (param.length < 8 || !h1_is_name(slice_borrow(param.at, 8), "charset="))
+            continue;
+        param = slice_borrow(param.at + 8, param.length - 8);
+        if (param.length >= 2 && param.at[0] == '"' && param.at[param.length - 1] == '"')
+            param = slice_borrow(param.at + 1, param.length - 2);
+        if (!h1_is_name(param, "utf-8") && !h1_is_name(param, "utf8"))
+            return false;
+    }
+    return true;
+}
+
+/* Visible ASCII (MCP 2025-11-25, transports, session management). */
+static bool is_session_text(struct slice s)
+{
+    if (s.length == 0 || s.length > MCP_SESSION_HEADER_MAX)
+        return false;
+    for (size_t i = 0; i < s.length; i++)
+        if (s.at[i] < 0x21 || s.at[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* ---- what is made of a request ------------------------------------------------------------ */
+
+static const struct mcp_own no_refusal = {0};
+
+static struct mcp_own refuse(int status, int code, const char *message)
+{
+    return (struct mcp_own){.status = status, .code = code, .message = message};
+}
+
+/* What both kinds of upstream need of a message in the legacy era. */
+static struct mcp_own check_legacy(const struct mcp_config *config, const struct mcp_input *input,
+                                   struct slice version)
+{
+    const struct rpc_message *rpc = input->rpc;
+
+    if (rpc->kind == RPC_BATCH) {
+        if (!config->http_upstream)
+            return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: batches are not served");
+        if (rpc->batch_has_modern || rpc->batch_count == 0 || rpc->batch_count > MCP_BATCH_MAX)
+            return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: not a usable batch");
+        if (version.length > 0 && !slice_is(version, "2025-03-26"))
+            return refuse(400, RPC_INVALID_REQUEST,
+                          "Invalid Request: only revision 2025-03-26 has batches");
+    }
+    if (rpc->method != RPC_INITIALIZE || rpc->kind == RPC_BATCH)
+        return no_refusal;
+    if (rpc->kind != RPC_REQUEST)
+        return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: initialize has an id");
+    if (rpc->params.length > MCP_INITIALIZE_MAX)
+        return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: initialize is too large");
+    if (is_modern_version(version))
+        return refuse(400, MCP_HEADER_MISMATCH,
+                      "Header mismatch: initialize is not of revision 2026-07-28");
+    return no_refusal;
+}
+
+/* What an HTTP upstream would say itself: here the mesh is the server (mcp.md §2.2). */
+static struct mcp_own check_as_server(const struct mcp_input *input)
+{
+    if (!accepts(input->head, "application/json", true) ||
+        !accepts(input->head, "text/event-stream", true))
+        return refuse(406, MCP_BAD_REQUEST,
+                      "Not Acceptable: Client must accept both application/json and "
+                      "text/event-stream");
+    if (!is_json_content(input->head))
+        return refuse(415, MCP_BAD_REQUEST,
+                      "Unsupported Media Type: Content-Type must be application/json");
+    return no_refusal;
+}
+
+static struct mcp_own check_modern_as_server(struct slice version, const struct rpc_message *rpc)
+{
+    /* Not -32020 ... -32022: on those a client of both eras would not fall back to initialize. */
+    if (rpc->meta_version.length == 0 && !is_modern_version(version))
+        return refuse(400, MCP_BAD_REQUEST,
+                      "Bad Request: Unsupported protocol version (supported versions: 2025-11-25, "
+                      "2025-06-18, 2025-03-26, 2024-11-05)");
+    return refuse(400, MCP_BAD_REQUEST, "Bad Request: initialize required");
+}
+
+/* The session id, once it matters. */
+static struct mcp_own take_key(const struct mcp_input *input, struct mesh_request *request)
+{
+    struct slice value;
+
+    if (!h1_header(input->head, "Mcp-Session-Id", &value))
+        return no_refusal;
+    if (!is_session_text(value))
+        return refuse(400, MCP_BAD_REQUEST, "Bad Request: Mcp-Session-Id is not visible ASCII");
+    request->key = (struct mesh_key){MESH_KEY_SESSION, value};
+    return no_refusal;
+}
+
+static const char no_session_text[] = "Bad Request: Mcp-Session-Id header is required";
+
+static struct mcp_own make_post(const struct mcp_config *config, const struct mcp_input *input,
+                                struct mesh_request *request)
+{
+    const struct rpc_message *rpc = input->rpc;
+    struct mcp_own own = no_refusal;
+    struct slice version;
+
+    request->want = MESH_CALL;
+    h1_header(input->head, "MCP-Protocol-Version", &version);
+    if (!config->http_upstream)
+        own = check_as_server(input);
+    if (own.status != 0)
+        return own;
+    if (rpc == NULL || (rpc->kind == RPC_BAD && rpc->fault != RPC_INVALID_REQUEST))
+        return refuse(400, RPC_PARSE_ERROR, "Parse error");
+    if (rpc->kind == RPC_BAD || rpc->id.length > ID_MAX)
+        return refuse(400, RPC_INVALID_REQUEST, "Invalid Request");
+    request->rpc = *rpc;
+    request->era = mcp_era(rpc, input->body, version);
+    if (request->era == MESH_MODERN)
+        return config->http_upstream ? no_refusal : check_modern_as_server(version, rpc);
+    own = check_legacy(config, input, version);
+    if (own.status == 0)
+        own = take_key(input, request);
+    if (own.status == 0 && !config->http_upstream && request->key.kind == MESH_KEY_NONE &&
+        rpc->method != RPC_INITIALIZE)
+        own = refuse(400, MCP_BAD_REQUEST, no_session_text);
+    return own;
+}
+
+/* GET and DELETE. Without a session id they are a stateless upstream's own matter. */
+static struct mcp_own make_get_or_delete(const struct mcp_config *config,
+                                         const struct mcp_input *input,
+                                         struct mesh_request *request)
+{
+    bool is_get = input->head->method == H1_METHOD_GET;
+    struct mcp_own own = take_key(input, request);
+    struct slice version;
+
+    if (own.status != 0)
+        return own;
+    if (request->key.kind == MESH_KEY_NONE && config->http_upstream) {
+        request->want = MESH_PASS;
+        return no_refusal;
+    }
+    request->want = is_get ? MESH_LISTEN : MESH_DELETE;
+    if (request->key.kind == MESH_KEY_NONE && is_get)
+        return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed without a session",
+                                .allow = gate_allow(GATE_MCP)};
+    if (request->key.kind == MESH_KEY_NONE)
+        return refuse(400, MCP_BAD_REQUEST, no_session_text);
+    if (is_get && !accepts(input->head, "text/event-stream", false))
+        return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
+    if (!config->http_upstream && h1_header(input->head, "MCP-Protocol-Version", &version) &&
+        !is_legacy_version(version))
+        return refuse(400, MCP_BAD_REQUEST, "Bad Request: Unsupported protocol version");
+    return no_refusal;
+}
+
+static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp_input *input,
+                               struct mesh_request *request)
+{
+    switch (input->head->method) {
+    case H1_METHOD_POST:
+        return make_post(config, input, request);
+    case H1_METHOD_GET:
+    case H1_METHOD_DELETE:
+        return make_get_or_delete(config, input, request);
+    case H1_METHOD_OPTIONS:
+        request->want = MESH_PASS;
+        if (config->http_upstream)
+            return no_refusal;
+        return (struct mcp_own){.status = 204, .allow = gate_allow(GATE_MCP), .is_preflight = true};
+    case H1_METHOD_HEAD:
+    case H1_METHOD_PUT:
+    case H1_METHOD_PATCH:
+        break;
+    }
+    request->want = MESH_PASS;
+    return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
+                            .allow = gate_allow(GATE_MCP)};
+}
+
+/* The one sessionId of a query of HTTP+SSE (row A18). No session of this peer's has one: an id
+ * that could be an id is unknown, at once; clients hang on anything slower. */
+static struct mcp_own make_messages(const struct mcp_input *input)
+{
+    struct slice rest = input->pass->query, pair, id = {NULL, NULL, 0};
+    size_t count = 0;
+
+    if (rest.length == 0)
+        rest = slice_borrow(NULL, 0);
+    while (mcp_next_part(&rest, '&', &pair))
+        if (pair.length >= 10 && memcmp(pair.at, "sessionId=", 10) == 0) {
+            id = slice_borrow(pair.at + 10, pair.length - 10);
+            count++;
+        }
+    if (count != 1 || !is_session_text(id) || memchr(id.at, '%', id.length) != NULL)
+        return refuse(400, MCP_BAD_REQUEST, "Bad Request: one sessionId is required");
+    return (struct mcp_own){.status = 404, .is_unknown_session = true};
+}
+
+static struct mcp_own make_route(const struct mcp_config *config, const struct mcp_input *input,
+                                 struct mesh_request *request)
+{
+    request->want = MESH_PASS;
+    switch (input->pass->route) {
+    case GATE_MCP:
+        return make_mcp(config, input, request);
+    case GATE_SSE:
+        /* Clients take these for "not a server of 2024-11-05" (mcp.md §2.2). */
+        if (input->head->method == H1_METHOD_POST)
+            return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
+                                    .allow = gate_allow(GATE_SSE)};
+        return refuse(404, MCP_BAD_REQUEST, "Not found");
+    case GATE_MESSAGES:
+        return make_messages(input);
+    case GATE_OTHER:
+        break;
+    }
+    return config->http_upstream ? no_refusal : refuse(404, MCP_BAD_REQUEST, "Not found");
+}
+
+/* ---- the head that travels ---------------------------------------------------------------- */
+
+/* The coding is ours to choose, the session id is ours and not the upstream's. What belongs to one
+ * connection h1_header_travels() knows. */
+static bool is_left_out(const struct h1_head *head, size_t index, enum mesh_want want)
+{
+    struct slice name = h1_name(head, index);
+
+    if (!h1_header_travels(head, index) || h1_is_name(name, "Accept-Encoding") ||
+        h1_is_name(name, "Mcp-Session-Id"))
+        return true;
+    /* Event ids are the owner's: the upstream knows others, or none. */
+    return want != MESH_PASS && h1_is_name(name, "Last-Event-ID");
+}
+
+struct travelling {
+    struct slice name, value;
+};
+
+static struct travelling travelling_line(const struct mcp_input *input, size_t index)
+{
+    const struct h1_head *head = input->head;
+    struct travelling line;
+
+    if (index < head->headers_count)
+        return (struct travelling){h1_name(head, index), h1_value(head, index)};
+    switch (index - head->headers_count) {
+    case 0:
+        return (struct travelling){slice_text("X-Forwarded-For"), input->client};
+    case 1:
+        line.name = slice_text("X-Forwarded-Host");
+        h1_header(head, "Host", &line.value);
+        return line;
+    }
+    return (struct travelling){slice_text("X-Forwarded-Proto"), slice_text("http")};
+}
+
+static int make_head(const struct mcp_input *input, enum mesh_want want, struct bytes **headp)
+{
+    size_t size = 0, count = input->head->headers_count + 3;
+    struct bytes *head = NULL;
+
+    /* Twice the same walk: to measure, then to write. */
+    for (int writes = 0; writes < 2; writes++) {
+        for (size_t i = 0; i < count; i++) {
+            struct travelling line = travelling_line(input, i);
+
+            if (i < input->head->headers_count && is_left_out(input->head, i, want))
+                continue;
+            if (i >= input->head->headers_count && line.value.length == 0)
+                continue;
+            if (writes == 0) {
+                size += line.name.length + 2 + line.value.length + 2;
+                continue;
+            }
+            mcp_append(head, line.name);
+            mcp_append(head, slice_text(": "));
+            mcp_append(head, line.value);
+            mcp_append(head, slice_text("\r\n"));
+        }
+        if (writes == 0)
+            head = bytes_new(NULL, size);
+        if (head == NULL)
+            return -ENOMEM;
+    }
+    *headp = head;
+    return 0;
+}
+
+/* ---- all together ------------------------------------------------------------------------- */
+
+/* Id and Origin outlive the request's buffers: they are copied, being small. */
+static int make_exchange(const struct mcp_input *input, const struct mesh_request *request,
+                         struct mcp_exchange *exchange)
+{
+    const struct rpc_message *rpc = input->rpc;
+    struct slice id = {NULL, NULL, 0}, origin;
+
+    exchange->want = request->want;
+    exchange->era = request->era;
+    exchange->is_head = input->head->method == H1_METHOD_HEAD;
+    exchange->is_http10 = input->head->version_minor == 0;
+    exchange->close = !input->head->keep_alive;
+    h1_header(input->head, "Origin", &origin);
+    if (rpc != NULL && rpc->kind == RPC_REQUEST && rpc->id.length <= ID_MAX) {
+        exchange->is_request = true;
+        id = slice_part(input->body, rpc->id);
+    }
+    if (id.length + origin.length == 0)
+        return 0;
+    exchange->kept = bytes_new(NULL, id.length + origin.length);
+    if (exchange->kept == NULL)
+        return -ENOMEM;
+    exchange->id = (struct span){0, (uint32_t)id.length};
+    exchange->origin = (struct span){(uint32_t)id.length, (uint32_t)origin.length};
+    mcp_append(exchange->kept, id);
+    mcp_append(exchange->kept, origin);
+    return 0;
+}
+
+/* The target in origin form, whatever form it came in. */
+static struct slice origin_form(const struct gate_pass *pass)
+{
+    struct slice target = pass->path;
+
+    if (pass->query.length > 0)
+        target.length = (size_t)(pass->query.at + pass->query.length - pass->path.at);
+    return target;
+}
+
+int mcp_request_make(const struct mcp_config *config, const struct mcp_input *input,
+                     struct mcp_made *made)
+{
+    struct mesh_request *request = &made->request;
+    struct mcp_own own;
+    int rc;
+
+    memset(made, 0, sizeof *made);
+    own = make_route(config, input, request);
+    rc = make_exchange(input, request, &made->exchange);
+    if (rc < 0)
+        goto fail;
+    if (own.status != 0) {
+        if (own.is_preflight)
+            h1_header(input->head, "Access-Control-Request-Headers", &own.asked_headers);
+        made->status = own.status;
+        rc = mcp_write_own(&made->exchange, &own, &made->answer);
+        if (rc < 0)
+            goto fail;
+        return 0;
+    }
+    rc = make_head(input, request->want, &made->head);
+    if (rc < 0)
+        goto fail;
+    if (request->want != MESH_PASS && request->era == MESH_LEGACY)
+        request->who = mcp_principal(config, input->head);
+    request->method = slice_part(input->head->text, input->head->method_text);
+    request->target = origin_form(input->pass);
+    request->head = slice_of(made->head, 0, made->head->length);
+    request->body = input->body;
+    return 0;
+fail:
+    mcp_made_deinit(made);
+    return rc;
+}
+
+void mcp_exchange_deinit(struct mcp_exchange *exchange)
+{
+    bytes_unref(exchange->kept);
+    memset(exchange, 0, sizeof *exchange);
+}
+
+void mcp_made_deinit(struct mcp_made *made)
+{
+    mcp_exchange_deinit(&made->exchange);
+    bytes_unref(made->head);
+    bytes_unref(made->answer);
+    made->head = made->answer = NULL;
+}

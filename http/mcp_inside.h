@@ -1,0 +1,36 @@
+/* mcp_inside.h - what mcp.c, mcp_principal.c and mcp_answer.c share: an answer of the mesh's own,
+ * and how header values are cut. */
+#ifndef HTTP_MCP_INSIDE_H
+#define HTTP_MCP_INSIDE_H
+
+#include "http/mcp.h"
+
+#define MCP_BAD_REQUEST (-32000)       /* as the SDKs use it */
+#define MCP_SESSION_NOT_FOUND (-32001) /* as well */
+#define MCP_HEADER_MISMATCH (-32020)   /* MCP 2026-07-28 */
+
+struct mcp_own {
+    int status; /* 0: none, the request goes on */
+    int code;   /* JSON-RPC; its body has the exchange's id */
+    const char *message;
+    const char *reason; /* of the core: data.reason; or NULL */
+    const char *allow;  /* or NULL */
+    bool retry_after, is_preflight;
+    bool is_unknown_session; /* the one body of every 404 for a session (row A2) */
+    bool is_empty;           /* no body */
+    struct slice asked_headers;
+};
+
+/* A whole answer, head and body. 0, -ENOMEM or -EINVAL. */
+int mcp_write_own(const struct mcp_exchange *exchange, const struct mcp_own *own,
+                  struct bytes **answerp);
+
+/* Without the blanks around it. */
+struct slice mcp_trim(struct slice s);
+/* Cuts the part before `mark` off *rest and trims it. False: nothing is left (rest->at NULL). */
+bool mcp_next_part(struct slice *rest, char mark, struct slice *part);
+
+/* The caller made the room. */
+void mcp_append(struct bytes *into, struct slice what);
+
+#endif

@@ -1,0 +1,188 @@
+/* mcp_principal.c - who asks, as --bind-session tells it: a keyed hash, equal on every peer, of
+ * what stays the same from one request of a principal to the next. Nothing is verified here: that
+ * is the upstream's; a principal only has to be told from others. */
+#include "http/mcp_inside.h"
+#include "mesh/base/siphash.h"
+
+#define JWT_MAX 6144 /* bytes of a JWT's payload: a header line of 8 KiB, decoded */
+
+static int base64url_digit(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+/* Length of the decoded bytes, 0 if it is no base64url or too long. */
+static size_t base64url_decode(uint8_t into[JWT_MAX], struct slice text)
+{
+    uint32_t bits = 0, have = 0;
+    size_t length = 0;
+
+    if (text.length / 4 * 3 + 3 > JWT_MAX || text.length % 4 == 1)
+        return 0;
+    for (size_t i = 0; i < text.length; i++) {
+        int digit = base64url_digit(text.at[i]);
+
+        if (digit < 0)
+            return 0;
+        bits = bits << 6 | (uint32_t)digit;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            into[length++] = (uint8_t)(bits >> have);
+        }
+    }
+    return length;
+}
+
+/* The inside of the JSON string at *at, which is left behind its closing quote. */
+static bool json_string_at(struct slice text, size_t *at, struct slice *inside)
+{
+    size_t i = *at + 1;
+
+    while (i < text.length && text.at[i] != '"') {
+        if (text.at[i] < 0x20)
+            return false;
+        i += text.at[i] == '\\' ? 2 : 1;
+    }
+    if (i >= text.length)
+        return false;
+    *inside = slice_borrow(text.at + *at + 1, i - *at - 1);
+    *at = i + 1;
+    return true;
+}
+
+static void json_skip_blanks(struct slice text, size_t *at)
+{
+    while (*at < text.length && (text.at[*at] == ' ' || text.at[*at] == '\t' ||
+                                 text.at[*at] == '\n' || text.at[*at] == '\r'))
+        ++*at;
+}
+
+/* The strings "iss" and "sub" of an object, raw, each there once. The token is not verified, so
+ * this only has to tell the same of the same token; whoever forges one is judged by the upstream.
+ */
+static bool jwt_read_claims(struct slice text, struct slice *issuer, struct slice *subject)
+{
+    size_t at = 0, depth = 0, start;
+    bool is_key = false;
+    struct slice key, value;
+
+    *issuer = *subject = slice_borrow(NULL, 0);
+    json_skip_blanks(text, &at);
+    if (at == text.length || text.at[at] != '{')
+        return false;
+    start = at;
+    while (at < text.length) {
+        uint8_t c = text.at[at];
+        struct slice *claim;
+
+        if (c != '"') {
+            bool is_blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
+
+            if (depth == 0 && at > start && !is_blank)
+                return false; /* behind the object */
+            if (c == '{' || c == '[')
+                depth++;
+            if (c == '}' || c == ']')
+                depth--;
+            is_key = c == ',' || c == '{' || (is_key && is_blank);
+            at++;
+            continue;
+        }
+        if (depth == 0 || !json_string_at(text, &at, &key))
+            return false;
+        if (depth != 1 || !is_key)
+            continue;
+        is_key = false;
+        claim = slice_is(key, "iss") ? issuer : slice_is(key, "sub") ? subject : NULL;
+        json_skip_blanks(text, &at);
+        if (claim == NULL || at == text.length || text.at[at] != ':')
+            continue;
+        at++;
+        json_skip_blanks(text, &at);
+        if (at == text.length || text.at[at] != '"' || !json_string_at(text, &at, &value) ||
+            claim->length > 0)
+            return false;
+        *claim = value;
+    }
+    return depth == 0 && issuer->length > 0 && subject->length > 0;
+}
+
+static uint64_t hash_parts(const uint8_t key[16], enum mcp_bind bind, struct slice a,
+                           struct slice b)
+{
+    uint8_t head[9] = {(uint8_t)bind};
+    struct siphash_state state;
+
+    for (size_t i = 0; i < 8; i++)
+        head[1 + i] = (uint8_t)((uint64_t)a.length >> 8 * i);
+    siphash_begin(&state, key);
+    siphash_add(&state, head, sizeof head);
+    siphash_add(&state, a.at, a.length);
+    if (b.length > 0)
+        siphash_add(&state, b.at, b.length);
+    return siphash_end(&state);
+}
+
+static struct principal principal_of(const struct mcp_config *config, struct slice a,
+                                     struct slice b)
+{
+    struct principal who;
+
+    for (size_t k = 0; k < 2; k++) {
+        uint64_t hash = hash_parts(config->principal_keys[k], config->bind, a, b);
+
+        for (size_t i = 0; i < 8; i++)
+            who.hash[8 * k + i] = (uint8_t)(hash >> 8 * i);
+    }
+    return who;
+}
+
+/* The payload of "Bearer head.payload.signature". */
+static bool jwt_payload(struct slice value, struct slice *payload)
+{
+    struct slice scheme, part;
+
+    value = mcp_trim(value);
+    if (!mcp_next_part(&value, ' ', &scheme) || !h1_is_name(scheme, "Bearer"))
+        return false;
+    value = mcp_trim(value);
+    return mcp_next_part(&value, '.', &part) && mcp_next_part(&value, '.', payload) &&
+           mcp_next_part(&value, '.', &part) && value.at == NULL && payload->length > 0;
+}
+
+struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head)
+{
+    const struct principal unbound = {{0}};
+    const struct slice none = {NULL, NULL, 0};
+    struct slice value, payload, issuer, subject;
+    uint8_t decoded[JWT_MAX];
+    size_t length;
+
+    switch (config->bind) {
+    case MCP_BIND_NONE:
+        break;
+    case MCP_BIND_HEADER:
+        if (h1_header(head, config->bind_header, &value) && value.length > 0)
+            return principal_of(config, value, none);
+        break;
+    case MCP_BIND_TOKEN:
+        if (h1_header(head, "Authorization", &value) && value.length > 0)
+            return principal_of(config, value, none);
+        break;
+    case MCP_BIND_AUTO:
+        if (!h1_header(head, "Authorization", &value) || !jwt_payload(value, &payload))
+            break;
+        length = base64url_decode(decoded, payload);
+        if (length > 0 && jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
+            return principal_of(config, issuer, subject);
+        break;
+    }
+    return unbound;
+}

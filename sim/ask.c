@@ -1,0 +1,294 @@
+/* ask.c - what clients say: JSON-RPC texts, session ids good and bad, and the mesh_request made of
+ * them, as http/mcp.c would. What comes back is client.c's. */
+#include <stdlib.h>
+
+#include "sim/check.h"
+#include "sim/client.h"
+
+#define HEAD_LINES                                                                                 \
+    "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+
+const char *ask_name(enum ask ask)
+{
+    static const char *const names[ASK_KINDS] = {
+        "initialize", "initialized", "listen", "call",   "read",    "list",  "ping",
+        "note",       "answer",      "delete", "forged", "foreign", "twice", "no-id"};
+    return names[ask];
+}
+
+/* ---- what is said ---- */
+
+/* Ids as clients write them: numbers from 0, strings, strings with needless escapes. */
+static void id_write(const struct request *request, uint32_t number, char id[32])
+{
+    switch (request->session % 4) {
+    case 0:
+        snprintf(id, 32, "\"%u\"", number);
+        break;
+    case 1:
+        snprintf(id, 32, "\"r\\/%u\"", number);
+        break;
+    default:
+        snprintf(id, 32, "%u", number);
+        break;
+    }
+}
+
+static const char *ask_method(enum ask ask)
+{
+    switch (ask) {
+    case ASK_INITIALIZE:
+        return "initialize";
+    case ASK_INITIALIZED:
+        return "notifications/initialized";
+    case ASK_LIST:
+        return "tools/list";
+    case ASK_PING:
+        return "ping";
+    case ASK_NOTE:
+        return "notifications/roots/list_changed";
+    case ASK_CALL:
+    case ASK_READ:
+    case ASK_FORGED:
+    case ASK_FOREIGN:
+    case ASK_TWICE:
+    case ASK_NO_ID:
+        return "tools/call";
+    case ASK_LISTEN:
+    case ASK_ANSWER:
+    case ASK_DELETE:
+    case ASK_KINDS:
+        break;
+    }
+    return NULL;
+}
+
+static bool ask_has_id(enum ask ask)
+{
+    return ask_method(ask) != NULL && ask != ASK_INITIALIZED && ask != ASK_NOTE;
+}
+
+static void body_write(struct request *request, const char *question)
+{
+    char text[600];
+    const char *method = ask_method(request->ask);
+    uint32_t n = request->n;
+    uint32_t s = request->session;
+    int length = 0;
+    if (request->ask == ASK_ANSWER)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u}}",
+                          question, n, s);
+    else if (request->ask == ASK_INITIALIZE)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"initialize\",\"params\":{"
+                          "\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"sampling\":{}},"
+                          "\"clientInfo\":{\"name\":\"sim\",\"version\":\"1\"},\"_meta\":{"
+                          "\"n\":%u,\"s\":%u}}}",
+                          request->id, n, s);
+    else if (!ask_has_id(request->ask))
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":{\"_meta\":{\"n\":%u,"
+                          "\"s\":%u}}}",
+                          method, n, s);
+    else
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"%s\",\"params\":{\"name\":"
+                          "\"%s\",\"arguments\":{\"n\":%u,\"s\":%u},\"_meta\":{"
+                          "\"progressToken\":%u}}}",
+                          request->id, method, request->ask == ASK_READ ? "look" : "bump", n, s, n);
+    request->body = sim_zero((size_t)length + 1);
+    memcpy(request->body, text, (size_t)length);
+    request->body_length = (uint32_t)length;
+}
+
+/* A session id that no peer minted: random, too short, or a real one with a bit of it changed. */
+static void key_forge(struct world *world, struct request *request, const struct session *session)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    struct shuffle *chance = &world->clients->chance;
+    uint32_t how = session->has_id ? chance_below(chance, 4) : 0;
+    request->key_length = MESH_SESSION_TEXT;
+    for (uint32_t n = 0; n < MESH_SESSION_TEXT; n++)
+        request->key[n] = letters[chance_below(chance, 64)];
+    if (how > 0)
+        memcpy(request->key, session->id, MESH_SESSION_TEXT);
+    if (how == 2)
+        request->key_length = chance_below(chance, MESH_SESSION_TEXT);
+    if (how == 3)
+        request->key[chance_below(chance, MESH_SESSION_TEXT)] = '%';
+    if (how == 1) { /* another letter at one place */
+        uint32_t at = chance_below(chance, MESH_SESSION_TEXT);
+        char old = request->key[at];
+        while (request->key[at] == old)
+            request->key[at] = letters[chance_below(chance, 64)];
+    }
+    if (request->key_length == 0)
+        request->key_length = 1;
+}
+
+static struct request *request_new(struct world *world, uint32_t session, enum ask ask)
+{
+    struct clients *clients = world->clients;
+    clients->requests = sim_grow(clients->requests, clients->requests_count,
+                                 &clients->requests_capacity, sizeof(struct request *));
+    struct request *request = sim_zero(sizeof *request);
+    request->n = clients->requests_count++;
+    request->ask = ask;
+    request->session = session;
+    request->client = clients->sessions[session]->client;
+    request->sent_us = world->now_us;
+    request->was_quiet = world->quiet_us != 0 && world->now_us >= world->quiet_us;
+    clients->requests[request->n] = request;
+    return request;
+}
+
+static uint32_t request_send(struct world *world, struct request *request, uint32_t seat,
+                             uint64_t delay_us, const char *question)
+{
+    struct clients *clients = world->clients;
+    struct session *session = clients->sessions[request->session];
+    if (ask_has_id(request->ask) && request->id[0] == 0)
+        id_write(request, session->next_id++, request->id);
+    if (request->id[0] != 0)
+        request->id_hash = rpc_id_hash(clients->id_key, slice_text(request->id));
+    if (request->ask == ASK_FORGED) {
+        key_forge(world, request, session);
+    } else if (request->ask != ASK_INITIALIZE && request->ask != ASK_NO_ID) {
+        memcpy(request->key, session->id, MESH_SESSION_TEXT);
+        request->key_length = MESH_SESSION_TEXT;
+    }
+    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE)
+        body_write(request, question);
+    if (request->ask == ASK_LISTEN)
+        session->listen = request->n;
+    if (request->ask == ASK_DELETE && session->delete_us == 0)
+        session->delete_us = world->now_us + 1;
+    request->is_after_end = session->ended_us != 0;
+    request->seat = seat;
+    request->life = world->seats[seat].life;
+    session->open++;
+    session->asked++;
+    world_at(world, world->now_us + delay_us, CLIENT_OPEN, WORLD_NOBODY, request->n, 0);
+    if (fault_is_on(world->faults, FAULT_VANISH) && !world->calm &&
+        chance_hits(&clients->chance, 30000)) {
+        uint64_t later_us = chance_log(&clients->chance, WORLD_MS, 3 * WORLD_SECOND);
+        world_at(world, world->now_us + delay_us + later_us, CLIENT_VANISH, WORLD_NOBODY,
+                 request->n, 0);
+    }
+    return request->n;
+}
+
+uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
+                    uint64_t delay_us)
+{
+    return request_send(world, request_new(world, session, ask), seat, delay_us, NULL);
+}
+
+uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us)
+{
+    return request_send(world, request_new(world, session, ASK_ANSWER), seat, delay_us,
+                        world->clients->sessions[session]->question);
+}
+
+uint32_t client_repeat(struct world *world, uint32_t other, uint32_t seat, uint64_t delay_us)
+{
+    struct request *open = world->clients->requests[other];
+    struct request *request = request_new(world, open->session, ASK_TWICE);
+    memcpy(request->id, open->id, sizeof request->id);
+    return request_send(world, request, seat, delay_us, NULL);
+}
+
+/* ---- opening ---- */
+
+static void request_fill(const struct world *world, const struct request *request,
+                         struct mesh_request *made, struct bytes *body)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    *made = (struct mesh_request){.want = MESH_CALL, .era = MESH_LEGACY};
+    made->key.kind = request->key_length > 0 ? MESH_KEY_SESSION : MESH_KEY_NONE;
+    made->key.text = slice_borrow(request->key, request->key_length);
+    made->who = session->who;
+    if (request->ask == ASK_FOREIGN)
+        made->who.hash[0] ^= 0x80;
+    made->method = slice_text("POST");
+    made->target = slice_text("/mcp");
+    made->head = slice_text(HEAD_LINES);
+    if (request->ask == ASK_LISTEN) {
+        made->want = MESH_LISTEN;
+        made->method = slice_text("GET");
+        made->head = slice_text("Accept: text/event-stream\r\n");
+    } else if (request->ask == ASK_DELETE) {
+        made->want = MESH_DELETE;
+        made->method = slice_text("DELETE");
+    } else {
+        made->body = slice_of(body, 0, body->length);
+        rpc_read(&made->rpc, NULL, body->data, body->length);
+    }
+}
+
+void client_open(struct world *world, const struct world_event *event)
+{
+    struct request *request = world->clients->requests[event->a];
+    struct seat *seat = &world->seats[request->seat];
+    struct mesh_request made;
+    struct bytes *body = NULL;
+    if (seat->mesh == NULL || seat->life != request->life) {
+        client_request_over(world, request, REQUEST_UNSENT);
+        return;
+    }
+    if (seat->paused_until_us > world->now_us) {
+        struct world_event later = *event;
+        later.at_us = seat->paused_until_us;
+        world_push(world, &later);
+        return;
+    }
+    if (request->body != NULL) {
+        body = bytes_copy(NULL, request->body, request->body_length);
+        if (body == NULL)
+            abort();
+    }
+    request_fill(world, request, &made, body);
+    request->opened_us = world->now_us;
+    request->handle = mesh_open(seat->mesh, &made, world_clock_ms(world, seat));
+    bytes_unref(body);
+    world_say(world, seat, "open #%u %s session %u as %u.%u", request->n, ask_name(request->ask),
+              request->session, request->handle.slot, request->handle.generation);
+    if (request->handle.generation == 0) {
+        request->why = MESH_FULL;
+        request->state = REQUEST_OPEN;
+        client_request_over(world, request, REQUEST_ENDED);
+    } else {
+        request->state = REQUEST_OPEN;
+        slots_put(&seat->exchanges, request->handle, request->n);
+        world_at(world, world->now_us + 15 * WORLD_SECOND, CHECK_REQUEST, WORLD_NOBODY, request->n,
+                 0);
+        if (request->ask == ASK_LISTEN)
+            world_at(world, world->now_us + 1500 * WORLD_MS, CHECK_LISTEN, WORLD_NOBODY, request->n,
+                     0);
+    }
+    world_turn(world, seat);
+}
+
+void client_vanish(struct world *world, uint32_t number)
+{
+    struct request *request = world->clients->requests[number];
+    struct seat *seat = &world->seats[request->seat];
+    if (request->state != REQUEST_OPEN || seat->paused_until_us > world->now_us)
+        return;
+    world->faults->hits[FAULT_VANISH]++;
+    world_say(world, seat, "client of #%u vanishes", number);
+    slots_drop(&seat->exchanges, request->handle);
+    mesh_close(seat->mesh, request->handle, world_clock_ms(world, seat));
+    client_request_over(world, request, REQUEST_GONE);
+    world_turn(world, seat);
+}
+
+void clients_died(struct world *world, struct seat *seat)
+{
+    for (uint32_t n = 0; n < seat->exchanges.count; n++)
+        if (seat->exchanges.slots[n].generation != 0)
+            client_request_over(world, world->clients->requests[seat->exchanges.slots[n].index],
+                                REQUEST_GONE);
+}

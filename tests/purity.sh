@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# purity.sh BUILD_DIR - the undefined symbols of the pure archives against a list of allowed ones.
+# The linker alone would not notice clock_gettime() or rand(): they are in libc like memcpy().
+set -euo pipefail
+build=$1
+here=$(dirname "$0")
+
+# What an archive leaves undefined once its own and its allowed neighbours' definitions are out.
+undefined() {
+  nm -A --undefined-only "$@" | awk '{print $NF}' | sort -u
+}
+defined() {
+  nm --defined-only "$@" 2>/dev/null | awk 'NF == 3 {print $3}' | sort -u
+}
+check() {
+  local name=$1 allowed=$2
+  shift 2
+  local strange
+  strange=$(comm -23 <(undefined "$@") <(defined "$@") | grep -vxF -f "$here/purity/$allowed" || true)
+  strange=$(grep -vE '^(__stack_chk_fail|__asan_.*|__ubsan_.*|_GLOBAL_OFFSET_TABLE_|__sanitizer_.*)$' \
+    <<<"$strange" || true)
+  if [ -n "$strange" ]; then
+    echo "not ok - $name is pure: it uses" $strange
+    echo "# repeat: tests/purity.sh $build"
+    return 1
+  fi
+  echo "ok - $name is pure"
+}
+
+mesh=("$build"/mesh/libmesh_{base,wire,member,session}.a "$build"/mesh/libmesh.a)
+check "mesh/" mesh.txt "${mesh[@]}"
+check "http/ without admin" http.txt "$build"/http/libhttp.a "$build"/mesh/libmesh_base.a

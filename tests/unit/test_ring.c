@@ -1,0 +1,302 @@
+/* test_ring.c - balance, minimal movement, independence of order, ties, zones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mesh/base/rng.h"
+#include "mesh/member/ring.h"
+
+#define PEERS 100
+#define KEYS 200000
+
+static struct shuffle seeded(void)
+{
+    struct shuffle chance;
+    struct rng rng;
+    rng_init(&rng, (const uint8_t[32]){1});
+    shuffle_init(&chance, &rng);
+    return chance;
+}
+
+static void make_peers(struct ring_peer *peers, size_t count, struct shuffle *chance)
+{
+    for (size_t n = 0; n < count; n++) {
+        peers[n] = (struct ring_peer){.weight = 1};
+        peers[n].id = (struct peer_id){shuffle_u64(chance), 1760000000000u + n};
+    }
+}
+
+static size_t peer_at(const struct ring_peer *peers, size_t count, struct peer_id id)
+{
+    for (size_t n = 0; n < count; n++)
+        if (peer_id_equal(peers[n].id, id))
+            return n;
+    fail();
+    return 0;
+}
+
+/* The largest share of the circle, in thousandths of the mean. */
+static uint64_t largest_share(const struct ring *ring)
+{
+    uint64_t shares[PEERS] = {0}, max = 0;
+    for (uint32_t n = 0; n < ring->points_count; n++) {
+        uint64_t before = ring->points[n > 0 ? n - 1 : ring->points_count - 1];
+        shares[ring->owners[n]] += ring->points[n] - before;
+    }
+    for (uint32_t n = 0; n < ring->peers_count; n++)
+        max = shares[n] > max ? shares[n] : max;
+    return max / (UINT64_MAX / ring->peers_count / 1000);
+}
+
+static void test_ring_of_a_hundred_is_balanced(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[PEERS];
+    struct ring ring = {0};
+    uint64_t sum = 0;
+    (void)state;
+    for (int set = 0; set < 20; set++) { /* of 20 meshes on average: one alone may be unlucky */
+        make_peers(peers, PEERS, &chance);
+        assert_int_equal(ring_build(&ring, peers, PEERS, 64), 0);
+        assert_int_equal(ring.points_count, PEERS * RING_POINTS_PER_WEIGHT);
+        sum += largest_share(&ring);
+        assert_in_range(largest_share(&ring), 1000, 1350);
+    }
+    assert_in_range(sum / 20, 1050, 1250);
+    ring_deinit(&ring);
+}
+
+static void test_ring_weight_is_a_share(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[10];
+    struct ring ring = {0};
+    unsigned heavy = 0;
+    (void)state;
+    make_peers(peers, 10, &chance);
+    peers[3].weight = 6; /* of 15 */
+    assert_int_equal(ring_build(&ring, peers, 10, 64), 0);
+    for (unsigned n = 0; n < KEYS; n++)
+        heavy += peer_id_equal(ring_lookup(&ring, shuffle_u64(&chance)), peers[3].id);
+    assert_in_range(heavy, KEYS / 15 * 6 * 9 / 10, KEYS / 15 * 6 * 11 / 10);
+    ring_deinit(&ring);
+}
+
+static void test_ring_losing_a_member_moves_only_its_keys(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[PEERS];
+    struct ring all = {0}, fewer = {0};
+    unsigned moved = 0;
+    (void)state;
+    make_peers(peers, PEERS, &chance);
+    struct peer_id lost = peers[PEERS - 1].id;
+    assert_int_equal(ring_build(&all, peers, PEERS, 64), 0);
+    assert_int_equal(ring_build(&fewer, peers, PEERS - 1, 64), 0);
+    for (unsigned n = 0; n < KEYS; n++) {
+        uint64_t point = shuffle_u64(&chance);
+        struct peer_id before = ring_lookup(&all, point), after = ring_lookup(&fewer, point);
+        assert_false(peer_id_equal(after, lost));
+        if (peer_id_equal(before, lost))
+            moved++; /* to the next one of the former walk: */
+        else
+            assert_true(peer_id_equal(before, after));
+        struct peer_id walk[2];
+        if (peer_id_equal(before, lost)) {
+            assert_int_equal(ring_walk(&all, point, walk, 2), 2);
+            assert_true(peer_id_equal(walk[1], after));
+        }
+    }
+    assert_true(moved > 0);
+    ring_deinit(&all);
+    ring_deinit(&fewer);
+}
+
+static void test_ring_is_the_same_from_any_order(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[PEERS], mixed[PEERS];
+    struct ring one = {0}, two = {0};
+    (void)state;
+    make_peers(peers, PEERS, &chance);
+    for (uint32_t n = 0; n < PEERS; n++) {
+        uint32_t at = shuffle_below(&chance, n + 1);
+        mixed[n] = mixed[at];
+        mixed[at] = peers[n];
+    }
+    /* with points of 12 bits, 25,600 of them tie everywhere */
+    static const unsigned bits[] = {64, 12};
+    for (size_t n = 0; n < 2; n++) {
+        assert_int_equal(ring_build(&one, peers, PEERS, bits[n]), 0);
+        assert_int_equal(ring_build(&two, mixed, PEERS, bits[n]), 0);
+        assert_memory_equal(one.points, two.points, one.points_count * sizeof *one.points);
+        for (uint32_t i = 0; i < one.points_count; i++)
+            assert_true(peer_id_equal(one.peers[one.owners[i]].id, two.peers[two.owners[i]].id));
+    }
+    ring_deinit(&one);
+    ring_deinit(&two);
+}
+
+static void test_ring_ties_go_to_the_lower_peer_id(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[6];
+    struct ring ring = {0};
+    struct peer_id walk[6];
+    (void)state;
+    make_peers(peers, 6, &chance);
+    assert_int_equal(ring_build(&ring, peers, 6, 1), 0); /* two points in all */
+    for (uint32_t n = 1; n < ring.points_count; n++) {
+        assert_true(ring.points[n - 1] <= ring.points[n]);
+        if (ring.points[n - 1] == ring.points[n])
+            assert_true(ring.owners[n - 1] <= ring.owners[n]);
+    }
+    assert_int_equal(ring_walk(&ring, 0, walk, 6), 6);
+    for (size_t n = 1; n < 6; n++)
+        assert_true(peer_id_compare(walk[n - 1], walk[n]) < 0);
+    ring_deinit(&ring);
+}
+
+static void test_ring_lookup_agrees_with_a_search_of_all_points(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[7];
+    struct ring ring = {0};
+    (void)state;
+    make_peers(peers, 7, &chance);
+    assert_int_equal(ring_build(&ring, peers, 7, 64), 0);
+    for (unsigned n = 0; n < 3000; n++) {
+        uint64_t point = shuffle_u64(&chance);
+        if (n < 2)
+            point = n == 0 ? 0 : UINT64_MAX;
+        else if (n % 3 == 0)
+            point = ring.points[shuffle_below(&chance, ring.points_count)];
+        uint32_t at = 0;
+        while (at < ring.points_count && ring.points[at] < point)
+            at++;
+        at = at < ring.points_count ? at : 0;
+        assert_true(peer_id_equal(ring_lookup(&ring, point), ring.peers[ring.owners[at]].id));
+    }
+    ring_deinit(&ring);
+}
+
+static void test_ring_walk_names_each_once_and_another_zone_second(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[12];
+    struct ring plain = {0}, zoned = {0};
+    (void)state;
+    make_peers(peers, 12, &chance);
+    assert_int_equal(ring_build(&plain, peers, 12, 64), 0);
+    strcpy(peers[4].zone, "west");
+    strcpy(peers[9].zone, "west");
+    assert_int_equal(ring_build(&zoned, peers, 12, 64), 0);
+    for (unsigned n = 0; n < 2000; n++) {
+        uint64_t point = shuffle_u64(&chance);
+        struct peer_id straight[12], walk[12], few[3];
+        assert_int_equal(ring_walk(&plain, point, straight, 12), 12);
+        assert_int_equal(ring_walk(&zoned, point, walk, 100), 12);
+        assert_int_equal(ring_walk(&zoned, point, few, 3), 3);
+        assert_memory_equal(few, walk, sizeof few);
+        bool is_west = false;
+        for (size_t i = 0; i < 2; i++)
+            is_west ^= peers[peer_at(peers, 12, walk[i])].zone[0] != '\0';
+        assert_true(is_west);
+        /* but for that second one the order is the ring's */
+        size_t second = peer_at(peers, 12, walk[1]), from = 0;
+        for (size_t i = 0; i < 12; i++) {
+            if (peer_at(peers, 12, straight[i]) == second)
+                continue;
+            assert_true(peer_id_equal(straight[i], walk[from]));
+            from += from == 0 ? 2 : 1;
+        }
+        assert_true(peer_id_equal(walk[0], ring_lookup(&zoned, point)));
+    }
+    ring_deinit(&plain);
+    ring_deinit(&zoned);
+}
+
+static void test_ring_of_nobody_and_of_one(void **state)
+{
+    struct ring_peer peer = {.id = {4, 2}, .weight = 1};
+    struct ring ring = {0};
+    struct peer_id walk[4];
+    (void)state;
+    assert_true(peer_id_is_nobody(ring_lookup(&ring, 77)));
+    assert_int_equal(ring_walk(&ring, 77, walk, 4), 0);
+    assert_int_equal(ring_build(&ring, &peer, 1, 64), 0);
+    assert_true(peer_id_equal(ring_lookup(&ring, UINT64_MAX), peer.id));
+    assert_int_equal(ring_walk(&ring, 77, walk, 4), 1);
+    assert_int_equal(ring_build(&ring, &peer, 0, 64), 0);
+    assert_int_equal(ring_walk(&ring, 77, walk, 4), 0);
+    ring_deinit(&ring);
+}
+
+static enum view_news say(struct view *view, enum update_kind kind, const char *name,
+                          uint64_t version, bool serving)
+{
+    struct wire_update news = {.kind = kind};
+    struct mesh_member *m = &news.member;
+    m->id = (struct peer_id){view_name_hash(name), 7};
+    strcpy(m->name, name);
+    m->nonce = 1;
+    m->version = version;
+    m->weight = 1;
+    m->serving = serving;
+    m->addr = (struct mesh_addr){.ip = {[10] = 0xff, [11] = 0xff, [12] = 10}, .port = 1};
+    return view_apply(view, &news, 1000);
+}
+
+static void test_ring_holds_the_eligible_or_else_the_living(void **state)
+{
+    struct view_config config = {.members_max = 8, .contacts_max = 8};
+    struct view *view = NULL;
+    struct ring ring = {0};
+    struct peer_id walk[8];
+    (void)state;
+    strcpy(config.self.name, "self");
+    config.self.nonce = 1;
+    config.self.weight = 1;
+    config.self.addr.port = 1;
+    assert_int_equal(view_new(&view, &config), 0);
+    assert_int_equal(view_announce(view, 7, 1000), 0);
+    say(view, UPDATE_ALIVE, "b", 1, false);
+    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_walk(&ring, 0, walk, 8), 2); /* nobody serves: the living park */
+    say(view, UPDATE_ALIVE, "b", 2, true);
+    say(view, UPDATE_ALIVE, "c", 1, true);
+    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_walk(&ring, 0, walk, 8), 2);
+    for (size_t n = 0; n < 2; n++)
+        assert_false(peer_id_equal(walk[n], view_self(view)->id));
+    const uint64_t *points = ring.points;
+    say(view, UPDATE_SUSPECT, "b", 2, true); /* suspects stay: nothing is built anew */
+    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_ptr_equal(points, ring.points);
+    say(view, UPDATE_DEAD, "b", 2, true);
+    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_walk(&ring, 0, walk, 8), 1);
+    ring_deinit(&ring);
+    view_free(view);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ring_of_a_hundred_is_balanced),
+        cmocka_unit_test(test_ring_weight_is_a_share),
+        cmocka_unit_test(test_ring_losing_a_member_moves_only_its_keys),
+        cmocka_unit_test(test_ring_is_the_same_from_any_order),
+        cmocka_unit_test(test_ring_ties_go_to_the_lower_peer_id),
+        cmocka_unit_test(test_ring_lookup_agrees_with_a_search_of_all_points),
+        cmocka_unit_test(test_ring_walk_names_each_once_and_another_zone_second),
+        cmocka_unit_test(test_ring_of_nobody_and_of_one),
+        cmocka_unit_test(test_ring_holds_the_eligible_or_else_the_living),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,609 @@
+/* test_swim.c - membership as stories. */
+#include "tests/unit/swim_world.h"
+
+/* ---- joining ------------------------------------------------------------------------------ */
+
+static void test_swim_a_peer_without_contacts_is_a_member_at_once(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    struct peer *a = world_start(&w, "a", 0, 0, false);
+    assert_true(swim_is_joined(a->swim));
+    assert_true(swim_may_mint(a->swim, w.now_ms));
+    assert_true(id_of(a).generation == WALL_MS + w.now_ms);
+    assert_int_equal(a->joined, 1);
+    world_deinit(&w);
+}
+
+static void test_swim_a_peer_that_is_its_own_only_contact_is_a_member_at_once(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    struct peer *a = world_join(&w, "a", 0, 0);
+    world_run(&w, 1);
+    assert_true(swim_is_joined(a->swim));
+    assert_int_equal(w.packets_sent, 0);
+    world_deinit(&w);
+}
+
+static void test_swim_silent_contacts_hold_a_first_peer_up_for_two_seconds(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    struct peer *a = world_join(&w, "a", 0, 7);
+    world_run(&w, 1900);
+    assert_false(swim_is_announced(a->swim));
+    world_run(&w, 200);
+    assert_true(swim_is_joined(a->swim));
+    /* and goes on asking: */
+    world_start(&w, "h", 7, 0, false);
+    assert_true(world_agrees_after(&w, 1500) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+static void test_swim_five_join_by_one_seed_and_agree(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    world_start(&w, "a", 0, 0, false);
+    for (unsigned n = 1; n < 5; n++)
+        world_join(&w, (char[]){(char)('a' + n), 0}, n, 0);
+    assert_true(world_agrees_after(&w, 3000) <= 2000);
+    uint64_t hash = view_hash(swim_view(w.peers[0].swim));
+    for (unsigned n = 0; n < 5; n++) {
+        assert_true(view_hash(swim_view(w.peers[n].swim)) == hash);
+        assert_int_equal(w.peers[n].joined, 1);
+    }
+    world_run(&w, 60000);
+    assert_true(world_agrees(&w));
+    assert_int_equal(deaths_seen(&w), 0);
+    world_deinit(&w);
+}
+
+static void test_swim_all_starting_at_once_find_each_other(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 2);
+    for (unsigned n = 0; n < 5; n++) {
+        struct peer *peer = world_start(&w, (char[]){(char)('a' + n), 0}, n, 0, true);
+        for (unsigned i = 0; i < 5; i++) {
+            struct mesh_addr contact = addr_of(i);
+            swim_join(peer->swim, &contact, w.now_ms);
+        }
+        drain(&w, peer);
+    }
+    assert_true(world_agrees_after(&w, 8000) <= 6000);
+    world_deinit(&w);
+}
+
+static void test_swim_a_newcomer_mints_once_others_show_its_view(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 3);
+    world_make(&w, 6);
+    struct peer *late = world_join(&w, "z", 9, 0);
+    assert_false(swim_may_mint(late->swim, w.now_ms));
+    while (!swim_is_joined(late->swim))
+        world_run(&w, 1);
+    assert_false(swim_may_mint(late->swim, w.now_ms));
+    world_run(&w, 2000);
+    assert_true(swim_may_mint(late->swim, w.now_ms));
+    world_deinit(&w);
+}
+
+static void test_swim_an_idle_mesh_sends_pings_only(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 3);
+    world_make(&w, 8);
+    world_run(&w, 20000);
+    uint64_t before = w.packets_sent;
+    world_run(&w, 10000);
+    /* a ping and an ack a second from each */
+    assert_in_range(w.packets_sent - before, 8 * 2 * 9, 8 * 2 * 11);
+    world_deinit(&w);
+}
+
+/* ---- deaths ------------------------------------------------------------------------------- */
+
+static void test_swim_a_crash_is_suspected_then_agreed_upon(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    world_make(&w, 5);
+    struct peer_id dead = id_of(&w.peers[3]);
+    world_crash(&w, &w.peers[3]);
+    world_run(&w, 1900); /* the least suspicion alone takes 2 s */
+    for (unsigned n = 0; n < 5; n++)
+        assert_true(n == 3 || state_of(&w.peers[n], dead) != MEMBER_DEAD);
+    assert_true(world_agrees_after(&w, 15000) <= 13000);
+    for (unsigned n = 0; n < 5; n++) {
+        if (n == 3)
+            continue;
+        assert_int_equal(state_of(&w.peers[n], dead), MEMBER_DEAD);
+        assert_int_equal(w.peers[n].deaths, 1);
+    }
+    world_deinit(&w);
+}
+
+static void test_swim_one_of_two_notices_the_death_of_the_other(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    world_make(&w, 2);
+    assert_true(world_agrees(&w));
+    world_run(&w, 60000);
+    assert_int_equal(deaths_seen(&w), 0);
+    struct peer_id dead = id_of(&w.peers[1]);
+    world_crash(&w, &w.peers[1]);
+    world_run(&w, 6000);
+    assert_int_equal(state_of(&w.peers[0], dead), MEMBER_DEAD);
+    world_deinit(&w);
+}
+
+static void test_swim_a_suspect_refutes_with_a_higher_incarnation(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    world_make(&w, 5);
+    struct peer_id id = id_of(&w.peers[2]);
+    w.peers[2].group = 1;
+    bool suspected = false;
+    while (!suspected) {
+        world_run(&w, 10);
+        for (unsigned n = 0; n < 5; n++)
+            suspected = suspected || state_of(&w.peers[n], id) == MEMBER_SUSPECT;
+    }
+    w.peers[2].group = 0;
+    assert_true(world_agrees_after(&w, 8000) != MESH_NEVER);
+    assert_int_equal(deaths_seen(&w), 0);
+    assert_in_range(view_self(swim_view(w.peers[2].swim))->incarnation, 1, 3);
+    for (unsigned n = 0; n < 5; n++)
+        assert_true(view_find(swim_view(w.peers[n].swim), id)->incarnation >= 1);
+    world_deinit(&w);
+}
+
+static void test_swim_a_late_loop_blames_nobody(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 1);
+    world_make(&w, 4);
+    /* The others stand still with it, as in a suspended machine: else they were right to blame. */
+    for (int round = 0; round < 5; round++) {
+        w.now_ms += 30000;
+        world_run(&w, 3000);
+    }
+    struct swim_stats stats;
+    for (unsigned n = 0; n < 4; n++) {
+        swim_stats(w.peers[n].swim, &stats);
+        assert_int_equal(stats.suspected, 0);
+        assert_true(stats.lags >= 5);
+    }
+    world_deinit(&w);
+}
+
+static void test_swim_a_member_behind_anothers_address_is_suspected_but_never_dead(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 4);
+    world_make(&w, 5);
+    w.shared_from = addr_of(2);
+    w.shared_to = addr_of(4);
+    world_run(&w, 30000); /* what a sends to c reaches e */
+    w.shared_from = (struct mesh_addr){0};
+    struct swim_stats stats, all = {0};
+    for (unsigned n = 0; n < 5; n++) {
+        swim_stats(w.peers[n].swim, &stats);
+        all.suspected += stats.suspected;
+        all.stale += stats.stale;
+    }
+    assert_true(all.stale > 0);
+    assert_true(all.suspected > 0);
+    assert_int_equal(deaths_seen(&w), 0);
+    assert_true(world_agrees_after(&w, 5000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+static void test_swim_seventeen_join_and_stay_at_ten_per_cent_loss(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 5);
+    w.loss = 10;
+    world_start(&w, "a", 0, 0, false);
+    for (unsigned n = 1; n <= 17; n++) {
+        world_join(&w, (char[]){(char)('a' + n), 0}, n, 0);
+        world_run(&w, 2000);
+    }
+    for (int minute = 0; minute < 10; minute++) {
+        world_run(&w, 60000);
+        for (unsigned n = 0; n <= 17; n++)
+            assert_int_equal(view_living(swim_view(w.peers[n].swim)), 18);
+    }
+    assert_int_equal(deaths_seen(&w), 0);
+    w.loss = 0;
+    assert_true(world_agrees_after(&w, 10000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+/* ---- leaving, restarting, namesakes ------------------------------------------------------- */
+
+static void test_swim_a_farewell_reaches_all_and_is_no_death(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 6);
+    world_make(&w, 6);
+    w.loss = 20;
+    struct peer *leaver = &w.peers[2];
+    struct peer_id id = id_of(leaver);
+    swim_leave(leaver->swim, w.now_ms);
+    drain(&w, leaver);
+    world_run(&w, 2100);
+    assert_int_equal(leaver->left, 1);
+    assert_true(swim_has_left(leaver->swim));
+    for (unsigned n = 0; n < 6; n++)
+        if (n != 2)
+            assert_int_equal(state_of(&w.peers[n], id), MEMBER_LEFT);
+    world_crash(&w, leaver);
+    w.loss = 0;
+    world_run(&w, 20000);
+    assert_int_equal(deaths_seen(&w), 0);
+    assert_true(world_agrees(&w));
+    world_deinit(&w);
+}
+
+static void test_swim_a_last_member_leaves_at_once(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 6);
+    struct peer *a = world_start(&w, "a", 0, 0, false);
+    swim_leave(a->swim, w.now_ms);
+    drain(&w, a);
+    assert_int_equal(a->left, 1);
+    assert_true(swim_deadline_ms(a->swim) == MESH_NEVER);
+    world_deinit(&w);
+}
+
+static void test_swim_a_restart_elsewhere_supersedes_at_once(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 7);
+    world_make(&w, 5);
+    struct peer_id old = id_of(&w.peers[1]);
+    world_crash(&w, &w.peers[1]);
+    struct peer *again = world_join(&w, "b", 20, 0);
+    /* It asks three times whether its former life still answers. */
+    world_run(&w, 5500);
+    assert_true(swim_is_joined(again->swim));
+    assert_true(id_of(again).generation > old.generation);
+    for (unsigned n = 0; n < 5; n++) {
+        if (n == 1)
+            continue;
+        assert_int_equal(state_of(&w.peers[n], old), MEMBER_DEAD);
+        assert_int_equal(state_of(&w.peers[n], id_of(again)), MEMBER_ALIVE);
+    }
+    assert_int_equal(again->taken + again->superseded, 0);
+    world_deinit(&w);
+}
+
+static void test_swim_a_restart_at_its_own_address_does_not_wait(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 7);
+    world_make(&w, 5);
+    world_crash(&w, &w.peers[1]);
+    struct peer *again = world_join(&w, "b", 1, 0);
+    world_run(&w, 100);
+    assert_true(swim_is_joined(again->swim));
+    assert_int_equal(again->waiting, 0);
+    assert_true(world_agrees_after(&w, 2000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+static void test_swim_a_clock_that_is_behind_is_no_fault(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 7);
+    world_make(&w, 3);
+    struct peer_id old = id_of(&w.peers[1]);
+    world_crash(&w, &w.peers[1]);
+    struct mesh_addr seed = addr_of(0);
+    struct peer *again = world_start(&w, "b", 1, -(int64_t)72 * 3600 * 1000, true);
+    swim_join(again->swim, &seed, w.now_ms);
+    drain(&w, again);
+    assert_true(world_agrees_after(&w, 3000) != MESH_NEVER);
+    assert_true(id_of(again).generation == old.generation + 1);
+    world_deinit(&w);
+}
+
+static void test_swim_a_second_process_of_a_name_waits_and_gives_up(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 8);
+    world_make(&w, 4);
+    uint64_t hash = view_hash(swim_view(w.peers[0].swim));
+    struct peer *twin = world_join(&w, "b", 20, 0);
+    world_run(&w, 9000);
+    assert_int_equal(twin->waiting, 1);
+    assert_false(swim_is_announced(twin->swim));
+    world_run(&w, 2000);
+    assert_int_equal(twin->taken, 1);
+    assert_int_equal(twin->joined, 0);
+    for (unsigned n = 0; n < 4; n++)
+        assert_true(view_hash(swim_view(w.peers[n].swim)) == hash);
+    assert_int_equal(deaths_seen(&w), 0);
+    world_deinit(&w);
+}
+
+static void test_swim_who_waits_for_a_name_goes_on_when_it_is_free(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 8);
+    world_make(&w, 4);
+    struct peer *twin = world_join(&w, "b", 20, 0);
+    world_run(&w, 4000);
+    assert_int_equal(twin->waiting, 1);
+    world_crash(&w, &w.peers[1]);
+    world_run(&w, 5000);
+    assert_true(swim_is_joined(twin->swim));
+    assert_true(world_agrees_after(&w, 1000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+static void test_swim_when_two_of_a_name_meet_after_a_split_the_newer_stays(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 9);
+    world_make(&w, 4);
+    struct peer *old = &w.peers[1];
+    old->group = 1;
+    world_run(&w, 20000);
+    struct peer *newer = world_join(&w, "b", 20, 0);
+    world_run(&w, 5000);
+    assert_true(swim_is_joined(newer->swim));
+    old->group = 0;
+    world_run(&w, 20000);
+    assert_int_equal(old->superseded, 1);
+    assert_int_equal(newer->superseded, 0);
+    world_crash(&w, old);
+    assert_true(world_agrees(&w));
+    world_deinit(&w);
+}
+
+/* ---- splits ------------------------------------------------------------------------------- */
+
+static void test_swim_a_split_heals_by_itself(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 10);
+    world_make(&w, 7);
+    for (unsigned n = 4; n < 7; n++)
+        w.peers[n].group = 1;
+    world_run(&w, 60000);
+    assert_int_equal(view_living(swim_view(w.peers[0].swim)), 4);
+    assert_int_equal(view_living(swim_view(w.peers[5].swim)), 3);
+    unsigned deaths = deaths_seen(&w);
+    for (unsigned n = 4; n < 7; n++)
+        w.peers[n].group = 0;
+    assert_true(world_agrees_after(&w, 15000) <= 10000);
+    assert_int_equal(deaths_seen(&w), deaths); /* the merge itself kills nobody */
+    world_deinit(&w);
+}
+
+static void test_swim_an_old_split_heals_at_the_low_rate(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 11);
+    world_make(&w, 4);
+    w.peers[2].group = w.peers[3].group = 1;
+    world_run(&w, 20 * 60000);
+    w.peers[2].group = w.peers[3].group = 0;
+    assert_true(world_agrees_after(&w, 60000) <= 30000);
+    world_deinit(&w);
+}
+
+static void test_swim_views_that_gossip_left_different_are_made_equal(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 12);
+    world_make(&w, 4);
+    /* d's new record reaches nobody by gossip: all of it is lost */
+    w.loss = 100;
+    swim_set_flags(w.peers[3].swim, false, false, false, w.now_ms);
+    struct wire_writer writer;
+    uint8_t bytes[WIRE_PLAIN_MAX];
+    struct swim_send send = {.is_full = true, .kind = DATAGRAM_GOSSIP};
+    while (swim_write_send(w.peers[3].swim, &send, &writer, bytes, sizeof bytes) == 0)
+        continue;
+    w.loss = 0;
+    world_run(&w, 8000);
+    for (unsigned n = 0; n < 4; n++)
+        assert_false(view_find(swim_view(w.peers[n].swim), id_of(&w.peers[3]))->serving);
+    world_deinit(&w);
+}
+
+/* ---- hostile and stale -------------------------------------------------------------------- */
+
+static void test_swim_packets_for_a_former_generation_are_ignored(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 13);
+    world_make(&w, 3);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_PING;
+    d.sender = id_of(a);
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce + 77; /* another life of b */
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_DEAD;
+    d.updates[0].member.id = id_of(c);
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+    struct swim_send send;
+    assert_true(swim_next_send(b->swim, &send));
+    assert_int_equal(send.kind, DATAGRAM_NOT_ME);
+    assert_false(send.is_full);
+    /* nor does a first contact carry state */
+    d.target_nonce = 0;
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+    world_deinit(&w);
+}
+
+static void test_swim_news_of_a_stranger_is_ignored_but_its_ping_answered(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 13);
+    world_make(&w, 3);
+    struct peer *b = &w.peers[1], *c = &w.peers[2];
+    struct mesh_addr from = addr_of(50);
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_PING;
+    d.number = 7;
+    d.sender = (struct peer_id){4711, WALL_MS};
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce;
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_DEAD;
+    d.updates[0].member.id = id_of(c);
+    swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+    struct swim_send send;
+    struct wire_writer writer;
+    uint8_t bytes[WIRE_PLAIN_MAX];
+    assert_true(swim_next_send(b->swim, &send));
+    assert_int_equal(send.kind, DATAGRAM_ACK);
+    assert_int_equal(swim_write_send(b->swim, &send, &writer, bytes, sizeof bytes), 0);
+    assert_int_equal(writer.updates, 0);
+    /* a known id with another nonce is a stranger, too */
+    d.sender = id_of(&w.peers[0]);
+    swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+    world_deinit(&w);
+}
+
+static void test_swim_lies_about_us_are_outdone(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 14);
+    world_make(&w, 3);
+    struct peer *a = &w.peers[0], *b = &w.peers[1];
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.sender = id_of(a);
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce;
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_LEFT;
+    d.updates[0].member.id = id_of(b);
+    d.updates[0].member.incarnation = 41;
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    drain(&w, b);
+    assert_int_equal(view_self(swim_view(b->swim))->incarnation, 42);
+    assert_true(swim_is_joined(b->swim));
+    world_run(&w, 2000);
+    assert_int_equal(view_find(swim_view(a->swim), id_of(b))->incarnation, 42);
+    /* no jump beyond reason: what could not be outdone any more is refused */
+    d.updates[0].member.incarnation = UINT32_MAX;
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    assert_int_equal(view_self(swim_view(b->swim))->incarnation, 42);
+    world_deinit(&w);
+}
+
+static void test_swim_a_record_change_reaches_all_by_gossip(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 15);
+    world_make(&w, 8);
+    swim_set_flags(w.peers[5].swim, true, true, false, w.now_ms);
+    world_run(&w, 1500);
+    for (unsigned n = 0; n < 8; n++) {
+        const struct mesh_member *member =
+            view_find(swim_view(w.peers[n].swim), id_of(&w.peers[5]));
+        assert_true(member->draining);
+        assert_int_equal(member->version, 2);
+    }
+    world_deinit(&w);
+}
+
+static void test_swim_an_answered_ping_is_a_round_trip(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 16);
+    world_make(&w, 2);
+    uint64_t ack_ms = swim_last_ack_ms(w.peers[0].swim, id_of(&w.peers[1]));
+    assert_in_range(w.now_ms - ack_ms, 0, 1100);
+    swim_set_load(w.peers[1].swim, 17);
+    world_run(&w, 1500);
+    assert_int_equal(view_find(swim_view(w.peers[0].swim), id_of(&w.peers[1]))->load, 17);
+    assert_int_equal(swim_last_ack_ms(w.peers[0].swim, (struct peer_id){1, 1}), 0);
+    world_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_swim_a_peer_without_contacts_is_a_member_at_once),
+        cmocka_unit_test(test_swim_a_peer_that_is_its_own_only_contact_is_a_member_at_once),
+        cmocka_unit_test(test_swim_silent_contacts_hold_a_first_peer_up_for_two_seconds),
+        cmocka_unit_test(test_swim_five_join_by_one_seed_and_agree),
+        cmocka_unit_test(test_swim_all_starting_at_once_find_each_other),
+        cmocka_unit_test(test_swim_a_newcomer_mints_once_others_show_its_view),
+        cmocka_unit_test(test_swim_an_idle_mesh_sends_pings_only),
+        cmocka_unit_test(test_swim_a_crash_is_suspected_then_agreed_upon),
+        cmocka_unit_test(test_swim_one_of_two_notices_the_death_of_the_other),
+        cmocka_unit_test(test_swim_a_suspect_refutes_with_a_higher_incarnation),
+        cmocka_unit_test(test_swim_a_late_loop_blames_nobody),
+        cmocka_unit_test(test_swim_a_member_behind_anothers_address_is_suspected_but_never_dead),
+        cmocka_unit_test(test_swim_seventeen_join_and_stay_at_ten_per_cent_loss),
+        cmocka_unit_test(test_swim_a_farewell_reaches_all_and_is_no_death),
+        cmocka_unit_test(test_swim_a_last_member_leaves_at_once),
+        cmocka_unit_test(test_swim_a_restart_elsewhere_supersedes_at_once),
+        cmocka_unit_test(test_swim_a_restart_at_its_own_address_does_not_wait),
+        cmocka_unit_test(test_swim_a_clock_that_is_behind_is_no_fault),
+        cmocka_unit_test(test_swim_a_second_process_of_a_name_waits_and_gives_up),
+        cmocka_unit_test(test_swim_who_waits_for_a_name_goes_on_when_it_is_free),
+        cmocka_unit_test(test_swim_when_two_of_a_name_meet_after_a_split_the_newer_stays),
+        cmocka_unit_test(test_swim_a_split_heals_by_itself),
+        cmocka_unit_test(test_swim_an_old_split_heals_at_the_low_rate),
+        cmocka_unit_test(test_swim_views_that_gossip_left_different_are_made_equal),
+        cmocka_unit_test(test_swim_packets_for_a_former_generation_are_ignored),
+        cmocka_unit_test(test_swim_news_of_a_stranger_is_ignored_but_its_ping_answered),
+        cmocka_unit_test(test_swim_lies_about_us_are_outdone),
+        cmocka_unit_test(test_swim_a_record_change_reaches_all_by_gossip),
+        cmocka_unit_test(test_swim_an_answered_ping_is_a_round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

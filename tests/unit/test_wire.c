@@ -1,0 +1,923 @@
+/* Tests of wire.h: each message's round trip, and what hostile bytes get (bad-inputs.md §3 and
+ * rows G11-G14, G19, G21, G22, G26). */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "mesh/wire/wire.h"
+
+#define ELEMENTS 512
+
+static struct mesh_addr addr_v4(uint8_t last, uint16_t port)
+{
+    struct mesh_addr addr = {.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0}, .port = port};
+    addr.ip[15] = last;
+    return addr;
+}
+
+static struct wire_update update_alive(uint64_t name)
+{
+    struct wire_update u = {
+        .kind = UPDATE_ALIVE,
+        .member = {.id = {name, 1764038400000},
+                   .nonce = 0x1122334455667788,
+                   .version = 3,
+                   .addr = addr_v4(7, 7946),
+                   .weight = 2,
+                   .serving = true,
+                   .hold = true,
+                   .incarnation = 9,
+                   .state = MEMBER_ALIVE},
+    };
+    strcpy(u.member.name, "peer-7");
+    strcpy(u.member.zone, "eu-1a");
+    return u;
+}
+
+static void assert_update_equal(const struct wire_update *a, const struct wire_update *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_true(peer_id_equal(a->member.id, b->member.id));
+    assert_true(peer_id_equal(a->accuser, b->accuser));
+    assert_int_equal(a->member.incarnation, b->member.incarnation);
+    assert_int_equal(a->member.state, b->member.state);
+    assert_string_equal(a->member.name, b->member.name);
+    assert_string_equal(a->member.zone, b->member.zone);
+    assert_true(mesh_addr_equal(&a->member.addr, &b->member.addr));
+    assert_true(a->member.nonce == b->member.nonce && a->member.version == b->member.version);
+    assert_int_equal(a->member.weight, b->member.weight);
+    assert_int_equal(a->member.serving, b->member.serving);
+    assert_int_equal(a->member.draining, b->member.draining);
+    assert_int_equal(a->member.hold, b->member.hold);
+}
+
+static struct wire_datagram datagram_of(enum datagram_kind kind)
+{
+    struct wire_datagram d = {
+        .target_name_only = {.name = 0xfeedfacecafebeef},
+        .target_nonce = 0x0123456789abcdef,
+        .kind = kind,
+        .number = 77,
+        .sender = {0x8877665544332211, 1764038400123},
+    };
+    switch (kind) {
+    case DATAGRAM_WELCOME:
+        d.highest_generation = 1764038400001;
+        d.seen_from = addr_v4(3, 7946);
+        d.incumbent_lives = true;
+        d.incumbent_addr = (struct mesh_addr){.ip = {0x20, 1, 0xd, 0xb8, [15] = 1}, .port = 1};
+        d.incumbent = (struct peer_id){5, 6};
+        strcpy(d.name, "a");
+        break;
+    case DATAGRAM_HELLO:
+        memset(d.name, 'z', MESH_NAME_MAX);
+        break;
+    case DATAGRAM_PING:
+    case DATAGRAM_ACK:
+        d.view_hash = UINT64_MAX;
+        d.load = 12345;
+        break;
+    case DATAGRAM_PING_REQ:
+        d.subject_addr = addr_v4(255, UINT16_MAX);
+        d.subject = (struct peer_id){1, 2};
+        break;
+    case DATAGRAM_NACK:
+        d.subject = (struct peer_id){1, UINT64_MAX};
+        break;
+    case DATAGRAM_GOSSIP:
+    case DATAGRAM_NOT_ME:
+        break;
+    }
+    return d;
+}
+
+static void assert_datagram_equal(const struct wire_datagram *a, const struct wire_datagram *b)
+{
+    assert_true(a->target_name_only.name == b->target_name_only.name);
+    assert_true(a->target_nonce == b->target_nonce);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->number, b->number);
+    assert_true(peer_id_equal(a->sender, b->sender) && peer_id_equal(a->subject, b->subject));
+    assert_true(a->view_hash == b->view_hash && a->load == b->load);
+    assert_true(mesh_addr_equal(&a->subject_addr, &b->subject_addr));
+    assert_string_equal(a->name, b->name);
+    assert_true(a->highest_generation == b->highest_generation);
+    assert_int_equal(a->incumbent_lives, b->incumbent_lives);
+    assert_true(mesh_addr_equal(&a->incumbent_addr, &b->incumbent_addr));
+    assert_true(peer_id_equal(a->incumbent, b->incumbent));
+    assert_true(mesh_addr_equal(&a->seen_from, &b->seen_from));
+}
+
+static size_t datagram_write(enum datagram_kind kind, uint8_t into[WIRE_PLAIN_MAX])
+{
+    struct wire_datagram d = datagram_of(kind);
+    struct wire_update dead = {
+        .kind = UPDATE_DEAD, .member = {.id = {4, 5}, .incarnation = 1}, .accuser = {6, 7}};
+    struct wire_update alive = update_alive(99);
+    struct wire_writer w;
+
+    assert_int_equal(wire_datagram_begin(&w, &d, into, WIRE_PLAIN_MAX), 0);
+    assert_int_equal(wire_datagram_add(&w, &alive), 0);
+    assert_int_equal(wire_datagram_add(&w, &dead), 0);
+    return w.length;
+}
+
+static void test_each_datagram_reads_as_it_was_written(void **state)
+{
+    (void)state;
+    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_NOT_ME; kind++) {
+        uint8_t plain[WIRE_PLAIN_MAX];
+        size_t length = datagram_write(kind, plain);
+        struct wire_datagram written = datagram_of(kind), read;
+        struct wire_update alive = update_alive(99);
+
+        assert_int_equal(wire_datagram_read(&read, plain, length), 0);
+        assert_datagram_equal(&written, &read);
+        assert_int_equal(read.updates_count, 2);
+        assert_update_equal(&read.updates[0], &alive);
+        assert_int_equal(read.updates[1].kind, UPDATE_DEAD);
+        assert_int_equal(read.updates[1].accuser.generation, 7);
+        assert_string_equal(read.updates[1].member.name, "");
+    }
+}
+
+static void test_each_kind_of_update_may_carry_the_record(void **state)
+{
+    (void)state;
+    for (enum update_kind kind = UPDATE_ALIVE; kind <= UPDATE_LEFT; kind++) {
+        static const enum member_state states[] = {
+            [UPDATE_ALIVE] = MEMBER_ALIVE,
+            [UPDATE_SUSPECT] = MEMBER_SUSPECT,
+            [UPDATE_DEAD] = MEMBER_DEAD,
+            [UPDATE_LEFT] = MEMBER_LEFT,
+        };
+        struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
+        struct wire_update u = update_alive(kind);
+        struct wire_writer w;
+        uint8_t plain[WIRE_PLAIN_MAX];
+
+        u.kind = kind;
+        u.member.state = states[kind];
+        u.member.draining = true;
+        assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+        assert_int_equal(wire_datagram_add(&w, &u), 0);
+        assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+        assert_update_equal(&read.updates[0], &u);
+    }
+}
+
+static void test_writer_without_room_leaves_the_datagram_whole(void **state)
+{
+    (void)state;
+    struct wire_datagram d = datagram_of(DATAGRAM_PING), read;
+    struct wire_writer w;
+    uint8_t plain[WIRE_PLAIN_MAX];
+    uint16_t added = 0;
+
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, 20), -ENOSPC);
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, WIRE_PLAIN_MAX + 1), -ENOSPC);
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+    for (;; added++) {
+        struct wire_update u = update_alive(added + 1);
+        if (wire_datagram_add(&w, &u) == -ENOSPC)
+            break;
+    }
+    assert_true(added >= 12);
+    assert_true(w.length <= WIRE_PLAIN_MAX);
+    assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+    assert_int_equal(read.updates_count, added);
+}
+
+static void test_padding_makes_a_hello_long_and_means_nothing(void **state)
+{
+    (void)state;
+    struct wire_datagram d = datagram_of(DATAGRAM_HELLO), read;
+    struct wire_writer w;
+    uint8_t plain[WIRE_PLAIN_MAX];
+
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+    wire_datagram_pad(&w, 1);
+    assert_true(w.length > 80);
+    wire_datagram_pad(&w, WIRE_PLAIN_MAX + 500);
+    assert_int_equal(w.length, WIRE_PLAIN_MAX);
+    assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+    assert_datagram_equal(&d, &read);
+    plain[w.length - 1] = 0x90; /* trailing bytes (row G13) */
+    assert_int_equal(wire_datagram_read(&read, plain, w.length), -EBADMSG);
+}
+
+static void test_sixty_five_updates_are_refused_whole(void **state)
+{
+    (void)state;
+    struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
+    struct wire_update u = {.kind = UPDATE_LEFT, .member = {.id = {1, 1}}};
+    struct wire_writer w;
+    uint8_t plain[WIRE_PLAIN_MAX];
+
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+    for (int i = 0; i < WIRE_UPDATES_MAX; i++)
+        assert_int_equal(wire_datagram_add(&w, &u), 0);
+    assert_int_equal(wire_datagram_add(&w, &u), -ENOSPC);
+    assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+    memcpy(plain + w.length, plain + w.length - 7, 7); /* one update of 7 bytes more */
+    assert_int_equal(wire_datagram_read(&read, plain, w.length + 7), -EBADMSG);
+}
+
+/* Writes a GOSSIP with one ALIVE that `spoil` has changed; true: it was accepted. */
+static bool is_accepted(void (*spoil)(struct mesh_member *m))
+{
+    struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
+    struct wire_update u = update_alive(1);
+    struct wire_writer w;
+    uint8_t plain[WIRE_PLAIN_MAX];
+
+    spoil(&u.member);
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+    assert_int_equal(wire_datagram_add(&w, &u), 0);
+    return wire_datagram_read(&read, plain, w.length) == 0;
+}
+static void spoil_nothing(struct mesh_member *m)
+{
+    m->weight = 16;
+}
+static void spoil_upper(struct mesh_member *m)
+{
+    m->name[0] = 'P';
+}
+static void spoil_newline(struct mesh_member *m)
+{
+    m->name[1] = '\n';
+}
+static void spoil_escape(struct mesh_member *m)
+{
+    m->zone[0] = '\033';
+}
+static void spoil_port(struct mesh_member *m)
+{
+    m->addr.port = 0;
+}
+static void spoil_weight_0(struct mesh_member *m)
+{
+    m->weight = 0;
+}
+static void spoil_weight_17(struct mesh_member *m)
+{
+    m->weight = 17;
+}
+static void spoil_unspecified(struct mesh_member *m)
+{
+    memset(m->addr.ip + 12, 0, 4);
+}
+static void spoil_unspecified_v6(struct mesh_member *m)
+{
+    memset(m->addr.ip, 0, 16);
+}
+static void spoil_multicast(struct mesh_member *m)
+{
+    m->addr.ip[12] = 224;
+}
+static void spoil_broadcast(struct mesh_member *m)
+{
+    memset(m->addr.ip + 12, 255, 4);
+}
+static void spoil_multicast_v6(struct mesh_member *m)
+{
+    memset(m->addr.ip, 0xff, 16);
+}
+static void spoil_loopback(struct mesh_member *m)
+{
+    memcpy(m->addr.ip + 12, "\x7f\0\0\1", 4);
+}
+static void spoil_nobody(struct mesh_member *m)
+{
+    m->id = (struct peer_id){0};
+}
+
+static void test_illegal_members_are_refused(void **state)
+{
+    (void)state;
+    assert_true(is_accepted(spoil_nothing));
+    assert_true(is_accepted(spoil_loopback)); /* whose it is is judged by the membership */
+    assert_false(is_accepted(spoil_upper));
+    assert_false(is_accepted(spoil_newline));
+    assert_false(is_accepted(spoil_escape));
+    assert_false(is_accepted(spoil_port));
+    assert_false(is_accepted(spoil_weight_0));
+    assert_false(is_accepted(spoil_weight_17));
+    assert_false(is_accepted(spoil_unspecified));
+    assert_false(is_accepted(spoil_unspecified_v6));
+    assert_false(is_accepted(spoil_multicast));
+    assert_false(is_accepted(spoil_broadcast));
+    assert_false(is_accepted(spoil_multicast_v6));
+    assert_false(is_accepted(spoil_nobody));
+}
+
+/* ---- the scan ----------------------------------------------------------------------------- */
+
+static int scan(const void *bytes, size_t length)
+{
+    uint32_t elements = ELEMENTS;
+    return wire_scan(bytes, length, &elements);
+}
+#define SCAN(text) scan(text, sizeof text - 1)
+
+static void test_scan_takes_each_form_of_the_format(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        int length;
+    } forms[] = {
+        {"\x00", 1},
+        {"\x7f", 1},
+        {"\xff", 1},
+        {"\xc0", 1},
+        {"\xc2", 1},
+        {"\xc3", 1},
+        {"\xcc\x01", 2},
+        {"\xcd\x01\x02", 3},
+        {"\xce\1\2\3\4", 5},
+        {"\xcf\1\2\3\4\5\6\7\10", 9},
+        {"\xd0\x01", 2},
+        {"\xd1\x01\x02", 3},
+        {"\xd2\1\2\3\4", 5},
+        {"\xd3\1\2\3\4\5\6\7\10", 9},
+        {"\xca\1\2\3\4", 5},
+        {"\xcb\1\2\3\4\5\6\7\10", 9},
+        {"\xa2xy", 3},
+        {"\xd9\1x", 3},
+        {"\xda\0\1x", 4},
+        {"\xdb\0\0\0\1x", 6},
+        {"\xc4\1x", 3},
+        {"\xc5\0\1x", 4},
+        {"\xc6\0\0\0\1x", 6},
+        {"\xd4\1x", 3},
+        {"\xd5\1xy", 4},
+        {"\xd8\1abcdefghijklmnop", 18},
+        {"\xc7\0\1", 3},
+        {"\xc8\0\1\1x", 5},
+        {"\xc9\0\0\0\1\1x", 7},
+        {"\x90", 1},
+        {"\x92\1\2", 3},
+        {"\xdc\0\1\5", 4},
+        {"\xdd\0\0\0\1\5", 6},
+        {"\x81\1\2", 3},
+        {"\xde\0\1\1\2", 5},
+        {"\xdf\0\0\0\1\1\2", 7},
+        {"\x91\x91\x91\x91\1", 5},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        assert_int_equal(scan(forms[i].bytes, (size_t)forms[i].length), forms[i].length);
+        assert_int_equal(scan(forms[i].bytes, (size_t)forms[i].length + 1), forms[i].length);
+        for (int cut = 0; cut < forms[i].length; cut++)
+            assert_int_equal(scan(forms[i].bytes, (size_t)cut), -EBADMSG);
+    }
+}
+
+static void test_scan_refuses_bombs(void **state)
+{
+    (void)state;
+    uint8_t nested[1100];
+
+    assert_int_equal(SCAN("\xdd\xff\0\0\0"), -EBADMSG);
+    assert_int_equal(SCAN("\xdd\x04\0\0\0"), -EBADMSG);
+    assert_int_equal(SCAN("\xdd\x03\xff\xff\xff"), -EBADMSG);
+    assert_int_equal(SCAN("\xdf\xff\xff\xff\xff\1\2"), -EBADMSG);
+    assert_int_equal(SCAN("\xc1"), -EBADMSG);
+    assert_int_equal(SCAN("\x91\xc1"), -EBADMSG);
+    assert_int_equal(SCAN("\xdb\xff\xff\xff\xffxx"), -EBADMSG);
+    assert_int_equal(SCAN("\xc6\xff\xff\xff\xffxx"), -EBADMSG);
+    assert_int_equal(SCAN("\xc9\xff\xff\xff\xff\1x"), -EBADMSG);
+    for (size_t i = 0; i < 32; i++)
+        memcpy(nested + 3 * i, "\xdc\xff\xff", 3);
+    assert_int_equal(scan(nested, 96), -EBADMSG);
+    for (size_t i = 0; i < 32; i++)
+        memcpy(nested + 5 * i, "\xdf\xff\xff\xff\xff", 5);
+    assert_int_equal(scan(nested, 160), -EBADMSG);
+    memset(nested, 0x91, sizeof nested);
+    nested[sizeof nested - 1] = 0;
+    assert_int_equal(scan(nested, sizeof nested), -EBADMSG);
+    assert_int_equal(scan(nested + sizeof nested - 5, 5), 5);        /* depth 4 */
+    assert_int_equal(scan(nested + sizeof nested - 6, 6), -EBADMSG); /* depth 5 */
+    assert_int_equal(scan(nested + sizeof nested - 34, 34), -EBADMSG);
+    /* Each array fits the bytes left, together they do not. */
+    memset(nested, 0, sizeof nested);
+    for (size_t i = 0; i < 3; i++)
+        memcpy(nested + 3 * i, "\xdc\x01\x80", 3);
+    assert_int_equal(scan(nested, 400), -EBADMSG);
+}
+
+static void test_scan_counts_declared_elements(void **state)
+{
+    (void)state;
+    uint8_t array[3 + 513] = {0xdc, 2, 0};
+    uint32_t left = ELEMENTS;
+
+    assert_int_equal(wire_scan(array, sizeof array, &left), 3 + 512);
+    assert_int_equal(left, 0);
+    assert_int_equal(wire_scan("\x91\x00", 2, &left), -EBADMSG);
+    array[2] = 1;
+    left = ELEMENTS;
+    assert_int_equal(wire_scan(array, sizeof array, &left), -EBADMSG);
+}
+
+static void test_wrong_types_in_a_datagram_are_refused(void **state)
+{
+    (void)state;
+    /* target, then [PING, number, name, generation, view hash, load] with one element spoiled */
+    static const char *const heads[] = {
+        "\x96\x83\1\2\3\4\5\6\1\1\1\1\1",         /* a map for the kind */
+        "\x96\xca\0\0\0\1\1\1\1\1\1",             /* a float */
+        "\x96\3\xff\1\1\1\1",                     /* negative */
+        "\x96\3\xd3\x80\0\0\0\0\0\0\0\1\1\1\1",   /* the least int64 */
+        "\x96\3\xcb\x7f\xf8\0\0\0\0\0\0\1\1\1\1", /* NaN */
+        "\x96\3\xcf\0\0\0\1\0\0\0\0\1\1\1\1",     /* over 32 bit */
+        "\x95\3\1\1\1\1",                         /* too few */
+        "\x96\x09\1\1\1\1\1",                     /* no kind */
+        "\x96\0\1\1\1\1\1",                       /* no kind */
+        "\x96\3\1\0\1\1\1",                       /* no sender */
+        "\x86\3\1\1\1\1\1\1\1\1\1\1\1",           /* a map for the message */
+    };
+    static const size_t lengths[] = {13, 11, 7, 15, 15, 15, 6, 7, 7, 7, 13};
+    struct wire_datagram d;
+    uint8_t plain[16 + 32] = {0};
+
+    memcpy(plain + 16, "\x96\3\1\1\1\1\1", 7);
+    assert_int_equal(wire_datagram_read(&d, plain, 16 + 7), 0);
+    memcpy(plain + 16, "\x98\3\1\1\1\1\1\x93\1\2\3\xa1x", 13); /* appended by a later version */
+    assert_int_equal(wire_datagram_read(&d, plain, 16 + 13), 0);
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        memcpy(plain + 16, heads[i], lengths[i]);
+        assert_int_equal(wire_datagram_read(&d, plain, 16 + lengths[i]), -EBADMSG);
+    }
+    assert_int_equal(wire_datagram_read(&d, plain, 16), -EBADMSG);
+    assert_int_equal(wire_datagram_read(&d, plain, 0), -EBADMSG);
+}
+
+/* What was accepted must mean something that can be written and read again: it is never half
+ * parsed. */
+static void assert_datagram_settles(const struct wire_datagram *d)
+{
+    struct wire_datagram again;
+    struct wire_writer w;
+    uint8_t plain[WIRE_PLAIN_MAX];
+
+    assert_int_equal(wire_datagram_begin(&w, d, plain, sizeof plain), 0);
+    for (uint16_t i = 0; i < d->updates_count; i++)
+        assert_int_equal(wire_datagram_add(&w, &d->updates[i]), 0);
+    assert_int_equal(wire_datagram_read(&again, plain, w.length), 0);
+    assert_datagram_equal(d, &again);
+    assert_int_equal(d->updates_count, again.updates_count);
+    for (uint16_t i = 0; i < d->updates_count; i++)
+        assert_update_equal(&d->updates[i], &again.updates[i]);
+}
+
+/* Exact copies on the heap: a sanitizer sees a read beyond the end. */
+static int datagram_read_copy(struct wire_datagram *d, const uint8_t *plain, size_t length)
+{
+    uint8_t *copy = malloc(length ? length : 1);
+    assert_non_null(copy);
+    if (length > 0)
+        memcpy(copy, plain, length);
+    int rc = wire_datagram_read(d, copy, length);
+    free(copy);
+    return rc;
+}
+
+static void test_each_truncation_and_each_changed_byte_of_a_datagram(void **state)
+{
+    (void)state;
+    struct wire_datagram read;
+
+    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_NOT_ME; kind++) {
+        uint8_t plain[WIRE_PLAIN_MAX];
+        size_t length = datagram_write(kind, plain), whole = 0;
+        for (size_t cut = 0; cut < length; cut++) {
+            int rc = datagram_read_copy(&read, plain, cut);
+            assert_true(rc == 0 || rc == -EBADMSG);
+            if (rc == 0) { /* only between two objects */
+                assert_datagram_settles(&read);
+                whole++;
+            }
+        }
+        assert_int_equal(whole, 2);
+        for (size_t at = 0; at < length; at++)
+            for (int value = 0; value <= 0xff; value += 0xff) {
+                uint8_t was = plain[at];
+                plain[at] = (uint8_t)value;
+                int rc = datagram_read_copy(&read, plain, length);
+                assert_true(rc == 0 || rc == -EBADMSG);
+                if (rc == 0)
+                    assert_datagram_settles(&read);
+                plain[at] = was;
+            }
+    }
+}
+
+/* ---- link messages ------------------------------------------------------------------------ */
+
+static const char body[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\"}";
+static struct wire_update records[WIRE_RECORDS_MAX], records_read[WIRE_RECORDS_MAX];
+
+static struct wire_message message_of(enum wire_kind kind)
+{
+    struct wire_message m = {.kind = kind};
+
+    switch (kind) {
+    case WIRE_BUCKETS_ARE:
+        for (size_t i = 0; i < WIRE_BUCKETS; i++)
+            m.buckets[i] = UINT64_MAX - i;
+        break;
+    case WIRE_VIEW:
+        m.view.mask = 0x8000000000000001;
+        m.view.answer = true;
+        m.view.count = 3;
+        m.view.records = records;
+        for (uint16_t i = 0; i < 3; i++)
+            records[i] = update_alive(i + 1u);
+        break;
+    case WIRE_DONE:
+        m.name = (struct exchange_name){{1, 2}, 3};
+        break;
+    case WIRE_OPEN:
+        m.name = (struct exchange_name){{1, 2}, UINT64_MAX};
+        m.has_session = true;
+        memset(m.session.bytes, 0x5a, MESH_SESSION_BYTES);
+        m.epoch = (struct mesh_epoch){4, {5, 6}};
+        m.open.hops = 2;
+        m.open.is_attach = true;
+        m.open.lost_link = 0xaabbccddeeff0011;
+        m.open.received = 12;
+        m.open.request.want = MESH_CALL;
+        m.open.request.era = MESH_MODERN;
+        memset(m.open.request.who.hash, 7, 16);
+        m.open.request.method = slice_text("POST");
+        m.open.request.target = slice_text("/mcp?x=1");
+        m.open.request.head = slice_text("A: b\r\nC: d\r\n");
+        m.open.request.rpc.kind = RPC_REQUEST;
+        m.open.request.rpc.method = RPC_TOOLS_CALL;
+        m.open.request.rpc.id = (struct span){22, 1};
+        m.open.request.rpc.method_name = (struct span){34, 10};
+        m.open.request.rpc.params = (struct span){0, sizeof body - 1};
+        m.open.request.rpc.has_task = true;
+        m.open.request.rpc.batch_count = 9;
+        m.payload = slice_text(body);
+        break;
+    case WIRE_FIND:
+    case WIRE_FOUND:
+        memset(m.session.bytes, 0xa5, MESH_SESSION_BYTES);
+        if (kind == WIRE_FOUND)
+            m.epoch = (struct mesh_epoch){UINT64_MAX, {1, 0}};
+        break;
+    case WIRE_MOVED:
+        m.epoch = (struct mesh_epoch){1, {2, 3}};
+        break;
+    case WIRE_HEAD:
+        m.epoch = (struct mesh_epoch){1, {2, 3}};
+        m.has_session = true;
+        memset(m.session.bytes, 1, MESH_SESSION_BYTES);
+        m.head.status = 200;
+        m.head.form = MESH_FORM_SSE;
+        m.head.head = slice_text("X: y\r\n");
+        break;
+    case WIRE_EVENT:
+    case WIRE_DATA:
+        m.epoch = (struct mesh_epoch){1, {2, 3}};
+        m.payload = slice_text(body);
+        m.text.answers = true;
+        m.text.patch = (struct patch){22, 1, slice_text("\"s-7\"")};
+        break;
+    case WIRE_END:
+        m.epoch = (struct mesh_epoch){1, {2, 3}};
+        m.end.end = MESH_END_CUT;
+        m.end.why = MESH_STOPPING;
+        break;
+    case WIRE_REFUSED:
+        m.end.why = MESH_FULL;
+        break;
+    case WIRE_NOT_YET:
+        m.not_yet.wait_ms = 250;
+        break;
+    case WIRE_CANCEL:
+        break;
+    }
+    return m;
+}
+
+static struct slice message_write(const struct wire_message *m, uint8_t *into, size_t room)
+{
+    int head = wire_link_write(m, into, room);
+    assert_true(head > 0);
+    assert_true((size_t)head + m->payload.length <= room);
+    if (m->payload.length > 0)
+        memcpy(into + head, m->payload.at, m->payload.length);
+    return slice_borrow(into, (size_t)head + m->payload.length);
+}
+
+static void assert_head_equal(const struct wire_message *a, const struct wire_message *b)
+{
+    const struct mesh_request *r = &a->open.request, *s = &b->open.request;
+
+    switch (a->kind) {
+    case WIRE_BUCKETS_ARE:
+        assert_memory_equal(a->buckets, b->buckets, sizeof a->buckets);
+        break;
+    case WIRE_VIEW:
+        assert_true(a->view.mask == b->view.mask && a->view.answer == b->view.answer);
+        assert_int_equal(a->view.count, b->view.count);
+        for (uint16_t i = 0; i < a->view.count; i++)
+            assert_update_equal(&a->view.records[i], &b->view.records[i]);
+        break;
+    case WIRE_OPEN:
+        assert_int_equal(a->open.hops, b->open.hops);
+        assert_int_equal(a->open.is_attach, b->open.is_attach);
+        assert_true(a->open.lost_link == b->open.lost_link);
+        assert_int_equal(a->open.received, b->open.received);
+        assert_int_equal(r->want, s->want);
+        assert_int_equal(r->era, s->era);
+        assert_memory_equal(&r->who, &s->who, sizeof r->who);
+        assert_true(slice_equal(r->method, s->method) && slice_equal(r->target, s->target));
+        assert_true(slice_equal(r->head, s->head));
+        assert_memory_equal(&r->rpc.id, &s->rpc.id, sizeof r->rpc.id);
+        assert_memory_equal(&r->rpc.method_name, &s->rpc.method_name, sizeof r->rpc.id);
+        assert_memory_equal(&r->rpc.params, &s->rpc.params, sizeof r->rpc.id);
+        assert_int_equal(r->rpc.kind, s->rpc.kind);
+        assert_int_equal(r->rpc.method, s->rpc.method);
+        assert_int_equal(r->rpc.has_task, s->rpc.has_task);
+        assert_int_equal(r->rpc.batch_count, s->rpc.batch_count);
+        break;
+    case WIRE_HEAD:
+        assert_int_equal(a->head.status, b->head.status);
+        assert_int_equal(a->head.form, b->head.form);
+        assert_true(slice_equal(a->head.head, b->head.head));
+        break;
+    case WIRE_EVENT:
+    case WIRE_DATA:
+        assert_int_equal(a->text.answers, b->text.answers);
+        assert_true(a->text.patch.at == b->text.patch.at && a->text.patch.cut == b->text.patch.cut);
+        assert_true(slice_equal(a->text.patch.put, b->text.patch.put));
+        break;
+    case WIRE_END:
+    case WIRE_REFUSED:
+        assert_int_equal(a->end.end, b->end.end);
+        assert_int_equal(a->end.why, b->end.why);
+        break;
+    case WIRE_NOT_YET:
+        assert_int_equal(a->not_yet.wait_ms, b->not_yet.wait_ms);
+        break;
+    case WIRE_FIND:
+    case WIRE_FOUND:
+    case WIRE_DONE:
+    case WIRE_CANCEL:
+    case WIRE_MOVED:
+        break;
+    }
+}
+
+static void assert_message_equal(const struct wire_message *a, const struct wire_message *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_true(peer_id_equal(a->name.entry, b->name.entry) && a->name.counter == b->name.counter);
+    assert_true(session_id_equal(&a->session, &b->session));
+    assert_int_equal(a->has_session, b->has_session);
+    assert_int_equal(mesh_epoch_compare(a->epoch, b->epoch), 0);
+    assert_true(slice_equal(a->payload, b->payload));
+    assert_head_equal(a, b);
+}
+
+static void test_each_link_message_reads_as_it_was_written(void **state)
+{
+    (void)state;
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_END; kind++) {
+        struct wire_message written = message_of(kind), read;
+        uint8_t bytes[2048];
+        struct slice text = message_write(&written, bytes, sizeof bytes);
+
+        assert_int_equal(wire_link_read(&read, text, records_read), 0);
+        assert_message_equal(&written, &read);
+    }
+}
+
+static void test_slices_read_refer_to_the_buffer_they_came_in(void **state)
+{
+    (void)state;
+    struct wire_message written = message_of(WIRE_OPEN), read;
+    struct bytes *buf = bytes_new(NULL, 1024);
+
+    struct slice text = message_write(&written, buf->data, buf->capacity);
+    buf->length = text.length;
+    text.buf = buf;
+    assert_int_equal(wire_link_read(&read, text, NULL), 0);
+    assert_ptr_equal(read.payload.buf, buf);
+    assert_ptr_equal(read.open.request.head.buf, buf);
+    assert_ptr_equal(read.payload.at + read.payload.length, buf->data + buf->length);
+    bytes_unref(buf);
+}
+
+static void test_a_view_of_the_most_records_fits(void **state)
+{
+    (void)state;
+    static uint8_t bytes[WIRE_VIEW_MAX];
+    struct wire_message m = {.kind = WIRE_VIEW, .view = {.count = WIRE_RECORDS_MAX}}, read;
+
+    m.view.records = records;
+    for (size_t i = 0; i < WIRE_RECORDS_MAX; i++) {
+        records[i] = update_alive(UINT64_MAX - i);
+        memset(records[i].member.name, 'n', MESH_NAME_MAX);
+        memset(records[i].member.zone, 'Z', MESH_ZONE_MAX);
+        memset(records[i].member.addr.ip, 0x22, 16);
+        records[i].member.version = UINT64_MAX;
+        records[i].member.incarnation = UINT32_MAX;
+        records[i].accuser = (struct peer_id){UINT64_MAX, UINT64_MAX};
+    }
+    int length = wire_link_write(&m, bytes, sizeof bytes);
+    assert_true(length > 0);
+    assert_int_equal(wire_link_read(&read, slice_borrow(bytes, (size_t)length), records_read), 0);
+    assert_message_equal(&m, &read);
+}
+
+static void test_a_head_that_is_too_long_is_not_written(void **state)
+{
+    (void)state;
+    static char line[WIRE_HEAD_MAX];
+    static uint8_t bytes[2 * WIRE_HEAD_MAX];
+    struct wire_message m = message_of(WIRE_HEAD);
+
+    memset(line, 'x', sizeof line);
+    m.head.head = slice_borrow(line, sizeof line);
+    assert_int_equal(wire_link_write(&m, bytes, sizeof bytes), -ENOSPC);
+    m.head.head.length = sizeof line - 128;
+    assert_true(wire_link_write(&m, bytes, sizeof bytes) > 0);
+    assert_int_equal(wire_link_write(&m, bytes, 100), -ENOSPC);
+    assert_int_equal(wire_link_write(&m, bytes, 0), -ENOSPC);
+}
+
+static int open_read(const struct wire_message *m)
+{
+    uint8_t bytes[2048];
+    struct wire_message read;
+
+    return wire_link_read(&read, message_write(m, bytes, sizeof bytes), NULL);
+}
+
+static void test_spans_and_patches_outside_their_text_are_refused(void **state)
+{
+    (void)state;
+    struct wire_message m = message_of(WIRE_OPEN);
+
+    m.open.request.rpc.params = (struct span){sizeof body - 1, 1};
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.open.request.rpc.params = (struct span){2, UINT32_MAX};
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.open.request.rpc.params = (struct span){sizeof body - 2, 1};
+    assert_int_equal(open_read(&m), 0);
+    m = message_of(WIRE_EVENT);
+    m.text.patch.at = sizeof body - 1;
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.text.patch.cut = 0;
+    assert_int_equal(open_read(&m), 0);
+    m.text.patch.at = sizeof body;
+    assert_int_equal(open_read(&m), -EBADMSG);
+}
+
+static void test_an_attach_without_its_body_has_no_spans(void **state)
+{
+    (void)state;
+    struct wire_message m = message_of(WIRE_OPEN), read;
+    uint8_t bytes[2048];
+
+    m.payload = (struct slice){0};
+    struct slice text = message_write(&m, bytes, sizeof bytes);
+    assert_int_equal(wire_link_read(&read, text, NULL), 0);
+    assert_int_equal(read.open.request.rpc.method, RPC_TOOLS_CALL);
+    assert_int_equal(read.open.request.rpc.id.length, 0);
+    assert_int_equal(read.payload.length, 0);
+}
+
+static void test_messages_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    struct wire_message m = message_of(WIRE_OPEN);
+
+    m.open.request.rpc.kind = RPC_BAD;
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.open.request.want = MESH_LISTEN;
+    assert_int_equal(open_read(&m), 0);
+    m.open.request.want = (enum mesh_want)4;
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_OPEN);
+    m.open.request.method = slice_text("GET /x HTTP/1.1");
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_OPEN);
+    m.open.request.target = slice_text("/x\r\nHost: y");
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_OPEN);
+    m.name.entry = (struct peer_id){0};
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_MOVED);
+    m.epoch.owner = (struct peer_id){0};
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.epoch.counter = 0;
+    assert_int_equal(open_read(&m), 0);
+    m = message_of(WIRE_HEAD);
+    m.head.status = 99;
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m.head.status = 600;
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_CANCEL);
+    m.payload = slice_text("x"); /* a payload where none belongs */
+    assert_int_equal(open_read(&m), -EBADMSG);
+}
+
+static void test_elements_of_a_later_version_are_skipped(void **state)
+{
+    (void)state;
+    static const char moved[] = "\x08\x95\1\2\3\x93\1\2\3\xc4\1x";
+    struct wire_message read;
+
+    assert_int_equal(moved[0], WIRE_MOVED);
+    assert_int_equal(wire_link_read(&read, slice_borrow(moved, sizeof moved - 1), NULL), 0);
+    assert_int_equal(read.epoch.owner.generation, 3);
+}
+
+static void test_a_wait_is_never_longer_than_a_minute(void **state)
+{
+    (void)state;
+    struct wire_message m = {.kind = WIRE_NOT_YET, .not_yet = {.wait_ms = UINT32_MAX}}, read;
+    uint8_t bytes[32];
+
+    struct slice text = message_write(&m, bytes, sizeof bytes);
+    assert_int_equal(wire_link_read(&read, text, NULL), 0);
+    assert_int_equal(read.not_yet.wait_ms, WIRE_WAIT_MAX_MS);
+}
+
+static void assert_message_settles(struct slice text)
+{
+    struct wire_message read, again;
+    uint8_t *copy = malloc(text.length ? text.length : 1), bytes[4096];
+
+    assert_non_null(copy);
+    if (text.length > 0)
+        memcpy(copy, text.at, text.length);
+    int rc = wire_link_read(&read, slice_borrow(copy, text.length), records_read);
+    assert_true(rc == 0 || rc == -EBADMSG);
+    if (rc == 0) {
+        static struct wire_update twice[WIRE_RECORDS_MAX];
+        struct slice written = message_write(&read, bytes, sizeof bytes);
+        assert_int_equal(wire_link_read(&again, written, twice), 0);
+        if (read.kind != WIRE_OPEN || read.payload.length > 0)
+            assert_message_equal(&read, &again);
+    }
+    free(copy);
+}
+
+static void test_each_truncation_and_each_changed_byte_of_a_message(void **state)
+{
+    (void)state;
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_END; kind++) {
+        struct wire_message m = message_of(kind);
+        uint8_t bytes[2048];
+        struct slice text = message_write(&m, bytes, sizeof bytes);
+
+        for (size_t cut = 0; cut < text.length; cut++)
+            assert_message_settles(slice_borrow(bytes, cut));
+        for (size_t at = 0; at < text.length; at++)
+            for (int value = 0; value <= 0xff; value += 0xff) {
+                uint8_t was = bytes[at];
+                bytes[at] = (uint8_t)value;
+                assert_message_settles(text);
+                bytes[at] = was;
+            }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_datagram_reads_as_it_was_written),
+        cmocka_unit_test(test_each_kind_of_update_may_carry_the_record),
+        cmocka_unit_test(test_writer_without_room_leaves_the_datagram_whole),
+        cmocka_unit_test(test_padding_makes_a_hello_long_and_means_nothing),
+        cmocka_unit_test(test_sixty_five_updates_are_refused_whole),
+        cmocka_unit_test(test_illegal_members_are_refused),
+        cmocka_unit_test(test_scan_takes_each_form_of_the_format),
+        cmocka_unit_test(test_scan_refuses_bombs),
+        cmocka_unit_test(test_scan_counts_declared_elements),
+        cmocka_unit_test(test_wrong_types_in_a_datagram_are_refused),
+        cmocka_unit_test(test_each_truncation_and_each_changed_byte_of_a_datagram),
+        cmocka_unit_test(test_each_link_message_reads_as_it_was_written),
+        cmocka_unit_test(test_slices_read_refer_to_the_buffer_they_came_in),
+        cmocka_unit_test(test_a_view_of_the_most_records_fits),
+        cmocka_unit_test(test_a_head_that_is_too_long_is_not_written),
+        cmocka_unit_test(test_spans_and_patches_outside_their_text_are_refused),
+        cmocka_unit_test(test_an_attach_without_its_body_has_no_spans),
+        cmocka_unit_test(test_messages_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_elements_of_a_later_version_are_skipped),
+        cmocka_unit_test(test_a_wait_is_never_longer_than_a_minute),
+        cmocka_unit_test(test_each_truncation_and_each_changed_byte_of_a_message),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
