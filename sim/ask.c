@@ -261,7 +261,9 @@ void client_open(struct world *world, const struct world_event *event)
         client_request_over(world, request, REQUEST_ENDED);
     } else {
         request->state = REQUEST_OPEN;
-        slots_put(&seat->exchanges, request->handle, request->n);
+        if (!slots_put(&seat->exchanges, request->handle, request->n))
+            check_fail(world, "X1", "p%u: exchange %u.%u is given out twice", seat->index,
+                       request->handle.slot, request->handle.generation);
         world_at(world, world->now_us + 15 * WORLD_SECOND, CHECK_REQUEST, WORLD_NOBODY, request->n,
                  0);
         if (request->ask == ASK_LISTEN)

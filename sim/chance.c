@@ -70,7 +70,7 @@ void *sim_grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
 
 /* ---- handles ---- */
 
-void slots_put(struct slot_map *map, struct handle handle, uint32_t index)
+bool slots_put(struct slot_map *map, struct handle handle, uint32_t index)
 {
     if (handle.slot >= map->count) {
         uint32_t more = handle.slot + 32;
@@ -80,7 +80,10 @@ void slots_put(struct slot_map *map, struct handle handle, uint32_t index)
         memset(map->slots + map->count, 0, (more - map->count) * sizeof *map->slots);
         map->count = more;
     }
-    map->slots[handle.slot] = (struct slot_entry){handle.generation, index};
+    struct slot_entry *entry = &map->slots[handle.slot];
+    bool is_fresh = entry->generation == 0 && handle.generation > entry->newest;
+    *entry = (struct slot_entry){handle.generation, index, handle.generation};
+    return is_fresh;
 }
 
 uint32_t slots_get(const struct slot_map *map, struct handle handle)

@@ -318,14 +318,15 @@ static bool may_be_unknown(struct world *world, const struct session *session)
         return true;
     const struct life *owner = &world->lives[session->owner];
     const struct seat *seat = &world->seats[owner->seat];
-    if (owner->ended_us == 0)
-        return seat->leaving;
-    if (seat->exited || seat->life > owner->life)
-        return true; /* it left, or a newer process of its name keeps no memory */
-    for (uint32_t n = 0; n < world->seats_count; n++)
-        if (n != owner->seat && world->seats[n].name == seat->name &&
-            world->seats[n].started_us > 0)
-            return true; /* a twin: one of the two supersedes the other, in some views */
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        const struct seat *other = &world->seats[n];
+        bool is_newer =
+            n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
+        if (other->name == seat->name && is_newer)
+            return true; /* it is superseded: whether it lives or not, it does not count */
+    }
+    if (owner->ended_us == 0 || seat->exited)
+        return seat->leaving || seat->exited;
     return world->now_us - owner->ended_us > SILENT_US;
 }
 

@@ -156,7 +156,7 @@ static void slow_do(struct world *world, struct fault *fault, bool begins)
 {
     struct seat *seat = &world->seats[fault->seat];
     seat->turn_us = begins ? 1000 + fault->at_us % 90000 : 0;
-    seat->disturbed_us = world->now_us;
+    world_disturb(world, fault->seat);
 }
 
 /* A second process of a living peer's name; when it goes, the first one may be gone too. */
@@ -166,7 +166,7 @@ static void twin_do(struct world *world, struct fault *fault, bool begins)
         fault->serial =
             world_runs(world, fault->seat) ? world_add_twin(world, fault->seat) : WORLD_NOBODY;
         if (fault->serial != WORLD_NOBODY) {
-            world->seats[fault->seat].disturbed_us = world->now_us;
+            world_disturb(world, fault->seat);
             world_start(world, fault->serial);
         }
     } else if (fault->serial != WORLD_NOBODY) {

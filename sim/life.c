@@ -196,7 +196,7 @@ static void seat_empty(struct world *world, struct seat *seat)
     mesh_free(seat->mesh);
     seat->mesh = NULL;
     seat->drain_waits = false;
-    seat->disturbed_us = world->now_us;
+    world_disturb(world, seat->index);
     slots_free(&seat->exchanges);
     slots_free(&seat->ups);
     slots_free(&seat->links);
@@ -253,7 +253,7 @@ void world_leave(struct world *world, uint32_t index, uint32_t within_ms)
         return;
     world_say(world, seat, "is asked to leave");
     seat->leaving = true;
-    seat->disturbed_us = world->now_us;
+    world_disturb(world, index);
     uint64_t now_ms = world_clock_ms(world, seat);
     mesh_leave(seat->mesh, now_ms + within_ms, now_ms);
     world_turn(world, seat);
@@ -264,7 +264,8 @@ void world_pause(struct world *world, uint32_t index, uint32_t for_ms)
     struct seat *seat = &world->seats[index];
     world_say(world, seat, "is stopped for %u ms", for_ms);
     seat->paused_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
-    seat->disturbed_us = seat->paused_until_us;
+    if (seat->disturbed_us < seat->paused_until_us)
+        seat->disturbed_us = seat->paused_until_us;
 }
 
 uint32_t world_add_twin(struct world *world, uint32_t elder)
@@ -278,10 +279,17 @@ uint32_t world_add_twin(struct world *world, uint32_t elder)
     return index;
 }
 
+void world_disturb(struct world *world, uint32_t index)
+{
+    if (world->seats[index].disturbed_us < world->now_us)
+        world->seats[index].disturbed_us = world->now_us;
+}
+
 void world_cut(struct world *world, uint32_t from, uint32_t to)
 {
     net_path(world, from, to)->cuts++;
-    world->seats[from].disturbed_us = world->seats[to].disturbed_us = world->now_us;
+    world_disturb(world, from);
+    world_disturb(world, to);
     world_say(world, NULL, "cut p%u -> p%u", from, to);
 }
 
@@ -290,6 +298,7 @@ void world_heal(struct world *world, uint32_t from, uint32_t to)
     struct path *path = net_path(world, from, to);
     if (path->cuts > 0)
         path->cuts--;
-    world->seats[from].disturbed_us = world->seats[to].disturbed_us = world->now_us;
+    world_disturb(world, from);
+    world_disturb(world, to);
     world_say(world, NULL, "heal p%u -> p%u", from, to);
 }

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "sim/check.h"
 #include "sim/net.h"
 
 #define DIAL_WAIT_US (5u * WORLD_SECOND) /* the host gives a dial so long */
@@ -167,13 +168,15 @@ void stream_dial(struct world *world, struct seat *seat, const struct mesh_effec
         sim_grow(net->streams, net->streams_count, &net->streams_capacity, sizeof *net->streams);
     uint32_t index = net->streams_count++;
     struct stream *stream = &net->streams[index];
-    uint64_t buffer_bytes = chance_log(&net->chance, 4096, 262144);
+    uint64_t buffer_bytes = chance_log(&net->chance, 16384, 524288);
     *stream = (struct stream){.to = effect->wire.to, .dial_until_us = world->now_us + DIAL_WAIT_US};
     stream->end[0] =
         (struct stream_end){seat->index, seat->life, seat->address, effect->handle, true};
     stream->end[1].seat = WORLD_NOBODY;
     stream->buffer_bytes = world->config.steady ? 65536 : (uint32_t)buffer_bytes;
-    slots_put(&seat->links, effect->handle, index);
+    if (!slots_put(&seat->links, effect->handle, index))
+        check_fail(world, "X1", "p%u: dials with link %u.%u, which was given out before",
+                   seat->index, effect->handle.slot, effect->handle.generation);
     net->dials++;
     uint32_t to = world_seat_at(world, world_address_of(&effect->wire.to));
     uint64_t delay_us = to == WORLD_NOBODY ? 1000 : net_delay(world, seat->index, to);
@@ -385,7 +388,7 @@ static void accept_arrive(struct world *world, uint32_t index)
     stream->is_accepted = true;
     end->is_bound = end->handle.generation != 0;
     if (end->is_bound)
-        slots_put(&seat->links, end->handle, index);
+        (void)slots_put(&seat->links, end->handle, index);
     else
         reset_push(world, index, 0,
                    world->now_us + net_delay(world, end->seat, stream->end[0].seat));
@@ -497,8 +500,8 @@ bool net_reset_any(struct world *world)
             continue;
         flow_clear(&stream->flow[0]);
         flow_clear(&stream->flow[1]);
-        world->seats[stream->end[0].seat].disturbed_us = world->now_us;
-        world->seats[stream->end[1].seat].disturbed_us = world->now_us;
+        world_disturb(world, stream->end[0].seat);
+        world_disturb(world, stream->end[1].seat);
         reset_push(world, index, 0, world->now_us + chance_below(&net->chance, 50000));
         reset_push(world, index, 1, world->now_us + chance_below(&net->chance, 50000));
         return true;

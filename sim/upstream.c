@@ -358,7 +358,9 @@ static void up_open(struct world *world, struct seat *seat, const struct mesh_ef
     uint32_t index = ups->ups_count++;
     ups->ups[index] = (struct upstream){
         .seat = seat->index, .life = seat->life, .handle = effect->handle, .session = WORLD_NOBODY};
-    slots_put(&seat->ups, effect->handle, index);
+    if (!slots_put(&seat->ups, effect->handle, index))
+        check_fail(world, "X1", "p%u: upstream %u.%u is given out twice", seat->index,
+                   effect->handle.slot, effect->handle.generation);
     uint64_t start_us = is_http(world) ? 5 : ups->is_scripted ? WORLD_MS : 0;
     if (start_us == 0)
         start_us = chance_log(&ups->chance, WORLD_MS, 300 * WORLD_MS);

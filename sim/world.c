@@ -141,6 +141,7 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         break;
     case MESH_JOINED:
         seat->waits_for_name = false;
+        seat->joined_us = world->now_us;
         break;
     case MESH_NAME_TAKEN:
     case MESH_SUPERSEDED_BY:

@@ -82,6 +82,7 @@ struct slot_map {
     struct slot_entry {
         uint32_t generation; /* 0: free */
         uint32_t index;
+        uint32_t newest; /* generation given out so far */
     } * slots;
     uint32_t count;
 };
@@ -102,7 +103,8 @@ struct seat {
     bool drain_waits;
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
-    uint64_t started_us, disturbed_us; /* the last fault that this peer can have felt */
+    uint64_t started_us, joined_us;
+    uint64_t disturbed_us; /* the last fault that this peer can have felt */
     struct slot_map exchanges, ups, links;
 };
 
@@ -157,6 +159,7 @@ void world_pause(struct world *world, uint32_t seat, uint32_t for_ms);
 uint32_t world_add_twin(struct world *world, uint32_t seat);
 void world_cut(struct world *world, uint32_t from, uint32_t to); /* one way; cuts nest */
 void world_heal(struct world *world, uint32_t from, uint32_t to);
+void world_disturb(struct world *world, uint32_t seat); /* a fault touches this peer now */
 
 /* ---- questions ---- */
 bool world_runs(const struct world *world, uint32_t seat);
@@ -184,7 +187,8 @@ void world_fold_text(struct world *world, const void *text, size_t length);
 void world_say(struct world *world, const struct seat *seat, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-void slots_put(struct slot_map *map, struct handle handle, uint32_t index);
+/* False: the slot is in use, or this generation of it was given out before (X1). */
+bool slots_put(struct slot_map *map, struct handle handle, uint32_t index);
 uint32_t slots_get(const struct slot_map *map, struct handle handle); /* NOBODY: not ours */
 void slots_drop(struct slot_map *map, struct handle handle);
 void slots_free(struct slot_map *map);

@@ -6,6 +6,7 @@
 
 #define UNRESOLVED_MS 5000    /* contacts were promised and none was given */
 #define UNJOINED_MS 5000      /* somebody answered, and no link to it came about */
+#define HELLO_FIRST_MS 125    /* doubling to a second, while nobody answers */
 #define FOUND_MS 250          /* before the lowest of several askers begins */
 #define ASKED_AT_ONCE 3       /* contacts or contacts lost, per second */
 #define FRESH_MS 30000        /* after our start contacts are asked every second */
@@ -85,7 +86,7 @@ void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_
             if (at < ASKED_AT_ONCE)
                 push_hello(swim, contact);
             if (swim->hello_at_ms <= now_ms)
-                swim->hello_at_ms = now_ms + SECOND_MS;
+                swim->hello_at_ms = now_ms + HELLO_FIRST_MS;
         }
     }
     swim_settle(swim, now_ms);
@@ -375,7 +376,10 @@ void join_now(struct swim *swim, uint64_t now_ms)
             fix_generation(swim, SWIM_MEMBER, now_ms);
             ask_contacts(swim);
         } else if (now_ms >= swim->hello_at_ms) {
-            swim->hello_at_ms = now_ms + SECOND_MS;
+            swim->hello_wait_ms = swim->hello_wait_ms == 0 ? HELLO_FIRST_MS : swim->hello_wait_ms;
+            swim->hello_at_ms = now_ms + swim->hello_wait_ms;
+            if (swim->hello_wait_ms < SECOND_MS)
+                swim->hello_wait_ms *= 2; /* peers that start together hear each other soon */
             ask_contacts(swim);
         }
         break;

@@ -105,6 +105,7 @@ struct swim {
     bool has_contacts, named_ourselves;   /* named: our own address was given as a contact */
     uint64_t first_contact_ms;            /* when swim_join() first gave another's address */
     uint64_t hello_at_ms, heal_at_ms;
+    uint32_t hello_wait_ms;      /* between the hellos of one who asks */
     uint64_t found_at_ms;        /* we begin the mesh that all ask for; MESH_NEVER: not we */
     bool heard_lower;            /* somebody with a lower name asks, too */
     uint32_t heals;              /* ticks of heal_at_ms */

@@ -402,12 +402,14 @@ static int links_for(struct links *links, struct peer_id peer, const struct mesh
     if (l->state == PEER_LINK_FAILED) {
         if (now_ms < l->retry_at_ms)
             return -EAGAIN;
-        l->state = PEER_LINK_DIALLING;
-        l->wants_dial = true;
-        if (addr != NULL)
-            l->addr = *addr;
-        links_touch(links, l);
-        links_schedule(links, l);
+        /* a handle of its own: what the host still says of the former dial is not about this */
+        struct mesh_addr again = addr != NULL ? *addr : l->addr;
+        uint32_t retry_ms = l->retry_ms;
+        links_remove(links, l);
+        l = links_dial(links, peer, &again, now_ms);
+        if (l == NULL)
+            return -ENOBUFS;
+        l->retry_ms = retry_ms;
     }
     *lp = l;
     return 0;
@@ -555,6 +557,8 @@ static void links_end(struct links *links, struct peer_link *l, enum mesh_loss w
     enum peer_link_state was = l->state;
     if (was == PEER_LINK_CLOSED)
         return;
+    if (l->wants_dial)
+        has_socket = false; /* the host has not heard of it yet */
     links_lose_lanes(links, l);
     if (was == PEER_LINK_OPEN)
         links_queue_for(links, l, LINKS_LOST, why);

@@ -51,6 +51,7 @@ struct world {
     struct shuffle chance;
     uint32_t loss;                           /* of 100 datagrams */
     struct mesh_addr shared_from, shared_to; /* packets of the first peer astray */
+    struct peer *cut[2];                     /* no datagram passes between these two */
     uint64_t nonces, packets_sent;
 };
 
@@ -106,6 +107,12 @@ static struct peer *peer_at(struct world *w, const struct mesh_addr *addr)
         if (w->peers[n].swim != NULL && mesh_addr_equal(&w->peers[n].addr, addr))
             return &w->peers[n];
     return NULL;
+}
+
+static bool is_cut(const struct world *w, const struct peer *a, const struct peer *b)
+{
+    return a->group != b->group || (a == w->cut[0] && b == w->cut[1]) ||
+           (a == w->cut[1] && b == w->cut[0]);
 }
 
 static struct peer *peer_of(struct world *w, struct peer_id id)
@@ -192,7 +199,7 @@ static void drain(struct world *w, struct peer *peer)
         int rc = swim_write_send(peer->swim, &send, &writer, packet->bytes, WIRE_PLAIN_MAX);
         struct peer *other = peer_at(w, &send.addr);
         if (rc < 0 || shuffle_below(&w->chance, 100) < w->loss || other == NULL ||
-            other->group != peer->group) {
+            is_cut(w, peer, other)) {
             assert_true(rc == 0 || rc == -ENODATA);
             packet_free(packet);
             continue;

@@ -326,6 +326,8 @@ static void test_h1_refuses_malformed_chunks(void **state)
         {"H14", CHUNKED("0\r\nX: y\r\n Z\r\n\r\n"), CHUNKED_400},
         {"H15", CHUNKED("3\r\nabcd\r\n0\r\n\r\n"), CHUNKED_400},
         {"H15", CHUNKED("3\r\nabc0\r\n\r\n"), CHUNKED_400},
+        {"H15", CHUNKED("3\r\nabcx\n0\r\n\r\n"), CHUNKED_400},
+        {"H15", CHUNKED("3\r\nabc\rx0\r\n\r\n"), CHUNKED_400},
         {"H15", CHUNKED("4\r\nabc\r\n0\r\n\r\n"), CHUNKED_400},
     };
 
@@ -344,6 +346,7 @@ static void test_h1_refuses_malformed_heads(void **state)
         {"H19", BYTES("GET / HTTP/1.1\nHost: a\n\n"), "400"},
         {"H19", BYTES("GET / HTTP/1.1\r\nHost: a\n\r\n"), "400"},
         {"H19", BYTES("GET / HTTP/1.1\r\nHost: a\r\n\n"), "400"},
+        {"H19", BYTES("GET / HTTP/1.1\rXHost: a\r\n\r\n"), "400"},
         {"H19", LINE("A: b\rc"), "400"},
         {"H19", LINE("A\r: b"), "400"},
         {"H19", LINE("A: b\r"), "400"},

@@ -148,6 +148,7 @@ static void test_sse_clamps_retry(void **state)
     check(BYTES("retry: 0\ndata: a\n\n"), "[?!100=a]");
     check(BYTES("retry: 99999999999\ndata: a\n\n"), "[?!60000=a]");
     check(BYTES("retry: 99999999999999999999999999999999999\ndata: a\n\n"), "[?!60000=a]");
+    check(BYTES("retry: 4294967796\ndata: a\n\n"), "[?!60000=a]"); /* 2^32 + 500 */
     check(BYTES("retry: 60000\ndata: a\n\n"), "[?!60000=a]");
     check(BYTES("retry: 12x\ndata: a\n\n"), "[?=a]");
     check(BYTES("retry: -1\ndata: a\n\n"), "[?=a]");
