@@ -115,6 +115,7 @@ static void on_fellow_asker(struct swim *swim, const struct mesh_addr *from,
     } else if (d->sender.name < name) {
         swim->heard_lower = true;
         swim->found_at_ms = MESH_NEVER;
+        push_hello(swim, from); /* we may be none of its contacts: it is to hear of us */
     } else if (d->sender.name > name && !swim->heard_lower && swim->found_at_ms == MESH_NEVER) {
         swim->found_at_ms = now_ms + FOUND_MS;
     }
