@@ -196,6 +196,7 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
     m->leave_until_ms = until_ms;
     mesh_tell_flags(m, view_self(m->core.view)->serving, true, now_ms);
     serve_leave(&m->core, now_ms);
+    entry_leave(&m->core);
 }
 
 /* ---- facts: clients and upstreams ---------------------------------------------------------------- */
@@ -331,13 +332,13 @@ static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
     bool is_over = now_ms >= m->leave_until_ms;
     if (!core->is_leaving || m->has_told_left)
         return;
-    if (!m->is_leaving_swim && (is_over || serve_is_idle(core))) {
+    if (!m->is_leaving_swim && (is_over || (serve_is_idle(core) && entry_is_idle(core)))) {
         m->is_leaving_swim = true;
-        entry_end_all(core, now_ms);
+        entry_end_all(core);
         swim_leave(core->swim, now_ms);
     }
     if (is_over || swim_has_left(core->swim)) {
-        entry_end_all(core, now_ms);
+        entry_end_all(core);
         m->has_told_left = true;
         core_tell(core, MESH_LEFT_MESH, core_self(core), MEMBER_LEFT, 0);
     }

@@ -604,13 +604,40 @@ uint64_t entry_deadline_ms(const struct core *core)
     return core->entry.is_woken ? 0 : heap_deadline_ms(&core->entry.timers);
 }
 
-void entry_end_all(struct core *core, uint64_t now_ms)
+/* Told while we stop; what may have run is told as that. */
+static void exchange_stop(struct core *core, struct exchange *x)
+{
+    exchange_fail(core, x, x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
+                                                                             : MESH_STOPPING);
+}
+
+static bool exchange_is_over(const struct exchange *x)
+{
+    return x->state == EXCHANGE_BROKEN || x->state == EXCHANGE_ENDED;
+}
+
+void entry_leave(struct core *core)
 {
     struct handle h;
-    (void)now_ms;
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
-        if (x != NULL && x->state != EXCHANGE_BROKEN && x->state != EXCHANGE_ENDED)
-            exchange_fail(core, x, MESH_STOPPING);
+        if (x != NULL && !exchange_is_over(x) &&
+            (x->state == EXCHANGE_PARKED || x->request.want == MESH_LISTEN))
+            exchange_stop(core, x);
+    }
+}
+
+bool entry_is_idle(const struct core *core)
+{
+    return pool_count(&core->entry.exchanges) == 0;
+}
+
+void entry_end_all(struct core *core)
+{
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
+        struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
+        if (x != NULL && !exchange_is_over(x))
+            exchange_stop(core, x);
     }
 }

@@ -36,7 +36,7 @@
 #define LINK_WINDOW_TIGHT (64u << 10)   /* its ceiling when half of GRANTS_MAX is out */
 #define LINK_GRANTS_MAX (32u << 20)     /* credit out, beyond each stream's first window */
 #define LINK_PENDING_MAX (32u << 20)    /* queued, and sealed but not yet written */
-#define LINK_UNWRITTEN_MAX (256u << 10) /* no more is sealed while the socket owes so much */
+#define LINK_UNWRITTEN_MAX (64u << 10)  /* no more is sealed while the socket owes so much */
 #define LINK_QUANTUM (4u << 10)         /* of one stream, before it is another one's turn */
 
 enum link_state {
