@@ -7,8 +7,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "sim/net.h"
-
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u

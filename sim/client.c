@@ -2,11 +2,9 @@
  * How a request is worded is ask.c's; right or wrong is judged in check.c. */
 #include "sim/client.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "sim/check.h"
-#include "sim/net.h"
 
 #define RATE_GAP_US 430000u /* mean between a client's requests; 1.5 clients a peer */
 

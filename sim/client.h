@@ -104,7 +104,7 @@ struct clients {
     } * taken;
     uint32_t taken_count, taken_capacity;
     uint64_t why[64]; /* outcomes by reason */
-    uint64_t answers, errors, unsent, gone, forwarded, served_here;
+    uint64_t unsent, gone, forwarded, served_here;
 };
 
 int clients_new(struct world *world);

@@ -387,9 +387,10 @@ static void accept_arrive(struct world *world, uint32_t index)
     end->handle = mesh_link_accepted(seat->mesh, &from, world_clock_ms(world, seat));
     stream->is_accepted = true;
     end->is_bound = end->handle.generation != 0;
-    if (end->is_bound)
-        (void)slots_put(&seat->links, end->handle, index);
-    else
+    if (end->is_bound && !slots_put(&seat->links, end->handle, index))
+        check_fail(world, "X1", "p%u accepts with link %u.%u, which was given out before",
+                   seat->index, end->handle.slot, end->handle.generation);
+    if (!end->is_bound)
         reset_push(world, index, 0,
                    world->now_us + net_delay(world, end->seat, stream->end[0].seat));
     world_turn(world, seat);

@@ -3,7 +3,6 @@
  * it is judged in check.c. */
 #include "sim/upstream.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "sim/check.h"

@@ -20,6 +20,7 @@ void entry_init(struct core *core)
 
 static void exchange_keep_nothing(struct exchange *x)
 {
+    slice_drop(&x->held.lines);
     slice_drop(&x->request.method);
     slice_drop(&x->request.target);
     slice_drop(&x->request.head);
@@ -168,32 +169,64 @@ static void exchange_fail(struct core *core, struct exchange *x, enum mesh_reaso
     exchange_end(core, x, MESH_END_CUT, why);
 }
 
-static bool exchange_tell_head(struct core *core, struct exchange *x, const struct wire_message *m)
+static bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head)
 {
     if (x->head_out)
         return true;
     struct mesh_effect e = {.kind = MESH_REPLY_HEAD};
-    e.head.status = m->head.status;
-    e.head.form = m->head.form;
-    e.head.head = m->head.head;
-    e.head.has_session = m->has_session;
-    e.head.owner = m->epoch.owner;
-    if (m->has_session)
-        key_write(e.head.session, &m->session);
+    e.head.status = head->status;
+    e.head.form = head->form;
+    e.head.head = head->lines;
+    e.head.has_session = head->has_session;
+    e.head.owner = head->owner;
+    if (head->has_session)
+        key_write(e.head.session, &head->session);
     x->head_out = exchange_tell(core, x, &e);
     x->grace_ms = MESH_NEVER;
     return x->head_out;
+}
+
+/* What was held goes out before what it was held for. */
+static bool exchange_release_head(struct core *core, struct exchange *x)
+{
+    if (!x->held.is_held)
+        return true;
+    bool is_told = exchange_tell_head(core, x, &x->held);
+    slice_drop(&x->held.lines);
+    x->held.is_held = false;
+    return is_told;
+}
+
+static void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
+{
+    struct held_head head = {.status = m->head.status,
+                             .form = m->head.form,
+                             .lines = m->head.head,
+                             .has_session = m->has_session,
+                             .session = m->session,
+                             .owner = m->epoch.owner};
+    x->received = 1; /* the first message of an answer, or of one begun anew */
+    x->give_up_ms = MESH_NEVER;
+    slice_drop(&x->held.lines);
+    x->held = head;
+    x->held.is_held = !x->head_out && m->head.form == MESH_FORM_JSON &&
+                      slice_keep(&x->held.lines, m->head.head, &core->budget) == 0;
+    if (x->held.is_held)
+        return;
+    x->held.lines = (struct slice){0};
+    if (exchange_tell_head(core, x, &head))
+        exchange_set_timer(core, x);
 }
 
 /* Clients never retry the first GET of a session: while nobody said that it ended, they get 200
  * and are attached later (DESIGN §6). */
 static void exchange_grant_grace(struct core *core, struct exchange *x)
 {
-    struct wire_message m = {.kind = WIRE_HEAD, .has_session = x->has_session};
-    m.session = x->session;
-    m.head.status = 200;
-    m.head.form = MESH_FORM_SSE;
-    (void)exchange_tell_head(core, x, &m);
+    struct held_head head = {.status = 200,
+                             .form = MESH_FORM_SSE,
+                             .has_session = x->has_session,
+                             .session = x->session};
+    (void)exchange_tell_head(core, x, &head);
 }
 
 /* ---- asking the owner ---------------------------------------------------------------------------- */
@@ -241,7 +274,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
 static void exchange_owner_gone(struct core *core, struct exchange *x)
 {
     bool is_listen = x->request.want == MESH_LISTEN;
-    bool is_safe = !x->head_out && retry_class_of(&core->retry, &x->request.rpc, x->request.body,
+    bool is_safe = x->received == 0 && !x->head_out && retry_class_of(&core->retry, &x->request.rpc, x->request.body,
                                                   false) == RETRY_SAFE;
     if (x->may_have_run && !is_listen && !is_safe) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
@@ -464,6 +497,8 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
     x->received++;
     x->unread_bytes += m->payload.length;
     x->give_up_ms = MESH_NEVER;
+    if (!exchange_release_head(core, x))
+        return;
     if (m->text.answers)
         x->is_answered = true;
     (void)exchange_tell(core, x, &e);
@@ -497,16 +532,15 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_refused(core, x, m->end.why, now_ms);
         break;
     case WIRE_HEAD:
-        x->received = 1; /* the first message of an answer, or of one begun anew */
-        x->give_up_ms = MESH_NEVER;
-        if (exchange_tell_head(core, x, m))
-            exchange_set_timer(core, x);
+        exchange_on_head(core, x, m);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
         exchange_on_text(core, x, m);
         break;
     case WIRE_END:
+        if (m->end.why == MESH_OK && !exchange_release_head(core, x))
+            break;
         exchange_end(core, x, m->end.end, m->end.why);
         break;
     case WIRE_BUCKETS_ARE:

@@ -20,6 +20,18 @@ enum exchange_state {
     EXCHANGE_ENDED   /* its REPLY_END is queued */
 };
 
+/* The head of an answer in one piece waits for the piece: should that be lost, the client can
+ * still be given an error instead of a cut answer. */
+struct held_head {
+    bool is_held;
+    int status;
+    enum mesh_form form;
+    struct slice lines;
+    bool has_session;
+    struct session_id session;
+    struct peer_id owner;
+};
+
 struct exchange {
     struct handle self;
     struct exchange_name name;
@@ -37,6 +49,7 @@ struct exchange {
     uint64_t lost_link;       /* number of the link that it was lost with */
     uint8_t hops;
     uint32_t received;        /* whole messages of the answer */
+    struct held_head held;
     size_t unread_bytes;      /* came on this lane, not taken by the socket yet */
     bool head_out, is_answered, was_parked;
     uint32_t retry_ms;        /* the next wait */

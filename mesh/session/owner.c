@@ -98,6 +98,9 @@ static bool owner_may_come_back(const struct core *core, const struct mesh_membe
 /* Whoever fell silent lately may hold the record of a home that we never met. */
 static bool owner_somebody_is_missing(const struct core *core, uint64_t now_ms)
 {
+    /* who started lately may never have met somebody who is only cut off */
+    if (core->config.has_contacts && now_ms < core->started_ms + core->config.silent_window_ms)
+        return true;
     for (size_t n = 0; n < view_count(core->view); n++)
         if (owner_may_come_back(core, view_at(core->view, n), now_ms))
             return true;
@@ -204,6 +207,8 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     if (search == NULL) {
         uint32_t slot = o->searches_next++ % OWNER_SEARCHES_MAX;
         search = &o->searches[slot];
+        if (search->is_used && !search->is_over)
+            o->searching--; /* the oldest gives way: who waits for it asks anew */
         if (search->is_used)
             table_remove(&o->search_slots, search->id.bytes);
         search->is_used = table_put(&o->search_slots, id->bytes, slot) == 0;
@@ -213,6 +218,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     }
     search->asked = search->answered = 0;
     search->is_over = search->home_is_known = false;
+    o->searching++;
     search->until_ms = now_ms + OWNER_SEARCH_MS;
     struct wire_message find = {.kind = WIRE_FIND, .session = *id, .has_session = true};
     for (size_t n = 0; n < view_count(core->view); n++) {
@@ -243,6 +249,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
 static void owner_search_end(struct core *core, struct owner_search *search, uint64_t now_ms)
 {
     search->is_over = true;
+    core->owner.searching--;
     search->until_ms = now_ms + OWNER_NEGATIVE_MS;
     entry_wake(core);
 }
@@ -276,7 +283,7 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
 
 void owner_now(struct core *core, uint64_t now_ms)
 {
-    for (uint32_t n = 0; n < OWNER_SEARCHES_MAX; n++) {
+    for (uint32_t n = 0; core->owner.searching > 0 && n < OWNER_SEARCHES_MAX; n++) {
         struct owner_search *search = &core->owner.searches[n];
         if (search->is_used && !search->is_over &&
             (search->until_ms <= now_ms || search->asked == 0))
@@ -287,9 +294,7 @@ void owner_now(struct core *core, uint64_t now_ms)
 uint64_t owner_deadline_ms(const struct core *core)
 {
     uint64_t deadline = MESH_NEVER;
-    if (table_count(&core->owner.search_slots) == 0)
-        return MESH_NEVER;
-    for (uint32_t n = 0; n < OWNER_SEARCHES_MAX; n++) {
+    for (uint32_t n = 0; core->owner.searching > 0 && n < OWNER_SEARCHES_MAX; n++) {
         const struct owner_search *search = &core->owner.searches[n];
         if (search->is_used && !search->is_over && search->until_ms < deadline)
             deadline = search->asked == 0 ? 0 : search->until_ms;

@@ -38,7 +38,7 @@ struct owner {
     uint32_t hints_next, hints_capacity;
     struct table hint_slots;
     struct owner_search *searches;
-    uint32_t searches_next;
+    uint32_t searches_next, searching; /* searching: how many run */
     struct table search_slots;
     uint64_t rate_since_ms;
     uint32_t rate_count;

@@ -22,7 +22,7 @@ static struct {
     uv_loop_t *loop;
     struct sockaddr_storage backends[BACKENDS_MAX];
     unsigned count, turn;
-    bool skip_dead;
+    bool skip_dead, tells;
     FILE *log;
 } balancer;
 
@@ -149,13 +149,14 @@ static struct slice head_field(const char *head, size_t length, const char *name
     return (struct slice){0};
 }
 
-/* The head (its first `end` bytes of `bytes`) with its Connection lines replaced, then the rest.
- * NULL: no memory. The caller frees. */
-static char *rewrite_head(const char *bytes, size_t end, size_t length, size_t *written)
+/* The head (its first `end` bytes of `bytes`) with its Connection lines and the empty line replaced
+ * by `ours`, then the rest. NULL: no memory. The caller frees. */
+static char *rewrite_head(const char *bytes, size_t end, size_t length, const char *ours,
+                          size_t *written)
 {
-    static const char ours[] = "Connection: close\r\n\r\n";
     static const char *const dropped[] = {"connection:", "keep-alive:", "proxy-connection:"};
-    char *out = malloc(length + sizeof ours);
+    size_t ours_length = strlen(ours);
+    char *out = malloc(length + ours_length);
     if (out == NULL)
         return NULL;
     size_t at = 0;
@@ -171,8 +172,8 @@ static char *rewrite_head(const char *bytes, size_t end, size_t length, size_t *
         }
         line += line_length;
     }
-    memcpy(out + at, ours, sizeof ours - 1);
-    at += sizeof ours - 1;
+    memcpy(out + at, ours, ours_length);
+    at += ours_length;
     memcpy(out + at, bytes + end, length - end);
     *written = at + length - end;
     return out;
@@ -219,6 +220,18 @@ static void on_end(struct io_stream *stream, int why)
         pair_linger(pair);
 }
 
+static const char close_text[] = "Connection: close\r\n\r\n";
+
+static char *rewrite_answer(const struct pair *pair, size_t end, size_t *written)
+{
+    char ours[80];
+    if (balancer.tells)
+        snprintf(ours, sizeof ours, "Alternate-Backend: %u\r\n%s", pair->index, close_text);
+    else
+        snprintf(ours, sizeof ours, "%s", close_text);
+    return rewrite_head(pair->answer, end, pair->answer_length, ours, written);
+}
+
 /* The response's head, once it is whole; interim ones (1xx) pass before it. */
 static void pair_answer(struct pair *pair)
 {
@@ -237,7 +250,7 @@ static void pair_answer(struct pair *pair)
         }
         pair->has_answer = true;
         pair_log(pair, status);
-        char *ours = end > 0 ? rewrite_head(text, end, pair->answer_length, &written) : NULL;
+        char *ours = end > 0 ? rewrite_answer(pair, end, &written) : NULL;
         pair_pass(pair, &pair->backend, &pair->client, ours != NULL ? ours : text, written);
         free(ours);
         return;
@@ -355,7 +368,7 @@ static void on_client_bytes(struct io_stream *stream, const uint8_t *bytes, size
     io_pause(stream);
     pair_describe(pair, end);
     size_t written;
-    char *text = rewrite_head(grown, end, pair->head_length, &written);
+    char *text = rewrite_head(grown, end, pair->head_length, close_text, &written);
     if (text == NULL) {
         pair_end(pair);
         return;
@@ -386,16 +399,20 @@ static void on_connection(uv_stream_t *server, int rc)
 
 static const char usage[] =
     "usage: alternate --listen ADDRESS:PORT --to ADDRESS:PORT [--to ADDRESS:PORT ...]\n"
-    "                 [--log FILE] [--skip-dead]\n"
+    "                 [--log FILE] [--skip-dead] [--tell]\n"
     "Sends every HTTP request to the next backend in turn, over a new connection.\n"
-    "  --skip-dead  a backend that refuses is passed over (else: 502)\n";
+    "  --skip-dead  a backend that refuses is passed over (else: 502)\n"
+    "  --tell       answers name their backend: Alternate-Backend: 0 is the first --to\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'}, {"to", required_argument, NULL, 't'},
-        {"log", required_argument, NULL, 'o'},    {"skip-dead", no_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"to", required_argument, NULL, 't'},
+                                            {"log", required_argument, NULL, 'o'},
+                                            {"skip-dead", no_argument, NULL, 's'},
+                                            {"tell", no_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     struct sockaddr_storage listen = {0};
     bool good = true;
     for (int option; good && (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -408,6 +425,8 @@ int main(int argc, char **argv)
             good = balancer.log != NULL && setvbuf(balancer.log, NULL, _IOLBF, 4096) == 0;
         } else if (option == 's') {
             balancer.skip_dead = true;
+        } else if (option == 'e') {
+            balancer.tells = true;
         } else {
             good = false;
         }

@@ -86,9 +86,15 @@ static void call_unlink(struct load_call *call)
         run.youngest = call->previous;
 }
 
-static unsigned next_target(void)
+/* Those of --open-at stand behind those of --to. */
+static unsigned next_target(enum load_purpose purpose)
 {
-    return load.turn++ % load.client.targets_count;
+    bool opens =
+        purpose == CALL_INITIALIZE || purpose == CALL_INITIALIZED || purpose == CALL_DELETE;
+    unsigned others = load.client.targets_count - load.targets_count;
+    if (opens && others > 0)
+        return load.targets_count + load.turn++ % others;
+    return load.turn++ % load.targets_count;
 }
 
 /* A request with the session's headers and a body (NULL: none). */
@@ -96,7 +102,7 @@ static void call_send(struct load_call *call, const char *method, const char *bo
 {
     char small[4096];
     const struct load_session *session = call->session;
-    unsigned target = next_target();
+    unsigned target = next_target(call->purpose);
     size_t length = body != NULL ? strlen(body) : 0;
     size_t room = length + strlen(load.path) + 1024;
     char *text = room <= sizeof small ? small : malloc(room);
@@ -294,6 +300,9 @@ static void run_begin(void)
         abort();
     for (uint64_t i = 0; i < load.connections; i++) {
         struct load_session *session = load.is_plain ? NULL : next_open_session();
+        /* --raw says the same id again and again: one at a time in a session. */
+        if (load.is_raw && session != NULL && load.sessions[i % load.sessions_count].is_open)
+            session = &load.sessions[i % load.sessions_count];
         run.workers[i] = call_new(session, load.is_raw ? CALL_RAW : CALL_TOOL);
         worker_go(run.workers[i]);
     }
@@ -487,7 +496,8 @@ static const char usage[] =
     "usage: load --to HOST:PORT[,HOST:PORT...] [options]\n"
     "Opens MCP sessions, sends numbered calls, checks every answer.\n"
     "  --path PATH          of the endpoint (/mcp)\n"
-    "  --sessions N         (10)\n"
+    "  --open-at HOST:PORT[,...]  where sessions are opened and deleted (as --to)\n"
+    "  --sessions N         (10; with --raw one for each connection is wanted)\n"
     "  --rate N             calls a second, whatever the answers do (1000)\n"
     "  --closed             instead: as fast as --connections N allow (50)\n"
     "  --raw                closed, one fixed request again and again, only its status is checked\n"
@@ -504,7 +514,14 @@ static const char usage[] =
     "  --json               the report as one line of JSON\n"
     "  --expect-clean       exit code 1 if anything failed\n";
 
-enum { OPTION_TO = 1, OPTION_PATH, OPTION_TOOL, OPTION_NUMBER = 64, OPTION_FLAG = 128 };
+enum {
+    OPTION_TO = 1,
+    OPTION_PATH,
+    OPTION_TOOL,
+    OPTION_OPEN_AT,
+    OPTION_NUMBER = 64,
+    OPTION_FLAG = 128
+};
 
 static const struct {
     const char *name;
@@ -530,6 +547,7 @@ static const struct {
              {"keep", &load.keeps},
              {"json", &load.is_json},
              {"expect-clean", &load.expects_clean}};
+#define WORDS 4
 #define NUMBERS (sizeof numbers / sizeof *numbers)
 #define FLAGS (sizeof flags / sizeof *flags)
 
@@ -539,6 +557,8 @@ static int read_option(int option)
         return client_add_targets(&load.client, optarg);
     if (option == OPTION_PATH)
         load.path = optarg;
+    else if (option == OPTION_OPEN_AT)
+        load.open_at = optarg;
     else if (option == OPTION_TOOL)
         load.tool = optarg;
     else if (option >= OPTION_FLAG && option < OPTION_FLAG + (int)FLAGS)
@@ -556,19 +576,23 @@ static int read_option(int option)
 
 static int read_options(int argc, char **argv)
 {
-    struct option options[3 + NUMBERS + FLAGS + 1] = {
+    struct option options[WORDS + NUMBERS + FLAGS + 1] = {
         {"to", required_argument, NULL, OPTION_TO},
         {"path", required_argument, NULL, OPTION_PATH},
-        {"tool", required_argument, NULL, OPTION_TOOL}};
+        {"tool", required_argument, NULL, OPTION_TOOL},
+        {"open-at", required_argument, NULL, OPTION_OPEN_AT}};
     for (size_t i = 0; i < NUMBERS; i++)
-        options[3 + i] =
+        options[WORDS + i] =
             (struct option){numbers[i].name, required_argument, NULL, OPTION_NUMBER + (int)i};
     for (size_t i = 0; i < FLAGS; i++)
-        options[3 + NUMBERS + i] =
+        options[WORDS + NUMBERS + i] =
             (struct option){flags[i].name, no_argument, NULL, OPTION_FLAG + (int)i};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (read_option(option) < 0)
             return -EINVAL;
+    load.targets_count = load.client.targets_count;
+    if (load.open_at != NULL && client_add_targets(&load.client, load.open_at) < 0)
+        return -EINVAL;
     if (load.is_plain)
         load.sessions_count = 0;
     load.is_closed = load.is_closed || load.is_raw;
@@ -578,7 +602,7 @@ static int read_options(int argc, char **argv)
                  : strcmp(load.tool, "whoami") == 0 ? CHECK_SAME
                                                     : CHECK_ANY;
     bool has_work = load.sessions_count > 0 || (load.is_plain && load.is_raw);
-    return optind == argc && load.client.targets_count > 0 && has_work ? 0 : -EINVAL;
+    return optind == argc && load.targets_count > 0 && has_work ? 0 : -EINVAL;
 }
 
 int main(int argc, char **argv)

@@ -66,13 +66,14 @@ struct load {
     /* settings */
     uint64_t sessions_count, rate, seconds, connections, pad, tool_ms, tool_steps, notify_ms;
     uint64_t timeout_ms;
-    const char *tool, *path;
+    const char *tool, *path, *open_at;
     enum load_check check;
     bool is_closed, is_raw, is_plain, has_get_streams, is_json, expects_clean, keeps;
     /* state */
     struct client client;
     struct load_session *sessions;
-    unsigned turn; /* of the targets */
+    unsigned targets_count; /* of --to; those of --open-at stand behind them */
+    unsigned turn;          /* of the targets */
     /* results */
     uint64_t sent, answered, notes, notes_expected, breaks;
     uint64_t failures[FAILURES];

@@ -1,0 +1,236 @@
+/* secrets.c - see secrets.h. */
+#include "node/secrets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mesh/wire/seal.h"
+
+#define TOKEN_FILE_MAX 16384u /* as the admin endpoint has it */
+#define TOKENS_MAX 8u
+
+static void say(char why[SECRETS_WHY_MAX], const char *text)
+{
+    snprintf(why, SECRETS_WHY_MAX, "%s", text);
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+static const char *judge_file(int fd, size_t length_max, char why[SECRETS_WHY_MAX])
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return strerror(errno);
+    if (!S_ISREG(stat.st_mode))
+        return "is not a regular file";
+    if (stat.st_size > (off_t)length_max) {
+        snprintf(why, SECRETS_WHY_MAX, "is longer than %zu bytes", length_max);
+        return why;
+    }
+    /* A group may read: that is how a container's user gets at a mounted secret. */
+    if ((stat.st_mode & S_IRWXO) != 0) {
+        snprintf(why, SECRETS_WHY_MAX, "is open to everybody (mode %03o): chmod o= helps",
+                 (unsigned)stat.st_mode & 0777u);
+        return why;
+    }
+    return NULL;
+}
+
+/* The whole file, as text in memory of its own (wipe_text() frees it); NULL: `why` says. */
+static char *read_text(const char *path, size_t length_max, char why[SECRETS_WHY_MAX])
+{
+    /* Not blocking: a FIFO must not hold the process up; it is refused right after. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        snprintf(why, SECRETS_WHY_MAX, "cannot be opened: %s", strerror(errno));
+        return NULL;
+    }
+    size_t length = 0;
+    ssize_t got = 1;
+    char *text = NULL;
+    const char *wrong = judge_file(fd, length_max, why);
+    if (wrong == NULL) {
+        text = calloc(1, length_max + 2); /* it may grow while it is read */
+        wrong = text == NULL ? strerror(ENOMEM) : NULL;
+    }
+    while (wrong == NULL && got > 0 && length <= length_max) {
+        got = read(fd, text + length, length_max + 1 - length);
+        length += got > 0 ? (size_t)got : 0;
+    }
+    if (wrong == NULL && got < 0)
+        wrong = strerror(errno);
+    else if (wrong == NULL && (length > length_max || strlen(text) != length))
+        wrong = "is not a text file of that kind";
+    close(fd);
+    if (wrong == NULL)
+        return text;
+    if (text != NULL)
+        sodium_memzero(text, length_max + 2);
+    free(text);
+    if (wrong != why)
+        say(why, wrong);
+    return NULL;
+}
+
+static void wipe_text(char *text, size_t length_max)
+{
+    sodium_memzero(text, length_max + 2);
+    free(text);
+}
+
+/* The next line that is not empty and no comment; NULL: no more. */
+static char *next_line(char **at, unsigned *number)
+{
+    while (**at != '\0') {
+        char *line = *at;
+        size_t length = strcspn(line, "\n");
+        *at = line + length + (line[length] == '\n');
+        line[length] = '\0';
+        if (length > 0 && line[length - 1] == '\r')
+            line[--length] = '\0';
+        ++*number;
+        if (length > 0 && line[0] != '#')
+            return line;
+    }
+    return NULL;
+}
+
+/* ---- keys ----------------------------------------------------------------------------------- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static const char *read_key(struct secret_keys *keys, const char *line)
+{
+    static const char verify[] = "verify ";
+    bool is_verify = strncmp(line, verify, strlen(verify)) == 0;
+    if (is_verify)
+        line += strlen(verify);
+    if (keys->count == MESH_KEYS_MAX)
+        return "is one key too many: at most 4";
+    if (strlen(line) != 64)
+        return "is not 64 hex digits";
+    for (size_t i = 0; i < 32; i++) {
+        int high = hex_digit(line[2 * i]), low = hex_digit(line[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return "is not 64 hex digits";
+        keys->keys[keys->count][i] = (uint8_t)(high << 4 | low);
+    }
+    uint32_t id = seal_key_id(keys->keys[keys->count]);
+    for (uint8_t i = 0; i < keys->count; i++) {
+        if (((seal_key_id(keys->keys[i]) ^ id) & 15) == 0)
+            return "has a key whose id ends in the same 4 bits as an earlier one: make another";
+    }
+    if (is_verify)
+        keys->verify_only = (uint8_t)(keys->verify_only | 1u << keys->count);
+    keys->count++;
+    return NULL;
+}
+
+int secrets_read_keys(struct secret_keys *keys, const char *path, char why[SECRETS_WHY_MAX])
+{
+    unsigned number = 0;
+    const char *wrong = NULL;
+    *keys = (struct secret_keys){.count = 0};
+    char *text = read_text(path, SECRETS_FILE_MAX, why);
+    if (text == NULL)
+        return -EINVAL;
+    char *at = text, *line;
+    while (wrong == NULL && (line = next_line(&at, &number)) != NULL)
+        wrong = read_key(keys, line);
+    if (wrong != NULL)
+        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
+    else if (keys->count == 0)
+        say(why, wrong = "holds no key");
+    else if (keys->verify_only == (1u << keys->count) - 1)
+        say(why, wrong = "holds no key that seals, only those that verify");
+    wipe_text(text, SECRETS_FILE_MAX);
+    if (wrong == NULL)
+        return 0;
+    secrets_wipe_keys(keys);
+    return -EINVAL;
+}
+
+void secrets_wipe_keys(struct secret_keys *keys)
+{
+    sodium_memzero(keys, sizeof *keys);
+}
+
+bool secrets_keys_equal(const struct secret_keys *a, const struct secret_keys *b)
+{
+    return a->count == b->count && a->verify_only == b->verify_only &&
+           sodium_memcmp(a->keys, b->keys, sizeof a->keys) == 0;
+}
+
+int secrets_make_key(char line[65])
+{
+    uint8_t key[32];
+    ssize_t got = getrandom(key, sizeof key, 0);
+    if (got != (ssize_t)sizeof key)
+        return got < 0 ? -errno : -EIO;
+    sodium_bin2hex(line, 65, key, sizeof key);
+    sodium_memzero(key, sizeof key);
+    return 0;
+}
+
+void secrets_principal_keys(uint8_t derived[2][16], const struct secret_keys *keys,
+                            const char *cluster)
+{
+    uint8_t first = 0;
+    while (first < keys->count && (keys->verify_only >> first & 1) != 0)
+        first++;
+    for (uint8_t i = 0; i < 2; i++) {
+        crypto_generichash_state state;
+        const uint8_t *key = first < keys->count ? keys->keys[first] : NULL;
+        char use[] = "session-mesh principal 0";
+        use[sizeof use - 2] = (char)('0' + i);
+        crypto_generichash_init(&state, key, key != NULL ? 32 : 0, 16);
+        crypto_generichash_update(&state, (const uint8_t *)use, sizeof use);
+        crypto_generichash_update(&state, (const uint8_t *)cluster, strlen(cluster));
+        crypto_generichash_final(&state, derived[i], 16);
+        sodium_memzero(&state, sizeof state);
+    }
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
+                       char why[SECRETS_WHY_MAX])
+{
+    unsigned number = 0, count = 0;
+    const char *wrong = NULL;
+    char *text = read_text(path, TOKEN_FILE_MAX, why);
+    if (text == NULL)
+        return -EINVAL;
+    char *at = text, *line;
+    while (wrong == NULL && (line = next_line(&at, &number)) != NULL) {
+        size_t length = strlen(line);
+        for (size_t i = 0; i < length; i++) {
+            if (line[i] <= ' ' || line[i] > '~')
+                wrong = "holds more than visible ASCII";
+        }
+        if (length > SECRETS_TOKEN_MAX)
+            wrong = "is longer than 256 bytes";
+        else if (count == TOKENS_MAX)
+            wrong = "is one token too many: at most 8";
+        else if (wrong == NULL && count++ == 0)
+            memcpy(token, line, length + 1);
+    }
+    if (wrong != NULL)
+        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
+    else if (count == 0)
+        say(why, wrong = "holds no token");
+    wipe_text(text, TOKEN_FILE_MAX);
+    return wrong == NULL ? 0 : -EINVAL;
+}

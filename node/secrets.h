@@ -1,0 +1,39 @@
+/* secrets.h - the files that hold secrets: cluster keys, and tokens of the admin endpoint. Read
+ * here, bounded and strict (bad-inputs.md row C2); what a key does stands in mesh/wire/seal.h, who
+ * is asked for a token in http/admin.h. No message names a byte of what was read. */
+#ifndef NODE_SECRETS_H
+#define NODE_SECRETS_H
+
+#include "mesh/mesh.h"
+
+#define SECRETS_FILE_MAX (64u << 10) /* bytes of a key file */
+#define SECRETS_TOKEN_MAX 256        /* bytes of a token */
+#define SECRETS_WHY_MAX 160          /* bytes of a message, its zero included */
+
+/* Key file: one key a line, 64 hex digits; "verify " before it: the key verifies old session ids
+ * and nothing else; empty lines and those beginning with # are skipped. */
+struct secret_keys {
+    uint8_t keys[MESH_KEYS_MAX][32];
+    uint8_t count;
+    uint8_t verify_only; /* bit n: keys[n] */
+};
+
+/* A regular file that is not open to everybody, with 1 .. 4 keys of which one seals, whose ids
+ * differ in their low 4 bits. 0, or -EINVAL and *keys wiped: `why` holds the reason, one line. */
+int secrets_read_keys(struct secret_keys *keys, const char *path, char why[SECRETS_WHY_MAX]);
+void secrets_wipe_keys(struct secret_keys *keys);
+bool secrets_keys_equal(const struct secret_keys *a, const struct secret_keys *b);
+
+/* The first token of a token file (one of visible ASCII a line, # comments). 0, or -EINVAL. */
+int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
+                       char why[SECRETS_WHY_MAX]);
+
+/* A new key as a line of a key file: 64 hex digits and a zero. 0 or negative errno. */
+int secrets_make_key(char line[65]);
+
+/* The keys of principals' hashes (struct mcp_config), equal on every peer of a cluster: from the
+ * first key that seals, or without one from the label. */
+void secrets_principal_keys(uint8_t derived[2][16], const struct secret_keys *keys,
+                            const char *cluster);
+
+#endif
