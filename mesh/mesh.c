@@ -400,6 +400,7 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
     case WIRE_EVENT:
     case WIRE_DATA:
     case WIRE_END:
+    case WIRE_WHOLE:
         break; /* words of a lane, said outside of one */
     }
 }

@@ -504,6 +504,21 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
     (void)exchange_tell(core, x, &e);
 }
 
+static void exchange_on_whole(struct core *core, struct exchange *x, const struct wire_message *m)
+{
+    struct held_head head = {.status = m->head.status,
+                             .form = m->head.form,
+                             .lines = m->head.head,
+                             .has_session = m->has_session,
+                             .session = m->session,
+                             .owner = m->epoch.owner};
+    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload};
+    x->is_answered = m->head.answers;
+    if (exchange_tell_head(core, x, &head) &&
+        (m->payload.length == 0 || exchange_tell(core, x, &e)))
+        exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+}
+
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     const struct wire_message *m = &event->message;
@@ -537,6 +552,9 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_EVENT:
     case WIRE_DATA:
         exchange_on_text(core, x, m);
+        break;
+    case WIRE_WHOLE:
+        exchange_on_whole(core, x, m);
         break;
     case WIRE_END:
         if (m->end.why == MESH_OK && !exchange_release_head(core, x))

@@ -57,6 +57,8 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->target);
     slice_drop(&call->head);
     slice_drop(&call->body);
+    slice_drop(&call->held_lines);
+    slice_drop(&call->held_text);
 }
 
 static bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
@@ -151,20 +153,81 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
     answer_drop(&call->answer);
 }
 
-void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,
-                   struct slice head)
+/* Only the answer that makes a session names it: the client has it from there. */
+static void call_send_head(struct core *core, struct call *call, enum wire_kind kind, int status,
+                           struct slice lines, struct slice text)
 {
-    struct wire_message m = {.kind = WIRE_HEAD};
-    struct session *session = session_at(core, call->session);
+    struct wire_message m = {.kind = kind, .payload = text};
+    const struct session *session = session_at(core, call->session);
     m.head.status = status;
-    m.head.form = form;
-    m.head.head = head;
-    if (session != NULL) {
+    m.head.form = call->form;
+    m.head.head = lines;
+    m.head.answers = kind == WIRE_WHOLE && call->text_answers;
+    if (session != NULL && handle_equal(session->creator, call->self)) {
         m.has_session = true;
         m.session = session->id;
     }
+    call_add(core, call, &m);
+}
+
+/* What was held goes out in parts after all. */
+static void call_release(struct core *core, struct call *call)
+{
+    if (!call->is_held)
+        return;
+    call->is_held = false;
+    call_send_head(core, call, WIRE_HEAD, call->held_status, call->held_lines, (struct slice){0});
+    if (call->holds_text) {
+        struct wire_message m = {.kind = WIRE_DATA, .payload = call->held_text};
+        m.text.answers = call->text_answers;
+        call->holds_text = false;
+        call_add(core, call, &m);
+    }
+    slice_drop(&call->held_lines);
+    slice_drop(&call->held_text);
+}
+
+void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,
+                   struct slice lines)
+{
     call->has_head = true;
     call->form = form;
+    call->is_held = (form == MESH_FORM_JSON || form == MESH_FORM_NONE) &&
+                    slice_keep(&call->held_lines, lines, &core->budget) == 0;
+    call->held_status = status;
+    if (!call->is_held)
+        call_send_head(core, call, WIRE_HEAD, status, lines, (struct slice){0});
+}
+
+void call_add_text(struct core *core, struct call *call, enum wire_kind kind, struct slice text,
+                   bool answers)
+{
+    if (call->is_held && answers && !call->holds_text &&
+        slice_keep(&call->held_text, text, &core->budget) == 0) {
+        call->holds_text = call->text_answers = true;
+        return;
+    }
+    call_release(core, call);
+    struct wire_message m = {.kind = kind, .payload = text};
+    m.text.answers = answers;
+    call_add(core, call, &m);
+}
+
+static void call_add_end(struct core *core, struct call *call, enum mesh_end end,
+                         enum mesh_reason why)
+{
+    if (call->is_held && why == MESH_OK && end == MESH_END_WHOLE) {
+        call->is_held = false;
+        call_send_head(core, call, WIRE_WHOLE, call->held_status, call->held_lines,
+                       call->held_text);
+        return;
+    }
+    /* a head without its text says nothing: the entry words the outcome */
+    if (call->holds_text)
+        call_release(core, call);
+    struct wire_message m = {.kind = WIRE_END};
+    m.end.end = end;
+    m.end.why = why;
     call_add(core, call, &m);
 }
 
@@ -178,13 +241,10 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
         upcall_unbind(core, call); /* its initialize came to nothing */
         session = NULL;
     }
-    struct wire_message m = {.kind = WIRE_END};
-    m.end.end = end;
-    m.end.why = why;
     call->is_ended = true;
     list_remove(&call->by_up);
     list_init(&call->by_up);
-    call_add(core, call, &m);
+    call_add_end(core, call, end, why);
     call_keep_nothing(call);
     if (session != NULL) {
         session->calls_open--;

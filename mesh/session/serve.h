@@ -33,8 +33,12 @@ struct call {
     uint8_t attempts;
     bool is_sent;           /* a byte was accepted by the upstream's socket */
     bool is_heard;          /* a byte of an answer came */
-    bool has_head;          /* WIRE_HEAD was added */
+    bool has_head;          /* its head is known: added, or held */
     enum mesh_form form;
+    /* An answer in one piece travels as one message: its head and text wait for its end. */
+    bool is_held, holds_text, text_answers;
+    int held_status;
+    struct slice held_lines, held_text;
     bool is_answered;       /* the answer to its id was added */
     bool is_ended;
     bool user_was_asked;

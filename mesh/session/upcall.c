@@ -206,8 +206,7 @@ static void upcall_hold(struct core *core, struct call *call, uint64_t now_ms)
         session->listen = call->self;
     call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0});
     while (session != NULL && session_take_early(session, &text)) {
-        struct wire_message m = {.kind = WIRE_EVENT, .payload = text};
-        call_add(core, call, &m);
+        call_add_text(core, call, WIRE_EVENT, text, false);
         slice_drop(&text);
     }
     upcall_listen(core, call);
@@ -315,14 +314,12 @@ static void upcall_deliver(struct core *core, struct call *call, const struct rp
     if (!call->has_head)
         call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE,
                       (struct slice){0});
-    struct wire_message m = {.kind = call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA,
-                             .payload = text};
-    m.text.answers = answers;
     if (answers)
         call->is_answered = true;
     if (call->answer.is_dropped)
         upcall_room(core, call, text.length);
-    call_add(core, call, &m);
+    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text,
+                  answers);
 }
 
 static void upcall_note_question(struct core *core, struct session *session, struct call *call,
@@ -402,11 +399,10 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
     (void)now_ms;
     if (call == NULL || !call->has_head)
         return;
-    struct wire_message m = {.kind = WIRE_DATA, .payload = part};
     call->is_heard = true;
     if (call->answer.is_dropped)
         upcall_room(core, call, part.length);
-    call_add(core, call, &m);
+    call_add_text(core, call, WIRE_DATA, part, false);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------- */

@@ -24,7 +24,10 @@ void upcall_unbind(struct core *core, struct call *call);
 /* serve.c: adds to a call's answer, and ends it. */
 void call_add(struct core *core, struct call *call, struct wire_message *m);
 void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,
-                   struct slice head);
+                   struct slice lines);
+/* WIRE_EVENT or WIRE_DATA. */
+void call_add_text(struct core *core, struct call *call, enum wire_kind kind, struct slice text,
+                   bool answers);
 void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why,
               uint64_t now_ms);
 

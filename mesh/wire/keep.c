@@ -15,6 +15,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
         slices[count++] = &m->open.request.head;
         break;
     case WIRE_HEAD:
+    case WIRE_WHOLE:
         slices[count++] = &m->head.head;
         break;
     case WIRE_EVENT:

@@ -122,7 +122,8 @@ enum wire_kind {
     WIRE_HEAD,    /* status, form, header lines, session */
     WIRE_EVENT,   /* payload: one event's data */
     WIRE_DATA,    /* payload: part of a JSON or RAW answer */
-    WIRE_END      /* end, why */
+    WIRE_END,     /* end, why */
+    WIRE_WHOLE    /* HEAD, one text (or none) and a good END in one; payload: the text */
 };
 
 /* One message on a link, either way. Which fields count stands beside them. Slices are borrowed
@@ -132,8 +133,8 @@ struct wire_message {
     struct exchange_name name; /* OPEN; DONE if set */
     struct session_id session; /* FIND, FOUND; OPEN, HEAD with has_session */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
-    struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END */
-    struct slice payload;      /* OPEN, EVENT, DATA */
+    struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE */
+    struct slice payload;      /* OPEN, EVENT, DATA, WHOLE */
     union {
         struct {
             /* but body (see payload), key (see session). Without a payload rpc's spans do not
@@ -148,6 +149,7 @@ struct wire_message {
             int status;
             enum mesh_form form;
             struct slice head;
+            bool answers; /* WHOLE: the payload answers the request's own id */
         } head;
         struct {
             bool answers; /* EVENT, DATA: this text answers the request's own id */

@@ -149,9 +149,10 @@ static void put_buckets(msgpack_packer *p, const struct wire_message *m)
     codec_put_bin(p, sums, sizeof sums);
 }
 
-static void put_answer_head(msgpack_packer *p, const struct wire_message *m)
+/* `elements` of its array, 7 of them written here. */
+static void put_answer_head(msgpack_packer *p, const struct wire_message *m, size_t elements)
 {
-    msgpack_pack_array(p, 7);
+    msgpack_pack_array(p, elements);
     codec_put_epoch(p, m->epoch);
     msgpack_pack_uint16(p, (uint16_t)m->head.status);
     msgpack_pack_uint8(p, (uint8_t)m->head.form);
@@ -204,7 +205,11 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         msgpack_pack_uint8(p, (uint8_t)m->end.why);
         break;
     case WIRE_HEAD:
-        put_answer_head(p, m);
+        put_answer_head(p, m, 7);
+        break;
+    case WIRE_WHOLE:
+        put_answer_head(p, m, 8);
+        codec_put_bool(p, m->head.answers);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -370,6 +375,10 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
     case WIRE_HEAD:
         read_answer_head(c, m, buf);
         break;
+    case WIRE_WHOLE:
+        read_answer_head(c, m, buf);
+        m->head.answers = codec_take_bool(c);
+        break;
     case WIRE_EVENT:
     case WIRE_DATA:
         read_text_head(c, m, buf);
@@ -384,7 +393,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
 
 static bool has_payload(enum wire_kind kind)
 {
-    return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA;
+    return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_WHOLE;
 }
 
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)
@@ -395,7 +404,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     msgpack_unpacked result;
     int rc;
 
-    if (kind == 0 || kind > WIRE_END)
+    if (kind == 0 || kind > WIRE_WHOLE)
         return -EBADMSG;
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)

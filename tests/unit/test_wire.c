@@ -576,12 +576,16 @@ static struct wire_message message_of(enum wire_kind kind)
         m.epoch = (struct mesh_epoch){1, {2, 3}};
         break;
     case WIRE_HEAD:
+    case WIRE_WHOLE:
         m.epoch = (struct mesh_epoch){1, {2, 3}};
         m.has_session = true;
         memset(m.session.bytes, 1, MESH_SESSION_BYTES);
         m.head.status = 200;
         m.head.form = MESH_FORM_SSE;
         m.head.head = slice_text("X: y\r\n");
+        m.head.answers = kind == WIRE_WHOLE;
+        if (kind == WIRE_WHOLE)
+            m.payload = slice_text(body);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -650,6 +654,8 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(r->rpc.batch_count, s->rpc.batch_count);
         break;
     case WIRE_HEAD:
+    case WIRE_WHOLE:
+        assert_int_equal(a->head.answers, b->head.answers);
         assert_int_equal(a->head.status, b->head.status);
         assert_int_equal(a->head.form, b->head.form);
         assert_true(slice_equal(a->head.head, b->head.head));
@@ -691,7 +697,7 @@ static void assert_message_equal(const struct wire_message *a, const struct wire
 static void test_each_link_message_reads_as_it_was_written(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_END; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
         struct wire_message written = message_of(kind), read;
         uint8_t bytes[2048];
         struct slice text = message_write(&written, bytes, sizeof bytes);
@@ -877,7 +883,7 @@ static void assert_message_settles(struct slice text)
 static void test_each_truncation_and_each_changed_byte_of_a_message(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_END; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
         struct wire_message m = message_of(kind);
         uint8_t bytes[2048];
         struct slice text = message_write(&m, bytes, sizeof bytes);
