@@ -25,7 +25,8 @@ struct mesh {
     uint64_t strangers_since_ms;
     uint32_t strangers;
     struct wire_datagram datagram;                 /* scratch: too large for the stack */
-    struct wire_update records[WIRE_RECORDS_MAX];  /* scratch, likewise */
+    struct wire_update records[WIRE_RECORDS_MAX]; /* scratch, likewise */
+    struct wire_message message;                  /* scratch, likewise */
     uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
 };
 
@@ -489,27 +490,37 @@ static void mesh_meet(struct mesh *m, const struct swim_wish *wish, uint64_t now
     (void)links_tell(core->links, wish->with, &wish->addr, &sums, now_ms);
 }
 
+/* What membership has to say: changes, events, views for others, wishes. */
+static bool mesh_pump_members(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    struct swim_event event;
+    struct swim_wish wish;
+    struct view_change change;
+    struct peer_id to;
+    if (view_next_change(core->view, &change))
+        mesh_on_view_change(m, &change, now_ms);
+    else if (swim_next_event(core->swim, &event))
+        mesh_on_swim(m, &event);
+    else if (swim_next_link_message(core->swim, &to, &m->message, m->records))
+        (void)links_tell(core->links, to, NULL, &m->message, now_ms);
+    else if (swim_next_wish(core->swim, &wish))
+        mesh_meet(m, &wish, now_ms);
+    else
+        return false;
+    links_set_self(core->links, core_self(core));
+    return true;
+}
+
 /* One step of what is between the modules; false: nothing left. */
 static bool mesh_pump(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
-    struct links_event link_event;
-    struct swim_event swim_event;
-    struct swim_wish wish;
-    struct view_change change;
-    struct wire_message message;
-    struct peer_id to;
-    links_set_self(core->links, core_self(core));
-    if (view_next_change(core->view, &change))
-        mesh_on_view_change(m, &change, now_ms);
-    else if (swim_next_event(core->swim, &swim_event))
-        mesh_on_swim(m, &swim_event);
-    else if (links_next_event(core->links, &link_event, now_ms))
-        mesh_on_links(m, &link_event, now_ms);
-    else if (swim_next_link_message(core->swim, &to, &message, m->records))
-        (void)links_tell(core->links, to, NULL, &message, now_ms);
-    else if (swim_next_wish(core->swim, &wish))
-        mesh_meet(m, &wish, now_ms);
+    const struct links_event *link_event = links_next_event(core->links);
+    if (link_event != NULL)
+        mesh_on_links(m, link_event, now_ms);
+    else if (mesh_pump_members(m, now_ms))
+        return true;
     else if (core->entry.is_woken)
         entry_now(core, now_ms);
     else

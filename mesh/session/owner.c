@@ -132,24 +132,22 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
 {
     memset(found, 0, sizeof *found);
     const struct session *session = session_find(core, id);
+    if (session != NULL) {
+        found->verdict = OWNER_HERE;
+        found->peer = core_self(core);
+        found->epoch = session->epoch;
+        return;
+    }
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     const struct owner_hint *hint = owner_hint_of(&core->owner, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
     found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
                          owner_search_has_settled(core, search, now_ms);
-    if (home != NULL) {
-        found->home = home->state;
-        found->home_id = home->id;
-    }
     if (hint != NULL) {
         found->epoch = hint->epoch;
         found->hint = hint->epoch.owner;
     }
-    if (session != NULL) {
-        found->verdict = OWNER_HERE;
-        found->peer = core_self(core);
-        found->epoch = session->epoch;
-    } else if (hint != NULL && core_is_living(core, hint->epoch.owner) &&
+    if (hint != NULL && core_is_living(core, hint->epoch.owner) &&
                !peer_id_equal(hint->epoch.owner, core_self(core))) {
         found->verdict = OWNER_THERE;
         found->peer = hint->epoch.owner;
@@ -314,9 +312,11 @@ void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, ui
         return;
     owner_resolve(core, &id, &found, now_ms);
     const struct session *session = session_find(core, &id);
+    const struct mesh_member *home = view_find_tag(core->view, key_home(&id));
     why->verdict = found.verdict;
-    why->home = found.home;
-    why->home_id = found.home_id;
+    why->home = home == NULL ? MEMBER_UNKNOWN : home->state;
+    if (home != NULL)
+        why->home_id = home->id;
     why->owner = found.peer;
     why->hint = found.hint;
     if (session != NULL)

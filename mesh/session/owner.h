@@ -51,8 +51,6 @@ struct owner_found {
     enum owner_verdict verdict;
     struct peer_id peer;      /* HERE, THERE: whom to ask */
     struct mesh_epoch epoch;  /* highest known; counter 0: none */
-    enum member_state home;
-    struct peer_id home_id;
     struct peer_id hint;
     bool is_searched;         /* GONE, AWAY: every living member was asked and has no record */
 };

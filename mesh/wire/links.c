@@ -65,6 +65,7 @@ struct links {
     struct list queue, lost, dirty;
     struct heap timers;
     struct queued *given; /* the event given out last */
+    struct links_event lost_event; /* likewise, of a lost lane */
     struct bytes *record; /* likewise */
     uint32_t greeting_in;
     struct wire_update records[WIRE_RECORDS_MAX];
@@ -957,10 +958,11 @@ static bool links_finish(struct links *links, struct queued *q)
 }
 
 /* After everything that came before it. */
-static bool links_next_lost(struct links *links, struct links_event *event)
+static const struct links_event *links_next_lost(struct links *links)
 {
+    struct links_event *event = &links->lost_event;
     if (list_is_empty(&links->lost))
-        return false;
+        return NULL;
     struct lane_state *lane = container_of(list_first(&links->lost), struct lane_state, in_lost);
     memset(event, 0, offsetof(struct links_event, message));
     event->kind = LINKS_LANE_LOST;
@@ -970,24 +972,21 @@ static bool links_next_lost(struct links *links, struct links_event *event)
     event->sent = lane->lost_sent;
     event->number = lane->lost_number;
     lane_free(links, lane);
-    return true;
+    return event;
 }
 
-bool links_next_event(struct links *links, struct links_event *event, uint64_t now_ms)
+const struct links_event *links_next_event(struct links *links)
 {
-    (void)now_ms;
     for (;;) {
         queued_free(links->given);
         links->given = NULL;
         if (list_is_empty(&links->queue))
-            return links_next_lost(links, event);
+            return links_next_lost(links);
         struct queued *q = container_of(list_first(&links->queue), struct queued, in_queue);
         list_remove(&q->in_queue);
         links->given = q;
-        if (!links_finish(links, q))
-            continue;
-        *event = q->event;
-        return true;
+        if (links_finish(links, q))
+            return &q->event;
     }
 }
 

@@ -129,7 +129,8 @@ uint64_t links_round_trip_ms(const struct links *links, struct peer_id peer); /*
 uint32_t links_count(const struct links *links);
 
 /* ---- outputs ---- */
-bool links_next_event(struct links *links, struct links_event *event, uint64_t now_ms);
+/* The next event, which holds until the next call; NULL: none. */
+const struct links_event *links_next_event(struct links *links);
 /* LINK_DIAL, LINK_BYTES or LINK_CLOSE; at the end of a turn, so that one record carries all. The
  * slice holds until the next call. */
 bool links_next_effect(struct links *links, struct mesh_effect *effect, uint64_t now_ms);
