@@ -24,7 +24,7 @@ struct mesh {
     bool is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
-    struct wire_datagram datagram;                 /* scratch: too large for the stack */
+    struct wire_datagram datagram;                /* scratch: too large for the stack */
     struct wire_update records[WIRE_RECORDS_MAX]; /* scratch, likewise */
     struct wire_message message;                  /* scratch, likewise */
     uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
@@ -48,7 +48,8 @@ void mesh_config_defaults(struct mesh_config *config)
     config->session_max_ms = 24 * 60 * 60 * 1000;
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------
+ */
 
 static bool mesh_name_is_legal(const char *name)
 {
@@ -169,7 +170,8 @@ void mesh_free(struct mesh *m)
     free(m);
 }
 
-/* ---- wishes ------------------------------------------------------------------------------------- */
+/* ---- wishes -------------------------------------------------------------------------------------
+ */
 
 void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
 {
@@ -200,7 +202,8 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
     entry_leave(&m->core);
 }
 
-/* ---- facts: clients and upstreams ---------------------------------------------------------------- */
+/* ---- facts: clients and upstreams
+ * ---------------------------------------------------------------- */
 
 struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
 {
@@ -234,9 +237,8 @@ void mesh_up_head(struct mesh *m, struct handle up, uint32_t call, int status, e
     serve_up_head(&m->core, up, call, status, form, session, head, now_ms);
 }
 
-void mesh_up_message(struct mesh *m, struct handle up, uint32_t call,
-                     const struct rpc_message *rpc, const struct rpc_tools *tools,
-                     struct slice text, uint64_t now_ms)
+void mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const struct rpc_message *rpc,
+                     const struct rpc_tools *tools, struct slice text, uint64_t now_ms)
 {
     serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
 }
@@ -258,7 +260,8 @@ void mesh_up_closed(struct mesh *m, struct handle up, enum mesh_reason why, uint
     serve_up_closed(&m->core, up, why, now_ms);
 }
 
-/* ---- facts: peers ------------------------------------------------------------------------------------ */
+/* ---- facts: peers
+ * ------------------------------------------------------------------------------------ */
 
 /* A stranger's datagram costs an AEAD and perhaps an answer: at most so many a second. */
 static bool mesh_hears_stranger(struct mesh *m, uint64_t now_ms)
@@ -325,7 +328,8 @@ void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint
     links_down(m->core.links, link, why, now_ms);
 }
 
-/* ---- time -------------------------------------------------------------------------------------------- */
+/* ---- time
+ * -------------------------------------------------------------------------------------------- */
 
 static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
 {
@@ -367,15 +371,16 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
                             owner_deadline_ms(core), serve_deadline_ms(core),
                             entry_deadline_ms(core)};
-    uint64_t first = core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS
-                                                           : MESH_NEVER;
+    uint64_t first =
+        core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
         if (deadlines[n] < first)
             first = deadlines[n];
     return first;
 }
 
-/* ---- the turn: what modules have to say to each other, then what the host has to do ------------------- */
+/* ---- the turn: what modules have to say to each other, then what the host has to do
+ * ------------------- */
 
 static void mesh_on_control(struct mesh *m, const struct links_event *event, uint64_t now_ms)
 {
@@ -587,12 +592,16 @@ bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_m
     return mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------ */
+/* ---- questions
+ * ------------------------------------------------------------------------------------------ */
 
 void mesh_why(struct mesh *m, const char *id_text, size_t length, struct mesh_why *why,
               uint64_t now_ms)
 {
+    struct session_id id;
     owner_why(&m->core, slice_borrow(id_text, length), why, now_ms);
+    if (why->genuine && key_read(&id, slice_borrow(id_text, length)))
+        mesh_session_hash(m, &id, why->id_hash);
 }
 
 const struct mesh_member *mesh_self(const struct mesh *m)

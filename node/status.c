@@ -109,6 +109,7 @@ static void why(void *context, const char *id, size_t length, struct admin_why *
                                .record_owner = peer_named(host, from.record.owner),
                                .owner = peer_named(host, from.owner),
                                .hint = peer_named(host, from.hint)};
+    memcpy(into->id_hash, from.id_hash, sizeof into->id_hash);
     for (uint8_t i = 0; i < from.candidates_count && i < ADMIN_CANDIDATES_MAX; i++)
         into->candidates[into->candidates_count++] = peer_named(host, from.candidates[i]);
 }
@@ -124,7 +125,7 @@ size_t status_unready(struct host *host, const char **reasons, size_t reasons_ma
         bool is;
         const char *text;
     } all[] = {
-        {!mesh_is_joined(host->mesh), "not joined yet"},
+        {!mesh_is_joined(host->mesh) && !host_is_leaving(host), "not joined yet"},
         {waits, "waiting for the expected members"},
         {!upstream_serves(host->upstream), "the upstream does not answer"},
         {host_is_leaving(host), "draining"},

@@ -65,15 +65,14 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     return 0;
 }
 
-void answer_attach(struct answer *answer, struct links *links, struct lane lane,
-                   uint32_t received)
+void answer_attach(struct answer *answer, struct links *links, struct lane lane, uint32_t received)
 {
     answer->lane = lane;
     answer->sent_bytes = 0;
     while (!list_is_empty(&answer->kept) && answer->number < received)
         answer_drop_first(answer);
-    LIST_EACH (at, &answer->kept)
-        answer_send(answer, links, container_of(at, struct kept, in_answer));
+    LIST_EACH(at, &answer->kept)
+    answer_send(answer, links, container_of(at, struct kept, in_answer));
 }
 
 void answer_detach(struct answer *answer)

@@ -8,13 +8,13 @@
 #include "mesh/wire/links.h"
 
 struct answer {
-    struct lane lane;      /* none: the entry's link is lost, or it is not interested */
-    struct list kept;      /* struct kept, oldest first */
-    uint32_t number;       /* of the oldest kept message; they count from 0 */
-    uint32_t count;        /* messages so far */
-    uint64_t sent_bytes;   /* on this lane, as links count */
-    size_t payload_bytes;  /* kept */
-    bool is_dropped;       /* nobody waits: messages are taken and forgotten */
+    struct lane lane;     /* none: the entry's link is lost, or it is not interested */
+    struct list kept;     /* struct kept, oldest first */
+    uint32_t number;      /* of the oldest kept message; they count from 0 */
+    uint32_t count;       /* messages so far */
+    uint64_t sent_bytes;  /* on this lane, as links count */
+    size_t payload_bytes; /* kept */
+    bool is_dropped;      /* nobody waits: messages are taken and forgotten */
 };
 
 void answer_init(struct answer *answer);
@@ -23,8 +23,7 @@ void answer_deinit(struct answer *answer);
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
                struct bytes_budget *budget);
 /* The entry is back on `lane` and has the first `received` messages. */
-void answer_attach(struct answer *answer, struct links *links, struct lane lane,
-                   uint32_t received);
+void answer_attach(struct answer *answer, struct links *links, struct lane lane, uint32_t received);
 void answer_detach(struct answer *answer);
 /* Nobody waits for it any more. */
 void answer_drop(struct answer *answer);

@@ -92,7 +92,8 @@ static void exchange_park_again(struct core *core, struct exchange *x, uint64_t 
     exchange_park(core, x, exchange_backoff(core, x), now_ms);
 }
 
-/* ---- telling the client ------------------------------------------------------------------------ */
+/* ---- telling the client ------------------------------------------------------------------------
+ */
 
 static bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect)
 {
@@ -222,14 +223,13 @@ static void exchange_on_head(struct core *core, struct exchange *x, const struct
  * and are attached later (DESIGN §6). */
 static void exchange_grant_grace(struct core *core, struct exchange *x)
 {
-    struct held_head head = {.status = 200,
-                             .form = MESH_FORM_SSE,
-                             .has_session = x->has_session,
-                             .session = x->session};
+    struct held_head head = {
+        .status = 200, .form = MESH_FORM_SSE, .has_session = x->has_session, .session = x->session};
     (void)exchange_tell_head(core, x, &head);
 }
 
-/* ---- asking the owner ---------------------------------------------------------------------------- */
+/* ---- asking the owner
+ * ---------------------------------------------------------------------------- */
 
 static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer,
                          uint64_t now_ms)
@@ -274,8 +274,9 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
 static void exchange_owner_gone(struct core *core, struct exchange *x)
 {
     bool is_listen = x->request.want == MESH_LISTEN;
-    bool is_safe = x->received == 0 && !x->head_out && retry_class_of(&core->retry, &x->request.rpc, x->request.body,
-                                                  false) == RETRY_SAFE;
+    bool is_safe =
+        x->received == 0 && !x->head_out &&
+        retry_class_of(&core->retry, &x->request.rpc, x->request.body, false) == RETRY_SAFE;
     if (x->may_have_run && !is_listen && !is_safe) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
@@ -357,16 +358,16 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
     }
 }
 
-/* ---- facts from the client ----------------------------------------------------------------------- */
+/* ---- facts from the client
+ * ----------------------------------------------------------------------- */
 
 /* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
 static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
 {
-    if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN ||
-        x->request.want == MESH_PASS)
+    if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN || x->request.want == MESH_PASS)
         return true;
-    bool is_ours = key_read(&x->session, key->text) &&
-                   (session_find(core, &x->session) != NULL || key_verify(&core->keys, &x->session));
+    bool is_ours = key_read(&x->session, key->text) && (session_find(core, &x->session) != NULL ||
+                                                        key_verify(&core->keys, &x->session));
     if (is_ours)
         x->has_session = true;
     return is_ours || (x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE);
@@ -435,7 +436,8 @@ void entry_close(struct core *core, struct handle h, uint64_t now_ms)
     exchange_free(core, x);
 }
 
-/* ---- facts from the owner -------------------------------------------------------------------------- */
+/* ---- facts from the owner
+ * -------------------------------------------------------------------------- */
 
 static void exchange_on_moved(struct core *core, struct exchange *x, const struct wire_message *m,
                               uint64_t now_ms)
@@ -590,7 +592,8 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
     core->entry.is_woken = true;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time
+ * ------------------------------------------------------------------------------------------- */
 
 void entry_wake(struct core *core)
 {
@@ -599,9 +602,9 @@ void entry_wake(struct core *core)
 
 static void exchange_give_up(struct core *core, struct exchange *x)
 {
-    exchange_fail(core, x, x->may_have_run && x->request.want != MESH_LISTEN
-                               ? MESH_OUTCOME_UNKNOWN
-                               : MESH_PARKED_TOO_LONG);
+    exchange_fail(core, x,
+                  x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
+                                                                    : MESH_PARKED_TOO_LONG);
 }
 
 static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
@@ -659,8 +662,9 @@ uint64_t entry_deadline_ms(const struct core *core)
 /* Told while we stop; what may have run is told as that. */
 static void exchange_stop(struct core *core, struct exchange *x)
 {
-    exchange_fail(core, x, x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
-                                                                             : MESH_STOPPING);
+    exchange_fail(core, x,
+                  x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
+                                                                    : MESH_STOPPING);
 }
 
 static bool exchange_is_over(const struct exchange *x)

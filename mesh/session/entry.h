@@ -39,23 +39,23 @@ struct exchange {
     struct mesh_request request; /* slices kept until the end */
     bool has_session;
     struct session_id session;
-    struct mesh_epoch epoch;  /* highest known; lower answers are dropped */
-    struct peer_id owner;     /* whom we asked last */
+    struct mesh_epoch epoch; /* highest known; lower answers are dropped */
+    struct peer_id owner;    /* whom we asked last */
     struct lane lane;
-    bool is_bound;            /* only `owner` may be asked: what it did is not known */
-    bool was_sent;            /* an OPEN under this name left once: any further one attaches */
-    bool may_have_run;        /* the last byte of an OPEN left, and no word says that it did not */
-    bool is_told;             /* MOVED named `owner` */
-    uint64_t lost_link;       /* number of the link that it was lost with */
+    bool is_bound;      /* only `owner` may be asked: what it did is not known */
+    bool was_sent;      /* an OPEN under this name left once: any further one attaches */
+    bool may_have_run;  /* the last byte of an OPEN left, and no word says that it did not */
+    bool is_told;       /* MOVED named `owner` */
+    uint64_t lost_link; /* number of the link that it was lost with */
     uint8_t hops;
-    uint32_t received;        /* whole messages of the answer */
+    uint32_t received; /* whole messages of the answer */
     struct held_head held;
-    size_t unread_bytes;      /* came on this lane, not taken by the socket yet */
+    size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     bool head_out, is_answered, was_parked;
-    uint32_t retry_ms;        /* the next wait */
+    uint32_t retry_ms;                          /* the next wait */
     uint64_t retry_at_ms, give_up_ms, grace_ms; /* MESH_NEVER: not set */
     struct heap_node timer;
-    struct list parked;       /* in entry.parked while PARKED */
+    struct list parked; /* in entry.parked while PARKED */
 };
 
 struct entry {

@@ -113,9 +113,8 @@ static bool owner_knows_the_mesh(const struct core *core, uint64_t now_ms)
 {
     if (!core->config.has_contacts)
         return true;
-    return view_others(core->view) > 0
-               ? now_ms >= core->view_changed_ms + OWNER_SETTLED_MS
-               : now_ms >= core->started_ms + core->config.silent_window_ms;
+    return view_others(core->view) > 0 ? now_ms >= core->view_changed_ms + OWNER_SETTLED_MS
+                                       : now_ms >= core->started_ms + core->config.silent_window_ms;
 }
 
 /* A home that somebody knows of may still come with the views that are exchanged now. */
@@ -148,7 +147,7 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->hint = hint->epoch.owner;
     }
     if (hint != NULL && core_is_living(core, hint->epoch.owner) &&
-               !peer_id_equal(hint->epoch.owner, core_self(core))) {
+        !peer_id_equal(hint->epoch.owner, core_self(core))) {
         found->verdict = OWNER_THERE;
         found->peer = hint->epoch.owner;
     } else if (home != NULL && peer_id_equal(home->id, core_self(core))) {

@@ -12,7 +12,7 @@
 #define OWNER_SEARCH_MS 1000   /* after which the silent count as having none */
 #define OWNER_NEGATIVE_MS 5000 /* how long "nobody has it" is believed */
 #define OWNER_SEARCHES_PER_S 100
-#define OWNER_SETTLED_MS 3000  /* no new member for so long: an unknown home is no newcomer */
+#define OWNER_SETTLED_MS 3000 /* no new member for so long: an unknown home is no newcomer */
 
 struct core;
 struct wire_message;
@@ -49,10 +49,10 @@ void owner_deinit(struct core *core);
 
 struct owner_found {
     enum owner_verdict verdict;
-    struct peer_id peer;      /* HERE, THERE: whom to ask */
-    struct mesh_epoch epoch;  /* highest known; counter 0: none */
+    struct peer_id peer;     /* HERE, THERE: whom to ask */
+    struct mesh_epoch epoch; /* highest known; counter 0: none */
     struct peer_id hint;
-    bool is_searched;         /* GONE, AWAY: every living member was asked and has no record */
+    bool is_searched; /* GONE, AWAY: every living member was asked and has no record */
 };
 void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
                    uint64_t now_ms);

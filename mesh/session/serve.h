@@ -8,12 +8,13 @@
 #include "mesh/session/answer.h"
 #include "mesh/session/session.h"
 
-#define SERVE_HOPS_MAX 2           /* peers asked one after the other (invariant B3) */
-#define SERVE_BEHIND_MAX (256u << 10) /* a reader so far behind is cut, where the upstream's other
-                                         streams would wait for it */
-#define SERVE_DETACHED_MS 15000    /* an ended call whose entry is silent is forgotten then */
-#define SERVE_ATTEMPTS_MAX 2       /* times that one request is sent to our upstream */
-#define SERVE_RELISTEN_MS 1000     /* before the upstream's GET stream is opened again */
+#define SERVE_HOPS_MAX 2 /* peers asked one after the other (invariant B3) */
+#define SERVE_BEHIND_MAX                                                                           \
+    (256u << 10)                /* a reader so far behind is cut, where the upstream's other       \
+                                   streams would wait for it */
+#define SERVE_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
+#define SERVE_ATTEMPTS_MAX 2    /* times that one request is sent to our upstream */
+#define SERVE_RELISTEN_MS 1000  /* before the upstream's GET stream is opened again */
 
 /* One request here. */
 struct call {
@@ -24,27 +25,27 @@ struct call {
     enum mesh_era era;
     struct rpc_message rpc;
     struct slice method, target, head, body; /* kept until the call ends */
-    struct handle session;  /* zero: none (stateless, passed through) */
+    struct handle session;                   /* zero: none (stateless, passed through) */
     struct mesh_epoch epoch;
     struct handle up;
-    uint32_t up_call;       /* its number at the upstream; 0: not given to it yet */
+    uint32_t up_call; /* its number at the upstream; 0: not given to it yet */
     struct list by_up;
     uint64_t id_hash, token_hash;
     uint8_t attempts;
-    bool is_sent;           /* a byte was accepted by the upstream's socket */
-    bool is_heard;          /* a byte of an answer came */
-    bool has_head;          /* its head is known: added, or held */
+    bool is_sent;  /* a byte was accepted by the upstream's socket */
+    bool is_heard; /* a byte of an answer came */
+    bool has_head; /* its head is known: added, or held */
     enum mesh_form form;
     /* An answer in one piece travels as one message: its head and text wait for its end. */
     bool is_held, holds_text, text_answers;
     int held_status;
     struct slice held_lines, held_text;
-    bool is_answered;       /* the answer to its id was added */
+    bool is_answered; /* the answer to its id was added */
     bool is_ended;
     bool user_was_asked;
-    bool ends_session;      /* a DELETE that the upstream accepted */
-    bool is_unsafe;         /* may not run twice */
-    uint64_t detached_ms;   /* since when its lane is lost; 0: it is not */
+    bool ends_session;    /* a DELETE that the upstream accepted */
+    bool is_unsafe;       /* may not run twice */
+    uint64_t detached_ms; /* since when its lane is lost; 0: it is not */
     struct heap_node timer;
 };
 

@@ -22,17 +22,17 @@ struct session {
     struct session_id id;
     struct principal who;
     struct mesh_epoch epoch;
-    struct handle up;       /* its upstream */
-    struct handle creator;  /* the call that initializes it; closed once answered */
-    bool is_announced;      /* the client was told its id */
+    struct handle up;      /* its upstream */
+    struct handle creator; /* the call that initializes it; closed once answered */
+    bool is_announced;     /* the client was told its id */
     uint64_t opened_ms, used_ms;
     struct heap_node expiry;
     uint32_t calls_open;
     uint64_t calls_total;
-    struct handle listen;   /* the call that holds its server stream */
-    struct list questions;  /* struct question: of the upstream, not answered yet */
+    struct handle listen;  /* the call that holds its server stream */
+    struct list questions; /* struct question: of the upstream, not answered yet */
     uint32_t questions_count;
-    struct list early;      /* struct early: messages without a stream to go on */
+    struct list early; /* struct early: messages without a stream to go on */
     size_t early_bytes;
 };
 
@@ -57,8 +57,7 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms);
 
 /* Notes a question (a request) of the upstream that travels with call `asker` (zero: none).
  * -ENOBUFS: too many are open. */
-int session_ask(struct core *core, struct session *session, uint64_t id_hash,
-                struct handle asker);
+int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker);
 /* The client answered: true if the question was open, and whose request had caused it. */
 bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);
 

@@ -162,8 +162,8 @@ static bool upcall_is_awaited(struct core *core, struct call *call)
 static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
-    bool is_answer = call->want == MESH_CALL &&
-                     (call->rpc.kind == RPC_RESPONSE || call->rpc.kind == RPC_ERROR);
+    bool is_answer =
+        call->want == MESH_CALL && (call->rpc.kind == RPC_RESPONSE || call->rpc.kind == RPC_ERROR);
     if (is_answer && !upcall_is_awaited(core, call)) {
         core->stats.questions_dropped++;
         upcall_accept(core, call, now_ms);
@@ -228,21 +228,24 @@ void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
     if (up == NULL || up->is_ready)
         return;
     up->is_ready = true;
-    LIST_EACH_SAFE (at, next, &up->calls) {
+    LIST_EACH_SAFE(at, next, &up->calls)
+    {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == 0 && call->want != MESH_LISTEN)
             upcall_give(core, call, now_ms);
     }
 }
 
-/* ---- what comes back --------------------------------------------------------------------------- */
+/* ---- what comes back ---------------------------------------------------------------------------
+ */
 
 static struct call *upcall_find(struct core *core, struct handle h, uint32_t up_call)
 {
     struct upstream *up = upstream_at(core, h);
     if (up == NULL || up_call == MESH_NO_CALL)
         return NULL;
-    LIST_EACH (at, &up->calls) {
+    LIST_EACH(at, &up->calls)
+    {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == up_call)
             return call;
@@ -312,14 +315,12 @@ static void upcall_deliver(struct core *core, struct call *call, const struct rp
         return;
     }
     if (!call->has_head)
-        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE,
-                      (struct slice){0});
+        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0});
     if (answers)
         call->is_answered = true;
     if (call->answer.is_dropped)
         upcall_room(core, call, text.length);
-    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text,
-                  answers);
+    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers);
 }
 
 static void upcall_note_question(struct core *core, struct session *session, struct call *call,
@@ -405,14 +406,14 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
     call_add_text(core, call, WIRE_DATA, part, false);
 }
 
-/* ---- ends ---------------------------------------------------------------------------------------- */
+/* ---- ends
+ * ---------------------------------------------------------------------------------------- */
 
 /* Once more: when no byte of it left, or when nothing came back and it may run twice. */
 static bool upcall_try_again(struct core *core, struct call *call, enum mesh_reason why)
 {
-    bool may_run_again = !call->is_sent ||
-                         retry_class_of(&core->retry, &call->rpc, call->body,
-                                        call->user_was_asked) == RETRY_SAFE;
+    bool may_run_again = !call->is_sent || retry_class_of(&core->retry, &call->rpc, call->body,
+                                                          call->user_was_asked) == RETRY_SAFE;
     if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
         call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
         return false;

@@ -133,8 +133,8 @@ struct wire_message {
     struct exchange_name name; /* OPEN; DONE if set */
     struct session_id session; /* FIND, FOUND; OPEN, HEAD with has_session */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
-    struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE */
-    struct slice payload;      /* OPEN, EVENT, DATA, WHOLE */
+    struct mesh_epoch epoch; /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE */
+    struct slice payload;    /* OPEN, EVENT, DATA, WHOLE */
     union {
         struct {
             /* but body (see payload), key (see session). Without a payload rpc's spans do not
