@@ -233,6 +233,7 @@ enum owner_verdict {
 };
 struct mesh_why {
     enum owner_verdict verdict;
+    char id_hash[9];            /* how logs name it; empty: it is no id of ours */
     bool well_formed, genuine;  /* 42 legal characters; the tag fits a key we hold */
     enum member_state home;     /* of the minting generation; unknown is not dead */
     struct peer_id home_id;     /* zero if unknown */
