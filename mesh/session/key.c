@@ -44,6 +44,8 @@ int key_ring_init(struct key_ring *ring, const struct mesh_config *config)
     }
     key_derive(ring->log_key, config->keys[0], 32, config->cluster, "session-mesh log");
     ring->count = config->keys_count;
+    while (ring->minting + 1 < ring->count && config->verify_only >> ring->minting & 1)
+        ring->minting++;
     return 0;
 }
 
@@ -61,11 +63,11 @@ static void key_tag(uint8_t tag[KEY_TAG_BYTES], const uint8_t key[32], const str
 
 void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng)
 {
-    id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[0]);
+    id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[ring->minting]);
     for (int byte = 0; byte < 6; byte++)
         id->bytes[KEY_HOME_AT + byte] = (uint8_t)(home >> (8 * (5 - byte)));
     rng_bytes(rng, id->bytes + KEY_RANDOM_AT, KEY_TAG_AT - KEY_RANDOM_AT);
-    key_tag(id->bytes + KEY_TAG_AT, ring->keys[0], id);
+    key_tag(id->bytes + KEY_TAG_AT, ring->keys[ring->minting], id);
 }
 
 /* The 6 bits of a character of base64url (RFC 4648 section 5), 64: none. libsodium's decoder
@@ -110,16 +112,23 @@ void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id)
     memcpy(text, out, MESH_SESSION_TEXT);
 }
 
-bool key_verify(const struct key_ring *ring, const struct session_id *id)
+bool key_verify(struct key_ring *ring, const struct session_id *id)
 {
     uint8_t tag[KEY_TAG_BYTES];
+    uint32_t at = (uint32_t)(id->bytes[KEY_RANDOM_AT + 1] << 8 | id->bytes[KEY_RANDOM_AT + 2]);
+    struct session_id *verified = &ring->verified[at % KEY_VERIFIED];
+    if (sodium_memcmp(verified->bytes, id->bytes, sizeof id->bytes) == 0 && id->bytes[0] != 0)
+        return true;
     if (id->bytes[0] >> 4 != KEY_VERSION)
         return false;
     for (uint8_t n = 0; n < ring->count; n++) {
         if (ring->numbers[n] != (id->bytes[0] & 0x0f))
             continue;
         key_tag(tag, ring->keys[n], id);
-        return sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) == 0;
+        if (sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) != 0)
+            return false;
+        *verified = *id;
+        return true;
     }
     return false;
 }

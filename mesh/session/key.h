@@ -12,10 +12,14 @@
 #include "mesh/base/types.h"
 #include "mesh/mesh.h"
 
+#define KEY_VERIFIED 1024 /* a power of two: a session's requests come in a row */
+
 struct key_ring {
     uint8_t keys[MESH_KEYS_MAX][32]; /* made from the cluster's keys, for ids alone */
     uint8_t numbers[MESH_KEYS_MAX];  /* low 4 bits of each key's id */
     uint8_t count;
+    uint8_t minting;     /* index of the key that new ids are made with: the first in use */
+    struct session_id verified[KEY_VERIFIED]; /* lately; placed by their random part */
     uint8_t log_key[32]; /* hashes ids for logs: the same on every peer */
 };
 
@@ -28,8 +32,9 @@ void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home,
 /* Decodes strictly: 42 characters of [A-Za-z0-9_-], unused bits zero. False: no id of ours. */
 bool key_read(struct session_id *id, struct slice text);
 void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id);
-/* The tag fits a key of the ring, also one that only verifies. Costs a BLAKE2b. */
-bool key_verify(const struct key_ring *ring, const struct session_id *id);
+/* The tag fits a key of the ring, also one that only verifies. Costs a BLAKE2b, or for an id that
+ * was verified lately a comparison in constant time. */
+bool key_verify(struct key_ring *ring, const struct session_id *id);
 
 uint64_t key_home(const struct session_id *id); /* 48 bits: view_home_tag() of the minting peer */
 /* Where the walk for its candidates begins: from the id's bytes alone, so that a peer that never

@@ -142,6 +142,7 @@ struct link {
     uint32_t opened_count[2]; /* by us, by them: streams that live */
     uint32_t highest[2];      /* numbers */
     struct link_stream *control;
+    struct link_stream *current; /* made or heard last: asked about several times in a row */
     struct list sending;   /* streams with something that may leave now, in turn */
     struct list reporting; /* streams with a CREDIT or CLOSE to be told */
     struct list waiting;   /* streams whose message under way waits for room in the grants */

@@ -50,6 +50,8 @@ struct link_stream *stream_find(const struct link *link, uint32_t number)
 {
     uint32_t slot;
 
+    if (link->current != NULL && link->current->number == number)
+        return link->current;
     if (!table_get(&link->streams_by_number, &number, &slot))
         return NULL;
     return link->streams[slot];
@@ -103,6 +105,7 @@ struct link_stream *stream_make(struct link *link, uint32_t number, bool is_ours
     link->streams[slot] = s;
     link->opened_count[!is_ours]++;
     link->highest[!is_ours] = number;
+    link->current = s;
     return s;
 }
 
@@ -118,6 +121,8 @@ void stream_free(struct link *link, struct link_stream *s)
     list_remove(&s->sending);
     list_remove(&s->reporting);
     list_remove(&s->waiting);
+    if (link->current == s)
+        link->current = NULL;
     table_remove(&link->streams_by_number, &s->number);
     link->streams[s->slot] = NULL;
     link->slots_free[link->slots_free_count++] = s->slot;
