@@ -1,10 +1,12 @@
 /* entry.c - the client's side of an exchange, as a small state machine: PARKED until its owner
- * can be asked, ASKED while an answer may come on its lane, then exactly one end. */
+ * can be asked, ASKED while an answer may come on its lane, then exactly one end. What its client
+ * is told stands in exchange.c. */
 #include "mesh/session/entry.h"
 
 #include <errno.h>
 
 #include "mesh/session/core.h"
+#include "mesh/session/exchange.h"
 #include "mesh/session/place.h"
 
 #define EXCHANGE_MEMORY_RETRY_MS 20
@@ -16,15 +18,6 @@ void entry_init(struct core *core)
     list_init(&e->parked);
     heap_init(&e->timers);
     pool_init(&e->exchanges, sizeof(struct exchange), core->config.exchanges_max);
-}
-
-static void exchange_keep_nothing(struct exchange *x)
-{
-    slice_drop(&x->held.lines);
-    slice_drop(&x->request.method);
-    slice_drop(&x->request.target);
-    slice_drop(&x->request.head);
-    slice_drop(&x->request.body);
 }
 
 void entry_deinit(struct core *core)
@@ -40,192 +33,12 @@ void entry_deinit(struct core *core)
     pool_deinit(&e->exchanges);
 }
 
-/* ---- timers and states ----------------------------------------------------------------------- */
-
-static void exchange_set_timer(struct core *core, struct exchange *x)
-{
-    uint64_t at = x->retry_at_ms;
-    if (x->state == EXCHANGE_PARKED && x->give_up_ms < at)
-        at = x->give_up_ms;
-    if (x->grace_ms < at)
-        at = x->grace_ms;
-    /* no memory for a timer: the next turn looks at it */
-    if (heap_set(&core->entry.timers, &x->timer, at) < 0)
-        core->entry.is_woken = true;
-}
-
-static void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state)
-{
-    struct entry *e = &core->entry;
-    if (x->state == EXCHANGE_PARKED && state != EXCHANGE_PARKED) {
-        list_remove(&x->parked);
-        e->parked_count--;
-    } else if (x->state != EXCHANGE_PARKED && state == EXCHANGE_PARKED) {
-        list_push_back(&e->parked, &x->parked);
-        e->parked_count++;
-    }
-    x->state = state;
-}
-
-static void exchange_park(struct core *core, struct exchange *x, uint64_t wait_ms, uint64_t now_ms)
-{
-    exchange_enter(core, x, EXCHANGE_PARKED);
-    x->retry_at_ms = wait_ms == MESH_NEVER ? MESH_NEVER : now_ms + wait_ms;
-    if (x->give_up_ms == MESH_NEVER)
-        x->give_up_ms = now_ms + core->config.park_ms;
-    exchange_set_timer(core, x);
-}
-
-/* Doubling, with chance: those who wait for the same thing do not ask for it in step. */
-static uint64_t exchange_backoff(struct core *core, struct exchange *x)
-{
-    uint32_t base = x->retry_ms == 0 ? ENTRY_RETRY_FIRST_MS : x->retry_ms;
-    x->retry_ms = base * 2 > ENTRY_RETRY_MAX_MS ? ENTRY_RETRY_MAX_MS : base * 2;
-    return base / 2 + shuffle_below(&core->shuffle, base);
-}
-
-static void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
-{
-    if (!x->was_parked)
-        core->stats.exchanges_parked++;
-    x->was_parked = true;
-    exchange_park(core, x, exchange_backoff(core, x), now_ms);
-}
-
-/* ---- telling the client ------------------------------------------------------------------------
- */
-
-static bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect)
-{
-    effect->handle = x->self;
-    if (effects_push(&core->effects, effect) == 0)
-        return true;
-    exchange_enter(core, x, EXCHANGE_BROKEN);
-    x->retry_at_ms = 0;
-    x->give_up_ms = x->grace_ms = MESH_NEVER;
-    exchange_set_timer(core, x);
-    return false;
-}
-
-static void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind last_word)
-{
-    if (lane_is_none(x->lane))
-        return;
-    struct wire_message m = {.kind = last_word, .name = x->name};
-    (void)links_send(core->links, x->lane, LINKS_ENTRY, &m);
-    links_close(core->links, x->lane, LINKS_ENTRY);
-    x->lane = (struct lane){0};
-}
-
-static void exchange_free(struct core *core, struct exchange *x)
-{
-    if (x->state == EXCHANGE_PARKED) {
-        list_remove(&x->parked);
-        core->entry.parked_count--;
-    }
-    heap_remove(&core->entry.timers, &x->timer);
-    exchange_keep_nothing(x);
-    pool_give(&core->entry.exchanges, x->self);
-}
-
-/* The one outcome. An END that cannot be told for want of memory is told later. */
-static void exchange_end(struct core *core, struct exchange *x, enum mesh_end end,
-                         enum mesh_reason why)
-{
-    exchange_leave_lane(core, x, WIRE_DONE);
-    if (x->is_answered) {
-        end = MESH_END_WHOLE; /* whatever was lost came after the answer */
-        why = MESH_OK;
-    }
-    struct mesh_effect e = {.kind = MESH_REPLY_END};
-    e.end.end = end;
-    e.end.why = why;
-    e.end.head_sent = x->head_out;
-    if (!exchange_tell(core, x, &e))
-        return;
-    if (why == MESH_OK)
-        core->stats.answers_ok++;
-    else
-        core->stats.answers_failed++;
-    if (why == MESH_SESSION_UNKNOWN && x->has_session)
-        core->stats.not_found_ended++;
-    exchange_enter(core, x, EXCHANGE_ENDED);
-    heap_remove(&core->entry.timers, &x->timer);
-    exchange_keep_nothing(x);
-}
-
 bool entry_may_tell(struct core *core, struct handle h, bool is_end)
 {
     struct exchange *x = pool_at(&core->entry.exchanges, h);
     if (x != NULL && is_end)
         exchange_free(core, x);
     return x != NULL;
-}
-
-static void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
-{
-    /* a held stream that was answered 200 already can only be told that its session is over */
-    if (x->request.want == MESH_LISTEN && x->head_out && why != MESH_SUPERSEDED)
-        why = MESH_SESSION_ENDED;
-    exchange_end(core, x, MESH_END_CUT, why);
-}
-
-static bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head)
-{
-    if (x->head_out)
-        return true;
-    struct mesh_effect e = {.kind = MESH_REPLY_HEAD};
-    e.head.status = head->status;
-    e.head.form = head->form;
-    e.head.head = head->lines;
-    e.head.has_session = head->has_session;
-    e.head.owner = head->owner;
-    if (head->has_session)
-        key_write(e.head.session, &head->session);
-    x->head_out = exchange_tell(core, x, &e);
-    x->grace_ms = MESH_NEVER;
-    return x->head_out;
-}
-
-/* What was held goes out before what it was held for. */
-static bool exchange_release_head(struct core *core, struct exchange *x)
-{
-    if (!x->held.is_held)
-        return true;
-    bool is_told = exchange_tell_head(core, x, &x->held);
-    slice_drop(&x->held.lines);
-    x->held.is_held = false;
-    return is_told;
-}
-
-static void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
-{
-    struct held_head head = {.status = m->head.status,
-                             .form = m->head.form,
-                             .lines = m->head.head,
-                             .has_session = m->has_session,
-                             .session = m->session,
-                             .owner = m->epoch.owner};
-    x->received = 1; /* the first message of an answer, or of one begun anew */
-    x->give_up_ms = MESH_NEVER;
-    slice_drop(&x->held.lines);
-    x->held = head;
-    x->held.is_held = !x->head_out && m->head.form == MESH_FORM_JSON &&
-                      slice_keep(&x->held.lines, m->head.head, &core->budget) == 0;
-    if (x->held.is_held)
-        return;
-    x->held.lines = (struct slice){0};
-    if (exchange_tell_head(core, x, &head))
-        exchange_set_timer(core, x);
-}
-
-/* Clients never retry the first GET of a session: while nobody said that it ended, they get 200
- * and are attached later (DESIGN §6). */
-static void exchange_grant_grace(struct core *core, struct exchange *x)
-{
-    struct held_head head = {
-        .status = 200, .form = MESH_FORM_SSE, .has_session = x->has_session, .session = x->session};
-    (void)exchange_tell_head(core, x, &head);
 }
 
 /* ---- asking the owner

@@ -1,0 +1,28 @@
+/* exchange.h - one exchange, for entry.c alone: its states, and what its client is told. */
+#ifndef MESH_EXCHANGE_H
+#define MESH_EXCHANGE_H
+
+#include "mesh/session/entry.h"
+
+void exchange_keep_nothing(struct exchange *x); /* of its request */
+/* Out of every table; its handle is closed. */
+void exchange_free(struct core *core, struct exchange *x);
+/* For the nearest of its deadlines that counts in its state. */
+void exchange_set_timer(struct core *core, struct exchange *x);
+void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state);
+/* Waits for a change, or for a while that doubles; gives up park_ms after it began to wait. */
+void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms);
+/* Says the last word (DONE, CANCEL) and closes the lane, if there is one. */
+void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind last_word);
+
+/* Queues an effect for its client. False: no memory; it is BROKEN and will be ended later. */
+bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect);
+bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head);
+void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);
+bool exchange_release_head(struct core *core, struct exchange *x);
+void exchange_grant_grace(struct core *core, struct exchange *x);
+/* The one outcome: ENDED from here on. Once answered it ends well, whatever is said. */
+void exchange_end(struct core *core, struct exchange *x, enum mesh_end end, enum mesh_reason why);
+void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why);
+
+#endif
