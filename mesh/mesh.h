@@ -280,6 +280,7 @@ struct mesh_stats {
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;
     uint32_t sessions, exchanges, links, members_alive, parked;
+    uint32_t hops_max; /* peers that an exchange which came here had asked, this one included */
     size_t memory_used;
 };
 void mesh_stats(const struct mesh *mesh, struct mesh_stats *stats);

@@ -13,6 +13,7 @@
 #define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
+#define HOPS_MAX 2                        /* B3: peers asked for one request */
 #define HOPS_WAIT_US (1500u * WORLD_MS)   /* B3: two hops, a dial and a handshake each, far peers */
 #define SILENT_US (60u * WORLD_SECOND)    /* N1 */
 
@@ -96,8 +97,12 @@ static void views_check(struct world *world)
     struct checks *checks = world->checks;
     for (uint32_t n = 0; n < world->seats_count; n++) {
         const struct seat *seat = &world->seats[n];
+        struct mesh_stats stats;
         if (seat->mesh == NULL)
             continue;
+        mesh_stats(seat->mesh, &stats);
+        if (stats.hops_max > HOPS_MAX)
+            check_fail(world, "B3", "an exchange came to p%u as its hop %u", n, stats.hops_max);
         uint64_t hash = mesh_view_hash(seat->mesh);
         bool same = checks->last[n].hash == hash && checks->last[n].life == seat->life;
         if (same && ++checks->last[n].looks % 16 != 0)

@@ -386,6 +386,8 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
     const struct mesh_request *r = &open->open.request;
     struct session *session = NULL;
     struct call *call = call_by_name(core, &open->name);
+    if (open->open.hops + 1u > core->stats.hops_max)
+        core->stats.hops_max = open->open.hops + 1u;
     if (call != NULL) {
         serve_attach(core, call, event->lane, open);
         return;
