@@ -612,8 +612,11 @@ const struct mesh_member *mesh_self(const struct mesh *m)
 size_t mesh_members(const struct mesh *m, struct mesh_member *members, size_t members_max)
 {
     size_t count = view_count(m->core.view);
-    for (size_t n = 0; n < count && n < members_max; n++)
+    for (size_t n = 0; n < count && n < members_max; n++) {
         members[n] = *view_at(m->core.view, n);
+        if (peer_id_equal(members[n].id, core_self(&m->core)))
+            members[n].load = pool_count(&m->core.sessions.pool); /* nobody tells us our own */
+    }
     return count;
 }
 

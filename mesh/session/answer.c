@@ -6,7 +6,7 @@
 
 struct kept {
     struct list in_answer;
-    uint64_t end_bytes; /* of the lane's count, when it was sent on the present lane */
+    uint64_t end_bytes; /* of the present lane's count, when it was sent there; 0: it was not */
     struct wire_message message;
 };
 
@@ -32,14 +32,16 @@ void answer_deinit(struct answer *answer)
         answer_drop_first(answer);
 }
 
-/* A lane that cannot take it is as good as lost: the entry attaches, or gives up by itself. */
+/* A lane that cannot take it is lost: we hear of that, and the entry attaches, or gives up. */
 static void answer_send(struct answer *answer, struct links *links, struct kept *kept)
 {
+    kept->end_bytes = 0;
     if (lane_is_none(answer->lane))
         return;
     int rc = links_send(links, answer->lane, LINKS_OWNER, &kept->message);
-    if (rc > 0)
-        answer->sent_bytes += (uint64_t)rc;
+    if (rc < 0)
+        return;
+    answer->sent_bytes += (uint64_t)rc;
     kept->end_bytes = answer->sent_bytes;
 }
 
@@ -65,14 +67,18 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     return 0;
 }
 
-void answer_attach(struct answer *answer, struct links *links, struct lane lane, uint32_t received)
+size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
+                     uint32_t received)
 {
+    size_t before = answer->payload_bytes;
     answer->lane = lane;
     answer->sent_bytes = 0;
     while (!list_is_empty(&answer->kept) && answer->number < received)
         answer_drop_first(answer);
+    size_t freed = before - answer->payload_bytes;
     LIST_EACH(at, &answer->kept)
     answer_send(answer, links, container_of(at, struct kept, in_answer));
+    return freed;
 }
 
 void answer_detach(struct answer *answer)

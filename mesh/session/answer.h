@@ -22,8 +22,10 @@ void answer_deinit(struct answer *answer);
 /* Keeps and sends one message. -ENOMEM: it was not added, the answer can only be cut now. */
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
                struct bytes_budget *budget);
-/* The entry is back on `lane` and has the first `received` messages. */
-void answer_attach(struct answer *answer, struct links *links, struct lane lane, uint32_t received);
+/* The entry is back on `lane` and has the first `received` messages: returns the payload bytes that
+ * are kept no longer. */
+size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
+                     uint32_t received);
 void answer_detach(struct answer *answer);
 /* Nobody waits for it any more. */
 void answer_drop(struct answer *answer);

@@ -314,17 +314,19 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
 }
 
 static void serve_attach(struct core *core, struct call *call, struct lane lane,
-                         const struct wire_message *open)
+                         const struct wire_message *open, uint64_t now_ms)
 {
     if (open->open.is_attach)
-        links_cut(core->links, open->name.entry, open->open.lost_link, 0);
+        links_cut(core->links, open->name.entry, open->open.lost_link, now_ms);
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
     links_accept(core->links, lane, call->self);
     call->detached_ms = 0;
     heap_remove(&core->serve.timers, &call->timer);
     core->stats.attached++;
-    answer_attach(&call->answer, core->links, lane, open->open.received);
+    size_t freed = answer_attach(&call->answer, core->links, lane, open->open.received);
+    if (!call->is_ended)
+        upcall_room(core, call, freed); /* the lost lane cannot acknowledge it any more */
     if (call->want == MESH_LISTEN && !call->is_ended && call->up_call == 0)
         upcall_listen(core, call);
 }
@@ -389,7 +391,7 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
     if (open->open.hops + 1u > core->stats.hops_max)
         core->stats.hops_max = open->open.hops + 1u;
     if (call != NULL) {
-        serve_attach(core, call, event->lane, open);
+        serve_attach(core, call, event->lane, open, now_ms);
         return;
     }
     if (open->open.is_attach)

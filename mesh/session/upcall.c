@@ -299,28 +299,55 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
     call_add_head(core, call, status, form, head);
 }
 
+/* Does this message answer the request of the call? Ids are compared as JSON, not as text. */
+static bool upcall_answers(struct core *core, const struct call *call,
+                           const struct rpc_message *rpc, struct slice text)
+{
+    if (call->want != MESH_CALL || call->rpc.kind != RPC_REQUEST || rpc == NULL ||
+        (rpc->kind != RPC_RESPONSE && rpc->kind != RPC_ERROR) || rpc->id.length == 0)
+        return false;
+    return rpc_id_hash(core->sip_key, slice_part(text, rpc->id)) == call->id_hash;
+}
+
+/* Text that its reader could make nothing of: an event that is no message, or answers another id;
+ * a good status whose one text is not the answer. Clients would wait for the answer in vain. */
+static bool upcall_is_senseless(const struct call *call, const struct rpc_message *rpc,
+                                bool answers)
+{
+    bool is_request = call->want == MESH_CALL && call->rpc.kind == RPC_REQUEST;
+    bool is_answer = rpc != NULL && (rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR);
+    if (call->form == MESH_FORM_SSE && call->has_head)
+        return rpc == NULL || rpc->kind == RPC_BAD || (is_request && is_answer && !answers);
+    return is_request && !answers && call->is_held && call->held_status / 100 == 2;
+}
+
 /* One message of the upstream onto a call's stream. */
 static void upcall_deliver(struct core *core, struct call *call, const struct rpc_message *rpc,
                            struct slice text, uint64_t now_ms)
 {
-    bool answers = call->want == MESH_CALL && call->rpc.kind == RPC_REQUEST && rpc != NULL &&
-                   (rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR);
+    bool answers = upcall_answers(core, call, rpc, text);
     if (!upcall_is_http(core) && call->answer.payload_bytes > SERVE_BEHIND_MAX) {
         call_end(core, call, MESH_END_CUT, MESH_READER_SLOW, now_ms);
         return;
     }
-    if (call->form == MESH_FORM_SSE && call->has_head && (rpc == NULL || rpc->kind == RPC_BAD)) {
-        core->stats.messages_bad++; /* an event that is no message: nobody could read it */
+    if (upcall_is_senseless(call, rpc, answers)) {
+        core->stats.messages_bad++;
         upcall_room(core, call, text.length);
+        if (call->is_held) {
+            upcall_cancel(core, call);
+            call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_BAD, now_ms);
+        }
         return;
     }
     if (!call->has_head)
-        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0});
+        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE,
+                      (struct slice){0});
     if (answers)
         call->is_answered = true;
     if (call->answer.is_dropped)
         upcall_room(core, call, text.length);
-    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers);
+    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text,
+                  answers);
 }
 
 static void upcall_note_question(struct core *core, struct session *session, struct call *call,
