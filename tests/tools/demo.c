@@ -98,6 +98,10 @@ static void put_cell(const char *code, const char *text, int columns, int width)
 
 static void print_head(void)
 {
+    printf("  A cell names the peer that received the message. \"b %s a\": b did not own the "
+           "session and\n"
+           "  forwarded the message to a, which does.\n\n",
+           arrow());
     printf("  %ssession  owner", BOLD);
     for (int i = 0; i < STEPS_COUNT; i++)
         printf("  %-*s", steps[i].width, steps[i].label);
@@ -118,7 +122,9 @@ static void print_step(int step)
         snprintf(text, sizeof text, "%s %s %s", received, arrow(), demo.owner);
         columns += 3 + (int)strlen(demo.owner);
     }
-    put_cell(is_local ? DIM : CYAN, text, columns, steps[step].width);
+    /* No blanks at the end of a line. */
+    int width = step + 1 < STEPS_COUNT ? steps[step].width : 0;
+    put_cell(is_local ? DIM : CYAN, text, columns, width);
 }
 
 /* One line a session: each message's receiver, and the owner where that is another peer. */
@@ -143,10 +149,10 @@ static void print_summary(void)
     uint64_t share =
         demo.messages > 0 ? (demo.forwarded * 100 + demo.messages / 2) / demo.messages : 0;
     printf("\n  %s%" PRIu64 " sessions, %" PRIu64 " messages: %" PRIu64 " forwarded (%" PRIu64
-           " %%), %" PRIu64 " local, %s%" PRIu64 " failures%s",
+           " %%), %" PRIu64 " local, %s%" PRIu64 " failures%s,"
+           " %" PRIu64 ".%" PRIu64 " s\n  sessions owned:",
            BOLD, demo.session, demo.messages, demo.forwarded, share, demo.local,
-           demo.failures > 0 ? RED : "", demo.failures, PLAIN);
-    printf("  in %" PRIu64 ".%" PRIu64 " s\n  sessions owned:", tenths / 10, tenths % 10);
+           demo.failures > 0 ? RED : "", demo.failures, PLAIN, tenths / 10, tenths % 10);
     for (unsigned i = 0; i < demo.peers_count; i++)
         printf("%s %s %u", i > 0 ? "," : "", demo.peers[i], demo.owned[i]);
     printf("\n");
