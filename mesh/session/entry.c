@@ -103,12 +103,12 @@ static void exchange_owner_gone(struct core *core, struct exchange *x)
 static void exchange_route_session(struct core *core, struct exchange *x, uint64_t now_ms)
 {
     struct owner_found found;
-    owner_resolve(core, &x->session, &found, now_ms);
     if (x->is_told && core_is_living(core, x->owner)) {
         exchange_ask(core, x, x->owner, now_ms);
         return;
     }
     x->is_told = false;
+    owner_resolve(core, &x->session, &found, now_ms);
     if (mesh_epoch_compare(x->epoch, found.epoch) < 0)
         x->epoch = found.epoch;
     switch (found.verdict) {
@@ -179,8 +179,13 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
 {
     if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN || x->request.want == MESH_PASS)
         return true;
-    bool is_ours = key_read(&x->session, key->text) && (session_find(core, &x->session) != NULL ||
-                                                        key_verify(&core->keys, &x->session));
+    bool is_ours = key_read(&x->session, key->text);
+    bool is_here = is_ours && session_find(core, &x->session) != NULL;
+    is_ours = is_here || (is_ours && key_verify(&core->keys, &x->session));
+    if (is_here) {
+        x->owner = core_self(core); /* no need to ask who owns it */
+        x->is_told = true;
+    }
     if (is_ours)
         x->has_session = true;
     return is_ours || (x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE);

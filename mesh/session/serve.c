@@ -337,7 +337,7 @@ static bool serve_id_is_open(struct core *core, const struct session *session,
 {
     const struct rpc_message *rpc = &open->open.request.rpc;
     struct upstream *up = upstream_at(core, session->up);
-    if (up == NULL || rpc->kind != RPC_REQUEST)
+    if (up == NULL || rpc->kind != RPC_REQUEST || list_is_empty(&up->calls))
         return false;
     uint64_t id_hash = rpc_id_hash(core->sip_key, slice_part(open->payload, rpc->id));
     LIST_EACH(at, &up->calls)

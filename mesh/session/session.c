@@ -6,6 +6,9 @@
 
 #include "mesh/session/core.h"
 
+#define SESSION_KEY_AT 8 /* in the random part of an id: the byte before it is the shard's */
+#define SESSION_KEY_BYTES 8
+
 struct question {
     struct list in_session;
     uint64_t id_hash;
@@ -16,13 +19,15 @@ struct early {
     struct list in_session;
     struct slice text;
 };
+/* What one that waits costs: beside its text, some memory of ours. */
+#define EARLY_HEAD_BYTES (sizeof(struct early) + sizeof(struct bytes) + 32)
 
 void sessions_init(struct core *core)
 {
     struct sessions *s = &core->sessions;
     pool_init(&s->pool, sizeof(struct session), core->config.sessions_max);
     heap_init(&s->expiries);
-    table_init(&s->by_id, sizeof(struct session_id), core->sip_key);
+    table_init(&s->by_id, SESSION_KEY_BYTES, core->sip_key);
 }
 
 void sessions_deinit(struct core *core)
@@ -39,13 +44,20 @@ void sessions_deinit(struct core *core)
     pool_deinit(&s->pool);
 }
 
+/* Eight random bytes of an id tell our own sessions apart; the whole of it is compared then. */
+static const uint8_t *session_key(const struct session_id *id)
+{
+    return id->bytes + SESSION_KEY_AT;
+}
+
 struct session *session_find(struct core *core, const struct session_id *id)
 {
     uint32_t slot = 0;
-    if (!table_get(&core->sessions.by_id, id->bytes, &slot))
-        return NULL;
     struct handle h;
-    return pool_slot(&core->sessions.pool, slot, &h);
+    if (!table_get(&core->sessions.by_id, session_key(id), &slot))
+        return NULL;
+    struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+    return session != NULL && session_id_equal(&session->id, id) ? session : NULL;
 }
 
 struct session *session_at(struct core *core, struct handle h)
@@ -74,10 +86,10 @@ struct session *session_new(struct core *core, const struct principal *who, uint
     list_init(&session->questions);
     list_init(&session->early);
     key_mint(&session->id, &core->keys, view_home_tag(core_self(core)), &core->rng);
-    if (table_put(&core->sessions.by_id, session->id.bytes, h.slot) < 0)
+    if (table_put(&core->sessions.by_id, session_key(&session->id), h.slot) < 0)
         goto fail;
     if (heap_set(&core->sessions.expiries, &session->expiry, session_end_ms(core, session)) < 0) {
-        table_remove(&core->sessions.by_id, session->id.bytes);
+        table_remove(&core->sessions.by_id, session_key(&session->id));
         goto fail;
     }
     return session;
@@ -99,7 +111,7 @@ bool session_take_early(struct session *session, struct slice *text)
         return false;
     struct early *early = container_of(list_first(&session->early), struct early, in_session);
     *text = early->text;
-    session->early_bytes -= early->text.length;
+    session->early_bytes -= EARLY_HEAD_BYTES + early->text.length;
     list_remove(&early->in_session);
     free(early);
     return true;
@@ -114,7 +126,7 @@ void session_free(struct core *core, struct session *session)
     while (session_take_early(session, &text))
         slice_drop(&text);
     heap_remove(&core->sessions.expiries, &session->expiry);
-    table_remove(&core->sessions.by_id, session->id.bytes);
+    table_remove(&core->sessions.by_id, session_key(&session->id));
     pool_give(&core->sessions.pool, session->self);
 }
 
@@ -124,11 +136,25 @@ void session_touch(struct core *core, struct session *session, uint64_t now_ms)
     session->used_ms = now_ms; /* the heap learns of it when the old deadline has come */
 }
 
+/* Somebody waits for one of its calls, or holds its stream. */
+static bool session_is_in_use(struct core *core, const struct session *session)
+{
+    struct upstream *up = upstream_at(core, session->up);
+    if (up == NULL)
+        return false;
+    LIST_EACH (at, &up->calls)
+        if (!container_of(at, struct call, by_up)->answer.is_dropped)
+            return true;
+    return false;
+}
+
 struct session *session_next_expired(struct core *core, uint64_t now_ms)
 {
     struct heap_node *node;
     while ((node = heap_first(&core->sessions.expiries)) != NULL && node->at_ms <= now_ms) {
         struct session *session = container_of(node, struct session, expiry);
+        if (session_is_in_use(core, session))
+            session_touch(core, session, now_ms);
         uint64_t end_ms = session_end_ms(core, session);
         if (end_ms <= now_ms)
             return session;
@@ -141,8 +167,10 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms)
 int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker)
 {
     (void)core;
+    /* a client may leave some unanswered for ever: the oldest gives way */
     if (session->questions_count >= SESSION_QUESTIONS_MAX)
-        return -ENOBUFS;
+        session_drop_question(session, container_of(list_first(&session->questions),
+                                                    struct question, in_session));
     struct question *question = calloc(1, sizeof *question);
     if (question == NULL)
         return -ENOBUFS;
@@ -209,6 +237,7 @@ struct call *session_place(struct core *core, struct session *session,
                            const struct rpc_message *rpc, struct slice text)
 {
     uint64_t hash = 0;
+    struct call *call = NULL;
     switch (rpc->kind) {
     case RPC_RESPONSE:
     case RPC_ERROR:
@@ -220,7 +249,9 @@ struct call *session_place(struct core *core, struct session *session,
         if (rpc->method != RPC_PROGRESS || rpc->progress_token.length == 0)
             break;
         hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->progress_token));
-        return session_call_by(core, session, 0, hash);
+        call = session_call_by(core, session, 0, hash);
+        /* a task's token outlives its request (MCP 2025-11-25, tasks) */
+        return call != NULL ? call : call_at(core, session->listen);
     case RPC_REQUEST:
         break;
     case RPC_BAD:
@@ -241,7 +272,8 @@ int session_keep_early(struct core *core, struct session *session, const struct 
     int rc = 0;
     struct slice oldest;
     (void)rpc;
-    while (session->early_bytes + text.length > SESSION_EARLY_BYTES_MAX &&
+    size_t more = EARLY_HEAD_BYTES + text.length;
+    while (session->early_bytes + more > SESSION_EARLY_BYTES_MAX &&
            session_take_early(session, &oldest)) {
         slice_drop(&oldest);
         rc = -ENOBUFS;
@@ -252,6 +284,6 @@ int session_keep_early(struct core *core, struct session *session, const struct 
         return -ENOBUFS;
     }
     list_push_back(&session->early, &early->in_session);
-    session->early_bytes += text.length;
+    session->early_bytes += more;
     return rc;
 }

@@ -52,11 +52,11 @@ struct session *session_new(struct core *core, const struct principal *who, uint
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
 void session_free(struct core *core, struct session *session);
 void session_touch(struct core *core, struct session *session, uint64_t now_ms);
-/* The next session whose idle or absolute time is over, or NULL. */
+/* The next session whose idle or absolute time is over, or NULL. One in use is not idle. */
 struct session *session_next_expired(struct core *core, uint64_t now_ms);
 
-/* Notes a question (a request) of the upstream that travels with call `asker` (zero: none).
- * -ENOBUFS: too many are open. */
+/* Notes a question (a request) of the upstream that travels with call `asker` (zero: none). Of too
+ * many that were never answered the oldest is forgotten. -ENOBUFS: no memory. */
 int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker);
 /* The client answered: true if the question was open, and whose request had caused it. */
 bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);

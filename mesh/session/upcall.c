@@ -383,7 +383,7 @@ static void upcall_place(struct core *core, struct session *session, const struc
     upcall_note_question(core, session, call, rpc, text);
     if (call == NULL) {
         if (is_answer || rpc->kind == RPC_BAD || rpc->kind == RPC_BATCH)
-            core->stats.questions_dropped++;
+            core->stats.messages_bad++; /* an answer to nothing, or nothing at all */
         else
             (void)session_keep_early(core, session, rpc, text);
         return;
