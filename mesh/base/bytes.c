@@ -91,46 +91,10 @@ int bytes_grow(struct bytes **bufp, size_t more)
     return rc;
 }
 
-struct bytes *bytes_ref(struct bytes *buf)
+void bytes_free(struct bytes *buf)
 {
-    assert(buf->refs > 0 && buf->refs < UINT32_MAX);
-    buf->refs++;
-    return buf;
-}
-
-void bytes_unref(struct bytes *buf)
-{
-    if (buf == NULL)
-        return;
-    assert(buf->refs > 0);
-    if (--buf->refs > 0)
-        return;
     budget_give(buf->budget, buf->capacity);
     free(buf);
-}
-
-struct slice slice_of(struct bytes *buf, size_t at, size_t length)
-{
-    assert(at <= buf->length && length <= buf->length - at);
-    return (struct slice){buf, buf->data + at, length};
-}
-
-struct slice slice_borrow(const void *data, size_t length)
-{
-    return (struct slice){NULL, data, length};
-}
-
-struct slice slice_text(const char *text)
-{
-    return slice_borrow(text, strlen(text));
-}
-
-struct slice slice_part(struct slice whole, struct span part)
-{
-    /* Spans travel between peers: one that does not fit finds nothing. */
-    if (part.at > whole.length || part.length > whole.length - part.at || part.length == 0)
-        return (struct slice){NULL, NULL, 0};
-    return (struct slice){whole.buf, whole.at + part.at, part.length};
 }
 
 int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget)
@@ -150,20 +114,4 @@ int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget)
         return -ENOMEM;
     *keep = slice_of(copy, 0, s.length);
     return 0;
-}
-
-void slice_drop(struct slice *s)
-{
-    bytes_unref(s->buf);
-    *s = (struct slice){NULL, NULL, 0};
-}
-
-bool slice_equal(struct slice a, struct slice b)
-{
-    return a.length == b.length && (a.length == 0 || memcmp(a.at, b.at, a.length) == 0);
-}
-
-bool slice_is(struct slice s, const char *text)
-{
-    return slice_equal(s, slice_text(text));
 }

@@ -4,9 +4,11 @@
 #ifndef MESH_BYTES_H
 #define MESH_BYTES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A cap on what a group of buffers may hold together, in bytes of capacity. */
 struct bytes_budget {
@@ -48,18 +50,69 @@ struct bytes *bytes_copy(struct bytes_budget *budget, const void *data, size_t l
 /* Makes room for `more` bytes after `length`, moving the buffer if need be; the caller must hold
  * the only reference. 0, or -ENOMEM with *bufp unchanged. */
 int bytes_grow(struct bytes **bufp, size_t more);
-struct bytes *bytes_ref(struct bytes *buf);
-void bytes_unref(struct bytes *buf); /* NULL is fine; the last one frees */
+void bytes_free(struct bytes *buf); /* for bytes_unref() */
 
-struct slice slice_of(struct bytes *buf, size_t at, size_t length); /* takes no reference */
-struct slice slice_borrow(const void *data, size_t length);
-struct slice slice_text(const char *text);
-struct slice slice_part(struct slice whole, struct span part);
+static inline struct bytes *bytes_ref(struct bytes *buf)
+{
+    assert(buf->refs > 0 && buf->refs < UINT32_MAX);
+    buf->refs++;
+    return buf;
+}
+
+/* NULL is fine; the last one frees. */
+static inline void bytes_unref(struct bytes *buf)
+{
+    if (buf == NULL)
+        return;
+    assert(buf->refs > 0);
+    if (--buf->refs == 0)
+        bytes_free(buf);
+}
+
+static inline struct slice slice_borrow(const void *data, size_t length)
+{
+    return (struct slice){NULL, data, length};
+}
+
+static inline struct slice slice_text(const char *text)
+{
+    return slice_borrow(text, strlen(text));
+}
+
+/* Takes no reference. */
+static inline struct slice slice_of(struct bytes *buf, size_t at, size_t length)
+{
+    assert(at <= buf->length && length <= buf->length - at);
+    return (struct slice){buf, buf->data + at, length};
+}
+
+static inline struct slice slice_part(struct slice whole, struct span part)
+{
+    /* Spans travel between peers: one that does not fit finds nothing. */
+    if (part.at > whole.length || part.length > whole.length - part.at || part.length == 0)
+        return (struct slice){NULL, NULL, 0};
+    return (struct slice){whole.buf, whole.at + part.at, part.length};
+}
+
 /* A slice that outlives the call: takes a reference, or copies what is merely borrowed (into a
  * buffer under `budget`). -ENOMEM: *keep is empty. An empty slice is kept as an empty slice. */
 int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget);
-void slice_drop(struct slice *s); /* gives the reference back and empties it */
-bool slice_equal(struct slice a, struct slice b);
-bool slice_is(struct slice s, const char *text);
+
+/* Gives the reference back and empties it. */
+static inline void slice_drop(struct slice *s)
+{
+    bytes_unref(s->buf);
+    *s = (struct slice){NULL, NULL, 0};
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.at, b.at, a.length) == 0);
+}
+
+static inline bool slice_is(struct slice s, const char *text)
+{
+    return slice_equal(s, slice_text(text));
+}
 
 #endif

@@ -181,8 +181,12 @@ static void fill_class(struct gossip *gossip, struct filling *f, unsigned class,
             unlink_item(gossip, slot);
             continue;
         }
-        if (peer_id_equal(member->id, f->except) ||
-            (peer_id_equal(member->id, f->to) && member->state == MEMBER_ALIVE))
+        if (peer_id_equal(member->id, f->to) && member->state == MEMBER_ALIVE) {
+            if (view_others(f->view) == 1) /* nobody else would ever hear of it */
+                unlink_item(gossip, slot);
+            continue;
+        }
+        if (peer_id_equal(member->id, f->except))
             continue;
         struct wire_update update;
         struct wire_writer before = *f->w;

@@ -141,6 +141,9 @@ void probe_add(struct swim *swim, const struct mesh_member *member)
     struct handle handle = view_handle(swim->view, member);
     if (swim->round_count == view_slots(swim->view))
         return; /* it comes with the next round */
+    for (size_t n = 0; n < swim->round_count; n++)
+        if (swim->round[n] == handle.slot && swim->round_use[n] == handle.generation)
+            return; /* one that comes and goes must not keep the round from its end */
     size_t end = swim->round_count++;
     size_t at = swim->round_at +
                 shuffle_below(&swim->chance, (uint32_t)(swim->round_count - swim->round_at));
@@ -325,7 +328,7 @@ void relays_now(struct swim *swim, uint64_t now_ms)
             swim_push(swim, &send);
             relay->is_nacked = true;
         }
-        if (now_ms >= relay->ends_ms)
+        if (now_ms >= relay->ends_ms || asker == NULL)
             relay->is_open = false;
     }
 }

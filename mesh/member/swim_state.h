@@ -67,7 +67,8 @@ struct farewell {
 
 struct stranger {
     struct peer_id id;
-    uint64_t since_ms;
+    uint64_t heard_ms, wish_at_ms;
+    uint32_t wait_ms; /* doubled by each wish: it may be one whom our view never takes */
 };
 
 /* Views to be sent over the link to a peer. */

@@ -8,6 +8,7 @@
 #define DIFFERING_MS 2000    /* a difference that gossip does not end by itself */
 #define DIFFERING_RESTLESS 4 /* so often in a row our own view may have changed meanwhile */
 #define STRANGER_MS 2000     /* gossip tells us of most newcomers before that */
+#define STRANGER_MAX_MS 16000
 #define STRANGER_OLD_MS 60000
 
 void views_wish(struct swim *swim, struct peer_id with, const struct mesh_addr *addr,
@@ -39,23 +40,29 @@ bool swim_next_wish(struct swim *swim, struct swim_wish *wish)
 void views_on_stranger(struct swim *swim, struct peer_id id, const struct mesh_addr *from,
                        uint64_t now_ms)
 {
+    struct stranger *stranger = NULL;
     swim->stats.strange++;
-    if (swim->phase != SWIM_MEMBER || id.generation == 0)
+    if (swim->phase != SWIM_MEMBER || !view_is_plausible(swim->view, id, now_ms))
         return;
-    for (size_t n = 0; n < swim->strangers_count; n++) {
-        struct stranger *stranger = &swim->strangers[n];
-        if (!peer_id_equal(stranger->id, id))
-            continue;
-        if (now_ms - stranger->since_ms > STRANGER_OLD_MS)
-            stranger->since_ms = now_ms;
-        else if (now_ms - stranger->since_ms >= STRANGER_MS)
-            views_wish(swim, id, from, now_ms);
-        return;
+    for (size_t n = 0; n < swim->strangers_count && stranger == NULL; n++)
+        if (peer_id_equal(swim->strangers[n].id, id))
+            stranger = &swim->strangers[n];
+    bool is_known = stranger != NULL && now_ms - stranger->heard_ms <= STRANGER_OLD_MS;
+    if (stranger == NULL) {
+        stranger = &swim->strangers[swim->strangers_next];
+        swim->strangers_next = (swim->strangers_next + 1) % STRANGERS_MAX;
+        if (swim->strangers_count < STRANGERS_MAX)
+            swim->strangers_count++;
     }
-    if (swim->strangers_count < STRANGERS_MAX)
-        swim->strangers_count++;
-    swim->strangers[swim->strangers_next] = (struct stranger){id, now_ms};
-    swim->strangers_next = (swim->strangers_next + 1) % STRANGERS_MAX;
+    if (!is_known)
+        *stranger = (struct stranger){id, now_ms, now_ms + STRANGER_MS, STRANGER_MS};
+    stranger->heard_ms = now_ms;
+    if (now_ms < stranger->wish_at_ms)
+        return;
+    views_wish(swim, id, from, now_ms);
+    if (stranger->wait_ms < STRANGER_MAX_MS)
+        stranger->wait_ms *= 2;
+    stranger->wish_at_ms = now_ms + stranger->wait_ms;
 }
 
 void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t hash,

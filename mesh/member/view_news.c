@@ -70,31 +70,43 @@ static bool jumps(uint64_t from, uint64_t to)
     return to > from && to - from > VIEW_JUMP_MAX;
 }
 
+/* Our own counter, raised so that it outdoes a claim about us. What lies far ahead is climbed to in
+ * steps, as often as it is said: those who know us refuse larger ones. UINT64_MAX: out of reach. */
+static uint64_t outdo(uint64_t ours, uint64_t claimed)
+{
+    if (claimed < ours)
+        return ours;
+    if (claimed - ours > VIEW_FIRST_MAX || claimed > UINT32_MAX - VIEW_JUMP_MAX)
+        return UINT64_MAX;
+    return claimed - ours < VIEW_JUMP_MAX / 2 ? claimed + 1 : ours + VIEW_JUMP_MAX / 2;
+}
+
 /* News about our own generation. Who is wrong about us is told better; what it claims is outdone.
  */
 static enum view_news apply_self(struct view *view, const struct wire_update *news)
 {
     struct mesh_member m = view->rows[0].member;
     const struct mesh_member *said = &news->member;
+    uint64_t incarnation = outdo(m.incarnation, said->incarnation);
+    uint64_t version = outdo(m.version, said->version);
     if (view->is_leaving || m.state != MEMBER_ALIVE)
         return VIEW_OLD;
-    if (jumps(m.incarnation, said->incarnation))
+    if (incarnation == UINT64_MAX)
         return VIEW_REFUSED;
     if (news->kind != UPDATE_ALIVE) {
-        if (said->incarnation >= m.incarnation)
-            m.incarnation = said->incarnation + 1;
+        m.incarnation = (uint32_t)incarnation;
     } else if (said->nonce != m.nonce) {
         /* A twin: it started in the same millisecond under our name. The higher nonce stays. */
         return said->nonce > m.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
     } else {
-        if (jumps(m.version, said->version))
+        if (version == UINT64_MAX)
             return VIEW_REFUSED;
         if (said->incarnation <= m.incarnation && said->version <= m.version)
             return VIEW_OLD;
         if (said->incarnation > m.incarnation)
-            m.incarnation = said->incarnation + 1;
+            m.incarnation = (uint32_t)incarnation;
         if (said->version > m.version)
-            m.version = said->version + 1;
+            m.version = version;
     }
     view_row_set(view, 0, &m, 0);
     return VIEW_REFUTED;

@@ -50,10 +50,13 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     static const struct mesh_addr here;
     bool is_self = peer_id_equal(peer, core_self(core));
     const struct mesh_addr *addr = is_self ? &here : core_addr_of(core, peer);
-    if (addr == NULL) {
+    /* a name that leaves this process names its generation: the next one counts from 1 again */
+    if (addr == NULL || (!is_self && !view_is_announced(core->view))) {
         exchange_park_again(core, x, now_ms);
         return;
     }
+    if (!x->was_sent && !peer_id_equal(x->name.entry, core_self(core)))
+        x->name.entry = core_self(core);
     int rc = links_open(core->links, peer, addr, x->self, &x->lane, now_ms);
     if (rc < 0) {
         x->lane = (struct lane){0};
@@ -77,6 +80,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
         return;
     }
     x->owner = peer;
+    x->asked_ms = now_ms;
+    x->stale_bytes += x->unread_bytes;
     x->unread_bytes = 0;
     exchange_enter(core, x, EXCHANGE_ASKED);
     x->retry_at_ms = MESH_NEVER;
@@ -234,9 +239,12 @@ void entry_taken(struct core *core, struct handle h, size_t bytes, uint64_t now_
 {
     struct exchange *x = pool_at(&core->entry.exchanges, h);
     (void)now_ms;
-    if (x == NULL || lane_is_none(x->lane))
+    if (x == NULL)
         return;
     /* what came on an earlier lane is not this one's to acknowledge */
+    size_t stale = bytes < x->stale_bytes ? bytes : x->stale_bytes;
+    x->stale_bytes -= stale;
+    bytes -= stale;
     if (bytes > x->unread_bytes)
         bytes = x->unread_bytes;
     x->unread_bytes -= bytes;
@@ -316,12 +324,9 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
     }
     x->received++;
     x->unread_bytes += m->payload.length;
-    x->give_up_ms = MESH_NEVER;
-    if (!exchange_release_head(core, x))
-        return;
-    if (m->text.answers)
+    exchange_is_heard(x);
+    if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && m->text.answers)
         x->is_answered = true;
-    (void)exchange_tell(core, x, &e);
 }
 
 static void exchange_on_whole(struct core *core, struct exchange *x, const struct wire_message *m)
@@ -333,10 +338,28 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
                              .session = m->session,
                              .owner = m->epoch.owner};
     struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload};
+    if (!exchange_tell_head(core, x, &head) ||
+        (m->payload.length > 0 && !exchange_tell(core, x, &e)))
+        return;
     x->is_answered = m->head.answers;
-    if (exchange_tell_head(core, x, &head) &&
-        (m->payload.length == 0 || exchange_tell(core, x, &e)))
-        exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+    exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+}
+
+static bool is_of_answer(enum wire_kind kind)
+{
+    return kind == WIRE_HEAD || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_END ||
+           kind == WIRE_WHOLE;
+}
+
+/* An answer of an epoch that is over: nothing of it is passed on, its sender is left, and what it
+ * may have run is told as that, or asked for in the epoch that counts. */
+static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    core->stats.stale_dropped++;
+    exchange_leave_lane(core, x, WIRE_CANCEL);
+    x->may_have_run = true;
+    exchange_park_again(core, x, now_ms);
+    exchange_owner_gone(core, x);
 }
 
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -349,8 +372,9 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
     if (x->state == EXCHANGE_BROKEN)
         return;
-    if (m->epoch.counter != 0 && x->has_session && mesh_epoch_compare(m->epoch, x->epoch) < 0) {
-        core->stats.stale_dropped++;
+    if (is_of_answer(m->kind) && m->epoch.counter != 0 && x->has_session &&
+        mesh_epoch_compare(m->epoch, x->epoch) < 0) {
+        exchange_on_stale(core, x, now_ms);
         return;
     }
     switch (m->kind) {
@@ -401,13 +425,17 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
     if (x->state == EXCHANGE_BROKEN)
         return;
     if (event->sent) {
+        /* counted anew from this loss, unless one follows the other: that has an end, too */
+        if (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)
+            exchange_is_heard(x);
         /* it may have arrived: only its owner can say, by the exchange's name */
         x->may_have_run = x->is_bound = x->was_sent = true;
         x->lost_link = event->number;
-        x->give_up_ms = MESH_NEVER; /* counted anew from this loss */
     }
+    bool is_first = x->retry_ms == 0;
     exchange_park_again(core, x, now_ms);
-    core->entry.is_woken = true;
+    if (is_first)
+        core->entry.is_woken = true;
 }
 
 /* ---- time
@@ -452,10 +480,25 @@ static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
     exchange_set_timer(core, x);
 }
 
+/* Some could not be set for want of memory. */
+static void entry_set_timers(struct core *core)
+{
+    struct handle h;
+    core->entry.lacks_timers = false;
+    for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
+        struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
+        if (x != NULL && x->state != EXCHANGE_ENDED)
+            exchange_set_timer(core, x);
+    }
+}
+
 void entry_now(struct core *core, uint64_t now_ms)
 {
     struct entry *e = &core->entry;
     struct heap_node *node;
+    e->now_ms = now_ms;
+    if (e->lacks_timers)
+        entry_set_timers(core);
     /* A try may wake others (a search that ended at once); each round ends or parks them, and the
      * next turn goes on where this one stopped. */
     for (int round = 0; e->is_woken && round < 4; round++) {
@@ -474,7 +517,12 @@ void entry_now(struct core *core, uint64_t now_ms)
 
 uint64_t entry_deadline_ms(const struct core *core)
 {
-    return core->entry.is_woken ? 0 : heap_deadline_ms(&core->entry.timers);
+    const struct entry *e = &core->entry;
+    uint64_t timers = heap_deadline_ms(&e->timers);
+    uint64_t again = e->lacks_timers ? e->now_ms + EXCHANGE_MEMORY_RETRY_MS : MESH_NEVER;
+    if (e->is_woken)
+        return 0;
+    return timers < again ? timers : again;
 }
 
 /* Told while we stop; what may have run is told as that. */

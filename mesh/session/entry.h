@@ -10,6 +10,8 @@
 #define ENTRY_LISTEN_GRACE_MS 500 /* a GET with a genuine id gets its 200 by then (DESIGN §6) */
 #define ENTRY_RETRY_FIRST_MS 50   /* NOT_YET, failed dials: doubling, with chance */
 #define ENTRY_RETRY_MAX_MS 1000
+/* A lane that lived so long was answered: longer than a silent link does. */
+#define ENTRY_LANE_LIVED_MS (LINKS_SILENT_MS + 1000)
 
 struct core;
 
@@ -51,8 +53,10 @@ struct exchange {
     uint32_t received; /* whole messages of the answer */
     struct held_head held;
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
+    size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
     bool head_out, is_answered, was_parked;
     uint32_t retry_ms;                          /* the next wait */
+    uint64_t asked_ms;                          /* when the lane was opened */
     uint64_t retry_at_ms, give_up_ms, grace_ms; /* MESH_NEVER: not set */
     struct heap_node timer;
     struct list parked; /* in entry.parked while PARKED */
@@ -64,7 +68,9 @@ struct entry {
     struct list parked;
     uint32_t parked_count;
     uint64_t counter; /* of names */
-    bool is_woken;    /* something changed that may free parked ones */
+    uint64_t now_ms;   /* of the last entry_now() */
+    bool is_woken;     /* something changed that may free parked ones */
+    bool lacks_timers; /* some have none, for want of memory */
 };
 
 void entry_init(struct core *core);

@@ -23,9 +23,8 @@ void exchange_set_timer(struct core *core, struct exchange *x)
         at = x->give_up_ms;
     if (x->grace_ms < at)
         at = x->grace_ms;
-    /* no memory for a timer: the next turn looks at it */
     if (heap_set(&core->entry.timers, &x->timer, at) < 0)
-        core->entry.is_woken = true;
+        core->entry.lacks_timers = true;
 }
 
 void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state)
@@ -56,6 +55,12 @@ static uint64_t exchange_backoff(struct core *core, struct exchange *x)
     uint32_t base = x->retry_ms == 0 ? ENTRY_RETRY_FIRST_MS : x->retry_ms;
     x->retry_ms = base * 2 > ENTRY_RETRY_MAX_MS ? ENTRY_RETRY_MAX_MS : base * 2;
     return base / 2 + shuffle_below(&core->shuffle, base);
+}
+
+void exchange_is_heard(struct exchange *x)
+{
+    x->give_up_ms = MESH_NEVER;
+    x->retry_ms = 0;
 }
 
 void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
@@ -172,7 +177,7 @@ void exchange_on_head(struct core *core, struct exchange *x, const struct wire_m
                              .session = m->session,
                              .owner = m->epoch.owner};
     x->received = 1; /* the first message of an answer, or of one begun anew */
-    x->give_up_ms = MESH_NEVER;
+    exchange_is_heard(x);
     slice_drop(&x->held.lines);
     x->held = head;
     x->held.is_held = !x->head_out && m->head.form == MESH_FORM_JSON &&

@@ -12,6 +12,8 @@ void exchange_set_timer(struct core *core, struct exchange *x);
 void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state);
 /* Waits for a change, or for a while that doubles; gives up park_ms after it began to wait. */
 void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms);
+/* Its owner answers: whatever is lost from here on is lost anew. */
+void exchange_is_heard(struct exchange *x);
 /* Says the last word (DONE, CANCEL) and closes the lane, if there is one. */
 void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind last_word);
 

@@ -8,6 +8,7 @@
 #include "mesh/session/upcall.h"
 
 #define FORGOTTEN_MAX 4096
+#define SERVE_MEMORY_RETRY_MS 20
 
 void serve_init(struct core *core)
 {
@@ -126,15 +127,16 @@ static struct call *call_by_name(struct core *core, const struct exchange_name *
 static void call_forget_name(struct core *core, const struct call *call)
 {
     struct serve *s = &core->serve;
-    if (call->is_unsafe && table_count(&s->forgotten) < FORGOTTEN_MAX)
-        (void)table_put(&s->forgotten, &call->name.entry, 1);
+    if (!call->is_unsafe || table_get(&s->forgotten, &call->name.entry, NULL))
+        return;
+    if (table_count(&s->forgotten) >= FORGOTTEN_MAX ||
+        table_put(&s->forgotten, &call->name.entry, 1) < 0)
+        s->forgets_all = true;
 }
 
 static bool serve_has_forgotten(const struct core *core, struct peer_id entry)
 {
-    uint32_t value = 0;
-    return table_count(&core->serve.forgotten) >= FORGOTTEN_MAX ||
-           table_get(&core->serve.forgotten, &entry, &value);
+    return core->serve.forgets_all || table_get(&core->serve.forgotten, &entry, NULL);
 }
 
 /* What is to be sent cannot be kept: the entry is told what can be told without memory. */
@@ -149,7 +151,9 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
         cut.end.end = MESH_END_CUT;
         cut.end.why = MESH_FULL;
         (void)links_send(core->links, call->answer.lane, LINKS_OWNER, &cut);
+        links_close(core->links, call->answer.lane, LINKS_OWNER);
     }
+    call_forget_name(core, call); /* should it not hear even that, and ask by this name */
     answer_drop(&call->answer);
 }
 
@@ -231,6 +235,12 @@ static void call_add_end(struct core *core, struct call *call, enum mesh_end end
     call_add(core, call, &m);
 }
 
+void call_set_timer(struct core *core, struct call *call, uint64_t at_ms)
+{
+    if (heap_set(&core->serve.timers, &call->timer, at_ms) < 0)
+        core->serve.lacks_timers = true;
+}
+
 void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why,
               uint64_t now_ms)
 {
@@ -257,7 +267,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (call->answer.is_dropped)
         call_free(core, call);
     else if (call->detached_ms != 0)
-        (void)heap_set(&core->serve.timers, &call->timer, now_ms + SERVE_DETACHED_MS);
+        call_set_timer(core, call, now_ms + SERVE_DETACHED_MS);
     else
         heap_remove(&core->serve.timers, &call->timer);
 }
@@ -390,6 +400,10 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
     struct call *call = call_by_name(core, &open->name);
     if (open->open.hops + 1u > core->stats.hops_max)
         core->stats.hops_max = open->open.hops + 1u;
+    if (call != NULL && call->answer.is_dropped) {
+        serve_refuse(core, event->lane, open, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
     if (call != NULL) {
         serve_attach(core, call, event->lane, open, now_ms);
         return;
@@ -454,11 +468,14 @@ static void serve_abandon(struct core *core, struct call *call, bool is_cancel, 
 
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
+    struct call *call = call_at(core, event->user);
+    /* an entry's words are taken by being read: a large body would leave no room for its last one */
+    links_consumed(core->links, event->lane, LINKS_OWNER, event->bytes);
     if (event->message.kind == WIRE_OPEN) {
-        serve_open(core, event, now_ms);
+        if (call == NULL) /* a lane carries one request */
+            serve_open(core, event, now_ms);
         return;
     }
-    struct call *call = call_at(core, event->user);
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
     if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE)
@@ -484,7 +501,7 @@ void serve_on_lane_lost(struct core *core, const struct links_event *event, uint
     answer_detach(&call->answer);
     call->detached_ms = now_ms;
     if (call->is_ended || call->want == MESH_LISTEN)
-        (void)heap_set(&core->serve.timers, &call->timer, now_ms + SERVE_DETACHED_MS);
+        call_set_timer(core, call, now_ms + SERVE_DETACHED_MS);
 }
 
 void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms)
@@ -561,10 +578,30 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
     }
 }
 
+/* Some could not be set for want of memory: who needs one gets it now. */
+static void serve_set_timers(struct core *core, uint64_t now_ms)
+{
+    struct handle h;
+    core->serve.lacks_timers = false;
+    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
+        struct call *call = pool_slot(&core->serve.calls, slot, &h);
+        bool is_listen = call != NULL && call->want == MESH_LISTEN && !call->is_ended;
+        if (call == NULL || call->timer.index != 0)
+            continue;
+        if (call->detached_ms != 0 && (call->is_ended || is_listen))
+            call_set_timer(core, call, now_ms + SERVE_DETACHED_MS);
+        else if (is_listen && call->up_call == 0)
+            upcall_listen(core, call);
+    }
+}
+
 void serve_now(struct core *core, uint64_t now_ms)
 {
     struct heap_node *node;
     struct session *session;
+    core->serve.now_ms = now_ms;
+    if (core->serve.lacks_timers)
+        serve_set_timers(core, now_ms);
     while ((node = heap_first(&core->serve.timers)) != NULL && node->at_ms <= now_ms)
         serve_call_due(core, container_of(node, struct call, timer), now_ms);
     while ((session = session_next_expired(core, now_ms)) != NULL)
@@ -575,5 +612,8 @@ uint64_t serve_deadline_ms(const struct core *core)
 {
     uint64_t calls = heap_deadline_ms(&core->serve.timers);
     uint64_t sessions = heap_deadline_ms(&core->sessions.expiries);
+    uint64_t again = core->serve.now_ms + SERVE_MEMORY_RETRY_MS;
+    if (core->serve.lacks_timers && again < calls)
+        calls = again;
     return calls < sessions ? calls : sessions;
 }

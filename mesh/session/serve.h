@@ -14,7 +14,8 @@
                                    streams would wait for it */
 #define SERVE_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
 #define SERVE_ATTEMPTS_MAX 2    /* times that one request is sent to our upstream */
-#define SERVE_RELISTEN_MS 1000  /* before the upstream's GET stream is opened again */
+#define SERVE_RELISTEN_FIRST_MS 50 /* before the upstream's GET stream is opened again, doubling */
+#define SERVE_RELISTEN_MAX_MS 1000
 
 /* One request here. */
 struct call {
@@ -54,7 +55,8 @@ struct upstream {
     struct handle self;
     struct handle session; /* zero: of a single call */
     bool is_ready, is_closing;
-    bool has_no_stream; /* it answered its GET with 405 */
+    bool has_no_stream;   /* it answered its GET with 405 */
+    uint32_t relisten_ms; /* the wait before its GET was opened last; 0: it was answered 200 */
     uint32_t next_call;
     struct list calls;
 };
@@ -64,7 +66,10 @@ struct serve {
     struct table by_name;
     struct table forgotten; /* entries of which names were given up: they may not run unknown
                                requests again */
+    bool forgets_all;       /* there was no room to note one: no entry may */
     struct heap timers;
+    bool lacks_timers; /* some have none, for want of memory */
+    uint64_t now_ms;   /* of the last serve_now() */
 };
 
 struct core;

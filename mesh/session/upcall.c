@@ -187,19 +187,28 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
 void upcall_listen(struct core *core, struct call *call)
 {
     struct upstream *up = upstream_at(core, call->up);
-    if (up != NULL && !up->has_no_stream && upcall_is_http(core))
-        (void)upcall_send(core, call, MESH_UP_LISTEN);
+    if (up != NULL && !up->has_no_stream && upcall_is_http(core) &&
+        upcall_send(core, call, MESH_UP_LISTEN) < 0)
+        call->up_call = 0;
 }
 
-/* A held server stream: a newer GET supersedes the older one, whose upstream stream is closed
- * first (SDK servers answer 409 while it is mapped, and clients give up after that). */
+/* A newer GET takes over the upstream's stream as it is: opened anew it would be answered 409
+ * while the old one is still mapped, and what the server says meanwhile would be lost. */
+static void upcall_take_over(struct core *core, struct call *call, struct call *old)
+{
+    call->up_call = old->up_call;
+    old->up_call = 0;
+    upcall_room(core, call, old->answer.payload_bytes); /* its reader makes no more room */
+}
+
+/* A held server stream: a newer GET supersedes the older one. */
 static void upcall_hold(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
     struct slice text;
     struct call *old = session != NULL ? call_at(core, session->listen) : NULL;
     if (old != NULL) {
-        upcall_cancel(core, old);
+        upcall_take_over(core, call, old);
         call_end(core, old, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
     }
     if (session != NULL)
@@ -209,7 +218,8 @@ static void upcall_hold(struct core *core, struct call *call, uint64_t now_ms)
         call_add_text(core, call, WIRE_EVENT, text, false);
         slice_drop(&text);
     }
-    upcall_listen(core, call);
+    if (call->up_call == 0)
+        upcall_listen(core, call);
 }
 
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms)
@@ -263,8 +273,11 @@ void serve_up_sent(struct core *core, struct handle h, uint32_t up_call)
 static void upcall_listen_head(struct core *core, struct call *call, int status)
 {
     struct upstream *up = upstream_at(core, call->up);
-    if (status == 405 && up != NULL)
-        up->has_no_stream = true; /* it offers none: the client's stays, with our own words */
+    if (up == NULL)
+        return;
+    up->has_no_stream = status == 405; /* it offers none: the client's stays, with our own words */
+    if (status == 200)
+        up->relisten_ms = 0;
 }
 
 void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int status,
@@ -447,6 +460,18 @@ static bool upcall_try_again(struct core *core, struct call *call, enum mesh_rea
     return upcall_send(core, call, MESH_UP_SEND) == 0;
 }
 
+/* The upstream's GET stream is over, the client's is not: it is opened again, soon the first time. */
+static void upcall_listen_end(struct core *core, struct call *call, uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, call->up);
+    up->relisten_ms = up->relisten_ms == 0 ? SERVE_RELISTEN_FIRST_MS : up->relisten_ms * 2;
+    if (up->relisten_ms > SERVE_RELISTEN_MAX_MS)
+        up->relisten_ms = SERVE_RELISTEN_MAX_MS;
+    call->up_call = 0;
+    if (call->detached_ms == 0)
+        call_set_timer(core, call, now_ms + up->relisten_ms);
+}
+
 void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
                   enum mesh_reason why, uint64_t now_ms)
 {
@@ -455,9 +480,7 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
         return;
     struct session *session = session_at(core, call->session);
     if (call->want == MESH_LISTEN && session != NULL) {
-        call->up_call = 0;
-        if (call->detached_ms == 0)
-            (void)heap_set(&core->serve.timers, &call->timer, now_ms + SERVE_RELISTEN_MS);
+        upcall_listen_end(core, call, now_ms);
         return;
     }
     if (why != MESH_OK && upcall_try_again(core, call, why))

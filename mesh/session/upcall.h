@@ -28,6 +28,7 @@ void call_add_head(struct core *core, struct call *call, int status, enum mesh_f
 /* WIRE_EVENT or WIRE_DATA. */
 void call_add_text(struct core *core, struct call *call, enum wire_kind kind, struct slice text,
                    bool answers);
+void call_set_timer(struct core *core, struct call *call, uint64_t at_ms);
 void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why,
               uint64_t now_ms);
 

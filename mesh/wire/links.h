@@ -99,13 +99,15 @@ int links_open(struct links *links, struct peer_id peer, const struct mesh_addr 
                struct handle user, struct lane *lane, uint64_t now_ms);
 /* Whom the OPEN that just came on this lane woke. */
 void links_accept(struct links *links, struct lane lane, struct handle user);
-/* Queues one message; keeps what it needs of its slices. Its size on the lane, or -EPIPE: no such
- * lane any more, -ENOBUFS: 32 MiB wait on that link already, -ENOMEM. */
+/* Queues one message; keeps what it needs of its slices. Its size on the lane (0: it waits for the
+ * handshake), or -EPIPE: no such lane any more, -ENOBUFS: 32 MiB wait on that link already, -ENOMEM.
+ * After an error the lane is lost for both sides: what came later would follow a gap. */
 int links_send(struct links *links, struct lane lane, enum links_side from,
                const struct wire_message *message);
 /* The reader at `side` has taken so many bytes (of links_event.bytes) for good. */
 void links_consumed(struct links *links, struct lane lane, enum links_side side, size_t bytes);
-/* This side is done with the lane; the other side is not told by that. */
+/* This side is done with the lane; the other side hears of it as a lost lane, after what was said
+ * before. */
 void links_close(struct links *links, struct lane lane, enum links_side side);
 /* Everything that the entry queued on it has left this process. Always true for a local lane. */
 bool links_sent(const struct links *links, struct lane lane);
@@ -113,7 +115,8 @@ bool links_sent(const struct links *links, struct lane lane);
 void links_cut(struct links *links, struct peer_id peer, uint64_t number, uint64_t now_ms);
 
 /* ---- control messages, and the table itself ---- */
-/* One control message to a peer; dials `addr` (NULL: only if a link stands). 0 or negative. */
+/* One control message to a peer; dials `addr` (NULL: only if a link stands or is being dialled). 0
+ * or negative; -EAGAIN also for a VIEW that would have to wait for a link. */
 int links_tell(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                const struct wire_message *message, uint64_t now_ms);
 int links_tell_on(struct links *links, struct handle link, const struct wire_message *message,

@@ -223,6 +223,21 @@ static void test_gossip_a_datagram_without_room_loses_nothing(void **state)
     tear_down(&s);
 }
 
+static void test_gossip_has_nothing_to_tell_where_only_the_subject_would_hear(void **state)
+{
+    static struct setting s;
+    (void)state;
+    set_up(&s, 2);
+    gossip_tell(s.gossip, s.view, id_of(1), GOSSIP_ALIVE, nobody);
+    assert_int_equal(fill(&s, WIRE_PLAIN_MAX, id_of(1), nobody), 0);
+    assert_int_equal(gossip_count(s.gossip), 0);
+    /* but what it may not know of itself it is told */
+    mark(&s, 1, UPDATE_SUSPECT);
+    gossip_tell(s.gossip, s.view, id_of(1), GOSSIP_SUSPECT, id_of(0));
+    assert_int_equal(fill(&s, WIRE_PLAIN_MAX, id_of(1), nobody), 1);
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_gossip_tells_the_least_told_first),
         cmocka_unit_test(test_gossip_spares_who_needs_no_telling),
         cmocka_unit_test(test_gossip_a_datagram_without_room_loses_nothing),
+        cmocka_unit_test(test_gossip_has_nothing_to_tell_where_only_the_subject_would_hear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -631,6 +631,116 @@ static void test_swim_an_answered_ping_is_a_round_trip(void **state)
     world_deinit(&w);
 }
 
+/* A ping every half second, for a minute, from somebody who is not known; returns how often a link
+ * to it was wished for. */
+static unsigned wishes_for(struct world *w, struct peer *peer, struct peer_id stranger)
+{
+    static struct wire_datagram d;
+    struct mesh_addr from = addr_of(50);
+    struct swim_wish wish;
+    struct swim_send send;
+    unsigned wishes = 0;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_PING;
+    d.sender = stranger;
+    d.target_name_only.name = id_of(peer).name;
+    d.target_nonce = peer->nonce;
+    for (int n = 0; n < 120; n++) {
+        world_run(w, 500);
+        swim_on_datagram(peer->swim, &from, &d, 4712, w->now_ms);
+        while (swim_next_wish(peer->swim, &wish))
+            wishes++;
+        while (swim_next_send(peer->swim, &send))
+            continue;
+    }
+    return wishes;
+}
+
+static void test_swim_a_stranger_that_stays_one_is_asked_ever_less_often(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 13);
+    world_make(&w, 3);
+    assert_in_range(wishes_for(&w, &w.peers[1], (struct peer_id){4711, WALL_MS}), 3, 8);
+    /* nor is one asked whom our view will not take */
+    assert_int_equal(wishes_for(&w, &w.peers[1], (struct peer_id){4711, 2 * WALL_MS}), 0);
+    world_deinit(&w);
+}
+
+static void test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 17);
+    world_make(&w, 3);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    struct swim_send send;
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_PING_REQ;
+    d.sender = id_of(a);
+    d.subject = id_of(c);
+    d.subject_addr = c->addr;
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce;
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    d.kind = DATAGRAM_GOSSIP;
+    d.sender = id_of(c);
+    d.updates_count = 40; /* more than there is room for contacts */
+    for (unsigned n = 1; n < 40; n++) {
+        d.updates[n].kind = UPDATE_DEAD;
+        d.updates[n].member.id = (struct peer_id){n, WALL_MS};
+    }
+    d.updates[0].kind = UPDATE_LEFT;
+    d.updates[0].member.id = id_of(a);
+    swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms);
+    d.updates[0].kind = UPDATE_DEAD;
+    d.updates[0].member.id = (struct peer_id){40, WALL_MS};
+    swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms + 1);
+    assert_int_equal(state_of(b, id_of(a)), MEMBER_UNKNOWN);
+    for (uint64_t after_ms = 1; after_ms < 1100; after_ms++)
+        if (swim_deadline_ms(b->swim) <= w.now_ms + after_ms) {
+            swim_now(b->swim, w.now_ms + after_ms);
+            assert_true(swim_deadline_ms(b->swim) > w.now_ms + after_ms);
+        }
+    while (swim_next_send(b->swim, &send))
+        continue;
+    world_deinit(&w);
+}
+
+static void test_swim_a_member_that_comes_and_goes_starves_nobody_of_pings(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 18);
+    world_make(&w, 6);
+    struct peer *b = &w.peers[1], *c = &w.peers[2];
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.sender = id_of(&w.peers[0]);
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce;
+    d.updates_count = 2;
+    for (int n = 0; n < 200; n++) {
+        const struct mesh_member *member = view_find(swim_view(b->swim), id_of(c));
+        view_tell(member, &d.updates[1]);
+        d.updates[1].kind = UPDATE_ALIVE;
+        d.updates[1].member.incarnation++;
+        d.updates[0] = d.updates[1];
+        d.updates[0].kind = UPDATE_DEAD;
+        d.updates[0].member.incarnation--;
+        swim_on_datagram(b->swim, &w.peers[0].addr, &d, w.peers[0].nonce, w.now_ms);
+        drain(&w, b);
+        assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+        world_run(&w, 200);
+        for (unsigned other = 3; other < 6 && n > 50; other++)
+            assert_in_range(w.now_ms - swim_last_ack_ms(b->swim, id_of(&w.peers[other])), 0, 15000);
+    }
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -666,6 +776,9 @@ int main(void)
         cmocka_unit_test(test_swim_lies_about_us_are_outdone),
         cmocka_unit_test(test_swim_a_record_change_reaches_all_by_gossip),
         cmocka_unit_test(test_swim_an_answered_ping_is_a_round_trip),
+        cmocka_unit_test(test_swim_a_stranger_that_stays_one_is_asked_ever_less_often),
+        cmocka_unit_test(test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up),
+        cmocka_unit_test(test_swim_a_member_that_comes_and_goes_starves_nobody_of_pings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,41 @@ static void test_notification_too_long_is_dropped(void **state)
     line_reader_free(&reader);
 }
 
+static void test_line_too_long_is_cut_where_a_beginning_is_enough(void **state)
+{
+    (void)state;
+    static char text[2 * LINE_MAX_TEST + 6];
+    memset(text, 'x', sizeof text);
+    memcpy(text + 2 * LINE_MAX_TEST, "\nnext\n", 6);
+    for (size_t part = 1; part <= sizeof text; part = part * 3 + 1) {
+        struct line_reader reader;
+        line_reader_init(&reader, LINE_MAX_TEST, on_line);
+        reader.cuts = true;
+        got_count = 0;
+        feed_in_parts(&reader, text, sizeof text, part);
+        assert_int_equal(got_count, 2);
+        assert_int_equal(strlen(got[0]), LINE_MAX_TEST);
+        assert_string_equal(got[1], "next");
+        line_reader_free(&reader);
+    }
+}
+
+static void test_unfinished_line_comes_out_at_the_end(void **state)
+{
+    (void)state;
+    struct line_reader reader;
+    line_reader_init(&reader, LINE_MAX_TEST, on_line);
+    reader.cuts = true;
+    got_count = 0;
+    feed_in_parts(&reader, "one\npanic: no line end", 22, 5);
+    line_reader_end(&reader);
+    assert_int_equal(got_count, 2);
+    assert_string_equal(got[1], "panic: no line end");
+    line_reader_end(&reader); /* nothing is left */
+    assert_int_equal(got_count, 2);
+    line_reader_free(&reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +157,8 @@ int main(void)
         cmocka_unit_test(test_line_of_the_full_length_passes_and_one_byte_more_does_not),
         cmocka_unit_test(test_response_too_long_becomes_an_error_with_its_id),
         cmocka_unit_test(test_notification_too_long_is_dropped),
+        cmocka_unit_test(test_line_too_long_is_cut_where_a_beginning_is_enough),
+        cmocka_unit_test(test_unfinished_line_comes_out_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

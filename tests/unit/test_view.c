@@ -461,6 +461,72 @@ static void test_view_counters_never_go_back_under_any_news(void **state)
     view_free(view);
 }
 
+/* What one view says of a member, as another one hears it. */
+static enum view_news tell(struct view *to, struct view *from, struct peer_id id)
+{
+    struct wire_update news;
+    const struct mesh_member *member = view_find(from, id);
+    assert_non_null(member);
+    view_tell(member, &news);
+    return view_apply(to, &news, NOW_MS);
+}
+
+/* The largest lie that each may believe: the subject outdoes it in steps that all others follow. */
+static void lie_is_outdone(const struct wire_update *lie, bool knows_it)
+{
+    struct view *deceived = make_view(8, 8), *other = make_view(8, 8), *subject;
+    struct view_config config = {.members_max = 8, .contacts_max = 8, .boot_ms = BOOT_MS};
+    struct peer_id id = lie->member.id;
+    config.self = news_of(UPDATE_ALIVE, "b", 5, 0).member;
+    config.start_ms = NOW_MS;
+    assert_int_equal(view_new(&subject, &config), 0);
+    assert_int_equal(view_announce(subject, 5, NOW_MS), 0);
+    if (knows_it)
+        tell(deceived, subject, id);
+    tell(other, subject, id);
+    assert_int_equal(view_apply(deceived, lie, NOW_MS), VIEW_NEW);
+    apply(deceived, UPDATE_DEAD, "b", 5, lie->member.incarnation);
+    assert_int_equal(state_of(deceived, "b", 5), MEMBER_DEAD);
+    for (int round = 0; round < 64 && state_of(deceived, "b", 5) != MEMBER_ALIVE; round++) {
+        assert_int_equal(tell(subject, deceived, id), VIEW_REFUTED);
+        assert_int_equal(tell(other, subject, id), VIEW_NEW);
+        tell(deceived, subject, id);
+    }
+    assert_int_equal(state_of(deceived, "b", 5), MEMBER_ALIVE);
+    assert_int_equal(state_of(other, "b", 5), MEMBER_ALIVE);
+    view_free(deceived);
+    view_free(other);
+    view_free(subject);
+}
+
+static void test_view_the_largest_lie_about_a_member_evicts_it_from_nowhere(void **state)
+{
+    struct wire_update lie;
+    (void)state;
+    lie = news_of(UPDATE_SUSPECT, "b", 5, VIEW_JUMP_MAX);
+    lie_is_outdone(&lie, true);
+    lie = news_of(UPDATE_ALIVE, "b", 5, VIEW_JUMP_MAX);
+    lie_is_outdone(&lie, true);
+    lie = news_of(UPDATE_ALIVE, "b", 5, VIEW_FIRST_MAX);
+    lie_is_outdone(&lie, false);
+}
+
+static void test_view_the_largest_lie_about_a_record_is_outdone(void **state)
+{
+    struct view *view = make_view(8, 8);
+    struct wire_update lie = news_of(UPDATE_ALIVE, "self", 5, 0);
+    (void)state;
+    lie.member.version = VIEW_FIRST_MAX;
+    for (int round = 0; round < 64 && view_self(view)->version <= VIEW_FIRST_MAX; round++) {
+        uint64_t before = view_self(view)->version;
+        assert_int_equal(view_apply(view, &lie, NOW_MS), VIEW_REFUTED);
+        assert_true(view_self(view)->version > before);
+        assert_true(view_self(view)->version - before < VIEW_JUMP_MAX);
+    }
+    assert_true(view_self(view)->version == VIEW_FIRST_MAX + 1);
+    view_free(view);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +546,8 @@ int main(void)
         cmocka_unit_test(test_view_forgets_contacts_after_a_day_and_handles_with_them),
         cmocka_unit_test(test_view_ring_generation_counts_what_decides_the_ring),
         cmocka_unit_test(test_view_counters_never_go_back_under_any_news),
+        cmocka_unit_test(test_view_the_largest_lie_about_a_member_evicts_it_from_nowhere),
+        cmocka_unit_test(test_view_the_largest_lie_about_a_record_is_outdone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
