@@ -38,7 +38,8 @@ static struct slice authority_host(struct slice text)
     return slice_borrow(text.at, i);
 }
 
-bool gate_is_authority(struct slice text)
+/* Splits off *host; false if the whole is not well formed. */
+static bool read_authority(struct slice text, struct slice *hostp)
 {
     struct slice host;
     uint32_t port = 0;
@@ -49,6 +50,7 @@ bool gate_is_authority(struct slice text)
     host = authority_host(text);
     if (host.length == 0 || host.length > 255 || host.at[0] == '.')
         return false;
+    *hostp = host;
     if (host.length == text.length)
         return true;
     if (text.at[host.length] != ':' || text.length - host.length > 6 ||
@@ -62,6 +64,13 @@ bool gate_is_authority(struct slice text)
     return port > 0 && port <= 65535;
 }
 
+bool gate_is_authority(struct slice text)
+{
+    struct slice host;
+
+    return read_authority(text, &host);
+}
+
 static bool is_any(const char *entry)
 {
     return strcmp(entry, "*") == 0;
@@ -69,10 +78,10 @@ static bool is_any(const char *entry)
 
 enum host_rank { HOST_FOREIGN, HOST_ANY, HOST_NAMED };
 
-static enum host_rank rank_host(const struct gate_config *config, struct slice authority)
+static enum host_rank rank_host(const struct gate_config *config, struct slice authority,
+                                struct slice host)
 {
     static const char *const loopback[] = {"localhost", "127.0.0.1", "[::1]"};
-    struct slice host = authority_host(authority);
     enum host_rank rank = HOST_FOREIGN;
     size_t i;
 
@@ -118,23 +127,28 @@ static bool is_origin_allowed(const struct gate_config *config, struct slice ori
            h1_is_same_name(origin, host);
 }
 
-static enum gate_verdict check_site(const struct gate_config *config, const struct h1_head *head,
-                                    struct slice *host)
+static bool is_double(const struct h1_head *head, enum h1_field field)
 {
-    struct slice origin;
+    return (head->doubles & h1_set(field)) != 0;
+}
+
+static enum gate_verdict check_site(const struct gate_config *config, const struct h1_head *head,
+                                    struct slice *authority)
+{
+    struct slice origin, host;
     enum host_rank rank;
 
-    if (h1_header_count(head, "host") != 1 || !h1_header(head, "host", host) ||
-        !gate_is_authority(*host))
+    if (is_double(head, H1_FIELD_HOST) || !h1_field(head, H1_FIELD_HOST, authority) ||
+        !read_authority(*authority, &host))
         return GATE_BAD_HOST;
-    rank = rank_host(config, *host);
+    rank = rank_host(config, *authority, host);
     if (rank == HOST_FOREIGN)
         return GATE_FOREIGN_HOST;
-    if (!h1_header(head, "origin", &origin))
+    if (!h1_field(head, H1_FIELD_ORIGIN, &origin))
         return GATE_PASS;
-    if (h1_header_count(head, "origin") > 1)
+    if (is_double(head, H1_FIELD_ORIGIN))
         return GATE_DOUBLE_HEADER;
-    return is_origin_allowed(config, origin, *host, rank) ? GATE_PASS : GATE_FOREIGN_ORIGIN;
+    return is_origin_allowed(config, origin, *authority, rank) ? GATE_PASS : GATE_FOREIGN_ORIGIN;
 }
 
 /* --- Target ----------------------------------------------------------------------------------- */
@@ -363,33 +377,12 @@ static bool is_method_allowed(enum gate_route route, enum h1_method method)
 
 static bool has_doubles(const struct h1_head *head)
 {
-#define SINGLE(name)                                                                               \
-    {                                                                                              \
-        name, sizeof name - 1                                                                      \
-    }
-    static const struct {
-        const char *name;
-        uint32_t length;
-    } singles[] = {
-        SINGLE("mcp-session-id"), SINGLE("mcp-protocol-version"), SINGLE("authorization"),
-        SINGLE("content-type"),   SINGLE("last-event-id"),        SINGLE("mcp-method"),
-        SINGLE("mcp-name"),
-    };
-#undef SINGLE
-    uint32_t seen = 0;
-    size_t i, n;
+    uint32_t singles = h1_set(H1_FIELD_AUTHORIZATION) | h1_set(H1_FIELD_CONTENT_TYPE) |
+                       h1_set(H1_FIELD_LAST_EVENT_ID) | h1_set(H1_FIELD_MCP_METHOD) |
+                       h1_set(H1_FIELD_MCP_NAME) | h1_set(H1_FIELD_MCP_PROTOCOL_VERSION) |
+                       h1_set(H1_FIELD_MCP_SESSION_ID);
 
-    for (i = 0; i < head->headers_count; i++) {
-        for (n = 0; n < sizeof singles / sizeof singles[0]; n++) {
-            if (head->headers[i].name.length != singles[n].length ||
-                !h1_is_name(h1_name(head, i), singles[n].name))
-                continue;
-            if ((seen >> n & 1) != 0)
-                return true;
-            seen |= 1u << n;
-        }
-    }
-    return false;
+    return (head->doubles & singles) != 0;
 }
 
 static enum gate_verdict check_body(const struct gate_config *config, const struct h1_head *head)
@@ -400,8 +393,8 @@ static enum gate_verdict check_body(const struct gate_config *config, const stru
 
     if (wants_none && head->framing != H1_NO_BODY)
         return GATE_UNWANTED_BODY;
-    if (h1_header(head, "content-encoding", &coding) &&
-        (!h1_is_name(coding, "identity") || h1_header_count(head, "content-encoding") > 1))
+    if (h1_field(head, H1_FIELD_CONTENT_ENCODING, &coding) &&
+        (!h1_is_name(coding, "identity") || is_double(head, H1_FIELD_CONTENT_ENCODING)))
         return GATE_CODED_BODY;
     if (head->has_foreign_expect)
         return GATE_EXPECTATION;

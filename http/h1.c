@@ -76,41 +76,13 @@ static bool read_length(struct slice value, uint64_t *length)
     return true;
 }
 
-/* Names that Connection must not take away: who asks for that wants the next hop to see another
- * request than we do (row H42). */
-static bool is_protected(struct slice name)
-{
-    static const char *const names[] = {
-        "host",
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "transfer-encoding",
-        "authorization",
-        "cookie",
-        "set-cookie",
-        "origin",
-        "accept",
-        "last-event-id",
-        "expect",
-        "www-authenticate",
-    };
-    size_t i;
-
-    if (name.length >= 4 && h1_is_name(slice_borrow(name.at, 4), "mcp-"))
-        return true;
-    for (i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (h1_is_name(name, names[i]))
-            return true;
-    return false;
-}
-
 static bool read_connection(struct h1_head *head, struct slice value, struct facts *facts)
 {
     size_t i = 0, start;
 
     while (i < value.length) {
         struct slice name;
+        uint8_t rules;
 
         while (i < value.length && (is_blank(value.at[i]) || value.at[i] == ','))
             i++;
@@ -123,11 +95,12 @@ static bool read_connection(struct h1_head *head, struct slice value, struct fac
             return false;
         if (name.length == 0)
             continue;
+        (void)h1_field_of(name, &rules);
         if (h1_is_name(name, "close"))
             facts->says_close = true;
         else if (h1_is_name(name, "keep-alive"))
             facts->says_keep_alive = true;
-        else if (is_protected(name))
+        else if ((rules & H1_PROTECTED) != 0)
             return false;
         else
             head->has_connection_names = true;
@@ -151,25 +124,35 @@ static bool read_coding(struct h1 *h, const struct h1_header *header, struct sli
     return false;
 }
 
-/* One field; only those that frame are looked at. Their names' lengths tell most others apart. */
+/* Tells the field and notes it in the head's sets. */
+static void classify(struct h1_head *head, struct h1_header *header)
+{
+    uint8_t rules;
+    enum h1_field field = h1_field_of(slice_part(head->text, header->name), &rules);
+
+    header->field = (uint8_t)field;
+    header->stays = (rules & H1_STAYS) != 0;
+    head->doubles |= head->fields & h1_set(field);
+    head->fields |= h1_set(field);
+}
+
+/* One field; only those that frame are looked at. */
 static bool read_field(struct h1 *h, const struct h1_header *header, struct facts *facts)
 {
-    struct slice name = slice_part(h->head->text, header->name);
     struct slice value = slice_part(h->head->text, header->value);
 
-    if (name.length == 4 && h1_is_name(name, "host") && ++facts->hosts > 1 &&
-        h->direction == H1_REQUESTS) {
+    if (header->field == H1_FIELD_HOST && ++facts->hosts > 1 && h->direction == H1_REQUESTS) {
         h1_fail(h, 400, "two Hosts");
-    } else if (name.length == 14 && h1_is_name(name, "content-length")) {
+    } else if (header->field == H1_FIELD_CONTENT_LENGTH) {
         if (++facts->lengths > 1 || !is_plain_line(h->head->text.at, header) ||
             !read_length(value, &facts->length))
             h1_fail(h, 400, "malformed Content-Length");
-    } else if (name.length == 17 && h1_is_name(name, "transfer-encoding")) {
+    } else if (header->field == H1_FIELD_TRANSFER_ENCODING) {
         return read_coding(h, header, value, facts);
-    } else if (name.length == 10 && h1_is_name(name, "connection")) {
+    } else if (header->field == H1_FIELD_CONNECTION) {
         if (!read_connection(h->head, value, facts))
             h1_fail(h, 400, "malformed Connection");
-    } else if (name.length == 6 && h1_is_name(name, "expect")) {
+    } else if (header->field == H1_FIELD_EXPECT) {
         if (++facts->expects > 1 || !h1_is_name(value, "100-continue"))
             h->head->has_foreign_expect = true;
     }
@@ -313,6 +296,7 @@ static bool read_head(struct h1 *h)
         struct h1_header *header = &head->headers[i];
         /* is_plain_line() sees a trailing blank by what stands behind the value. */
         trim(head->text.at, &header->value);
+        classify(head, header);
         if (!read_field(h, header, &facts))
             return false;
     }

@@ -28,9 +28,41 @@ enum h1_framing {
     H1_UNTIL_CLOSE /* responses only */
 };
 
+/* Header names that some rule of ours looks for, letter case aside. */
+enum h1_field {
+    H1_FIELD_OTHER,
+    H1_FIELD_ACCEPT,
+    H1_FIELD_ACCEPT_ENCODING,
+    H1_FIELD_ALT_SVC,
+    H1_FIELD_AUTHORIZATION,
+    H1_FIELD_CACHE_CONTROL,
+    H1_FIELD_CONNECTION,
+    H1_FIELD_CONTENT_ENCODING,
+    H1_FIELD_CONTENT_LENGTH,
+    H1_FIELD_CONTENT_TYPE,
+    H1_FIELD_EXPECT,
+    H1_FIELD_HOST,
+    H1_FIELD_LAST_EVENT_ID,
+    H1_FIELD_MCP_METHOD,
+    H1_FIELD_MCP_NAME,
+    H1_FIELD_MCP_PROTOCOL_VERSION,
+    H1_FIELD_MCP_SESSION_ID,
+    H1_FIELD_ORIGIN,
+    H1_FIELD_TRANSFER_ENCODING,
+    H1_FIELD_X_ACCEL_BUFFERING
+};
+
+/* Sets of fields. */
+static inline uint32_t h1_set(enum h1_field field)
+{
+    return UINT32_C(1) << field;
+}
+
 /* A header line: places in the head's text. The value is without the blanks around it. */
 struct h1_header {
     struct span name, value;
+    uint8_t field; /* enum h1_field */
+    bool stays;    /* here by its name alone, see h1_header_travels() */
 };
 
 /* Valid from H1_HEAD to h1_next(). To keep slices of it longer: slice_keep() takes a reference
@@ -48,20 +80,43 @@ struct h1_head {
     bool expects_continue;     /* Expect: 100-continue on HTTP/1.1 with a body */
     bool has_foreign_expect;   /* any other expectation: 417 */
     bool has_connection_names; /* Connection names more than close and keep-alive */
+    uint32_t fields, doubles;  /* sets: fields that came, and that came more than once */
     uint32_t headers_count, headers_room;
     struct h1_header headers[];
 };
 
-struct slice h1_target(const struct h1_head *head);
-struct slice h1_name(const struct h1_head *head, size_t index);
-struct slice h1_value(const struct h1_head *head, size_t index);
-/* The first header of this name, letter case aside. False: absent, *value is empty. */
+static inline struct slice h1_target(const struct h1_head *head)
+{
+    return slice_part(head->text, head->target);
+}
+
+static inline struct slice h1_name(const struct h1_head *head, size_t index)
+{
+    return slice_part(head->text, head->headers[index].name);
+}
+
+static inline struct slice h1_value(const struct h1_head *head, size_t index)
+{
+    return slice_part(head->text, head->headers[index].value);
+}
+
+/* The first header of this field, which is not H1_FIELD_OTHER. False: absent, *value is empty. */
+bool h1_field(const struct h1_head *head, enum h1_field field, struct slice *value);
+/* The whole line, CR LF included, if it stands in the text as "Name: value"; else empty. */
+struct slice h1_plain_line(const struct h1_head *head, size_t index);
+/* The same for names that are no h1_field; letter case aside. */
 bool h1_header(const struct h1_head *head, const char *name, struct slice *value);
 size_t h1_header_count(const struct h1_head *head, const char *name);
+/* Is `name` one of the words of a Connection line? */
+bool h1_connection_names(const struct h1_head *head, struct slice name);
 /* May this line be passed on to the next hop or the mesh? Not: what speaks of this connection
  * (RFC 9110 section 7.6.1) or its framing, what Connection names, and what would claim to come
  * from a proxy of ours (rows H11, H46). */
-bool h1_header_travels(const struct h1_head *head, size_t index);
+static inline bool h1_header_travels(const struct h1_head *head, size_t index)
+{
+    return !head->headers[index].stays &&
+           (!head->has_connection_names || !h1_connection_names(head, h1_name(head, index)));
+}
 bool h1_is_same_name(struct slice a, struct slice b); /* ASCII letter case aside */
 bool h1_is_name(struct slice a, const char *name);
 

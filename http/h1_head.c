@@ -1,6 +1,6 @@
 /* h1_head.c - what is asked of a head once it is read, and heads as bytes to send. Nothing that a
  * peer could use to end a line early is ever written. The parser is h1.c. */
-#include "http/h1.h"
+#include "http/h1_inside.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,28 +18,17 @@ bool h1_is_same_name(struct slice a, struct slice b)
 
     if (a.length != b.length)
         return false;
+    if (slice_equal(a, b)) /* as they are mostly written */
+        return true;
     for (i = 0; i < a.length; i++)
-        if (a.at[i] != b.at[i] && lower(a.at[i]) != lower(b.at[i]))
+        if (lower(a.at[i]) != lower(b.at[i]))
             return false;
     return true;
 }
 
 bool h1_is_name(struct slice a, const char *name)
 {
-    size_t i;
-
-    for (i = 0; i < a.length; i++)
-        if (name[i] == '\0' ||
-            (a.at[i] != (uint8_t)name[i] && lower(a.at[i]) != lower((uint8_t)name[i])))
-            return false;
-    return name[a.length] == '\0';
-}
-
-static bool has_prefix(struct slice a, const char *prefix)
-{
-    size_t length = strlen(prefix);
-
-    return a.length >= length && h1_is_name(slice_borrow(a.at, length), prefix);
+    return h1_is_same_name(a, slice_text(name));
 }
 
 const char *h1_method_text(enum h1_method method)
@@ -63,19 +52,29 @@ const char *h1_method_text(enum h1_method method)
     return "";
 }
 
-struct slice h1_target(const struct h1_head *head)
+bool h1_field(const struct h1_head *head, enum h1_field field, struct slice *value)
 {
-    return slice_part(head->text, head->target);
+    size_t i = 0;
+
+    *value = (struct slice){0};
+    if ((head->fields & h1_set(field)) == 0)
+        return false;
+    while (head->headers[i].field != field)
+        i++;
+    *value = h1_value(head, i);
+    return true;
 }
 
-struct slice h1_name(const struct h1_head *head, size_t index)
+struct slice h1_plain_line(const struct h1_head *head, size_t index)
 {
-    return slice_part(head->text, head->headers[index].name);
-}
+    const struct h1_header *header = &head->headers[index];
+    const uint8_t *text = head->text.at;
+    uint32_t value_at = header->name.at + header->name.length + 2;
+    uint32_t end = header->value.at + header->value.length;
 
-struct slice h1_value(const struct h1_head *head, size_t index)
-{
-    return slice_part(head->text, head->headers[index].value);
+    if (header->value.at != value_at || text[value_at - 1] != ' ' || text[end] != '\r')
+        return slice_borrow(NULL, 0);
+    return slice_borrow(text + header->name.at, end + 2 - header->name.at);
 }
 
 bool h1_header(const struct h1_head *head, const char *name, struct slice *value)
@@ -102,8 +101,7 @@ size_t h1_header_count(const struct h1_head *head, const char *name)
     return count;
 }
 
-/* Is `name` one of the words of a Connection line? */
-static bool connection_names(const struct h1_head *head, struct slice name)
+bool h1_connection_names(const struct h1_head *head, struct slice name)
 {
     size_t i;
 
@@ -111,7 +109,7 @@ static bool connection_names(const struct h1_head *head, struct slice name)
         struct slice value = h1_value(head, i);
         size_t at = 0, start;
 
-        if (!h1_is_name(h1_name(head, i), "connection"))
+        if (head->headers[i].field != H1_FIELD_CONNECTION)
             continue;
         while (at < value.length) {
             for (start = at; at < value.length && strchr(", \t", value.at[at]) == NULL;)
@@ -122,38 +120,6 @@ static bool connection_names(const struct h1_head *head, struct slice name)
         }
     }
     return false;
-}
-
-bool h1_header_travels(const struct h1_head *head, size_t index)
-{
-    static const char *const stay[] = {
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "content-length",
-        "host",
-        "expect",
-        "forwarded",
-        "mcp-init-host",
-        "router-key",
-        "content_length",
-        "transfer_encoding",
-        "http2-settings",
-    };
-    static const char *const stay_prefixes[] = {"proxy-", "x-forwarded-", "x-mesh-"};
-    struct slice name = h1_name(head, index);
-    size_t i;
-
-    for (i = 0; i < sizeof stay / sizeof stay[0]; i++)
-        if (h1_is_name(name, stay[i]))
-            return false;
-    for (i = 0; i < sizeof stay_prefixes / sizeof stay_prefixes[0]; i++)
-        if (has_prefix(name, stay_prefixes[i]))
-            return false;
-    return !head->has_connection_names || !connection_names(head, name);
 }
 
 /* --- Writing ---------------------------------------------------------------------------------- */
@@ -249,35 +215,29 @@ static void put_text(struct pen *pen, const char *text)
 
 static bool is_token(struct slice s)
 {
-    size_t i;
-
-    for (i = 0; i < s.length; i++) {
-        uint8_t c = s.at[i];
-
-        if (!(c >= '0' && c <= '9') && !(lower(c) >= 'a' && lower(c) <= 'z') &&
-            (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
-            return false;
-    }
-    return s.length > 0;
+    return s.length > 0 && h1_count_token(s.at, s.length) == s.length;
 }
 
-static bool is_value(struct slice s, bool blanks_are_fine)
+static bool is_value(struct slice s)
 {
-    size_t i;
+    return s.length == 0 || h1_count_value(s.at, s.length) == s.length;
+}
 
-    for (i = 0; i < s.length; i++) {
-        uint8_t c = s.at[i];
-
-        if (c == 0x7f || (c < 0x20 && c != '\t') || (!blanks_are_fine && (c == ' ' || c == '\t')))
-            return false;
-    }
-    return true;
+static bool is_target(struct slice s)
+{
+    return s.length > 0 && h1_count_target(s.at, s.length) == s.length;
 }
 
 static bool speaks_of_framing(struct slice name)
 {
-    return h1_is_name(name, "content-length") || h1_is_name(name, "transfer-encoding") ||
-           h1_is_name(name, "connection");
+    enum h1_field field;
+    uint8_t rules;
+
+    if (name.length != 10 && name.length != 14 && name.length != 17)
+        return false;
+    field = h1_field_of(name, &rules);
+    return field == H1_FIELD_CONTENT_LENGTH || field == H1_FIELD_TRANSFER_ENCODING ||
+           field == H1_FIELD_CONNECTION;
 }
 
 static void put_number(struct pen *pen, uint64_t number)
@@ -293,21 +253,19 @@ static void put_number(struct pen *pen, uint64_t number)
 
 bool h1_lines_are_sound(struct slice lines)
 {
-    size_t at = 0;
+    const uint8_t *at = lines.at, *end = lines.at + lines.length;
 
-    while (at < lines.length) {
-        const uint8_t *start = lines.at + at;
-        const uint8_t *end = memchr(start, '\r', lines.length - at);
-        const uint8_t *colon = end == NULL ? NULL : memchr(start, ':', (size_t)(end - start));
-        struct slice name;
+    while (at < end) {
+        struct slice name = slice_borrow(at, h1_count_token(at, (size_t)(end - at)));
 
-        if (colon == NULL || (size_t)(end - lines.at) + 1 >= lines.length || end[1] != '\n')
+        at += name.length;
+        if (name.length == 0 || at == end || *at != ':' || speaks_of_framing(name))
             return false;
-        name = slice_borrow(start, (size_t)(colon - start));
-        if (!is_token(name) || speaks_of_framing(name) ||
-            !is_value(slice_borrow(colon + 1, (size_t)(end - colon - 1)), true))
+        at++;
+        at += h1_count_value(at, (size_t)(end - at));
+        if (end - at < 2 || at[0] != '\r' || at[1] != '\n')
             return false;
-        at = (size_t)(end - lines.at) + 2;
+        at += 2;
     }
     return true;
 }
@@ -320,7 +278,7 @@ static int put_fields(struct pen *pen, const struct h1_out *out)
     for (i = 0; i < out->lines_count; i++) {
         const struct h1_line *line = &out->lines[i];
 
-        if (!is_token(line->name) || speaks_of_framing(line->name) || !is_value(line->value, true))
+        if (!is_token(line->name) || speaks_of_framing(line->name) || !is_value(line->value))
             return -EINVAL;
         put(pen, line->name.at, line->name.length);
         put(pen, ": ", 2);
@@ -369,8 +327,7 @@ int h1_write_request_head(uint8_t *to, size_t room, const struct h1_out *out)
 {
     struct pen pen = {.to = to, .room = room < INT32_MAX ? room : INT32_MAX};
 
-    if (!is_token(out->method) || out->target.length == 0 || !is_value(out->target, false) ||
-        out->framing == H1_UNTIL_CLOSE)
+    if (!is_token(out->method) || !is_target(out->target) || out->framing == H1_UNTIL_CLOSE)
         return -EINVAL;
     put(&pen, out->method.at, out->method.length);
     put(&pen, " ", 1);

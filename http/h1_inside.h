@@ -1,5 +1,6 @@
 /* h1_inside.h - what the files of the HTTP parser tell each other: h1_lex.c walks the bytes of a
- * head, h1.c judges it and leads, h1_body.c counts bodies and chunks. Nobody else includes it. */
+ * head, h1_field.c tells names apart, h1.c judges the head and leads, h1_body.c counts bodies and
+ * chunks, h1_head.c answers questions and writes. Nobody else includes it. */
 #ifndef HTTP_H1_INSIDE_H
 #define HTTP_H1_INSIDE_H
 
@@ -35,8 +36,18 @@ enum h1_event h1_fail(struct h1 *h, uint16_t status, const char *reason);
 /* Walks on to the end of the head (or of the trailers) or of the input; how far it came. Every
  * verdict falls at a certain byte, so that the split of the input changes none. */
 size_t h1_lex(struct h1 *h, const uint8_t *data, size_t length);
-/* Bytes of a token from p on, at most `length`. */
+/* Bytes of a token, of a field value, of a target from p on, at most `length`. */
 size_t h1_count_token(const uint8_t *p, size_t length);
+size_t h1_count_value(const uint8_t *p, size_t length);
+size_t h1_count_target(const uint8_t *p, size_t length);
+
+/* What a header's name says by itself. */
+enum h1_rule {
+    H1_STAYS = 1,    /* its line does not go to the next hop */
+    H1_PROTECTED = 2 /* Connection must not name it */
+};
+/* `name` is a token. *rules: of enum h1_rule. */
+enum h1_field h1_field_of(struct slice name, uint8_t *rules);
 /* Appends; a buffer that does not exist yet gets at least `first` bytes. */
 bool h1_append(struct bytes **bufp, struct bytes_budget *budget, const uint8_t *data, size_t length,
                size_t first);

@@ -20,22 +20,43 @@ const uint8_t h1_class_of[256] = {
     6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
 };
 
+/* Marks every byte of a word that is below `least` or DEL by its highest bit. Above the first such
+ * byte (in the order of significance) others may be marked in vain. */
+static inline uint64_t mark_odd_bytes(uint64_t word, uint8_t least)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t del = word ^ (ones * 0x7f);
+
+    return (((word - ones * least) & ~word) | ((del - ones) & ~del)) & highs;
+}
+
+/* Bytes in front of the first marked one; where that is not told by the marks, fewer. */
+static inline size_t plain_bytes(uint64_t marks)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(marks) / 8;
+#else
+    (void)marks;
+    return 0;
+#endif
+}
+
 /* Bytes of this class from p on, at most `length`. Long runs go eight at a time: none of them
  * below '!' (or ' ', for values) and none DEL means that all belong; a tab falls to the table. */
 static inline size_t count_class(const uint8_t *p, size_t length, uint8_t class)
 {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    const uint64_t least_byte = ones * (class == H1_VALUE ? ' ' : '!');
     size_t n = 0;
 
     for (;;) {
         while (class != H1_TOKEN && length - n >= 8) {
-            uint64_t word, del;
+            uint64_t word, odd;
 
             memcpy(&word, p + n, 8);
-            del = word ^ (ones * 0x7f);
-            if ((((word - least_byte) & ~word) | ((del - ones) & ~del)) & highs)
+            odd = mark_odd_bytes(word, class == H1_VALUE ? ' ' : '!');
+            if (odd != 0) {
+                n += plain_bytes(odd);
                 break;
+            }
             n += 8;
         }
         if (n >= length || (h1_class_of[p[n]] & class) == 0)
@@ -50,6 +71,16 @@ static inline size_t count_class(const uint8_t *p, size_t length, uint8_t class)
 size_t h1_count_token(const uint8_t *p, size_t length)
 {
     return count_class(p, length, H1_TOKEN);
+}
+
+size_t h1_count_value(const uint8_t *p, size_t length)
+{
+    return count_class(p, length, H1_VALUE);
+}
+
+size_t h1_count_target(const uint8_t *p, size_t length)
+{
+    return count_class(p, length, H1_TARGET);
 }
 
 /* How much longer this field line may get. */
@@ -181,6 +212,34 @@ static void lex_field(struct h1 *h, uint8_t byte)
     }
 }
 
+/* A field line that is wholly there, well formed, and within all caps; its length, and the state is
+ * LEX_FIELD again. 0: the walk byte by byte decides, nothing was taken. */
+static size_t lex_whole_line(struct h1 *h, const uint8_t *p, size_t length)
+{
+    size_t name, value_at, end, room;
+    struct h1_header *header;
+
+    h->line_at = h->at;
+    room = line_room(h);
+    length = length < room ? length : room;
+    name = count_class(p, length, H1_TOKEN);
+    if (name == 0 || name == length || p[name] != ':')
+        return 0;
+    for (value_at = name + 1; value_at < length && (p[value_at] == ' ' || p[value_at] == '\t');)
+        value_at++;
+    end = value_at + count_class(p + value_at, length - value_at, H1_VALUE);
+    if (length - end < 2 || p[end] != '\r' || p[end + 1] != '\n' || !header_open(h))
+        return 0;
+    if (!h->in_trailers) {
+        header = &h->head->headers[h->head->headers_count++];
+        header->name.length = (uint32_t)name;
+        header->value.at = h->at + (uint32_t)value_at;
+        header->value.length = (uint32_t)(end - value_at);
+    }
+    h->at += (uint32_t)end + 2;
+    return end + 2;
+}
+
 static size_t lex_blank(struct h1 *h, const uint8_t *p, size_t length)
 {
     size_t n = 0, room = line_room(h);
@@ -228,6 +287,10 @@ size_t h1_lex(struct h1 *h, const uint8_t *data, size_t length)
             n = lex_run(h, p, left, H1_VALUE, line_room(h), 431);
             break;
         case LEX_FIELD:
+            n = lex_whole_line(h, p, left);
+            i += n;
+            if (n > 0 || h->phase == H1_PHASE_ERROR)
+                continue;
             lex_field(h, *p);
             i += h->state == LEX_END_LF;
             continue;

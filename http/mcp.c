@@ -110,7 +110,7 @@ static bool accepts(const struct h1_head *head, const char *type, bool by_range)
     for (size_t i = 0; i < head->headers_count; i++) {
         struct slice list = h1_value(head, i), range, media, param;
 
-        if (!h1_is_name(h1_name(head, i), "Accept"))
+        if (head->headers[i].field != H1_FIELD_ACCEPT)
             continue;
         while (mcp_next_part(&list, ',', &range)) {
             bool is_refused = false, fits;
@@ -137,7 +137,7 @@ static bool is_json_content(const struct h1_head *head)
 {
     struct slice rest, media, param;
 
-    if (!h1_header(head, "Content-Type", &rest) || !mcp_next_part(&rest, ';', &media) ||
+    if (!h1_field(head, H1_FIELD_CONTENT_TYPE, &rest) || !mcp_next_part(&rest, ';', &media) ||
         !h1_is_name(media, "application/json"))
         return false;
     while (mcp_next_part(&rest, ';', &param)) {
@@ -158,7 +158,7 @@ static bool is_session_text(struct slice s)
     if (s.length == 0 || s.length > MCP_SESSION_HEADER_MAX)
         return false;
     for (size_t i = 0; i < s.length; i++)
-        if (s.at[i] < 0x21 || s.at[i] > 0x7e)
+        if ((uint8_t)(s.at[i] - 0x21) > 0x7e - 0x21)
             return false;
     return true;
 }
@@ -228,7 +228,7 @@ static struct mcp_own take_key(const struct mcp_input *input, struct mesh_reques
 {
     struct slice value;
 
-    if (!h1_header(input->head, "Mcp-Session-Id", &value))
+    if (!h1_field(input->head, H1_FIELD_MCP_SESSION_ID, &value))
         return no_refusal;
     if (!is_session_text(value))
         return refuse(400, MCP_BAD_REQUEST, "Bad Request: Mcp-Session-Id is not visible ASCII");
@@ -246,7 +246,7 @@ static struct mcp_own make_post(const struct mcp_config *config, const struct mc
     struct slice version;
 
     request->want = MESH_CALL;
-    h1_header(input->head, "MCP-Protocol-Version", &version);
+    h1_field(input->head, H1_FIELD_MCP_PROTOCOL_VERSION, &version);
     if (!config->http_upstream)
         own = check_as_server(input);
     if (own.status != 0)
@@ -291,7 +291,7 @@ static struct mcp_own make_get_or_delete(const struct mcp_config *config,
         return refuse(400, MCP_BAD_REQUEST, no_session_text);
     if (is_get && !accepts(input->head, "text/event-stream", false))
         return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
-    if (!config->http_upstream && h1_header(input->head, "MCP-Protocol-Version", &version) &&
+    if (!config->http_upstream && h1_field(input->head, H1_FIELD_MCP_PROTOCOL_VERSION, &version) &&
         !is_legacy_version(version))
         return refuse(400, MCP_BAD_REQUEST, "Bad Request: Unsupported protocol version");
     return no_refusal;
@@ -363,70 +363,38 @@ static struct mcp_own make_route(const struct mcp_config *config, const struct m
 
 /* ---- the head that travels ---------------------------------------------------------------- */
 
-/* The coding is ours to choose, the session id is ours and not the upstream's. What belongs to one
- * connection h1_header_travels() knows. */
-static bool is_left_out(const struct h1_head *head, size_t index, enum mesh_want want)
+/* A line that a proxy adds; none if there is nothing to say. */
+static size_t forwarded_bytes(const char *name, struct slice value)
 {
-    struct slice name = h1_name(head, index);
-
-    if (!h1_header_travels(head, index) || h1_is_name(name, "Accept-Encoding") ||
-        h1_is_name(name, "Mcp-Session-Id"))
-        return true;
-    /* Event ids are the owner's: the upstream knows others, or none. */
-    return want != MESH_PASS && h1_is_name(name, "Last-Event-ID");
+    return value.length > 0 ? strlen(name) + value.length + 4 : 0;
 }
 
-struct travelling {
-    struct slice name, value;
-};
-
-static struct travelling travelling_line(const struct mcp_input *input, size_t index)
+static void forwarded_append(struct bytes *head, const char *name, struct slice value)
 {
-    const struct h1_head *head = input->head;
-    struct travelling line;
-
-    if (index < head->headers_count)
-        return (struct travelling){h1_name(head, index), h1_value(head, index)};
-    switch (index - head->headers_count) {
-    case 0:
-        return (struct travelling){slice_text("X-Forwarded-For"), input->client};
-    case 1:
-        line.name = slice_text("X-Forwarded-Host");
-        h1_header(head, "Host", &line.value);
-        return line;
-    }
-    return (struct travelling){slice_text("X-Forwarded-Proto"), slice_text("http")};
+    if (value.length > 0)
+        mcp_append_line(head, slice_text(name), value);
 }
 
 static int make_head(const struct mcp_input *input, enum mesh_want want, struct bytes **headp)
 {
-    size_t size = 0, count = input->head->headers_count + 3;
-    struct bytes *head = NULL;
+    static const char client[] = "X-Forwarded-For", host[] = "X-Forwarded-Host";
+    static const char scheme[] = "X-Forwarded-Proto: http\r\n";
+    /* The coding is ours to choose, the session id is ours and not the upstream's. */
+    uint32_t without = h1_set(H1_FIELD_ACCEPT_ENCODING) | h1_set(H1_FIELD_MCP_SESSION_ID);
+    struct slice authority;
 
-    /* Twice the same walk: to measure, then to write. */
-    for (int writes = 0; writes < 2; writes++) {
-        for (size_t i = 0; i < count; i++) {
-            struct travelling line = travelling_line(input, i);
-
-            if (i < input->head->headers_count && is_left_out(input->head, i, want))
-                continue;
-            if (i >= input->head->headers_count && line.value.length == 0)
-                continue;
-            if (writes == 0) {
-                size += line.name.length + 2 + line.value.length + 2;
-                continue;
-            }
-            mcp_append(head, line.name);
-            mcp_append(head, slice_text(": "));
-            mcp_append(head, line.value);
-            mcp_append(head, slice_text("\r\n"));
-        }
-        if (writes == 0)
-            head = bytes_new(NULL, size);
-        if (head == NULL)
-            return -ENOMEM;
-    }
-    *headp = head;
+    /* Event ids are the owner's: the upstream knows others, or none. */
+    if (want != MESH_PASS)
+        without |= h1_set(H1_FIELD_LAST_EVENT_ID);
+    h1_field(input->head, H1_FIELD_HOST, &authority);
+    *headp = mcp_copy_lines(input->head, without,
+                            forwarded_bytes(client, input->client) +
+                                forwarded_bytes(host, authority) + sizeof scheme - 1);
+    if (*headp == NULL)
+        return -ENOMEM;
+    forwarded_append(*headp, client, input->client);
+    forwarded_append(*headp, host, authority);
+    mcp_append(*headp, slice_borrow(scheme, sizeof scheme - 1));
     return 0;
 }
 
@@ -444,7 +412,7 @@ static int make_exchange(const struct mcp_input *input, const struct mesh_reques
     exchange->is_head = input->head->method == H1_METHOD_HEAD;
     exchange->is_http10 = input->head->version_minor == 0;
     exchange->close = !input->head->keep_alive;
-    h1_header(input->head, "Origin", &origin);
+    h1_field(input->head, H1_FIELD_ORIGIN, &origin);
     if (rpc != NULL && rpc->kind == RPC_REQUEST && rpc->id.length <= ID_MAX) {
         exchange->is_request = true;
         id = slice_part(input->body, rpc->id);

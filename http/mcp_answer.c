@@ -19,6 +19,42 @@ void mcp_append(struct bytes *into, struct slice what)
     into->length += what.length;
 }
 
+void mcp_append_line(struct bytes *into, struct slice name, struct slice value)
+{
+    mcp_append(into, name);
+    mcp_append(into, slice_borrow(": ", 2));
+    mcp_append(into, value);
+    mcp_append(into, slice_borrow("\r\n", 2));
+}
+
+static bool goes_on(const struct h1_head *head, size_t index, uint32_t without)
+{
+    return h1_header_travels(head, index) &&
+           (without & h1_set((enum h1_field)head->headers[index].field)) == 0;
+}
+
+struct bytes *mcp_copy_lines(const struct h1_head *head, uint32_t without, size_t more)
+{
+    struct bytes *lines;
+    size_t size = more;
+
+    for (size_t i = 0; i < head->headers_count; i++)
+        if (goes_on(head, i, without))
+            size += head->headers[i].name.length + head->headers[i].value.length + 4;
+    lines = bytes_new(NULL, size);
+    for (size_t i = 0; lines != NULL && i < head->headers_count; i++) {
+        struct slice line = h1_plain_line(head, i);
+
+        if (!goes_on(head, i, without))
+            continue;
+        if (line.length > 0)
+            mcp_append(lines, line);
+        else
+            mcp_append_line(lines, h1_name(head, i), h1_value(head, i));
+    }
+    return lines;
+}
+
 static struct slice kept(const struct mcp_exchange *exchange, struct span part)
 {
     if (exchange->kept == NULL || part.length == 0)
@@ -354,53 +390,30 @@ static enum mesh_form answer_form(const struct h1_head *head, enum mesh_want wan
     if (head->framing == H1_NO_BODY || head->status == 204 || head->status == 304 ||
         (head->status == 202 && want != MESH_PASS))
         return MESH_FORM_NONE;
-    if (want == MESH_PASS || !h1_header(head, "Content-Type", &type))
+    if (want == MESH_PASS || !h1_field(head, H1_FIELD_CONTENT_TYPE, &type))
         return MESH_FORM_RAW;
-    if (h1_header(head, "Content-Encoding", &coding) && !h1_is_name(coding, "identity"))
+    if (h1_field(head, H1_FIELD_CONTENT_ENCODING, &coding) && !h1_is_name(coding, "identity"))
         return MESH_FORM_RAW;
     if (is_media(type, "text/event-stream"))
         return MESH_FORM_SSE;
     return is_media(type, "application/json") ? MESH_FORM_JSON : MESH_FORM_RAW;
 }
 
-/* The session id is written anew by the peer that has the client; the rest of these by whoever
- * frames or streams. */
-static bool answer_line_travels(const struct h1_head *head, size_t index, enum mesh_form form)
-{
-    struct slice name = h1_name(head, index);
-
-    if (!h1_header_travels(head, index) || h1_is_name(name, "Content-Length") ||
-        h1_is_name(name, "Mcp-Session-Id") || h1_is_name(name, "Alt-Svc"))
-        return false;
-    if (form != MESH_FORM_SSE)
-        return true;
-    return !h1_is_name(name, "Content-Type") && !h1_is_name(name, "Cache-Control") &&
-           !h1_is_name(name, "X-Accel-Buffering");
-}
-
 int mcp_filter_response_head(const struct h1_head *head, enum mesh_want want,
                              struct mcp_upstream_answer *answer)
 {
-    size_t size = 0;
+    /* The session id is written anew by the peer that has the client, the rest of these by whoever
+     * frames or streams. */
+    uint32_t without = h1_set(H1_FIELD_MCP_SESSION_ID) | h1_set(H1_FIELD_ALT_SVC);
 
     memset(answer, 0, sizeof *answer);
     answer->form = answer_form(head, want);
-    h1_header(head, "Mcp-Session-Id", &answer->session);
-    for (size_t i = 0; i < head->headers_count; i++)
-        if (answer_line_travels(head, i, answer->form))
-            size += h1_name(head, i).length + h1_value(head, i).length + 4;
-    answer->lines = bytes_new(NULL, size);
-    if (answer->lines == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < head->headers_count; i++) {
-        if (!answer_line_travels(head, i, answer->form))
-            continue;
-        mcp_append(answer->lines, h1_name(head, i));
-        mcp_append(answer->lines, slice_text(": "));
-        mcp_append(answer->lines, h1_value(head, i));
-        mcp_append(answer->lines, slice_text("\r\n"));
-    }
-    return 0;
+    if (answer->form == MESH_FORM_SSE)
+        without |= h1_set(H1_FIELD_CONTENT_TYPE) | h1_set(H1_FIELD_CACHE_CONTROL) |
+                   h1_set(H1_FIELD_X_ACCEL_BUFFERING);
+    h1_field(head, H1_FIELD_MCP_SESSION_ID, &answer->session);
+    answer->lines = mcp_copy_lines(head, without, 0);
+    return answer->lines == NULL ? -ENOMEM : 0;
 }
 
 static bool contains(struct slice text, const char *what)
@@ -419,32 +432,34 @@ bool mcp_is_session_lost(int status, struct slice body)
            contains(body, "ession not found") || contains(body, "not initialized");
 }
 
-/* The path of our MCP route stands for the upstream's own; any other target is itself. */
-static struct bytes *upstream_target(const struct mcp_config *config,
-                                     const struct mcp_upstream_request *request)
+/* The path of our MCP route stands for the upstream's own; any other target is itself. Only where
+ * a query follows another path a buffer is made: *madep. */
+static int upstream_target(const struct mcp_config *config,
+                           const struct mcp_upstream_request *request, struct slice *target,
+                           struct bytes **madep)
 {
-    struct slice path = request->target, query = {NULL, NULL, 0};
+    struct slice path = request->target, query = {NULL, NULL, 0}, base;
     const uint8_t *mark = path.length == 0 ? NULL : memchr(path.at, '?', path.length);
-    const char *base = config->upstream_path;
-    struct bytes *target;
 
     if (mark != NULL) {
         path.length = (size_t)(mark - path.at);
         query = slice_borrow(mark + 1, request->target.length - path.length - 1);
     }
-    target = bytes_new(NULL, request->target.length + strlen(base) + 1);
-    if (target == NULL)
-        return NULL;
-    if (request->want == MESH_PASS && !slice_is(path, config->mcp_path)) {
-        mcp_append(target, request->target);
-        return target;
-    }
-    mcp_append(target, slice_text(base));
-    if (query.length > 0) {
-        mcp_append(target, slice_text(strchr(base, '?') == NULL ? "?" : "&"));
-        mcp_append(target, query);
-    }
-    return target;
+    *target = request->target;
+    if (request->want == MESH_PASS && !slice_is(path, config->mcp_path))
+        return 0;
+    base = slice_text(config->upstream_path);
+    *target = base;
+    if (query.length == 0)
+        return 0;
+    *madep = bytes_new(NULL, base.length + 1 + query.length);
+    if (*madep == NULL)
+        return -ENOMEM;
+    mcp_append(*madep, base);
+    mcp_append(*madep, slice_text(strchr(config->upstream_path, '?') == NULL ? "?" : "&"));
+    mcp_append(*madep, query);
+    *target = slice_of(*madep, 0, (*madep)->length);
+    return 0;
 }
 
 static struct slice upstream_method(const struct mcp_upstream_request *request)
@@ -492,9 +507,12 @@ int mcp_upstream_request_head(const struct mcp_config *config,
 {
     struct lines lines = {.count = 0};
     struct h1_out out = {.method = upstream_method(request), .lines = lines.at};
-    struct bytes *target = upstream_target(config, request), *own = NULL, *head = NULL;
-    int length, rc = -ENOMEM;
+    struct bytes *target = NULL, *own = NULL, *head = NULL;
+    int length, rc = upstream_target(config, request, &out.target, &target);
 
+    if (rc < 0)
+        return rc;
+    rc = -ENOMEM;
     out.ready = request->head;
     if (request->is_own) {
         own = own_lines(request->head);
@@ -502,9 +520,6 @@ int mcp_upstream_request_head(const struct mcp_config *config,
             goto out;
         out.ready = slice_of(own, 0, own->length);
     }
-    if (target == NULL)
-        goto out;
-    out.target = slice_of(target, 0, target->length);
     add(&lines, "Host", slice_text(config->upstream_authority));
     add(&lines, "Accept-Encoding", slice_text("identity"));
     if (request->session.length > 0)

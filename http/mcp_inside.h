@@ -32,5 +32,9 @@ bool mcp_next_part(struct slice *rest, char mark, struct slice *part);
 
 /* The caller made the room. */
 void mcp_append(struct bytes *into, struct slice what);
+void mcp_append_line(struct bytes *into, struct slice name, struct slice value);
+/* The lines of a head that travel, but for the fields of the set `without`, in a new buffer with
+ * room for `more` bytes. NULL: no memory. */
+struct bytes *mcp_copy_lines(const struct h1_head *head, uint32_t without, size_t more);
 
 #endif

@@ -157,13 +157,23 @@ static bool jwt_payload(struct slice value, struct slice *payload)
            mcp_next_part(&value, '.', &part) && value.at == NULL && payload->length > 0;
 }
 
+/* Issuer and subject of a JWT; *who is left alone without both. */
+static void bind_claims(const struct mcp_config *config, struct slice payload,
+                        struct principal *who)
+{
+    uint8_t decoded[JWT_MAX];
+    size_t length = base64url_decode(decoded, payload);
+    struct slice issuer, subject;
+
+    if (length > 0 && jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
+        *who = principal_of(config, issuer, subject);
+}
+
 struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head)
 {
-    const struct principal unbound = {{0}};
     const struct slice none = {NULL, NULL, 0};
-    struct slice value, payload, issuer, subject;
-    uint8_t decoded[JWT_MAX];
-    size_t length;
+    struct principal who = {{0}};
+    struct slice value, payload;
 
     switch (config->bind) {
     case MCP_BIND_NONE:
@@ -173,16 +183,13 @@ struct principal mcp_principal(const struct mcp_config *config, const struct h1_
             return principal_of(config, value, none);
         break;
     case MCP_BIND_TOKEN:
-        if (h1_header(head, "Authorization", &value) && value.length > 0)
+        if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && value.length > 0)
             return principal_of(config, value, none);
         break;
     case MCP_BIND_AUTO:
-        if (!h1_header(head, "Authorization", &value) || !jwt_payload(value, &payload))
-            break;
-        length = base64url_decode(decoded, payload);
-        if (length > 0 && jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
-            return principal_of(config, issuer, subject);
+        if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && jwt_payload(value, &payload))
+            bind_claims(config, payload, &who);
         break;
     }
-    return unbound;
+    return who;
 }

@@ -65,7 +65,7 @@ static void forget_exchange(struct client *client)
         mesh_close(clients->host->mesh, client->exchange, client_now_ms(client));
         clients->stats.lost++;
     }
-    client_reply_free(client);
+    client_reply_drop(client);
     mcp_exchange_deinit(&client->x);
     client->x = (struct mcp_exchange){0};
 }
@@ -180,7 +180,6 @@ static void on_request(struct client *client)
         refuse_verdict(client);
         return;
     }
-    char from[ADDR_TEXT_MAX];
     struct rpc_message rpc;
     struct slice body = h1_body(&client->h1);
     bool has_facts = head->method == H1_METHOD_POST && client->pass.route != GATE_OTHER;
@@ -190,7 +189,7 @@ static void on_request(struct client *client)
                               .pass = &client->pass,
                               .body = body,
                               .rpc = has_facts ? &rpc : NULL,
-                              .client = slice_text(addr_host_text(&client->addr, from))};
+                              .client = slice_text(client->from)};
     struct mcp_made made;
     if (mcp_request_make(&clients->host->mcp, &input, &made) < 0) {
         refuse(client, 503, "no memory", NULL, true);
@@ -483,6 +482,7 @@ void client_start(struct client *client)
     h1_init(&client->h1, H1_REQUESTS, &limits, &host->bodies);
     writer_init(&client->writer, &host->writers, (uv_stream_t *)&client->tcp, on_written);
     client->timer.on_due = on_timer;
+    addr_host_text(&client->addr, client->from);
     client->next = clients->first;
     client->link = &clients->first;
     if (client->next != NULL)

@@ -21,6 +21,7 @@ enum client_state {
 
 /* A head whose answer's length may still become known in this turn, and the body so far. */
 struct client_reply {
+    bool waits; /* else there is none */
     int status;
     enum mesh_form form;
     struct slice lines;
@@ -47,14 +48,15 @@ struct client {
     bool head_out; /* of the answer */
     bool close;    /* after the answer */
     struct mesh_addr addr;
-    uint64_t since_ms;    /* of the header, the body, or the last byte written */
-    uint64_t stuck_taken; /* what the writer had written when it was last found stuck */
+    char from[ADDR_TEXT_MAX]; /* its host as text */
+    uint64_t since_ms;        /* of the header, the body, or the last byte written */
+    uint64_t stuck_taken;     /* what the writer had written when it was last found stuck */
     struct gate_pass pass;
     enum gate_verdict verdict;
     struct handle exchange; /* ASKED */
     struct mcp_exchange x;
-    struct client_reply *reply; /* NULL: none waits */
-    struct bytes *more;         /* what came behind the request under way */
+    struct client_reply reply;
+    struct bytes *more; /* what came behind the request under way */
     uv_shutdown_t shutdown;
 };
 
@@ -91,6 +93,6 @@ void client_write_whole(struct client *client, struct bytes *answer);
 /* The outcome of a request that never became an exchange, or whose exchange ended so. */
 void client_write_outcome(struct client *client, enum mesh_reason why);
 void client_write_comment(struct client *client); /* SSE keep-alive, if it may stand here */
-void client_reply_free(struct client *client);
+void client_reply_drop(struct client *client);
 
 #endif

@@ -1,8 +1,6 @@
 /* client_reply.c - answers to clients: what the core says becomes bytes in the connection's
  * writer. A head waits for its body until the end of the turn, so that a small JSON answer leaves
  * as one write with its length; events leave at once. */
-#include <stdlib.h>
-
 #include "http/sse.h"
 #include "node/client_conn.h"
 #include "node/log.h"
@@ -31,22 +29,21 @@ static void unsettle(struct client *client)
     clients->unsettled = client;
 }
 
-void client_reply_free(struct client *client)
+void client_reply_drop(struct client *client)
 {
-    struct client_reply *reply = client->reply;
+    struct client_reply *reply = &client->reply;
     if (client->unsettled_link != NULL) {
         *client->unsettled_link = client->unsettled_next;
         if (client->unsettled_next != NULL)
             client->unsettled_next->unsettled_link = client->unsettled_link;
         client->unsettled_link = NULL;
     }
-    if (reply == NULL)
+    if (!reply->waits)
         return;
     slice_drop(&reply->lines);
     slice_drop(&reply->data);
     slice_drop(&reply->patch.put);
-    free(reply);
-    client->reply = NULL;
+    *reply = (struct client_reply){0};
 }
 
 /* ---- framing --------------------------------------------------------------------------------- */
@@ -147,7 +144,7 @@ static int cut(struct client *client)
 /* Writes the head that waits. `length`: of the body, or -1. */
 static int put_head(struct client *client, int64_t length)
 {
-    struct client_reply *reply = client->reply;
+    struct client_reply *reply = &client->reply;
     struct host *host = client->clients->host;
     struct bytes *head = NULL;
     if (host_is_leaving(host))
@@ -164,13 +161,13 @@ static int put_head(struct client *client, int64_t length)
 /* The head and what waits with it, length unknown. */
 static int settle(struct client *client)
 {
-    struct client_reply *reply = client->reply;
-    if (reply == NULL)
+    struct client_reply *reply = &client->reply;
+    if (!reply->waits)
         return 0;
     int rc = put_head(client, reply->form == MESH_FORM_NONE ? 0 : -1);
     if (rc == 0 && reply->has_data)
         rc = frame_data(client, reply->data, &reply->patch);
-    client_reply_free(client);
+    client_reply_drop(client);
     return rc;
 }
 
@@ -179,7 +176,7 @@ static void fail_reply(struct client *client, int rc)
 {
     log_debug("reply_failed", "error=%s", host_error_name(rc));
     struct mesh *mesh = client->clients->host->mesh;
-    client_reply_free(client);
+    client_reply_drop(client);
     if (client->head_out || rc != UV_EINVAL) {
         client_drop(client, true);
         return;
@@ -192,15 +189,13 @@ static void fail_reply(struct client *client, int rc)
 
 static int on_head(struct client *client, const struct mesh_effect *effect)
 {
-    struct client_reply *reply = calloc(1, sizeof *reply);
-    if (reply == NULL)
-        return UV_ENOMEM;
-    client_reply_free(client);
+    struct client_reply *reply = &client->reply;
+    client_reply_drop(client);
+    reply->waits = true;
     reply->status = effect->head.status;
     reply->form = effect->head.form;
     reply->has_session = effect->head.has_session;
     memcpy(reply->session, effect->head.session, sizeof reply->session);
-    client->reply = reply;
     int rc = slice_keep(&reply->lines, effect->head.head, NULL);
     if (rc == 0 && reply->form == MESH_FORM_SSE)
         rc = settle(client); /* its length is never known */
@@ -239,8 +234,8 @@ static int on_event(struct client *client, const struct mesh_effect *effect)
 
 static int on_data(struct client *client, const struct mesh_effect *effect)
 {
-    struct client_reply *reply = client->reply;
-    if (reply != NULL && !reply->has_data) {
+    struct client_reply *reply = &client->reply;
+    if (reply->waits && !reply->has_data) {
         int rc = slice_keep(&reply->data, effect->data, NULL);
         if (rc == 0)
             rc = slice_keep(&reply->patch.put, effect->patch.put, NULL);
@@ -292,23 +287,23 @@ void client_write_outcome(struct client *client, enum mesh_reason why)
 
 static void on_end(struct client *client, const struct mesh_effect *effect)
 {
-    struct client_reply *reply = client->reply;
+    struct client_reply *reply = &client->reply;
     client->clients->stats.outcomes[effect->end.why]++;
     slots_clear(&client->clients->exchanges, client->exchange);
     if (effect->end.why != MESH_OK) {
         /* A head that did not leave yet is taken back: the outcome has its own. */
-        client_reply_free(client);
+        client_reply_drop(client);
         client_write_outcome(client, effect->end.why);
         return;
     }
     int rc = 0;
     bool whole = effect->end.end == MESH_END_WHOLE;
-    if (reply != NULL && whole) {
+    if (reply->waits && whole) {
         size_t length = reply->has_data ? patched_length(reply->data, &reply->patch) : 0;
         rc = put_head(client, (int64_t)length);
         if (rc == 0 && reply->has_data)
             rc = frame_data(client, reply->data, &reply->patch);
-        client_reply_free(client);
+        client_reply_drop(client);
     } else
         rc = settle(client);
     if (rc == 0 && whole && client->head_out)

@@ -32,6 +32,16 @@ static struct slice gathered(const struct http_call *call)
                                   : slice_of(call->gathered, 0, call->gathered->length);
 }
 
+/* Room for the first part: for the whole body, where its length is known and small. */
+static size_t first_room(const struct http_call *call, size_t length)
+{
+    const struct h1_head *head = call->conn->h1.head;
+    size_t room = JSON_FIRST;
+    if (head->framing == H1_LENGTH && head->content_length < room)
+        room = (size_t)head->content_length;
+    return length > room ? length : room;
+}
+
 static int gather(struct http_call *call, struct slice part)
 {
     int rc = 0;
@@ -39,7 +49,7 @@ static int gather(struct http_call *call, struct slice part)
     if (part.length == 0)
         return 0;
     if (call->gathered == NULL) {
-        call->gathered = bytes_new(NULL, part.length > JSON_FIRST ? part.length : JSON_FIRST);
+        call->gathered = bytes_new(NULL, first_room(call, part.length));
         rc = call->gathered == NULL ? -ENOMEM : 0;
     } else if (call->gathered->capacity - have < part.length)
         rc = bytes_grow(&call->gathered, part.length > have ? part.length : have);
@@ -122,25 +132,49 @@ static int begin_parts(struct http_call *call)
     return rc;
 }
 
+/* Scans as it comes what comes in several parts; one part alone is scanned at its end. */
+static int scan_part(struct http_call *call, struct slice part)
+{
+    if (call->scan == NULL) {
+        call->scan = malloc(sizeof *call->scan);
+        if (call->scan == NULL)
+            return -ENOMEM;
+        rpc_scan_begin(call->scan, call->tools);
+        (void)rpc_scan_feed(call->scan, call->gathered->data, call->gathered->length);
+    }
+    (void)rpc_scan_feed(call->scan, part.at, part.length);
+    return 0;
+}
+
+/* The JSON answer that is held, if one is. */
+static void give_json(struct http_call *call)
+{
+    struct slice text = gathered(call);
+    struct rpc_message facts;
+    if (call->form != MESH_FORM_JSON || call->is_listen || call->gathered == NULL)
+        return;
+    if (call->scan != NULL) {
+        rpc_scan_end(call->scan);
+        facts = call->scan->facts;
+    } else
+        rpc_read(&facts, call->tools, text.at, text.length);
+    give_message(call, &facts, call->tools, text);
+}
+
 static int on_json(struct http_call *call, struct slice part)
 {
     if (call->in_parts) {
         give_data(call, part);
         return 0;
     }
+    bool is_first = call->gathered == NULL;
     int rc = need_tools(call);
-    if (rc == 0 && call->scan == NULL) {
-        call->scan = malloc(sizeof *call->scan);
-        if (call->scan == NULL)
-            return -ENOMEM;
-        rpc_scan_begin(call->scan, call->tools);
-    }
+    if (rc == 0 && !is_first)
+        rc = scan_part(call, part);
     if (rc == 0)
         rc = gather(call, part);
     if (rc == 0 && gathered(call).length > JSON_WHOLE_MAX)
         rc = begin_parts(call);
-    else if (rc == 0)
-        (void)rpc_scan_feed(call->scan, part.at, part.length);
     return rc;
 }
 
@@ -238,10 +272,8 @@ static int on_part(struct http_call *call, struct slice part)
 static int on_end(struct http_call *call)
 {
     int rc = call->head_told ? 0 : tell_head(call);
-    if (rc == 0 && call->scan != NULL) {
-        rpc_scan_end(call->scan);
-        give_message(call, &call->scan->facts, call->tools, gathered(call));
-    }
+    if (rc == 0)
+        give_json(call);
     return rc;
 }
 

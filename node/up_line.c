@@ -14,6 +14,7 @@ void line_reader_init(struct line_reader *reader, size_t max,
 {
     reader->max = max;
     reader->on_line = on_line;
+    reader->cuts = false;
     reader->line = NULL;
     reader->scan = NULL;
     reader->length = 0;
@@ -90,11 +91,22 @@ static void end_line(struct line_reader *reader, struct slice text)
         reader->on_line(reader, text);
 }
 
+static void end_kept(struct line_reader *reader)
+{
+    /* Off the reader first: it may be freed by what the line brings about. */
+    struct bytes *line = reader->line;
+    reader->line = NULL;
+    end_line(reader, slice_of(line, 0, line->length));
+    bytes_unref(line);
+}
+
 /* Part of a line, its end not among it. */
 static int keep_part(struct line_reader *reader, const char *data, size_t length)
 {
     int rc = 0;
     size_t have = reader->line != NULL ? reader->line->length : 0;
+    if (reader->cuts && length > reader->max - have)
+        length = reader->max - have;
     if (reader->scan == NULL && have + length > reader->max)
         rc = begin_long(reader);
     if (rc == 0 && reader->scan != NULL) {
@@ -129,17 +141,18 @@ int line_reader_feed(struct line_reader *reader, const char *data, size_t length
             rc = keep_part(reader, data, part);
             if (rc == 0 && end != NULL && reader->scan != NULL)
                 end_long(reader);
-            else if (rc == 0 && end != NULL) {
-                /* Off the reader first: it may be freed by what the line brings about. */
-                struct bytes *line = reader->line;
-                reader->line = NULL;
-                end_line(reader, slice_of(line, 0, line->length));
-                bytes_unref(line);
-            }
+            else if (rc == 0 && end != NULL)
+                end_kept(reader);
         }
         part += end != NULL;
         data += part;
         length -= part;
     }
     return rc;
+}
+
+void line_reader_end(struct line_reader *reader)
+{
+    if (reader->scan == NULL && reader->line != NULL)
+        end_kept(reader);
 }

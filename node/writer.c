@@ -7,19 +7,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLUSH_PIECES 64u
 #define FLUSH_BYTES (256u << 10)
-#define PIECES_FIRST 8u
-
-struct writer_piece {
-    struct slice s;
-    size_t credit;
-};
 
 void writer_init(struct writer *writer, struct writers *all, uv_stream_t *stream,
                  void (*on_written)(struct writer *writer, int status))
 {
     *writer = (struct writer){.all = all, .stream = stream, .on_written = on_written};
+    writer->pieces = writer->few;
+    writer->room = WRITER_PIECES_FEW;
+}
+
+/* Makes room for twice as many pieces. */
+static int grow(struct writer *writer)
+{
+    uint32_t room = writer->room * 2;
+    bool were_few = writer->pieces == writer->few;
+    struct writer_piece *pieces = realloc(were_few ? NULL : writer->pieces, room * sizeof *pieces);
+    if (pieces == NULL)
+        return -ENOMEM;
+    if (were_few)
+        memcpy(pieces, writer->few, sizeof writer->few);
+    writer->pieces = pieces;
+    writer->room = room;
+    return 0;
+}
+
+/* An idle connection holds no memory. */
+static void shrink(struct writer *writer)
+{
+    if (writer->pieces != writer->few)
+        free(writer->pieces);
+    writer->pieces = writer->few;
+    writer->room = WRITER_PIECES_FEW;
+    writer->first = 0;
 }
 
 static void unmark(struct writer *writer)
@@ -51,14 +71,8 @@ static int push(struct writer *writer, struct slice s, size_t credit)
                 writer->count * sizeof *writer->pieces);
         writer->first = 0;
     }
-    if (writer->count == writer->room) {
-        uint32_t room = writer->room == 0 ? PIECES_FIRST : writer->room * 2;
-        struct writer_piece *pieces = realloc(writer->pieces, room * sizeof *pieces);
-        if (pieces == NULL)
-            return -ENOMEM;
-        writer->pieces = pieces;
-        writer->room = room;
-    }
+    if (writer->count == writer->room && grow(writer) < 0)
+        return -ENOMEM;
     writer->pieces[writer->first + writer->count++] = (struct writer_piece){s, credit};
     writer->length += s.length;
     mark(writer);
@@ -127,12 +141,8 @@ static void drop_first(struct writer *writer)
     slice_drop(&piece->s);
     writer->first++;
     writer->count--;
-    if (writer->count == 0) {
-        /* An idle connection holds no memory. */
-        free(writer->pieces);
-        writer->pieces = NULL;
-        writer->first = writer->room = 0;
-    }
+    if (writer->count == 0)
+        shrink(writer);
 }
 
 static void took(struct writer *writer, size_t bytes)
@@ -195,7 +205,7 @@ static uint32_t gather(const struct writer *writer, uv_buf_t *bufs, size_t *byte
 {
     uint32_t n = 0;
     *bytes = 0;
-    while (n < writer->count && n < FLUSH_PIECES && *bytes < FLUSH_BYTES) {
+    while (n < writer->count && n < WRITER_FLUSH_PIECES && *bytes < FLUSH_BYTES) {
         struct slice s = writer->pieces[writer->first + n].s;
         size_t part = FLUSH_BYTES - *bytes < s.length ? FLUSH_BYTES - *bytes : s.length;
         /* libuv does not write through a const pointer. */
@@ -205,15 +215,30 @@ static uint32_t gather(const struct writer *writer, uv_buf_t *bufs, size_t *byte
     return n;
 }
 
+/* What is small goes as one piece: copying it costs less than what the kernel does for each more.
+ */
+static uint32_t join_small(struct writers *all, uint32_t n, size_t bytes)
+{
+    size_t at = 0;
+    if (n < 2 || bytes > sizeof all->small)
+        return n;
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(all->small + at, all->bufs[i].base, all->bufs[i].len);
+        at += all->bufs[i].len;
+    }
+    all->bufs[0] = uv_buf_init(all->small, (unsigned)at);
+    return 1;
+}
+
 static void flush(struct writer *writer)
 {
-    uv_buf_t bufs[FLUSH_PIECES];
+    uv_buf_t *bufs = writer->all->bufs;
     uint64_t before = writer->taken;
     size_t bytes;
     int rc = 0;
     while (writer->count > 0 && rc >= 0) {
         uint32_t n = gather(writer, bufs, &bytes);
-        rc = uv_try_write(writer->stream, bufs, n);
+        rc = uv_try_write(writer->stream, bufs, join_small(writer->all, n, bytes));
         if (rc > 0)
             took(writer, (size_t)rc);
     }
@@ -251,8 +276,7 @@ void writer_free(struct writer *writer)
     unmark(writer);
     writer->flying = 0;
     drop_from(writer, 0);
-    free(writer->pieces);
-    writer->pieces = NULL;
+    shrink(writer);
 }
 
 bool writers_flush(struct writers *all)

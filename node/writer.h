@@ -10,6 +10,13 @@
 
 struct writers; /* those of a host that have something to flush */
 
+#define WRITER_PIECES_FEW 4u /* head and patched body: no memory is asked for */
+
+struct writer_piece {
+    struct slice s;
+    size_t credit;
+};
+
 struct writer {
     struct writers *all;
     uv_stream_t *stream;
@@ -17,7 +24,8 @@ struct writer {
      * (status 0), or the stream failed (negative errno; nothing is written any more). May close
      * the stream. */
     void (*on_written)(struct writer *writer, int status);
-    struct writer_piece *pieces; /* NULL while there is nothing to write */
+    struct writer_piece few[WRITER_PIECES_FEW];
+    struct writer_piece *pieces; /* `few`, or memory of its own while there are more */
     uint32_t first, count, room;
     uint32_t flying; /* pieces of the uv_write under way */
     size_t flying_bytes;
@@ -29,8 +37,13 @@ struct writer {
     uv_write_t request;
 };
 
+#define WRITER_FLUSH_PIECES 64u  /* of one write */
+#define WRITER_SMALL_BYTES 2048u /* that are written as one piece */
+
 struct writers {
     struct writer *first;
+    uv_buf_t bufs[WRITER_FLUSH_PIECES]; /* scratch of a flush */
+    char small[WRITER_SMALL_BYTES];     /* as well */
 };
 
 void writer_init(struct writer *writer, struct writers *all, uv_stream_t *stream,
