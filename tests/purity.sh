@@ -34,5 +34,15 @@ check() {
 }
 
 mesh=("$build"/mesh/libmesh_{base,wire,member,session}.a "$build"/mesh/libmesh.a)
-check "mesh/" mesh.txt -- "${mesh[@]}"
-check "http/ without admin" http.txt "$build"/mesh/libmesh_base.a -- "$build"/http/libhttp.a
+http=$build/http/libhttp.a
+rc=0
+# nm says nothing of what is not there.
+for archive in "${mesh[@]}" "$http"; do
+  if [ ! -f "$archive" ]; then
+    echo "not ok - $archive is there"
+    exit 1
+  fi
+done
+check "mesh/" mesh.txt -- "${mesh[@]}" || rc=1
+check "http/ without admin" http.txt "${mesh[0]}" -- "$http" || rc=1
+exit $rc
