@@ -202,8 +202,7 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
     entry_leave(&m->core);
 }
 
-/* ---- facts: clients and upstreams
- * ---------------------------------------------------------------- */
+/* ---- facts: clients and upstreams ----------------------------------------------------------- */
 
 struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
 {
@@ -260,8 +259,7 @@ void mesh_up_closed(struct mesh *m, struct handle up, enum mesh_reason why, uint
     serve_up_closed(&m->core, up, why, now_ms);
 }
 
-/* ---- facts: peers
- * ------------------------------------------------------------------------------------ */
+/* ---- facts: peers --------------------------------------------------------------------------- */
 
 /* A stranger's datagram costs an AEAD and perhaps an answer: at most so many a second. */
 static bool mesh_hears_stranger(struct mesh *m, uint64_t now_ms)
@@ -328,8 +326,7 @@ void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint
     links_down(m->core.links, link, why, now_ms);
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
 {
@@ -379,8 +376,7 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     return first;
 }
 
-/* ---- the turn: what modules have to say to each other, then what the host has to do
- * ------------------- */
+/* ---- the turn: what modules have to say to each other, then what the host has to do --------- */
 
 static void mesh_on_control(struct mesh *m, const struct links_event *event, uint64_t now_ms)
 {
@@ -592,8 +588,7 @@ bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_m
     return mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms);
 }
 
-/* ---- questions
- * ------------------------------------------------------------------------------------------ */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 void mesh_why(struct mesh *m, const char *id_text, size_t length, struct mesh_why *why,
               uint64_t now_ms)

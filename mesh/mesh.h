@@ -60,7 +60,7 @@ void mesh_config_defaults(struct mesh_config *config);
 int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now_ms);
 void mesh_free(struct mesh *mesh); /* NULL is fine */
 
-/* ---- wishes ------------------------------------------------------------------------------ */
+/* ---- wishes --------------------------------------------------------------------------------- */
 
 /* Ask this address for the mesh. Repeated calls with the same address are cheap: the host calls
  * it again whenever it has resolved its seeds anew. Our own address is skipped. */
@@ -71,7 +71,7 @@ void mesh_serving(struct mesh *mesh, bool serving, uint64_t now_ms);
  * MESH_CHANGED with MESH_LEFT_MESH says that the process may go; at until_ms at the latest. */
 void mesh_leave(struct mesh *mesh, uint64_t until_ms, uint64_t now_ms);
 
-/* ---- a client's request, at the peer that holds its socket (entry) ------------------------ */
+/* ---- a client's request, at the peer that holds its socket (entry) -------------------------- */
 
 /* Slot and generation of a new exchange; its outcome comes as REPLY_ effects, in order: one HEAD,
  * any EVENT or DATA, one END. After REPLY_END the handle is closed. Generation 0: no room (the
@@ -82,7 +82,7 @@ void mesh_taken(struct mesh *mesh, struct handle exchange, size_t bytes, uint64_
 /* The client is gone. In the legacy era that cancels nothing (MCP 2025-11-25, transports). */
 void mesh_close(struct mesh *mesh, struct handle exchange, uint64_t now_ms);
 
-/* ---- an upstream, at the owner: an HTTP server's session, a child, the built-in server ---- */
+/* ---- an upstream, at the owner: an HTTP server's session, a child, the built-in server ------ */
 
 /* Bytes of answers that a call may bring before MESH_UP_ROOM adds to it. */
 #define MESH_UP_ROOM_FIRST (256u << 10)
@@ -118,7 +118,7 @@ void mesh_up_end(struct mesh *mesh, struct handle up, uint32_t call, enum mesh_e
  * MESH_UP_CLOSE. Closes the handle. */
 void mesh_up_closed(struct mesh *mesh, struct handle up, enum mesh_reason why, uint64_t now_ms);
 
-/* ---- peers -------------------------------------------------------------------------------- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
 void mesh_datagram(struct mesh *mesh, const struct mesh_addr *from, struct slice sealed,
                    uint64_t now_ms);
@@ -140,7 +140,7 @@ void mesh_now(struct mesh *mesh, uint64_t now_ms);
 /* After the last effect of a turn: sleep until then. */
 uint64_t mesh_deadline_ms(const struct mesh *mesh);
 
-/* ---- effects ------------------------------------------------------------------------------ */
+/* ---- effects -------------------------------------------------------------------------------- */
 
 enum mesh_effect_kind {
     MESH_DATAGRAM,    /* wire: send it; may be dropped */
@@ -219,7 +219,7 @@ struct mesh_effect {
 /* The next thing to do, or false: the turn is over. DATAGRAM and LINK_BYTES are sealed here. */
 bool mesh_next_effect(struct mesh *mesh, struct mesh_effect *effect, uint64_t now_ms);
 
-/* ---- questions: they change nothing ------------------------------------------------------- */
+/* ---- questions: they change nothing --------------------------------------------------------- */
 
 /* What a peer decides about a key. The record is the truth; hint and ring only tell where to look
  * for it. */

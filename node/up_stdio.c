@@ -16,7 +16,9 @@
 #define KILL_AFTER_MS 3000u
 #define EXIT_GRACE_MS 500u    /* for the rest of stdout after the exit */
 #define SPAWNING_MS 5000u     /* silent so long, a child no longer counts as starting */
+#define WAITING_MS 10000u     /* for another child to end, where too many run */
 #define STDIN_MAX (32u << 20) /* bytes a child may leave unread */
+#define ERROR_LINE_MAX 1024u  /* of a longer one the beginning is logged */
 #define FAILURES_MAX 5u       /* in a row: not serving (DESIGN §17) */
 #define PROBE_MS 1000u
 #define PROBE_MAX_MS 30000u
@@ -41,7 +43,9 @@ struct child {
     uint8_t handles;      /* not closed yet */
     bool wished;          /* UP_CLOSE came */
     bool spoke, starting; /* starting: counts against spawning_max */
-    bool exited, out_ended, has_process;
+    bool exited, out_ended, err_ended, has_process;
+    bool is_full; /* not started for want of descriptors or processes: that is no fault of its */
+    bool has_babbled; /* said what is no message */
     int64_t exit_status;
     struct writer writer;
     struct child_call {
@@ -62,6 +66,8 @@ struct up_stdio {
     uint32_t running, starting, failures;
     uint64_t probe_ms; /* the next wait */
     struct wheel_item probe;
+    uv_timer_t last; /* of close_all(): the wheel stands still by then */
+    bool has_last, is_termed;
     char parent[sizeof CHILD_PARENT_VARIABLE + 16];
     char self[512];
 };
@@ -77,6 +83,7 @@ static uint64_t now(struct child *child)
 }
 
 static void start_waiting(struct up_stdio *kind);
+static void close_last(struct up_stdio *kind);
 
 /* ---- does it start at all? ------------------------------------------------------------------- */
 
@@ -120,7 +127,9 @@ static void note_failure(struct up_stdio *kind, bool cannot_run)
     upstream->stats.spawn_failed++;
     if (++kind->failures < FAILURES_MAX && !cannot_run)
         return;
-    upstream_set_serving(upstream, false, "children end before they speak");
+    upstream_set_serving(upstream, false,
+                         cannot_run ? "the command cannot be run"
+                                    : "its processes end before they speak");
     /* Each probe lets children start again; the first to speak ends this. */
     wheel_set(&host->wheel, &kind->probe, host_now_ms(host) + kind->probe_ms);
     kind->probe_ms = kind->probe_ms * 2 < PROBE_MAX_MS ? kind->probe_ms * 2 : PROBE_MAX_MS;
@@ -166,6 +175,8 @@ static void on_handle_closed(uv_handle_t *handle)
     free_child(child);
     if (!kind->upstream->closing)
         start_waiting(kind);
+    else if (kind->first == NULL)
+        close_last(kind);
 }
 
 static void close_handle(uv_handle_t *handle)
@@ -189,26 +200,39 @@ static void end_child(struct child *child)
     struct upstream *upstream = child->kind->upstream;
     bool cannot_run = !child->spoke && (child->exit_status == EXIT_CANNOT_RUN ||
                                         child->exit_status == EXIT_CANNOT_RUN + 1);
-    enum mesh_reason why = child->wished ? MESH_OK
-                           : cannot_run  ? MESH_UPSTREAM_DOWN
-                                         : MESH_UPSTREAM_LOST;
+    enum mesh_reason why = child->wished    ? MESH_OK
+                           : child->is_full ? MESH_FULL
+                           : cannot_run     ? MESH_UPSTREAM_DOWN
+                                            : MESH_UPSTREAM_LOST;
     child->state = CHILD_GONE;
     note_start_over(child);
     wheel_stop(&child->timer);
+    line_reader_end(&child->errors); /* last words seldom have a line end */
     writer_stop(&child->writer);
     slots_clear(&upstream->ups, child->handle);
     upstream->stats.open--;
-    if (!child->wished)
+    if (!child->wished && child->process.pid > 0)
         log_warn("child_lost", "pid=%d status=%d spoke=%d", child->process.pid,
                  (int)child->exit_status, child->spoke);
-    if (!child->wished && !child->spoke)
+    if (!child->wished && !child->spoke && !child->is_full)
         note_failure(child->kind, cannot_run);
     mesh_up_closed(mesh_of(child), child->handle, why, now(child));
     close_handle((uv_handle_t *)&child->in);
     close_handle((uv_handle_t *)&child->out);
     close_handle((uv_handle_t *)&child->err);
-    if (child->has_process)
+    /* Closed, its handle would not reap it any more. */
+    if (child->has_process && (child->exited || upstream->closing))
         close_handle((uv_handle_t *)&child->process);
+}
+
+/* After its exit: once all that it said was read, or EXIT_GRACE_MS later. */
+static void end_exited(struct child *child)
+{
+    struct upstream *upstream = child->kind->upstream;
+    if ((child->out_ended && child->err_ended) || upstream->closing)
+        end_child(child);
+    else
+        wheel_set(&upstream->host->wheel, &child->timer, now(child) + EXIT_GRACE_MS);
 }
 
 static void on_exit_child(uv_process_t *process, int64_t status, int signal_number)
@@ -217,10 +241,10 @@ static void on_exit_child(uv_process_t *process, int64_t status, int signal_numb
     child->exited = true;
     child->exit_status = signal_number != 0 ? 128 + signal_number : status;
     kill_group(child, SIGKILL); /* what it left behind holds our pipes */
-    if (child->out_ended || child->state == CHILD_GONE)
-        end_child(child);
+    if (child->state == CHILD_GONE)
+        close_handle((uv_handle_t *)process);
     else
-        wheel_set(&child->kind->upstream->host->wheel, &child->timer, now(child) + EXIT_GRACE_MS);
+        end_exited(child);
 }
 
 /* MCP 2025-11-25, lifecycle, shutdown: close its input, then SIGTERM, then SIGKILL. */
@@ -232,6 +256,19 @@ static void begin_end(struct child *child)
     if (child->writer.length == 0 || child->writer.failed)
         close_handle((uv_handle_t *)&child->in); /* else once all is written */
     wheel_set(&child->kind->upstream->host->wheel, &child->timer, now(child) + TERM_AFTER_MS);
+}
+
+/* It has no process yet, and will have none. */
+static void drop_waiting(struct child *child, enum mesh_reason why)
+{
+    struct upstream *upstream = child->kind->upstream;
+    unlink_child(child);
+    wheel_stop(&child->timer);
+    slots_clear(&upstream->ups, child->handle);
+    upstream->stats.waiting--;
+    upstream->stats.open--;
+    mesh_up_closed(mesh_of(child), child->handle, why, now(child));
+    free_child(child);
 }
 
 static void on_timer(struct wheel_item *item, uint64_t now_ms)
@@ -263,6 +300,11 @@ static void on_timer(struct wheel_item *item, uint64_t now_ms)
         end_child(child);
         break;
     case CHILD_WAITING:
+        log_warn("child_not_started", "why=\"%u run\" waited_ms=%u", child->kind->running,
+                 WAITING_MS);
+        child->kind->upstream->stats.refused++;
+        drop_waiting(child, MESH_FULL);
+        break;
     case CHILD_GONE:
         break;
     }
@@ -290,9 +332,13 @@ static void on_line(struct line_reader *lines, struct slice text)
         return;
     rpc_read(&rpc, NULL, text.at, text.length);
     if (rpc.kind == RPC_BAD) {
-        /* Many servers print to stdout what belongs to stderr: one line more or less. */
+        /* Many servers print to stdout what belongs to stderr: one line more or less. Its text
+         * may be a message in part, so it is not shown. */
         upstream->stats.lines_dropped++;
-        log_debug("child_line_dropped", "pid=%d bytes=%zu", child->process.pid, text.length);
+        log_write(child->has_babbled ? LOG_DEBUG : LOG_WARN, "child_line_dropped",
+                  "pid=%d bytes=%zu why=%s", child->process.pid, text.length,
+                  "no JSON-RPC message on standard output");
+        child->has_babbled = true;
         return;
     }
     mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc, NULL, text,
@@ -332,7 +378,7 @@ static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
     } else if (length < 0) {
         child->out_ended = true;
         if (child->exited)
-            end_child(child);
+            end_exited(child);
         else
             begin_end(child); /* it will say nothing more: let it go */
     }
@@ -343,8 +389,12 @@ static void on_err(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
     struct child *child = stream->data;
     if (length > 0)
         (void)line_reader_feed(&child->errors, buf->base, (size_t)length);
-    else if (length < 0)
+    else if (length < 0) {
+        child->err_ended = true;
         (void)uv_read_stop(stream);
+        if (child->exited)
+            end_exited(child);
+    }
 }
 
 /* ---- what it is told ------------------------------------------------------------------------- */
@@ -484,6 +534,9 @@ static void start_child(struct child *child)
             kill_group(child, SIGKILL);
         child->exited = true;
         child->exit_status = EXIT_CANNOT_RUN;
+        child->is_full = rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_EAGAIN || rc == UV_ENOMEM;
+        if (child->is_full)
+            kind->upstream->stats.refused++;
         end_child(child);
         return;
     }
@@ -523,7 +576,8 @@ static void open_child(void *of, const struct mesh_effect *effect)
     child->state = CHILD_WAITING;
     child->timer.on_due = on_timer;
     line_reader_init(&child->lines, MESH_MESSAGE_MAX, on_line);
-    line_reader_init(&child->errors, 1024, on_error_line);
+    line_reader_init(&child->errors, ERROR_LINE_MAX, on_error_line);
+    child->errors.cuts = true;
     writer_init(&child->writer, &upstream->host->writers, (uv_stream_t *)&child->in, on_written);
     child->writer.held = true;
     child->link = kind->waiting_end;
@@ -531,6 +585,7 @@ static void open_child(void *of, const struct mesh_effect *effect)
     kind->waiting_end = &child->next;
     upstream->stats.open++;
     upstream->stats.waiting++;
+    wheel_set(&upstream->host->wheel, &child->timer, upstream_now_ms(upstream) + WAITING_MS);
     start_waiting(kind);
 }
 
@@ -546,12 +601,7 @@ static void shut_child(void *of, const struct mesh_effect *effect)
         begin_end(child);
         return;
     }
-    unlink_child(child);
-    slots_clear(&upstream->ups, child->handle);
-    upstream->stats.waiting--;
-    upstream->stats.open--;
-    mesh_up_closed(upstream->host->mesh, child->handle, MESH_OK, now(child));
-    free_child(child);
+    drop_waiting(child, MESH_OK);
 }
 
 /* ---- the kind -------------------------------------------------------------------------------- */
@@ -582,6 +632,29 @@ static void ignore(void *of, const struct mesh_effect *effect)
     (void)effect;
 }
 
+static void close_last(struct up_stdio *kind)
+{
+    if (kind->has_last && !uv_is_closing((uv_handle_t *)&kind->last))
+        uv_close((uv_handle_t *)&kind->last, NULL);
+}
+
+static void on_last(uv_timer_t *timer)
+{
+    struct up_stdio *kind = timer->data;
+    bool is_over = kind->is_termed;
+    kind->is_termed = true;
+    for (struct child *child = kind->first; child != NULL; child = child->next) {
+        if (child->state != CHILD_GONE && !child->exited)
+            kill_group(child, is_over ? SIGKILL : SIGTERM);
+        if (is_over)
+            end_child(child);
+    }
+    if (is_over)
+        close_last(kind);
+}
+
+/* The process goes. Its children get the time of begin_end() for what they have to write down; the
+ * loop runs until they are gone. */
 static void close_all(void *of)
 {
     struct up_stdio *kind = of;
@@ -589,16 +662,29 @@ static void close_all(void *of)
     struct child *next;
     for (struct child *child = kind->waiting; child != NULL; child = next) {
         next = child->next;
+        wheel_stop(&child->timer);
         free_child(child);
     }
     kind->waiting = NULL;
     kind->waiting_end = &kind->waiting;
     for (struct child *child = kind->first; child != NULL; child = child->next) {
+        wheel_stop(&child->timer);
         child->wished = true;
-        if (!child->exited)
-            kill_group(child, SIGKILL);
-        end_child(child);
+        if (child->state == CHILD_GONE && child->has_process)
+            close_handle((uv_handle_t *)&child->process);
+        else if (child->exited || child->state == CHILD_KILLED)
+            end_child(child);
+        else if (child->state != CHILD_GONE) {
+            writer_stop(&child->writer);
+            close_handle((uv_handle_t *)&child->in);
+        }
     }
+    if (kind->first == NULL)
+        return;
+    (void)uv_timer_init(&kind->upstream->host->loop, &kind->last);
+    kind->last.data = kind;
+    kind->has_last = true;
+    (void)uv_timer_start(&kind->last, on_last, TERM_AFTER_MS, KILL_AFTER_MS - TERM_AFTER_MS);
 }
 
 static void free_all(void *of)

@@ -16,7 +16,7 @@ const char *ask_name(enum ask ask)
     return names[ask];
 }
 
-/* ---- what is said ---- */
+/* ---- what is said --------------------------------------------------------------------------- */
 
 /* Ids as clients write them: numbers from 0, strings, strings with needless escapes. */
 static void id_write(const struct request *request, uint32_t number, char id[32])
@@ -200,7 +200,7 @@ uint32_t client_repeat(struct world *world, uint32_t other, uint32_t seat, uint6
     return request_send(world, request, seat, delay_us, NULL);
 }
 
-/* ---- opening ---- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static void request_fill(const struct world *world, const struct request *request,
                          struct mesh_request *made, struct bytes *body)

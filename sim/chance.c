@@ -4,7 +4,7 @@
 
 #include "sim/world.h"
 
-/* ---- chance and memory ---- */
+/* ---- chance and memory ---------------------------------------------------------------------- */
 
 void chance_init(struct shuffle *chance, uint64_t seed, uint64_t purpose)
 {
@@ -68,7 +68,7 @@ void *sim_grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
     return array;
 }
 
-/* ---- handles ---- */
+/* ---- handles -------------------------------------------------------------------------------- */
 
 bool slots_put(struct slot_map *map, struct handle handle, uint32_t index)
 {

@@ -62,7 +62,7 @@ void check_effect(struct world *world, struct seat *seat, const struct mesh_effe
         check_fail(world, "X1", "p%u: effect %d without a handle", seat->index, effect->kind);
 }
 
-/* ---- M3, M4 ---- */
+/* ---- M3, M4 --------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t sum, uint64_t value)
 {
@@ -159,7 +159,7 @@ static void rings_check(struct world *world)
     }
 }
 
-/* ---- what must come of a request ---- */
+/* ---- what must come of a request ------------------------------------------------------------ */
 
 /* The peer that owns the session runs, and nothing took its server or ended it. */
 bool check_owner_lives(struct world *world, const struct session *session)
@@ -400,7 +400,7 @@ void check_end(struct world *world, struct request *request)
     check_calm_end(world, request);
 }
 
-/* ---- E1: in time ---- */
+/* ---- E1: in time ---------------------------------------------------------------------------- */
 
 static uint64_t later(uint64_t a, uint64_t b)
 {
@@ -475,7 +475,7 @@ void check_event(struct world *world, const struct world_event *event)
     }
 }
 
-/* ---- the end of calm ---- */
+/* ---- the end of calm ------------------------------------------------------------------------ */
 
 void check_calm(struct world *world)
 {

@@ -67,7 +67,7 @@ struct slice text_patched(struct slice text, const struct patch *patch, char **m
     return slice_borrow(whole, length);
 }
 
-/* ---- life ---- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void clients_draw(struct world *world)
 {
@@ -138,7 +138,7 @@ uint32_t client_session(struct world *world)
     return index;
 }
 
-/* ---- what a client does ---- */
+/* ---- what a client does --------------------------------------------------------------------- */
 
 /* Any peer that runs; mostly one that says it is ready, as a balancer would choose. */
 static uint32_t seat_pick(struct world *world, struct client *client)
@@ -322,7 +322,7 @@ void client_request_over(struct world *world, struct request *request, enum requ
     }
 }
 
-/* ---- what comes back ---- */
+/* ---- what comes back ------------------------------------------------------------------------ */
 
 static void take(struct world *world, const struct request *request, size_t bytes)
 {

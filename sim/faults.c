@@ -46,7 +46,7 @@ bool faults_parse(const char *text, uint64_t *mask)
     return true;
 }
 
-/* ---- the plan ---- */
+/* ---- the plan ------------------------------------------------------------------------------- */
 
 struct plan_row {
     enum fault_class class;
@@ -130,7 +130,7 @@ void faults_free(struct world *world)
     world->faults = NULL;
 }
 
-/* ---- carrying it out ---- */
+/* ---- carrying it out ------------------------------------------------------------------------ */
 
 static bool on_one_side(const struct world *world, const struct fault *fault, uint32_t seat)
 {

@@ -11,7 +11,7 @@
 #define WALL_MS UINT64_C(1780000000000) /* wall clock of every world's start */
 #define JOIN_AGAIN_US (10u * WORLD_SECOND)
 
-/* ---- addresses and ids ---- */
+/* ---- addresses and ids ---------------------------------------------------------------------- */
 
 void world_addr(struct mesh_addr *addr, uint32_t address)
 {
@@ -93,7 +93,7 @@ bool world_agrees(const struct world *world, uint32_t living)
     return has_hash;
 }
 
-/* ---- lives ---- */
+/* ---- lives ---------------------------------------------------------------------------------- */
 
 static uint64_t draw_clock_us(struct world *world)
 {

@@ -125,7 +125,7 @@ static int parse(int argc, char **argv, struct options *options)
     return 0;
 }
 
-/* ---- one seed ---- */
+/* ---- one seed ------------------------------------------------------------------------------- */
 
 static void totals_add(struct totals *totals, const struct run_result *result)
 {
@@ -220,7 +220,7 @@ static int run_file(const struct options *options, struct totals *totals)
     return rc;
 }
 
-/* ---- summary ---- */
+/* ---- summary -------------------------------------------------------------------------------- */
 
 static bool hits_are_complete(const struct options *options, const struct totals *totals)
 {

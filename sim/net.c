@@ -84,7 +84,7 @@ bool net_loses(struct world *world, uint32_t from, uint32_t to)
     return false;
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams ------------------------------------------------------------------------------ */
 
 static void packet_push(struct world *world, const struct packet *packet, uint64_t at_us)
 {
@@ -159,7 +159,7 @@ static void datagram_arrive(struct world *world, const struct world_event *event
     free(packet);
 }
 
-/* ---- effects and events ---- */
+/* ---- effects and events --------------------------------------------------------------------- */
 
 void net_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect)
 {

@@ -24,7 +24,7 @@ void flow_clear(struct flow *flow)
     flow->last = flow->next = NULL;
 }
 
-/* ---- streams: what leaves ---- */
+/* ---- streams: what leaves ------------------------------------------------------------------- */
 
 static bool end_lives(const struct world *world, const struct stream_end *end)
 {
@@ -159,7 +159,7 @@ bool net_settle(struct world *world, struct seat *seat)
     return told;
 }
 
-/* ---- streams: what the core wishes ---- */
+/* ---- streams: what the core wishes ---------------------------------------------------------- */
 
 void stream_dial(struct world *world, struct seat *seat, const struct mesh_effect *effect)
 {
@@ -205,7 +205,7 @@ void stream_close(struct world *world, uint32_t index, uint32_t dir, bool reset)
         reset_push(world, index, 1 - dir, world->now_us + net_delay(world, from, to));
 }
 
-/* ---- streams: what arrives ---- */
+/* ---- streams: what arrives ------------------------------------------------------------------ */
 
 static void end_down(struct world *world, uint32_t index, uint32_t at_end, enum mesh_loss why)
 {
@@ -328,7 +328,7 @@ static void stream_ack(struct world *world, const struct world_event *event)
     world_turn(world, seat);
 }
 
-/* ---- streams: how they begin ---- */
+/* ---- streams: how they begin ---------------------------------------------------------------- */
 
 static void dial_failed(struct world *world, uint32_t index, enum mesh_loss why, uint64_t at_us)
 {
@@ -444,7 +444,7 @@ void stream_event(struct world *world, const struct world_event *event)
     }
 }
 
-/* ---- deaths ---- */
+/* ---- deaths --------------------------------------------------------------------------------- */
 
 /* Forgets what the kernel has not taken yet. */
 static void flow_drop_unsent(struct flow *flow)

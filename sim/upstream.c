@@ -63,7 +63,7 @@ static struct request *ucall_request(struct world *world, const struct ucall *ca
     return call->request < clients->requests_count ? clients->requests[call->request] : NULL;
 }
 
-/* ---- facts for the core ---- */
+/* ---- facts for the core --------------------------------------------------------------------- */
 
 /* One message, scanned as an upstream connection would. `call` MESH_NO_CALL: of a child. */
 static void say(struct world *world, uint32_t index, uint32_t call, const char *text, size_t length)
@@ -145,7 +145,7 @@ static void up_closed(struct world *world, uint32_t index, enum mesh_reason why)
     mesh_up_closed(seat->mesh, up->handle, why, world_clock_ms(world, seat));
 }
 
-/* ---- a call's plan ---- */
+/* ---- a call's plan -------------------------------------------------------------------------- */
 
 static void step_at(struct world *world, uint32_t index, uint64_t at_us)
 {
@@ -348,7 +348,7 @@ static void ucall_step(struct world *world, uint32_t index)
     }
 }
 
-/* ---- what the core wishes ---- */
+/* ---- what the core wishes ------------------------------------------------------------------- */
 
 static void up_open(struct world *world, struct seat *seat, const struct mesh_effect *effect)
 {
@@ -531,7 +531,7 @@ void upstream_effect(struct world *world, struct seat *seat, const struct mesh_e
     }
 }
 
-/* ---- events ---- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 static void note_at(struct world *world, uint32_t index)
 {
@@ -625,7 +625,7 @@ void upstream_event(struct world *world, const struct world_event *event)
     world_turn(world, &world->seats[event->seat]);
 }
 
-/* ---- deaths ---- */
+/* ---- deaths --------------------------------------------------------------------------------- */
 
 void upstreams_died(struct world *world, struct seat *seat)
 {

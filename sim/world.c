@@ -15,7 +15,7 @@
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
 
-/* ---- trace ---- */
+/* ---- trace ---------------------------------------------------------------------------------- */
 
 void world_fold(struct world *world, uint64_t value)
 {
@@ -49,7 +49,7 @@ void world_say(struct world *world, const struct seat *seat, const char *format,
     va_end(args);
 }
 
-/* ---- heap ---- */
+/* ---- heap ----------------------------------------------------------------------------------- */
 
 static bool event_before(const struct world_event *a, const struct world_event *b)
 {
@@ -103,7 +103,7 @@ void world_at(struct world *world, uint64_t at_us, enum world_event_kind kind, u
     world_push(world, &event);
 }
 
-/* ---- turns ---- */
+/* ---- turns ---------------------------------------------------------------------------------- */
 
 uint64_t world_clock_ms(const struct world *world, const struct seat *seat)
 {
@@ -246,7 +246,7 @@ static void wake(struct world *world, struct seat *seat, uint32_t serial)
     world_turn(world, seat);
 }
 
-/* ---- events ---- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 static void life_event(struct world *world, const struct world_event *event)
 {
@@ -315,7 +315,7 @@ void world_run(struct world *world, uint64_t until_ms)
         world->now_us = until_us;
 }
 
-/* ---- life of a world ---- */
+/* ---- life of a world ------------------------------------------------------------------------ */
 
 int world_new(struct world **worldp, const struct world_config *config)
 {

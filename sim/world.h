@@ -142,13 +142,13 @@ struct world {
     struct checks *checks;
 };
 
-/* ---- life of a world ---- */
+/* ---- life of a world ------------------------------------------------------------------------ */
 int world_new(struct world **worldp, const struct world_config *config);
 void world_free(struct world *world);
 /* Runs all events up to this time of the world, or until an invariant breaks. */
 void world_run(struct world *world, uint64_t until_ms);
 
-/* ---- lives of peers ---- */
+/* ---- lives of peers ------------------------------------------------------------------------- */
 void world_start(struct world *world, uint32_t seat);
 enum world_death { DEATH_KILLED, /* kill -9: the kernel closes the sockets */ DEATH_POWER };
 void world_crash(struct world *world, uint32_t seat, enum world_death how);
@@ -161,7 +161,7 @@ void world_cut(struct world *world, uint32_t from, uint32_t to); /* one way; cut
 void world_heal(struct world *world, uint32_t from, uint32_t to);
 void world_disturb(struct world *world, uint32_t seat); /* a fault touches this peer now */
 
-/* ---- questions ---- */
+/* ---- questions ------------------------------------------------------------------------------ */
 bool world_runs(const struct world *world, uint32_t seat);
 /* Every running peer's view hash is the same and counts `living` peers as alive. */
 bool world_agrees(const struct world *world, uint32_t living);
@@ -172,7 +172,7 @@ bool world_life_runs(const struct world *world, uint32_t life);
 void world_addr(struct mesh_addr *addr, uint32_t address);
 uint32_t world_address_of(const struct mesh_addr *addr); /* NOBODY: none of ours */
 
-/* ---- for the modules ---- */
+/* ---- for the modules ------------------------------------------------------------------------ */
 void world_at(struct world *world, uint64_t at_us, enum world_event_kind kind, uint32_t seat,
               uint32_t a, uint32_t b);
 void world_push(struct world *world, const struct world_event *event);
@@ -193,7 +193,7 @@ uint32_t slots_get(const struct slot_map *map, struct handle handle); /* NOBODY:
 void slots_drop(struct slot_map *map, struct handle handle);
 void slots_free(struct slot_map *map);
 
-/* ---- chance ---- */
+/* ---- chance --------------------------------------------------------------------------------- */
 void chance_init(struct shuffle *chance, uint64_t seed, uint64_t purpose);
 uint32_t chance_below(struct shuffle *chance, uint32_t limit); /* 0 for 0 */
 bool chance_hits(struct shuffle *chance, uint32_t per_million);

@@ -39,7 +39,7 @@ const struct swim_preset swim_preset_memberlist_lan = {
 
 static const struct peer_id nobody = {0, 0};
 
-/* ---- small things ------------------------------------------------------------------------- */
+/* ---- small things --------------------------------------------------------------------------- */
 
 struct swim_row *swim_row_of(struct swim *swim, const struct mesh_member *member)
 {
@@ -148,7 +148,7 @@ size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member
     return count;
 }
 
-/* ---- making and freeing ------------------------------------------------------------------- */
+/* ---- making and freeing --------------------------------------------------------------------- */
 
 int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now_ms)
 {
@@ -212,7 +212,7 @@ void swim_free(struct swim *swim)
     free(swim);
 }
 
-/* ---- news --------------------------------------------------------------------------------- */
+/* ---- news ----------------------------------------------------------------------------------- */
 
 static void pass_on(struct swim *swim, const struct mesh_member *is, enum member_state was,
                     uint32_t was_incarnation, struct peer_id accuser)
@@ -315,7 +315,7 @@ void swim_set_load(struct swim *swim, uint32_t sessions)
     swim->load = sessions;
 }
 
-/* ---- datagrams ---------------------------------------------------------------------------- */
+/* ---- datagrams ------------------------------------------------------------------------------ */
 
 /* Somebody else is where we looked for a member. That proves no death: an address may be shared,
  * translated or out of date. */
@@ -495,7 +495,7 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     return send->kind == DATAGRAM_GOSSIP && w->updates == 0 ? -ENODATA : 0;
 }
 
-/* ---- time --------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 static void gossip_now(struct swim *swim, uint64_t now_ms)
 {
@@ -567,7 +567,7 @@ uint64_t swim_deadline_ms(const struct swim *swim)
     return swim->due_ms;
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 struct view *swim_view(struct swim *swim)
 {

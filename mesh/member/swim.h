@@ -89,7 +89,7 @@ struct swim_stats {
 int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now_ms);
 void swim_free(struct swim *swim); /* NULL is fine */
 
-/* ---- wishes of the host ------------------------------------------------------------------- */
+/* ---- wishes of the host --------------------------------------------------------------------- */
 
 /* An address to ask. Our own is noted and not asked. Call it again whenever names were resolved
  * anew. */
@@ -98,7 +98,7 @@ void swim_leave(struct swim *swim, uint64_t now_ms);
 void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms);
 void swim_set_load(struct swim *swim, uint32_t sessions);
 
-/* ---- facts -------------------------------------------------------------------------------- */
+/* ---- facts ---------------------------------------------------------------------------------- */
 
 /* Opened and authentic: `d->sender.name` and `sender_nonce` are whose key material sealed it. */
 void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
@@ -113,7 +113,7 @@ void swim_on_link_message(struct swim *swim, struct peer_id from, const struct w
 void swim_now(struct swim *swim, uint64_t now_ms);
 uint64_t swim_deadline_ms(const struct swim *swim);
 
-/* ---- what comes out: drain all four after the facts of a turn ------------------------------ */
+/* ---- what comes out: drain all four after the facts of a turn ------------------------------- */
 
 bool swim_next_send(struct swim *swim, struct swim_send *send);
 /* Writes the whole datagram, gossip included. 0; -ENODATA: there is nothing to say after all;
@@ -128,7 +128,7 @@ bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_m
 bool swim_next_wish(struct swim *swim, struct swim_wish *wish);
 bool swim_next_event(struct swim *swim, struct swim_event *event);
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 /* For lookups, and for view_next_change(), which is the host's to drain. */
 struct view *swim_view(struct swim *swim);

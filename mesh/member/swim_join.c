@@ -103,7 +103,7 @@ static uint64_t alone_at_ms(const struct swim *swim)
     return swim->start_ms + (swim->has_contacts && !swim->named_ourselves ? UNRESOLVED_MS : 0);
 }
 
-/* ---- hello and welcome -------------------------------------------------------------------- */
+/* ---- hello and welcome ---------------------------------------------------------------------- */
 
 /* Somebody asks while we ask: whoever is lower begins, once others had time to be heard. */
 static void on_fellow_asker(struct swim *swim, const struct mesh_addr *from,
@@ -211,7 +211,7 @@ void join_on_view(struct swim *swim, uint64_t now_ms)
         become_member(swim, now_ms);
 }
 
-/* ---- timers ------------------------------------------------------------------------------- */
+/* ---- timers --------------------------------------------------------------------------------- */
 
 static void waiting_now(struct swim *swim, uint64_t now_ms)
 {
@@ -310,7 +310,7 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
     view_forget(swim->view, now_ms);
 }
 
-/* ---- farewell ----------------------------------------------------------------------------- */
+/* ---- farewell ------------------------------------------------------------------------------- */
 
 void swim_leave(struct swim *swim, uint64_t now_ms)
 {

@@ -34,7 +34,7 @@ void probe_blame_us(struct swim *swim, uint32_t more)
         swim->awareness = swim->preset->awareness_max;
 }
 
-/* ---- suspicions --------------------------------------------------------------------------- */
+/* ---- suspicions ----------------------------------------------------------------------------- */
 
 /* At most one per slot of the view: so they are never more than there is room for. */
 static struct suspicion *find_suspicion(struct swim *swim, struct handle handle)
@@ -133,7 +133,7 @@ void suspicions_now(struct swim *swim, uint64_t now_ms)
     }
 }
 
-/* ---- probing ------------------------------------------------------------------------------ */
+/* ---- probing -------------------------------------------------------------------------------- */
 
 /* A newcomer is probed within the round that runs: it takes a random place among the rest. */
 void probe_add(struct swim *swim, const struct mesh_member *member)
@@ -282,7 +282,7 @@ void probe_now(struct swim *swim, uint64_t now_ms)
         begin_probe(swim, now_ms);
 }
 
-/* ---- pings for others --------------------------------------------------------------------- */
+/* ---- pings for others ----------------------------------------------------------------------- */
 
 void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
                        const struct wire_datagram *d, uint64_t now_ms)
@@ -351,7 +351,7 @@ static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, ui
     return false;
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
                   uint64_t now_ms)
@@ -371,7 +371,7 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         swim->awareness--;
 }
 
-/* ---- deadlines ---------------------------------------------------------------------------- */
+/* ---- deadlines ------------------------------------------------------------------------------ */
 
 void probe_push_deadlines(struct swim *swim, uint64_t lag_ms)
 {

@@ -104,7 +104,7 @@ uint64_t views_deadline_ms(const struct swim *swim)
     return peer_id_is_nobody(swim->differing) ? MESH_NEVER : swim->differing_due_ms;
 }
 
-/* ---- the exchange ------------------------------------------------------------------------- */
+/* ---- the exchange --------------------------------------------------------------------------- */
 
 void swim_exchange_begin(struct swim *swim, struct peer_id with, struct wire_message *m)
 {

@@ -10,12 +10,12 @@
 
 #include "mesh/member/view_state.h"
 
-/* ---- hashes ------------------------------------------------------------------------------- */
+/* ---- hashes --------------------------------------------------------------------------------- */
 
 static uint64_t hash_words(const uint64_t *words, size_t count)
 {
-    uint8_t text[8 * 4];
-    assert(count <= 4);
+    uint8_t text[8 * 5];
+    assert(count <= 5);
     for (size_t n = 0; n < count; n++) /* the same bytes on every machine */
         for (unsigned byte = 0; byte < 8; byte++)
             text[8 * n + byte] = (uint8_t)(words[n] >> (8 * byte));
@@ -38,16 +38,31 @@ unsigned view_bucket_of(struct peer_id id)
     return (unsigned)(id.name >> 58);
 }
 
+uint64_t view_record_hash(const struct mesh_member *m)
+{
+    uint8_t text[sizeof m->addr.ip + 4 + sizeof m->zone];
+    size_t length = sizeof m->addr.ip, zone_length = strnlen(m->zone, sizeof m->zone);
+    memcpy(text, m->addr.ip, length);
+    text[length++] = (uint8_t)m->addr.port;
+    text[length++] = (uint8_t)(m->addr.port >> 8);
+    text[length++] = m->weight;
+    text[length++] = (uint8_t)(m->serving | m->draining << 1 | m->hold << 2);
+    memcpy(text + length, m->zone, zone_length);
+    return XXH3_64bits(text, length + zone_length);
+}
+
 static void sum_member(struct view *view, const struct mesh_member *m, bool add)
 {
-    uint64_t hash = hash_words((uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version}, 4);
+    uint64_t hash = hash_words((uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version,
+                                            view_record_hash(m)},
+                               5);
     if (!add)
         hash = 0 - hash;
     view->hash += hash;
     view->buckets[view_bucket_of(m->id)] += hash;
 }
 
-/* ---- rows --------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------- */
 
 int view_new(struct view **viewp, const struct view_config *config)
 {
@@ -295,7 +310,7 @@ void view_supersede(struct view *view, struct peer_id id, uint64_t now_ms)
     }
 }
 
-/* ---- ourselves ---------------------------------------------------------------------------- */
+/* ---- ourselves ------------------------------------------------------------------------------ */
 
 const struct mesh_member *view_self(const struct view *view)
 {
@@ -348,7 +363,7 @@ void view_leave(struct view *view, uint64_t now_ms)
     view_row_set(view, 0, &m, now_ms);
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 const struct mesh_member *view_find(const struct view *view, struct peer_id id)
 {
@@ -461,7 +476,7 @@ uint64_t view_ring_generation(const struct view *view)
     return view->ring_generation;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------ */
+/* ---- the rest ------------------------------------------------------------------------------- */
 
 void view_note_load(struct view *view, struct peer_id id, uint32_t load)
 {

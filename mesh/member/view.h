@@ -7,9 +7,10 @@
  * ones are remembered as contacts for VIEW_CONTACT_MS, under their own cap, oldest out. A death
  * of somebody never met leaves a contact without a record (an empty name, port 0).
  *
- * The view hash covers the living: name, generation, nonce and record version of each. Contacts
- * are not in it: every peer forgets them at its own time, and views would differ for ever. A
- * death still shows, as one that is missing. */
+ * The view hash covers the living: name, generation, nonce, record version and record of each
+ * (the record, too: one that its subject did not write may have the version of one that it did).
+ * Contacts are not in it: every peer forgets them at its own time, and views would differ for ever.
+ * A death still shows, as one that is missing. */
 #ifndef MESH_VIEW_H
 #define MESH_VIEW_H
 

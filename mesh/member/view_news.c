@@ -99,13 +99,16 @@ static enum view_news apply_self(struct view *view, const struct wire_update *ne
         /* A twin: it started in the same millisecond under our name. The higher nonce stays. */
         return said->nonce > m.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
     } else {
+        bool is_forged = said->version > m.version ||
+                         (said->version == m.version &&
+                          view_record_hash(said) != view_record_hash(&m));
         if (version == UINT64_MAX)
             return VIEW_REFUSED;
-        if (said->incarnation <= m.incarnation && said->version <= m.version)
+        if (said->incarnation <= m.incarnation && !is_forged)
             return VIEW_OLD;
         if (said->incarnation > m.incarnation)
             m.incarnation = (uint32_t)incarnation;
-        if (said->version > m.version)
+        if (is_forged)
             m.version = version;
     }
     view_row_set(view, 0, &m, 0);

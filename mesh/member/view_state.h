@@ -31,6 +31,8 @@ struct view {
     uint32_t changes_at, changes_count;
 };
 
+/* Of what a member says of itself but its name: equal records of one version, equal hashes. */
+uint64_t view_record_hash(const struct mesh_member *m);
 uint32_t view_slot_of(const struct view *view, const struct mesh_member *member);
 bool view_has_room(const struct view *view); /* for one more living member */
 /* Puts a new state of affairs in place and settles everything that is counted from it. May forget

@@ -76,8 +76,8 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
     while (!list_is_empty(&answer->kept) && answer->number < received)
         answer_drop_first(answer);
     size_t freed = before - answer->payload_bytes;
-    LIST_EACH(at, &answer->kept)
-    answer_send(answer, links, container_of(at, struct kept, in_answer));
+    LIST_EACH (at, &answer->kept)
+        answer_send(answer, links, container_of(at, struct kept, in_answer));
     return freed;
 }
 

@@ -41,8 +41,7 @@ bool entry_may_tell(struct core *core, struct handle h, bool is_end)
     return x != NULL;
 }
 
-/* ---- asking the owner
- * ---------------------------------------------------------------------------- */
+/* ---- asking the owner ----------------------------------------------------------------------- */
 
 static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer,
                          uint64_t now_ms)
@@ -176,8 +175,7 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
     }
 }
 
-/* ---- facts from the client
- * ----------------------------------------------------------------------- */
+/* ---- facts from the client ------------------------------------------------------------------ */
 
 /* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
 static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
@@ -262,8 +260,7 @@ void entry_close(struct core *core, struct handle h, uint64_t now_ms)
     exchange_free(core, x);
 }
 
-/* ---- facts from the owner
- * -------------------------------------------------------------------------- */
+/* ---- facts from the owner ------------------------------------------------------------------- */
 
 static void exchange_on_moved(struct core *core, struct exchange *x, const struct wire_message *m,
                               uint64_t now_ms)
@@ -438,8 +435,7 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
         core->entry.is_woken = true;
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 void entry_wake(struct core *core)
 {

@@ -67,7 +67,7 @@ struct entry {
     struct heap timers;
     struct list parked;
     uint32_t parked_count;
-    uint64_t counter; /* of names */
+    uint64_t counter;  /* of names */
     uint64_t now_ms;   /* of the last entry_now() */
     bool is_woken;     /* something changed that may free parked ones */
     bool lacks_timers; /* some have none, for want of memory */

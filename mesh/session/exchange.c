@@ -14,7 +14,7 @@ void exchange_keep_nothing(struct exchange *x)
     slice_drop(&x->request.body);
 }
 
-/* ---- timers and states ----------------------------------------------------------------------- */
+/* ---- timers and states ---------------------------------------------------------------------- */
 
 void exchange_set_timer(struct core *core, struct exchange *x)
 {

@@ -18,9 +18,9 @@ struct key_ring {
     uint8_t keys[MESH_KEYS_MAX][32]; /* made from the cluster's keys, for ids alone */
     uint8_t numbers[MESH_KEYS_MAX];  /* low 4 bits of each key's id */
     uint8_t count;
-    uint8_t minting;     /* index of the key that new ids are made with: the first in use */
+    uint8_t minting; /* index of the key that new ids are made with: the first in use */
     struct session_id verified[KEY_VERIFIED]; /* lately; placed by their random part */
-    uint8_t log_key[32]; /* hashes ids for logs: the same on every peer */
+    uint8_t log_key[32];                      /* hashes ids for logs: the same on every peer */
 };
 
 /* Derives the keys of ids from the cluster's keys, or without any from the label. -EINVAL: two

@@ -199,6 +199,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     struct owner_search *search = owner_search_of(o, id);
     if (search != NULL && search->until_ms > now_ms)
         return true;
+    bool runs = search != NULL && !search->is_over; /* its time is up, which nobody noted yet */
     if (!owner_search_allowed(o, now_ms))
         return false;
     if (search == NULL) {
@@ -215,7 +216,8 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     }
     search->asked = search->answered = 0;
     search->is_over = search->home_is_known = false;
-    o->searching++;
+    if (!runs)
+        o->searching++;
     search->until_ms = now_ms + OWNER_SEARCH_MS;
     struct wire_message find = {.kind = WIRE_FIND, .session = *id, .has_session = true};
     for (size_t n = 0; n < view_count(core->view); n++) {

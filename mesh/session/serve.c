@@ -50,7 +50,7 @@ struct upstream *upstream_at(struct core *core, struct handle h)
     return pool_at(&core->serve.upstreams, h);
 }
 
-/* ---- the life of a call -------------------------------------------------------------------- */
+/* ---- the life of a call --------------------------------------------------------------------- */
 
 static void call_keep_nothing(struct call *call)
 {
@@ -272,7 +272,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
         heap_remove(&core->serve.timers, &call->timer);
 }
 
-/* ---- OPEN ---------------------------------------------------------------------------------- */
+/* ---- OPEN ----------------------------------------------------------------------------------- */
 
 static void serve_say(struct core *core, struct lane lane, const struct wire_message *open,
                       struct wire_message *m)
@@ -350,8 +350,7 @@ static bool serve_id_is_open(struct core *core, const struct session *session,
     if (up == NULL || rpc->kind != RPC_REQUEST || list_is_empty(&up->calls))
         return false;
     uint64_t id_hash = rpc_id_hash(core->sip_key, slice_part(open->payload, rpc->id));
-    LIST_EACH(at, &up->calls)
-    {
+    LIST_EACH (at, &up->calls) {
         struct call *other = container_of(at, struct call, by_up);
         if (other->rpc.kind == RPC_REQUEST && other->want == MESH_CALL && other->id_hash == id_hash)
             return true;
@@ -469,7 +468,8 @@ static void serve_abandon(struct core *core, struct call *call, bool is_cancel, 
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     struct call *call = call_at(core, event->user);
-    /* an entry's words are taken by being read: a large body would leave no room for its last one */
+    /* an entry's words are taken by being read: a large body would leave no room for its last one
+     */
     links_consumed(core->links, event->lane, LINKS_OWNER, event->bytes);
     if (event->message.kind == WIRE_OPEN) {
         if (call == NULL) /* a lane carries one request */

@@ -169,8 +169,8 @@ int session_ask(struct core *core, struct session *session, uint64_t id_hash, st
     (void)core;
     /* a client may leave some unanswered for ever: the oldest gives way */
     if (session->questions_count >= SESSION_QUESTIONS_MAX)
-        session_drop_question(session, container_of(list_first(&session->questions),
-                                                    struct question, in_session));
+        session_drop_question(
+            session, container_of(list_first(&session->questions), struct question, in_session));
     struct question *question = calloc(1, sizeof *question);
     if (question == NULL)
         return -ENOBUFS;
@@ -183,8 +183,7 @@ int session_ask(struct core *core, struct session *session, uint64_t id_hash, st
 
 bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker)
 {
-    LIST_EACH(at, &session->questions)
-    {
+    LIST_EACH (at, &session->questions) {
         struct question *question = container_of(at, struct question, in_session);
         if (question->id_hash != id_hash)
             continue;
@@ -202,8 +201,7 @@ static struct call *session_call_by(struct core *core, struct session *session, 
     struct upstream *up = upstream_at(core, session->up);
     if (up == NULL)
         return NULL;
-    LIST_EACH(at, &up->calls)
-    {
+    LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->rpc.kind != RPC_REQUEST || call->is_ended)
             continue;
@@ -221,8 +219,7 @@ static struct call *session_only_call(struct core *core, struct session *session
     struct call *only = NULL;
     if (up == NULL)
         return NULL;
-    LIST_EACH(at, &up->calls)
-    {
+    LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->want != MESH_CALL || call->rpc.kind != RPC_REQUEST || call->is_ended)
             continue;

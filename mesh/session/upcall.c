@@ -61,7 +61,7 @@ static int upcall_send(struct core *core, struct call *call, enum mesh_effect_ki
     return effects_push(&core->effects, &e);
 }
 
-/* ---- making and binding ---------------------------------------------------------------------- */
+/* ---- making and binding --------------------------------------------------------------------- */
 
 static struct upstream *upcall_open(struct core *core, struct call *call, struct handle session)
 {
@@ -135,7 +135,7 @@ static void upcall_announce(struct core *core, struct session *session)
               key_log_hash(&core->keys, &session->id));
 }
 
-/* ---- giving a call to the upstream ----------------------------------------------------------- */
+/* ---- giving a call to the upstream ---------------------------------------------------------- */
 
 static void upcall_accept(struct core *core, struct call *call, uint64_t now_ms)
 {
@@ -238,8 +238,7 @@ void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
     if (up == NULL || up->is_ready)
         return;
     up->is_ready = true;
-    LIST_EACH_SAFE(at, next, &up->calls)
-    {
+    LIST_EACH_SAFE (at, next, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == 0 && call->want != MESH_LISTEN)
             upcall_give(core, call, now_ms);
@@ -254,8 +253,7 @@ static struct call *upcall_find(struct core *core, struct handle h, uint32_t up_
     struct upstream *up = upstream_at(core, h);
     if (up == NULL || up_call == MESH_NO_CALL)
         return NULL;
-    LIST_EACH(at, &up->calls)
-    {
+    LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == up_call)
             return call;
@@ -353,14 +351,12 @@ static void upcall_deliver(struct core *core, struct call *call, const struct rp
         return;
     }
     if (!call->has_head)
-        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE,
-                      (struct slice){0});
+        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0});
     if (answers)
         call->is_answered = true;
     if (call->answer.is_dropped)
         upcall_room(core, call, text.length);
-    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text,
-                  answers);
+    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers);
 }
 
 static void upcall_note_question(struct core *core, struct session *session, struct call *call,
@@ -446,8 +442,7 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
     call_add_text(core, call, WIRE_DATA, part, false);
 }
 
-/* ---- ends
- * ---------------------------------------------------------------------------------------- */
+/* ---- ends ----------------------------------------------------------------------------------- */
 
 /* Once more: when no byte of it left, or when nothing came back and it may run twice. */
 static bool upcall_try_again(struct core *core, struct call *call, enum mesh_reason why)
@@ -460,7 +455,8 @@ static bool upcall_try_again(struct core *core, struct call *call, enum mesh_rea
     return upcall_send(core, call, MESH_UP_SEND) == 0;
 }
 
-/* The upstream's GET stream is over, the client's is not: it is opened again, soon the first time. */
+/* The upstream's GET stream is over, the client's is not: it is opened again, soon the first time.
+ */
 static void upcall_listen_end(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, call->up);

@@ -12,7 +12,7 @@
 
 enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4 };
 
-/* ---- the scan ----------------------------------------------------------------------------- */
+/* ---- the scan ------------------------------------------------------------------------------- */
 
 static uint64_t read_be(const uint8_t *at, size_t bytes)
 {
@@ -108,7 +108,7 @@ int wire_scan(const void *data, size_t length, uint32_t *elements_left)
     return (int)at;
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 int codec_sink_write(void *data, const char *bytes, size_t length)
 {
@@ -206,7 +206,7 @@ void codec_put_update(msgpack_packer *p, const struct wire_update *u)
     msgpack_pack_uint8(p, (uint8_t)flags);
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 struct codec_cursor codec_cursor(const msgpack_object *array)
 {

@@ -11,7 +11,7 @@
 
 #define CODEC_NIL 0xc0
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 struct codec_sink {
     uint8_t *at;
@@ -30,7 +30,7 @@ void codec_put_addr(msgpack_packer *p, const struct mesh_addr *addr);
 void codec_put_update(msgpack_packer *p, const struct wire_update *u);
 uint16_t codec_update_elements(const struct wire_update *u);
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* The elements of one array, taken in order. `bad` is sticky and also set by taking too many. */
 struct codec_cursor {

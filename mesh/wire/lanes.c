@@ -8,7 +8,7 @@
 
 #define LOCAL_MESSAGE_BYTES 32 /* what a message's head counts on a lane within this process */
 
-/* ---- queueing ---------------------------------------------------------------------------------- */
+/* ---- queueing ------------------------------------------------------------------------------- */
 
 void queued_free(struct queued *q)
 {
@@ -87,7 +87,7 @@ static int links_say(struct links *links, struct peer_link *l, uint32_t stream,
     return rc < 0 ? rc : head + (int)m->payload.length;
 }
 
-/* ---- the life of a lane ------------------------------------------------------------------------ */
+/* ---- the life of a lane --------------------------------------------------------------------- */
 
 static struct lane_state *lane_at(const struct links *links, struct lane lane)
 {
@@ -199,7 +199,7 @@ void links_lose_lanes(struct links *links, struct peer_link *l)
     l->lanes_count = 0;
 }
 
-/* ---- what the two sides do with a lane --------------------------------------------------------- */
+/* ---- what the two sides do with a lane ------------------------------------------------------ */
 
 int links_open(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                struct handle user, struct lane *lanep, uint64_t now_ms)
@@ -300,7 +300,8 @@ void links_close(struct links *links, struct lane lane, enum links_side side)
         return;
     struct peer_link *l = links_at(links, state->link);
     state->is_open[side] = false;
-    if (state->is_open[lane_other(side)]) { /* within this process: it hears of it, as over a link */
+    if (state
+            ->is_open[lane_other(side)]) { /* within this process: it hears of it, as over a link */
         state->side = lane_other(side);
         lane_lose(links, state, true, 0);
         return;
@@ -319,11 +320,11 @@ bool links_sent(const struct links *links, struct lane lane)
     const struct lane_state *state = lane_at(links, lane);
     if (state == NULL || handle_is_none(state->link))
         return true;
-    return state->stream != 0 && link_stream_sent(&links_at(links, state->link)->link,
-                                                  state->stream);
+    return state->stream != 0 &&
+           link_stream_sent(&links_at(links, state->link)->link, state->stream);
 }
 
-/* ---- control messages -------------------------------------------------------------------------- */
+/* ---- control messages ----------------------------------------------------------------------- */
 
 int links_tell(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                const struct wire_message *message, uint64_t now_ms)
@@ -346,7 +347,7 @@ int links_tell_on(struct links *links, struct handle h, const struct wire_messag
     return rc < 0 ? rc : 0;
 }
 
-/* ---- what came over a link --------------------------------------------------------------------- */
+/* ---- what came over a link ------------------------------------------------------------------ */
 
 /* A message becomes an event; the first on a stream of theirs also makes the lane. */
 void links_on_message(struct links *links, struct peer_link *l, const struct link_event *e,
@@ -399,7 +400,7 @@ void links_on_stream_closed(struct links *links, const struct link_event *e)
         lane_lose(links, lane, e->sent, 0);
 }
 
-/* ---- events out -------------------------------------------------------------------------------- */
+/* ---- events out ----------------------------------------------------------------------------- */
 
 /* Fills in what is known only now; false: whom it was for is gone. */
 static bool links_finish(struct links *links, struct queued *q)

@@ -123,7 +123,7 @@ void link_bytes_in(struct link *link, struct slice sealed, uint64_t now_ms)
         link->input = sealed;
 }
 
-/* ---- whole units out of parts of any size ------------------------------------------------- */
+/* ---- whole units out of parts of any size --------------------------------------------------- */
 
 /* The first `want` bytes that have not been used, in one piece; NULL: they are not all there yet,
  * and what is there is kept. */
@@ -167,7 +167,7 @@ static void consume(struct link *link, size_t length)
     link->input.length -= length;
 }
 
-/* ---- the handshake ------------------------------------------------------------------------ */
+/* ---- the handshake -------------------------------------------------------------------------- */
 
 static enum link_failure failure_of(enum tunnel_verdict verdict)
 {
@@ -249,7 +249,7 @@ static bool next_greeting(struct link *link)
     return true;
 }
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records -------------------------------------------------------------------------------- */
 
 /* Opens the next record into link->plain. False: more bytes are needed. */
 static bool next_record(struct link *link)
@@ -286,7 +286,7 @@ static bool next_record(struct link *link)
     return true;
 }
 
-/* ---- frames ------------------------------------------------------------------------------- */
+/* ---- frames --------------------------------------------------------------------------------- */
 
 /* The event of a whole message. */
 static bool tell_message(struct link_stream *s, struct slice text, struct link_event *e)

@@ -29,15 +29,15 @@
 #define LINK_ACK_DELAY_MS 25    /* what a reader took is told so late, if nothing else leaves */
 #define LINK_ADMIT_AGAIN_MS 100 /* between tries to find memory for a message under way */
 #define LINK_MESSAGE_MAX (1u + WIRE_HEAD_MAX + WIRE_PAYLOAD_MAX)
-#define LINK_CONTROL_MAX (1u << 20)     /* a message on stream 0 */
-#define LINK_STREAMS_MAX 16384          /* opened by each side */
-#define LINK_WINDOW_FIRST (16u << 10)   /* a stream's credit at its start, doubling up to */
-#define LINK_WINDOW_MAX (1u << 20)      /* this while its reader keeps up */
-#define LINK_WINDOW_TIGHT (64u << 10)   /* its ceiling when half of GRANTS_MAX is out */
-#define LINK_GRANTS_MAX (32u << 20)     /* credit out, beyond each stream's first window */
-#define LINK_PENDING_MAX (32u << 20)    /* queued, and sealed but not yet written */
-#define LINK_UNWRITTEN_MAX (64u << 10)  /* no more is sealed while the socket owes so much */
-#define LINK_QUANTUM (4u << 10)         /* of one stream, before it is another one's turn */
+#define LINK_CONTROL_MAX (1u << 20)    /* a message on stream 0 */
+#define LINK_STREAMS_MAX 16384         /* opened by each side */
+#define LINK_WINDOW_FIRST (16u << 10)  /* a stream's credit at its start, doubling up to */
+#define LINK_WINDOW_MAX (1u << 20)     /* this while its reader keeps up */
+#define LINK_WINDOW_TIGHT (64u << 10)  /* its ceiling when half of GRANTS_MAX is out */
+#define LINK_GRANTS_MAX (32u << 20)    /* credit out, beyond each stream's first window */
+#define LINK_PENDING_MAX (32u << 20)   /* queued, and sealed but not yet written */
+#define LINK_UNWRITTEN_MAX (64u << 10) /* no more is sealed while the socket owes so much */
+#define LINK_QUANTUM (4u << 10)        /* of one stream, before it is another one's turn */
 
 enum link_state {
     LINK_GREETING, /* handshake under way */
@@ -143,9 +143,9 @@ struct link {
     uint32_t highest[2];      /* numbers */
     struct link_stream *control;
     struct link_stream *current; /* made or heard last: asked about several times in a row */
-    struct list sending;   /* streams with something that may leave now, in turn */
-    struct list reporting; /* streams with a CREDIT or CLOSE to be told */
-    struct list waiting;   /* streams whose message under way waits for room in the grants */
+    struct list sending;         /* streams with something that may leave now, in turn */
+    struct list reporting;       /* streams with a CREDIT or CLOSE to be told */
+    struct list waiting;         /* streams whose message under way waits for room in the grants */
     size_t grants;
 };
 
@@ -153,7 +153,7 @@ struct link {
 int link_init(struct link *link, const struct link_config *config, uint64_t now_ms);
 void link_deinit(struct link *link); /* NULL is fine; all streams and what they queued go */
 
-/* ---- in ----------------------------------------------------------------------------------- */
+/* ---- in ------------------------------------------------------------------------------------- */
 
 /* Bytes from the socket, in parts of any size. They are borrowed until link_next_event() has
  * returned false, which must happen before the next call. */
@@ -165,7 +165,7 @@ uint64_t link_deadline_ms(const struct link *link);
 /* FINAL has come: an EOF now is an end, before it was a cut. */
 bool link_has_ended(const struct link *link);
 
-/* ---- out ---------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------ */
 
 /* A new stream, or 0: the link is not open or ends, too many live, or its numbers are used up. The
  * other side hears of it by its first message. */

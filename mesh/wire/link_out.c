@@ -21,7 +21,7 @@ static struct link_stream *find_open(const struct link *link, uint32_t number)
     return s != NULL && s->state == STREAM_OPEN ? s : NULL;
 }
 
-/* ---- wishes ------------------------------------------------------------------------------- */
+/* ---- wishes --------------------------------------------------------------------------------- */
 
 uint32_t link_stream_open(struct link *link, struct handle user)
 {
@@ -165,7 +165,7 @@ void link_shutdown(struct link *link)
     link->wants_end = true;
 }
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records -------------------------------------------------------------------------------- */
 
 /* A record under construction. */
 struct writer {

@@ -8,7 +8,7 @@
 #define LINKS_REDIAL_MAX_MS 1000
 #define LINKS_EMPTY_MS 1000 /* the unpreferred of two links closes when it was empty so long */
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making --------------------------------------------------------------------------------- */
 
 int links_new(struct links **linksp, const struct links_config *config)
 {
@@ -67,7 +67,7 @@ void links_touch(struct links *links, struct peer_link *l)
         list_push_back(&links->dirty, &l->dirty);
 }
 
-/* ---- the links of one peer ------------------------------------------------------------------------ */
+/* ---- the links of one peer ------------------------------------------------------------------ */
 
 struct peer_link *links_at(const struct links *links, struct handle h)
 {
@@ -233,7 +233,7 @@ int links_for(struct links *links, struct peer_id peer, const struct mesh_addr *
     return 0;
 }
 
-/* ---- losing a link ------------------------------------------------------------------------------------ */
+/* ---- losing a link -------------------------------------------------------------------------- */
 
 static void links_put_off(struct peer_link *l, uint64_t now_ms)
 {
@@ -256,8 +256,8 @@ static void links_closed(struct links *links, struct peer_link *l)
 }
 
 /* Ends a link. `has_socket`: the host is to close it; else it told us that it is closed. */
-static void links_end(struct links *links, struct peer_link *l, enum mesh_loss why,
-                      bool has_socket, bool cut, uint64_t now_ms)
+static void links_end(struct links *links, struct peer_link *l, enum mesh_loss why, bool has_socket,
+                      bool cut, uint64_t now_ms)
 {
     enum peer_link_state was = l->state;
     if (was == PEER_LINK_CLOSED || was == PEER_LINK_FAILED)
@@ -277,7 +277,7 @@ static void links_end(struct links *links, struct peer_link *l, enum mesh_loss w
     if (was == PEER_LINK_OPEN)
         links_choose(links, l->peer);
     else if (l->is_dialled && !peer_id_is_nobody(l->peer))
-        links_put_off(l, now_ms); /* whoever refuses us, or fails to greet, is not dialled at once */
+        links_put_off(l, now_ms); /* whoever refuses or fails to greet us is not dialled at once */
     queued_free_all(&l->control);
     l->wants_dial = false;
     if (!has_socket) {
@@ -318,7 +318,7 @@ void links_forget(struct links *links, struct peer_id peer, uint64_t now_ms)
     }
 }
 
-/* ---- facts from sockets ---------------------------------------------------------------------------------- */
+/* ---- facts from sockets --------------------------------------------------------------------- */
 
 static int links_greet(struct links *links, struct peer_link *l, uint64_t now_ms)
 {
@@ -461,7 +461,7 @@ void links_down(struct links *links, struct handle h, enum mesh_loss why, uint64
         links_end(links, l, why, false, false, now_ms);
 }
 
-/* ---- time -------------------------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 static void links_open_due(struct links *links, struct peer_link *l, uint64_t now_ms)
 {
@@ -515,7 +515,7 @@ uint64_t links_deadline_ms(const struct links *links)
     return heap_deadline_ms(&links->timers);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------ */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 bool links_has(const struct links *links, struct peer_id peer)
 {
@@ -551,7 +551,7 @@ uint32_t links_count(const struct links *links)
     return table_count(&links->by_peer);
 }
 
-/* ---- outputs ------------------------------------------------------------------------------------------------------ */
+/* ---- outputs -------------------------------------------------------------------------------- */
 
 bool links_next_effect(struct links *links, struct mesh_effect *effect, uint64_t now_ms)
 {

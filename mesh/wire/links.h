@@ -40,28 +40,28 @@ enum links_side {
 };
 
 enum links_event_kind {
-    LINKS_READY,    /* a link to `peer` stands (it proved who it is) */
-    LINKS_LOST,     /* link number `number` to `peer` is gone; its lanes come as LINKS_LANE_LOST */
-    LINKS_UNDIALLED,/* the dial to `peer` (or to `addr`) failed: `loss` */
-    LINKS_CONTROL,  /* message on stream 0 */
-    LINKS_MESSAGE,  /* message on a lane, for `side` whose object is `user` */
-    LINKS_CONSUMED, /* the entry took so many bytes in all of what `user` sent on the lane */
-    LINKS_LANE_LOST /* `sent`: the last byte queued on it had left; `number`: of its lost link */
+    LINKS_READY,     /* a link to `peer` stands (it proved who it is) */
+    LINKS_LOST,      /* link number `number` to `peer` is gone; its lanes come as LINKS_LANE_LOST */
+    LINKS_UNDIALLED, /* the dial to `peer` (or to `addr`) failed: `loss` */
+    LINKS_CONTROL,   /* message on stream 0 */
+    LINKS_MESSAGE,   /* message on a lane, for `side` whose object is `user` */
+    LINKS_CONSUMED,  /* the entry took so many bytes in all of what `user` sent on the lane */
+    LINKS_LANE_LOST  /* `sent`: the last byte queued on it had left; `number`: of its lost link */
 };
 
 struct links_event {
     enum links_event_kind kind;
     struct peer_id peer;
-    uint64_t nonce;         /* READY: of its generation */
+    uint64_t nonce; /* READY: of its generation */
     struct mesh_addr addr;
     struct handle link;
-    uint64_t number;        /* of the link: both ends know it by this */
+    uint64_t number; /* of the link: both ends know it by this */
     enum mesh_loss loss;
     struct lane lane;
-    enum links_side side;   /* who receives this */
-    struct handle user;     /* its object; zero for an OPEN that nobody has accepted yet */
+    enum links_side side; /* who receives this */
+    struct handle user;   /* its object; zero for an OPEN that nobody has accepted yet */
     bool sent;
-    size_t bytes;           /* MESSAGE: its size on the lane, as counted by lane_consumed */
+    size_t bytes; /* MESSAGE: its size on the lane, as counted by lane_consumed */
     uint64_t total;
     struct wire_message message;
 };
@@ -81,7 +81,7 @@ void links_free(struct links *links);
 /* Who we are, once our generation is known: new links say so from now on. */
 void links_set_self(struct links *links, struct peer_id self);
 
-/* ---- facts from sockets ---- */
+/* ---- facts from sockets --------------------------------------------------------------------- */
 struct handle links_accepted(struct links *links, const struct mesh_addr *from, uint64_t now_ms);
 void links_up(struct links *links, struct handle link, uint64_t now_ms);
 void links_bytes(struct links *links, struct handle link, struct slice sealed, uint64_t now_ms);
@@ -90,7 +90,7 @@ void links_down(struct links *links, struct handle link, enum mesh_loss why, uin
 void links_now(struct links *links, uint64_t now_ms);
 uint64_t links_deadline_ms(const struct links *links);
 
-/* ---- lanes ---- */
+/* ---- lanes ---------------------------------------------------------------------------------- */
 
 /* A lane to `peer`, from the entry's side. Dials `addr` if no link stands; messages wait for the
  * handshake. -EAGAIN: the last dial failed just now; -ENOBUFS: no stream, lane or
@@ -100,8 +100,8 @@ int links_open(struct links *links, struct peer_id peer, const struct mesh_addr 
 /* Whom the OPEN that just came on this lane woke. */
 void links_accept(struct links *links, struct lane lane, struct handle user);
 /* Queues one message; keeps what it needs of its slices. Its size on the lane (0: it waits for the
- * handshake), or -EPIPE: no such lane any more, -ENOBUFS: 32 MiB wait on that link already, -ENOMEM.
- * After an error the lane is lost for both sides: what came later would follow a gap. */
+ * handshake), or -EPIPE: no such lane any more, -ENOBUFS: 32 MiB wait on that link already,
+ * -ENOMEM. After an error the lane is lost for both sides: what came later would follow a gap. */
 int links_send(struct links *links, struct lane lane, enum links_side from,
                const struct wire_message *message);
 /* The reader at `side` has taken so many bytes (of links_event.bytes) for good. */
@@ -114,7 +114,7 @@ bool links_sent(const struct links *links, struct lane lane);
 /* Closes the link of that number to that peer without reading what waits in it. */
 void links_cut(struct links *links, struct peer_id peer, uint64_t number, uint64_t now_ms);
 
-/* ---- control messages, and the table itself ---- */
+/* ---- control messages, and the table itself ------------------------------------------------- */
 /* One control message to a peer; dials `addr` (NULL: only if a link stands or is being dialled). 0
  * or negative; -EAGAIN also for a VIEW that would have to wait for a link. */
 int links_tell(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
@@ -131,7 +131,7 @@ void links_forget(struct links *links, struct peer_id peer, uint64_t now_ms);
 uint64_t links_round_trip_ms(const struct links *links, struct peer_id peer); /* last pong; 0 */
 uint32_t links_count(const struct links *links);
 
-/* ---- outputs ---- */
+/* ---- outputs -------------------------------------------------------------------------------- */
 /* The next event, which holds until the next call; NULL: none. */
 const struct links_event *links_next_event(struct links *links);
 /* LINK_DIAL, LINK_BYTES or LINK_CLOSE; at the end of a turn, so that one record carries all. The

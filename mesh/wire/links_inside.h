@@ -68,7 +68,7 @@ struct links {
     uint8_t scratch[WIRE_VIEW_MAX];
 };
 
-/* ---- links.c ---- */
+/* ---- links.c -------------------------------------------------------------------------------- */
 struct peer_link *links_at(const struct links *links, struct handle h); /* NULL: none */
 /* The link that a new lane or message to this peer uses; -EAGAIN, -ENOBUFS. */
 int links_for(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
@@ -76,7 +76,7 @@ int links_for(struct links *links, struct peer_id peer, const struct mesh_addr *
 void links_touch(struct links *links, struct peer_link *l);    /* it may have output */
 void links_schedule(struct links *links, struct peer_link *l); /* its deadline may have changed */
 
-/* ---- lanes.c ---- */
+/* ---- lanes.c -------------------------------------------------------------------------------- */
 void queued_free(struct queued *q); /* NULL is fine */
 void queued_free_all(struct list *list);
 void links_queue_for(struct links *links, const struct peer_link *l, enum links_event_kind kind,

@@ -33,7 +33,7 @@ static uint64_t read_le(const uint8_t *at, size_t bytes)
     return n;
 }
 
-/* ---- the ring of keys --------------------------------------------------------------------- */
+/* ---- the ring of keys ----------------------------------------------------------------------- */
 
 uint32_t seal_key_id(const uint8_t key[SEAL_KEY_BYTES])
 {
@@ -113,7 +113,7 @@ const struct seal_key *seal_ring_find(const struct seal_ring *ring, uint32_t id)
     return NULL;
 }
 
-/* ---- windows ------------------------------------------------------------------------------ */
+/* ---- windows -------------------------------------------------------------------------------- */
 
 static void window_unlink(struct seal *seal, uint32_t index)
 {
@@ -219,7 +219,7 @@ static bool window_admit(struct seal_window *w, uint64_t seq)
     return true;
 }
 
-/* ---- datagrams ---------------------------------------------------------------------------- */
+/* ---- datagrams ------------------------------------------------------------------------------ */
 
 void seal_init(struct seal *seal, const struct seal_ring *ring, uint64_t name, uint64_t nonce,
                uint32_t windows_max, struct rng *rng)

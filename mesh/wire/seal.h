@@ -26,7 +26,7 @@
 #define SEAL_WINDOW_BITS 1024
 #define SEAL_WINDOWS_MAX 1024 /* senders whose windows are kept; the one heard longest ago goes */
 
-/* ---- the ring of keys --------------------------------------------------------------------- */
+/* ---- the ring of keys ----------------------------------------------------------------------- */
 
 /* One key of the cluster: what is used of it is derived from it, one key for each use. */
 struct seal_key {
@@ -58,7 +58,7 @@ static inline const struct seal_key *seal_ring_sealing(const struct seal_ring *r
     return &ring->keys[ring->sealing];
 }
 
-/* ---- datagrams ---------------------------------------------------------------------------- */
+/* ---- datagrams ------------------------------------------------------------------------------ */
 
 /* Who made a datagram, as far as the seal proves it. */
 struct seal_sender {

@@ -186,7 +186,7 @@ void stream_report(struct link *link, struct link_stream *s, bool is_urgent)
         link->reports_due = true;
 }
 
-/* ---- credit ------------------------------------------------------------------------------- */
+/* ---- credit --------------------------------------------------------------------------------- */
 
 static size_t extra_of(uint64_t promised)
 {

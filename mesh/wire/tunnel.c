@@ -41,7 +41,7 @@ static uint64_t read_le(const uint8_t *at, size_t bytes)
     return n;
 }
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static void half_set_key(struct tunnel_half *half, enum tunnel_cipher cipher, const uint8_t key[32])
 {
@@ -121,7 +121,7 @@ void tunnel_half_wipe(struct tunnel_half *half)
     sodium_memzero(half, sizeof *half);
 }
 
-/* ---- the handshake ------------------------------------------------------------------------ */
+/* ---- the handshake -------------------------------------------------------------------------- */
 
 size_t tunnel_hello_length(const uint8_t head[TUNNEL_HEAD_BYTES])
 {

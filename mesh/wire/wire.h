@@ -34,7 +34,7 @@
  * WIRE_DEPTH_MAX, is cut short, or holds the reserved byte. */
 int wire_scan(const void *data, size_t length, uint32_t *elements_left);
 
-/* ---- datagrams ---------------------------------------------------------------------------- */
+/* ---- datagrams ------------------------------------------------------------------------------ */
 
 enum datagram_kind {
     DATAGRAM_HELLO = 1, /* who is there? also: is somebody living under my name? */
@@ -103,7 +103,7 @@ void wire_datagram_pad(struct wire_writer *w, size_t length);
  * Of updates[] only the first updates_count are written. -ENOMEM. */
 int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length);
 
-/* ---- links -------------------------------------------------------------------------------- */
+/* ---- links ---------------------------------------------------------------------------------- */
 
 enum wire_kind {
     /* stream 0, ahead of everything */

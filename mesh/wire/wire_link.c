@@ -9,7 +9,7 @@
 #define FACTS_BYTES 10 /* of the packed rpc_message, before its spans */
 #define SPANS_COUNT 11
 
-/* ---- the facts of a body ------------------------------------------------------------------ */
+/* ---- the facts of a body -------------------------------------------------------------------- */
 
 /* Packed: kind 1 | method 1 | fault 1 | flags 1 | batch_count 4 | present 2 | at 4, length 4 for
  * each span present; little-endian. */
@@ -89,7 +89,7 @@ static int read_facts(struct rpc_message *rpc, struct slice facts, size_t body_l
     return 0;
 }
 
-/* ---- link messages ------------------------------------------------------------------------ */
+/* ---- link messages -------------------------------------------------------------------------- */
 
 static void put_open(msgpack_packer *p, const struct wire_message *m)
 {

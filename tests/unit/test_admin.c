@@ -22,7 +22,7 @@
 
 #define OWN_ID "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg"
 
-/* ---- the host's side ---------------------------------------------------------------------- */
+/* ---- the host's side ------------------------------------------------------------------------ */
 
 static int drains;
 static bool is_ready;
@@ -117,7 +117,7 @@ static const struct admin_source source = {.self = self,
                                            .metrics = metrics,
                                            .drain = drain};
 
-/* ---- a client ----------------------------------------------------------------------------- */
+/* ---- a client ------------------------------------------------------------------------------- */
 
 struct fixture {
     struct admin *admin;
@@ -239,7 +239,7 @@ static json_t *ask_json(struct fixture *f, const char *line)
     return json;
 }
 
-/* ---- tests -------------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void test_admin_open_routes_answer_without_a_token(void **state)
 {

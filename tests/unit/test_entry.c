@@ -32,8 +32,7 @@ static uint64_t run_to_end(struct pump *p, uint32_t client, uint64_t most_ms)
     return p->now_ms - begun;
 }
 
-/* ---- links that are lost
- * ------------------------------------------------------------------------- */
+/* ---- links that are lost -------------------------------------------------------------------- */
 
 static void test_a_link_lost_at_any_moment_runs_a_call_once_and_loses_no_answer(void **state)
 {
@@ -199,8 +198,7 @@ static void test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_storm(void **s
     pump_free(p);
 }
 
-/* ---- waiting for an owner
- * ------------------------------------------------------------------------------ */
+/* ---- waiting for an owner ------------------------------------------------------------------- */
 
 static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **state)
 {
@@ -277,8 +275,7 @@ static void test_an_owner_that_dies_gives_each_request_its_definite_end(void **s
     pump_free(p);
 }
 
-/* ---- wrong hints
- * ------------------------------------------------------------------------------------------ */
+/* ---- wrong hints ---------------------------------------------------------------------------- */
 
 static void test_a_wrong_hint_costs_a_hop_and_an_answer_of_an_old_epoch_is_none(void **state)
 {
@@ -323,9 +320,23 @@ static void test_a_moved_of_an_older_epoch_is_followed_as_a_hop_and_no_loop(void
     pump_free(p);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------------------
- */
+static void test_a_search_that_is_begun_again_late_is_counted_once(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    struct core *core = core_of(p, 1);
+    struct session_id id = {{0x10, 9, 9, 9, 9, 9, 9}};
+    assert_true(owner_search(core, &id, p->now_ms));
+    assert_int_equal(core->owner.searching, 1);
+    /* its time is over, and no turn was had that noticed */
+    assert_true(owner_search(core, &id, p->now_ms + OWNER_SEARCH_MS));
+    assert_int_equal(core->owner.searching, 1);
+    pump_run(p, 3 * OWNER_SEARCH_MS);
+    assert_int_equal(core->owner.searching, 0);
+    pump_free(p);
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static void test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_lifes(void **state)
 {
@@ -354,9 +365,7 @@ static void test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_
     pump_free(p);
 }
 
-/* ---- clients
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- clients -------------------------------------------------------------------------------- */
 
 static void test_a_client_may_leave_at_any_moment(void **state)
 {
@@ -431,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_an_owner_that_dies_gives_each_request_its_definite_end),
         cmocka_unit_test(test_a_wrong_hint_costs_a_hop_and_an_answer_of_an_old_epoch_is_none),
         cmocka_unit_test(test_a_moved_of_an_older_epoch_is_followed_as_a_hop_and_no_loop),
+        cmocka_unit_test(test_a_search_that_is_begun_again_late_is_counted_once),
         cmocka_unit_test(test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_lifes),
         cmocka_unit_test(test_a_client_may_leave_at_any_moment),
         cmocka_unit_test(test_more_requests_than_may_be_open_are_refused_by_their_handle),

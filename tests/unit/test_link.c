@@ -273,7 +273,7 @@ static void assert_fails(struct pair *p, enum link_failure failure)
     pair_free(p);
 }
 
-/* ---- handshake ---------------------------------------------------------------------------- */
+/* ---- handshake ------------------------------------------------------------------------------ */
 
 static void test_handshake_tells_each_side_who_the_other_is(void **state)
 {
@@ -500,7 +500,7 @@ static void test_handshake_has_five_seconds(void **state)
     pair_free(p);
 }
 
-/* ---- messages ----------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static void test_messages_of_any_size_arrive_whole_and_in_order(void **state)
 {
@@ -676,7 +676,7 @@ static void test_ping_is_answered(void **state)
     pair_free(p);
 }
 
-/* ---- credit ------------------------------------------------------------------------------- */
+/* ---- credit --------------------------------------------------------------------------------- */
 
 static void test_sender_stops_where_its_credit_ends(void **state)
 {
@@ -843,7 +843,7 @@ static void test_message_waits_for_memory_that_others_hold(void **state)
     pair_free(p);
 }
 
-/* ---- closing ------------------------------------------------------------------------------ */
+/* ---- closing -------------------------------------------------------------------------------- */
 
 static void test_closed_stream_sends_what_was_queued_and_is_forgotten(void **state)
 {
@@ -971,7 +971,7 @@ static void test_final_follows_all_that_was_queued(void **state)
     pair_free(p);
 }
 
-/* ---- hostile bytes ------------------------------------------------------------------------ */
+/* ---- hostile bytes -------------------------------------------------------------------------- */
 
 static void test_impossible_record_lengths_close_the_link(void **state)
 {
@@ -1209,7 +1209,7 @@ static void test_frames_cut_by_their_record_close_the_link(void **state)
     pair_free(p);
 }
 
-/* ---- all at once -------------------------------------------------------------------------- */
+/* ---- all at once ---------------------------------------------------------------------------- */
 
 #define LANES 12
 

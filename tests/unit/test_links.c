@@ -224,8 +224,7 @@ static bool deliver(struct net *net, struct conn *conn, int from)
     return did;
 }
 
-/* ---- events
- * -------------------------------------------------------------------------------------- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 static bool events(struct net *net, uint32_t n)
 {
@@ -317,8 +316,7 @@ static void forget_seen(struct net *net)
         net->sides[n].seen_count = 0;
 }
 
-/* ---- what is said
- * ---------------------------------------------------------------------------------- */
+/* ---- what is said --------------------------------------------------------------------------- */
 
 static int try_open(struct net *net, uint32_t from, uint32_t to, uint64_t name, struct lane *lane)
 {
@@ -370,8 +368,7 @@ static struct lane lane_of(const struct net *net, uint32_t side, uint64_t name)
 
 static uint32_t lanes_alive(const struct net *net, uint32_t side); /* below: needs the inside */
 
-/* ---- dials, lanes
- * ---------------------------------------------------------------------------------- */
+/* ---- dials, lanes --------------------------------------------------------------------------- */
 
 static void test_a_lane_dials_and_its_messages_wait_for_the_handshake(void **state)
 {
@@ -540,8 +537,7 @@ static void test_a_peer_that_never_answers_the_handshake_is_given_up(void **stat
     net_free(net);
 }
 
-/* ---- losing a link
- * ----------------------------------------------------------------------------------- */
+/* ---- losing a link -------------------------------------------------------------------------- */
 
 static void test_a_cut_link_tells_which_lanes_were_sent(void **state)
 {
@@ -709,8 +705,7 @@ static void test_an_unused_link_is_quiet_and_closes_after_a_while(void **state)
     net_free(net);
 }
 
-/* ---- two links of a pair (N15)
- * ------------------------------------------------------------------------- */
+/* ---- two links of a pair (N15) -------------------------------------------------------------- */
 
 static void test_both_dial_at_once_and_the_lower_ones_link_stays(void **state)
 {
@@ -788,8 +783,7 @@ static void test_when_the_preferred_link_is_lost_the_other_one_serves(void **sta
     net_free(net);
 }
 
-/* ---- lanes within this process
- * ---------------------------------------------------------------------------- */
+/* ---- lanes within this process -------------------------------------------------------------- */
 
 static void test_a_lane_to_ourselves_carries_the_same_messages(void **state)
 {
@@ -857,8 +851,7 @@ static void test_a_side_of_a_local_lane_hears_when_the_other_is_done(void **stat
     net_free(net);
 }
 
-/* ---- no room
- * --------------------------------------------------------------------------------------------- */
+/* ---- no room -------------------------------------------------------------------------------- */
 
 static void test_a_lane_that_cannot_take_a_message_is_lost_for_both_sides(void **state)
 {
@@ -969,9 +962,7 @@ static void test_half_open_strangers_give_way(void **state)
     net_free(net);
 }
 
-/* ---- control
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- control -------------------------------------------------------------------------------- */
 
 static void test_control_waits_for_the_handshake_or_for_nothing(void **state)
 {

@@ -146,7 +146,7 @@ static void assert_header(const struct reply *reply, const char *name, const cha
         fail_msg("%s: %.*s instead of %s", name, (int)found.length, (const char *)found.at, value);
 }
 
-/* ---- what becomes of a request ------------------------------------------------------------ */
+/* ---- what becomes of a request -------------------------------------------------------------- */
 
 struct row {
     const char *what;
@@ -411,7 +411,7 @@ static void test_mcp_errors_carry_the_id_byte_for_byte(void **state)
     }
 }
 
-/* ---- the head that travels ---------------------------------------------------------------- */
+/* ---- the head that travels ------------------------------------------------------------------ */
 
 static void test_mcp_only_lines_for_the_upstream_travel(void **state)
 {
@@ -563,7 +563,7 @@ static void test_mcp_a_lost_upstream_session_is_told_from_other_refusals(void **
     assert_false(mcp_is_session_lost(401, slice_text("session id")));
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 static void test_mcp_every_unknown_session_gets_the_same_bytes(void **state)
 {
@@ -838,7 +838,7 @@ static void test_mcp_a_refusal_of_the_gate_is_an_answer(void **state)
     bytes_unref(answer);
 }
 
-/* ---- principals --------------------------------------------------------------------------- */
+/* ---- principals ----------------------------------------------------------------------------- */
 
 static struct principal principal_with(const struct mcp_config *config, const char *lines)
 {

@@ -13,8 +13,7 @@ void *__wrap_reallocarray(void *old, size_t count, size_t size);
 
 #include "tests/unit/mesh_pump.h"
 
-/* ---- memory that fails when told
- * ------------------------------------------------------------------ */
+/* ---- memory that fails when told ------------------------------------------------------------ */
 
 static bool is_armed;
 static uint32_t allocations, fails_from, fails_count; /* the n-th on, so many of them */
@@ -55,8 +54,7 @@ static void arm(uint32_t from, uint32_t count)
     fails_count = count;
 }
 
-/* ---- settings
- * ---------------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------------------------- */
 
 static void test_settings_that_make_no_sense_are_refused(void **state)
 {
@@ -189,8 +187,7 @@ static void test_what_a_host_sees_of_sessions_and_ids(void **state)
     pump_free(p);
 }
 
-/* ---- leaving
- * -------------------------------------------------------------------------------------------- */
+/* ---- leaving -------------------------------------------------------------------------------- */
 
 static void test_leaving_ends_what_waits_and_lets_what_runs_finish(void **state)
 {
@@ -244,8 +241,7 @@ static void test_leaving_is_over_in_time_with_an_end_for_everybody(void **state)
     pump_free(p);
 }
 
-/* ---- small budgets
- * ---------------------------------------------------------------------------------------- */
+/* ---- small budgets -------------------------------------------------------------------------- */
 
 static size_t small_budget;
 
@@ -301,8 +297,7 @@ static void test_a_small_budget_refuses_and_crashes_nothing(void **state)
     }
 }
 
-/* ---- no memory
- * -------------------------------------------------------------------------------------------- */
+/* ---- no memory ------------------------------------------------------------------------------ */
 
 struct story {
     struct pump *p;

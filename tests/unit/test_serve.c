@@ -156,8 +156,7 @@ static void test_a_session_has_so_many_calls_and_no_more(void **state)
     pump_free(p);
 }
 
-/* ---- sessions of an HTTP upstream
- * -------------------------------------------------------------------- */
+/* ---- sessions of an HTTP upstream ----------------------------------------------------------- */
 
 static void test_an_upstream_without_sessions_has_none_here(void **state)
 {
@@ -315,8 +314,7 @@ static void test_delete_of_a_child_closes_it(void **state)
     pump_free(p);
 }
 
-/* ---- the server stream
- * ---------------------------------------------------------------------------------- */
+/* ---- the server stream ---------------------------------------------------------------------- */
 
 static void test_a_newer_get_supersedes_and_takes_over_the_upstream_stream(void **state)
 {
@@ -367,8 +365,7 @@ static void test_the_upstreams_stream_is_opened_again_and_its_405_believed(void 
     pump_free(p);
 }
 
-/* ---- how much is taken
- * -------------------------------------------------------------------------------------- */
+/* ---- how much is taken ---------------------------------------------------------------------- */
 
 /* Feeds `size` bytes of an answer as fast as its room allows; what was fed. */
 static size_t feed(struct pump *p, struct ucall *u, size_t size, uint64_t *sum)
@@ -522,8 +519,7 @@ static void test_bodies_of_any_size_leave_nothing_behind_at_the_owner(void **sta
     pump_free(p);
 }
 
-/* ---- what an answer may be
- * ------------------------------------------------------------------------------------ */
+/* ---- what an answer may be ------------------------------------------------------------------ */
 
 static void test_an_answer_that_never_comes_is_not_an_answer(void **state)
 {

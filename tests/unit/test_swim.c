@@ -1,7 +1,7 @@
 /* test_swim.c - membership as stories. */
 #include "tests/unit/swim_world.h"
 
-/* ---- joining ------------------------------------------------------------------------------ */
+/* ---- joining -------------------------------------------------------------------------------- */
 
 static void test_swim_a_peer_without_contacts_is_a_member_at_once(void **state)
 {
@@ -111,7 +111,7 @@ static void test_swim_an_idle_mesh_sends_pings_only(void **state)
     world_deinit(&w);
 }
 
-/* ---- deaths ------------------------------------------------------------------------------- */
+/* ---- deaths --------------------------------------------------------------------------------- */
 
 static void test_swim_a_crash_is_suspected_then_agreed_upon(void **state)
 {
@@ -297,7 +297,7 @@ static void test_swim_seventeen_join_and_stay_at_ten_per_cent_loss(void **state)
     world_deinit(&w);
 }
 
-/* ---- leaving, restarting, namesakes ------------------------------------------------------- */
+/* ---- leaving, restarting, namesakes --------------------------------------------------------- */
 
 static void test_swim_a_farewell_reaches_all_and_is_no_death(void **state)
 {
@@ -449,7 +449,7 @@ static void test_swim_when_two_of_a_name_meet_after_a_split_the_newer_stays(void
     world_deinit(&w);
 }
 
-/* ---- splits ------------------------------------------------------------------------------- */
+/* ---- splits --------------------------------------------------------------------------------- */
 
 static void test_swim_a_split_heals_by_itself(void **state)
 {
@@ -504,7 +504,7 @@ static void test_swim_views_that_gossip_left_different_are_made_equal(void **sta
     world_deinit(&w);
 }
 
-/* ---- hostile and stale -------------------------------------------------------------------- */
+/* ---- hostile and stale ---------------------------------------------------------------------- */
 
 static void test_swim_packets_for_a_former_generation_are_ignored(void **state)
 {

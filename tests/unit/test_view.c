@@ -461,6 +461,36 @@ static void test_view_counters_never_go_back_under_any_news(void **state)
     view_free(view);
 }
 
+/* A record that its subject did not write, under a version that the subject wrote as well. */
+static void test_view_a_forged_record_shows_in_the_hash_and_is_outdone(void **state)
+{
+    struct view *view = make_view(8, 8), *deceived = make_view(8, 8);
+    struct wire_update own = news_of(UPDATE_ALIVE, "self", 5, 0);
+    struct wire_update news = news_of(UPDATE_ALIVE, "b", 1, 0);
+    (void)state;
+    assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_NEW);
+    for (int field = 0; field < 4; field++) {
+        struct wire_update lie = news;
+        lie.member.addr.ip[15] = (uint8_t)(lie.member.addr.ip[15] + (field == 0));
+        lie.member.weight = (uint8_t)(lie.member.weight + (field == 1));
+        lie.member.serving = field != 2;
+        memcpy(lie.member.zone, "east", field == 3 ? 5 : 0);
+        view_free(deceived);
+        deceived = make_view(8, 8);
+        assert_int_equal(view_apply(deceived, &lie, NOW_MS), VIEW_NEW);
+        assert_true(view_hash(view) != view_hash(deceived));
+    }
+    own.member = *view_self(view);
+    assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_OLD);
+    own.member.addr.port++;
+    assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_REFUTED);
+    assert_true(view_self(view)->version == own.member.version + 1);
+    own.member.version--; /* what is behind anyway needs no answer */
+    assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_OLD);
+    view_free(deceived);
+    view_free(view);
+}
+
 /* What one view says of a member, as another one hears it. */
 static enum view_news tell(struct view *to, struct view *from, struct peer_id id)
 {
@@ -548,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_view_counters_never_go_back_under_any_news),
         cmocka_unit_test(test_view_the_largest_lie_about_a_member_evicts_it_from_nowhere),
         cmocka_unit_test(test_view_the_largest_lie_about_a_record_is_outdone),
+        cmocka_unit_test(test_view_a_forged_record_shows_in_the_hash_and_is_outdone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,7 +315,7 @@ static void test_illegal_members_are_refused(void **state)
     assert_false(is_accepted(spoil_nobody));
 }
 
-/* ---- the scan ----------------------------------------------------------------------------- */
+/* ---- the scan ------------------------------------------------------------------------------- */
 
 static int scan(const void *bytes, size_t length)
 {
@@ -517,7 +517,7 @@ static void test_each_truncation_and_each_changed_byte_of_a_datagram(void **stat
     }
 }
 
-/* ---- link messages ------------------------------------------------------------------------ */
+/* ---- link messages -------------------------------------------------------------------------- */
 
 static const char body[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\"}";
 static struct wire_update records[WIRE_RECORDS_MAX], records_read[WIRE_RECORDS_MAX];
