@@ -48,8 +48,7 @@ void mesh_config_defaults(struct mesh_config *config)
     config->session_max_ms = 24 * 60 * 60 * 1000;
 }
 
-/* ---- making ------------------------------------------------------------------------------------
- */
+/* ---- making --------------------------------------------------------------------------------- */
 
 static bool mesh_name_is_legal(const char *name)
 {
@@ -170,8 +169,7 @@ void mesh_free(struct mesh *m)
     free(m);
 }
 
-/* ---- wishes -------------------------------------------------------------------------------------
- */
+/* ---- wishes --------------------------------------------------------------------------------- */
 
 void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
 {

@@ -71,8 +71,7 @@ void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
     exchange_park(core, x, exchange_backoff(core, x), now_ms);
 }
 
-/* ---- telling the client ------------------------------------------------------------------------
- */
+/* ---- telling the client --------------------------------------------------------------------- */
 
 bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect)
 {

@@ -245,8 +245,7 @@ void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
     }
 }
 
-/* ---- what comes back ---------------------------------------------------------------------------
- */
+/* ---- what comes back ------------------------------------------------------------------------ */
 
 static struct call *upcall_find(struct core *core, struct handle h, uint32_t up_call)
 {
