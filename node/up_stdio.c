@@ -271,6 +271,20 @@ static void drop_waiting(struct child *child, enum mesh_reason why)
     free_child(child);
 }
 
+static void give_up_waiting(struct child *child)
+{
+    struct up_stdio *kind = child->kind;
+    struct host *host = kind->upstream->host;
+    if (kind->running < host->config->children_max) {
+        /* Those before it start now, a few at a time: its turn will come. */
+        wheel_set(&host->wheel, &child->timer, now(child) + WAITING_MS);
+        return;
+    }
+    log_warn("child_not_started", "running=%u waited_ms=%u", kind->running, WAITING_MS);
+    kind->upstream->stats.refused++;
+    drop_waiting(child, MESH_FULL);
+}
+
 static void on_timer(struct wheel_item *item, uint64_t now_ms)
 {
     struct child *child = container_of(item, struct child, timer);
@@ -300,10 +314,7 @@ static void on_timer(struct wheel_item *item, uint64_t now_ms)
         end_child(child);
         break;
     case CHILD_WAITING:
-        log_warn("child_not_started", "why=\"%u run\" waited_ms=%u", child->kind->running,
-                 WAITING_MS);
-        child->kind->upstream->stats.refused++;
-        drop_waiting(child, MESH_FULL);
+        give_up_waiting(child);
         break;
     case CHILD_GONE:
         break;

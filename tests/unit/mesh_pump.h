@@ -99,8 +99,7 @@ struct pump {
     } changes[NODES_MAX];
 };
 
-/* ---- making ------------------------------------------------------------------------------------
- */
+/* ---- making --------------------------------------------------------------------------------- */
 
 static inline void pump_config(struct pump *p, uint32_t n, struct mesh_config *config)
 {
@@ -168,8 +167,7 @@ static inline struct bytes *pump_copy(const void *data, size_t length)
     return copy;
 }
 
-/* ---- carrying out effects ----------------------------------------------------------------------
- */
+/* ---- carrying out effects ------------------------------------------------------------------- */
 
 static inline struct conn *pump_conn(struct pump *p, uint32_t node, struct handle handle, int *end)
 {
@@ -378,8 +376,7 @@ static inline void pump_effect(struct pump *p, uint32_t n, const struct mesh_eff
     }
 }
 
-/* ---- turns -------------------------------------------------------------------------------------
- */
+/* ---- turns ---------------------------------------------------------------------------------- */
 
 /* One node's turn: all its effects. */
 static inline bool pump_drain(struct pump *p, uint32_t n)
@@ -503,8 +500,7 @@ static inline void pump_join(struct pump *p, uint32_t node)
         mesh_join(p->nodes[node].mesh, &p->nodes[n].addr, p->now_ms);
 }
 
-/* ---- clients -----------------------------------------------------------------------------------
- */
+/* ---- clients -------------------------------------------------------------------------------- */
 
 static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want want,
                                 const char *session, const char *text, uint8_t who)
@@ -559,8 +555,7 @@ static inline void assert_ended(const struct pump *p, uint32_t client, enum mesh
         assert_int_equal(c->heads, 1);
 }
 
-/* ---- upstreams ---------------------------------------------------------------------------------
- */
+/* ---- upstreams ------------------------------------------------------------------------------ */
 
 /* The last request that reached an upstream. */
 static inline struct ucall *pump_last(struct pump *p)

@@ -88,8 +88,7 @@ static void assert_addr(const struct mesh_addr *addr, const char *text)
     assert_string_equal(addr_text(addr, got), text);
 }
 
-/* ---- what settings do -------------------------------------------------------------------------
- */
+/* ---- what settings do ----------------------------------------------------------------------- */
 
 static void test_without_settings_a_peer_listens_on_loopback_only(void **state)
 {
@@ -223,8 +222,7 @@ static void test_a_flag_counts_before_a_variable_and_that_before_the_default(voi
     assert_string_equal(config.host.joins[0], "c:3");
 }
 
-/* ---- what is refused: row C1 ------------------------------------------------------------------
- */
+/* ---- what is refused: row C1 ---------------------------------------------------------------- */
 
 static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
 {
@@ -417,8 +415,7 @@ static void test_without_a_key_no_peer_address_but_loopback(void **state)
     take("--name a --listen 0.0.0.0:80 --admin 0.0.0.0:90");
 }
 
-/* ---- key and token files: row C2 --------------------------------------------------------------
- */
+/* ---- key and token files: row C2 ------------------------------------------------------------ */
 
 static char path[64];
 
@@ -598,8 +595,7 @@ static void test_principals_are_the_same_on_all_peers_of_a_cluster_only(void **s
     assert_memory_equal(keys[0], keys[5], sizeof keys[0]);
 }
 
-/* ---- commands that ask, and lists for readers -------------------------------------------------
- */
+/* ---- commands that ask, and lists for readers ----------------------------------------------- */
 
 static void test_a_command_that_asks_knows_only_what_it_needs(void **state)
 {

@@ -65,8 +65,7 @@ struct net {
 static const uint8_t sip_key[16] = {9};
 static const uint8_t keys[2][32] = {{1}, {2}};
 
-/* ---- making ------------------------------------------------------------------------------------
- */
+/* ---- making --------------------------------------------------------------------------------- */
 
 static void side_init(struct net *net, uint32_t n, const uint8_t *key)
 {
@@ -116,8 +115,7 @@ static void net_free(struct net *net)
     free(net);
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------
- */
+/* ---- sockets -------------------------------------------------------------------------------- */
 
 static struct conn *conn_of(struct net *net, uint32_t side, struct handle handle, int *end)
 {

@@ -32,8 +32,7 @@ static struct mesh_stats stats_of(const struct pump *p, uint32_t node)
     return stats;
 }
 
-/* ---- admission ----------------------------------------------------------------------------------
- */
+/* ---- admission ------------------------------------------------------------------------------ */
 
 static void test_another_principal_finds_nothing_at_any_peer(void **state)
 {
