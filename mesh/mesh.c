@@ -11,6 +11,7 @@
 #include "mesh/wire/seal.h"
 
 #define MESH_CONTACTS_MAX 1024
+#define MESH_WINDOWS_SPARE 64    /* replay windows beyond one a member: for those who join */
 #define MESH_STRANGERS_PER_S 100 /* answers a second to those whose generation we do not know */
 #define MESH_STALL_MS 500        /* so late after the deadline: this process stood still */
 #define MESH_LEAVE_POLL_MS 20
@@ -94,7 +95,8 @@ static int mesh_make_wire(struct mesh *m, uint64_t nonce)
     int rc = seal_ring_init(&m->seal_ring, c->keys, c->keys_count, c->verify_only, c->cluster);
     if (rc < 0)
         return rc;
-    seal_init(&m->seal, &m->seal_ring, view_name_hash(c->name), nonce, 0, &m->core.rng);
+    seal_init(&m->seal, &m->seal_ring, view_name_hash(c->name), nonce,
+              c->members_max + MESH_WINDOWS_SPARE, &m->core.rng);
     struct links_config links = {.self = core_self(&m->core),
                                  .nonce = nonce,
                                  .ring = &m->seal_ring,
@@ -294,7 +296,11 @@ void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice se
         return;
     }
     const struct mesh_member *member = view_find(core->view, m->datagram.sender);
-    if ((member == NULL || member->nonce != sender.nonce) && !mesh_hears_stranger(m, now_ms))
+    /* one that names a former generation of ours is stale: it gets no answer and costs none */
+    bool is_answered = m->datagram.target_nonce == 0 || m->datagram.kind == DATAGRAM_PING ||
+                       m->datagram.target_nonce == view_self(core->view)->nonce;
+    if ((member == NULL || member->nonce != sender.nonce) && is_answered &&
+        !mesh_hears_stranger(m, now_ms))
         return;
     swim_on_datagram(core->swim, from, &m->datagram, sender.nonce, now_ms);
 }

@@ -53,9 +53,8 @@ uint64_t view_record_hash(const struct mesh_member *m)
 
 static void sum_member(struct view *view, const struct mesh_member *m, bool add)
 {
-    uint64_t hash = hash_words((uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version,
-                                            view_record_hash(m)},
-                               5);
+    uint64_t hash = hash_words(
+        (uint64_t[]){m->id.name, m->id.generation, m->nonce, m->version, view_record_hash(m)}, 5);
     if (!add)
         hash = 0 - hash;
     view->hash += hash;

@@ -99,9 +99,9 @@ static enum view_news apply_self(struct view *view, const struct wire_update *ne
         /* A twin: it started in the same millisecond under our name. The higher nonce stays. */
         return said->nonce > m.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
     } else {
-        bool is_forged = said->version > m.version ||
-                         (said->version == m.version &&
-                          view_record_hash(said) != view_record_hash(&m));
+        bool is_forged =
+            said->version > m.version ||
+            (said->version == m.version && view_record_hash(said) != view_record_hash(&m));
         if (version == UINT64_MAX)
             return VIEW_REFUSED;
         if (said->incarnation <= m.incarnation && !is_forged)

@@ -168,7 +168,8 @@ bool link_has_ended(const struct link *link);
 /* ---- out ------------------------------------------------------------------------------------ */
 
 /* A new stream, or 0: the link is not open or ends, too many live, or its numbers are used up. The
- * other side hears of it by its first message. */
+ * other side hears of it by its first message, and takes no number below one that it has seen: of
+ * two streams the one opened first is the first to be written to, or closed. */
 uint32_t link_stream_open(struct link *link, struct handle user);
 /* Whom a stream that the other side opened belongs to; also changes it. -ENOENT: it is gone. */
 int link_stream_accept(struct link *link, uint32_t stream, struct handle user);

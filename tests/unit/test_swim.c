@@ -631,6 +631,35 @@ static void test_swim_an_answered_ping_is_a_round_trip(void **state)
     world_deinit(&w);
 }
 
+static void test_swim_a_record_forged_under_a_version_in_use_is_mended(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 19);
+    world_make(&w, 4);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.sender = id_of(b);
+    d.target_name_only.name = id_of(a).name;
+    d.target_nonce = a->nonce;
+    d.updates_count = 1;
+    view_tell(view_find(swim_view(a->swim), id_of(c)), &d.updates[0]);
+    d.updates[0].member.version++;
+    d.updates[0].member.weight = 9;
+    swim_on_datagram(a->swim, &b->addr, &d, b->nonce, w.now_ms);
+    swim_set_flags(c->swim, false, false, false, w.now_ms); /* the same version of c's own */
+    drain(&w, c);
+    world_run(&w, 15000);
+    for (unsigned n = 0; n < 4; n++) {
+        const struct mesh_member *member = view_find(swim_view(w.peers[n].swim), id_of(c));
+        assert_int_equal(member->weight, 1);
+        assert_false(member->serving);
+    }
+    world_deinit(&w);
+}
+
 /* A ping every half second, for a minute, from somebody who is not known; returns how often a link
  * to it was wished for. */
 static unsigned wishes_for(struct world *w, struct peer *peer, struct peer_id stranger)
@@ -779,6 +808,7 @@ int main(void)
         cmocka_unit_test(test_swim_a_stranger_that_stays_one_is_asked_ever_less_often),
         cmocka_unit_test(test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up),
         cmocka_unit_test(test_swim_a_member_that_comes_and_goes_starves_nobody_of_pings),
+        cmocka_unit_test(test_swim_a_record_forged_under_a_version_in_use_is_mended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
