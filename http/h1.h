@@ -102,11 +102,11 @@ static inline struct slice h1_value(const struct h1_head *head, size_t index)
 
 /* The first header of this field, which is not H1_FIELD_OTHER. False: absent, *value is empty. */
 bool h1_field(const struct h1_head *head, enum h1_field field, struct slice *value);
-/* The whole line, CR LF included, if it stands in the text as "Name: value"; else empty. */
-struct slice h1_plain_line(const struct h1_head *head, size_t index);
 /* The same for names that are no h1_field; letter case aside. */
 bool h1_header(const struct h1_head *head, const char *name, struct slice *value);
 size_t h1_header_count(const struct h1_head *head, const char *name);
+/* The whole line, CR LF included, if it stands in the text as "Name: value"; else empty. */
+struct slice h1_plain_line(const struct h1_head *head, size_t index);
 /* Is `name` one of the words of a Connection line? */
 bool h1_connection_names(const struct h1_head *head, struct slice name);
 /* May this line be passed on to the next hop or the mesh? Not: what speaks of this connection

@@ -12,13 +12,6 @@ static const char unknown_session[] =
     "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32001,\"message\":\"Session not found\"},"
     "\"id\":null}";
 
-void mcp_append(struct bytes *into, struct slice what)
-{
-    if (what.length > 0)
-        memcpy(into->data + into->length, what.at, what.length);
-    into->length += what.length;
-}
-
 void mcp_append_line(struct bytes *into, struct slice name, struct slice value)
 {
     mcp_append(into, name);
@@ -27,7 +20,7 @@ void mcp_append_line(struct bytes *into, struct slice name, struct slice value)
     mcp_append(into, slice_borrow("\r\n", 2));
 }
 
-static bool goes_on(const struct h1_head *head, size_t index, uint32_t without)
+static inline bool goes_on(const struct h1_head *head, size_t index, uint32_t without)
 {
     return h1_header_travels(head, index) &&
            (without & h1_set((enum h1_field)head->headers[index].field)) == 0;

@@ -31,7 +31,13 @@ struct slice mcp_trim(struct slice s);
 bool mcp_next_part(struct slice *rest, char mark, struct slice *part);
 
 /* The caller made the room. */
-void mcp_append(struct bytes *into, struct slice what);
+static inline void mcp_append(struct bytes *into, struct slice what)
+{
+    if (what.length > 0)
+        memcpy(into->data + into->length, what.at, what.length);
+    into->length += what.length;
+}
+
 void mcp_append_line(struct bytes *into, struct slice name, struct slice value);
 /* The lines of a head that travel, but for the fields of the set `without`, in a new buffer with
  * room for `more` bytes. NULL: no memory. */

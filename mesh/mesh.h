@@ -203,7 +203,8 @@ struct mesh_effect {
         struct {
             enum mesh_want want;
             struct slice method, target, head, text;
-            bool is_request; /* JSON-RPC request: an answer will come */
+            bool is_request;  /* JSON-RPC request: an answer will come */
+            bool lists_tools; /* its answer lists tools: scan it for their hints */
         } send;
         size_t room;
         struct {

@@ -6,8 +6,6 @@
 
 #include "node/log.h"
 
-#define TOOLS_METHOD "tools/list"
-#define TOOLS_LOOK 65536u /* bytes of a request that are looked at for it */
 
 static struct http_up *up_of(struct up_http *kind, const struct mesh_effect *effect)
 {
@@ -116,11 +114,7 @@ static struct http_call *new_call(struct http_up *up, const struct mesh_effect *
     call->want = effect->send.want;
     call->is_listen = effect->kind == MESH_UP_LISTEN;
     call->had_session = up->session != NULL;
-    /* A word that stands in some other request costs 8 KiB, no more. */
-    struct slice text = effect->send.text;
-    size_t look = text.length < TOOLS_LOOK ? text.length : TOOLS_LOOK;
-    call->wants_tools = call->want == MESH_CALL && look > 0 &&
-                        memmem(text.at, look, TOOLS_METHOD, strlen(TOOLS_METHOD)) != NULL;
+    call->wants_tools = effect->kind == MESH_UP_SEND && effect->send.lists_tools;
     call->next = up->first;
     call->link = &up->first;
     if (call->next != NULL)

@@ -29,7 +29,7 @@ struct http_call {
     enum mesh_want want;
     bool is_listen;   /* UP_LISTEN: only events are of interest */
     bool had_session; /* it carried the upstream's own session id */
-    bool wants_tools; /* its answer may list tools */
+    bool wants_tools; /* its answer lists tools */
     bool sent;        /* told to the core */
     uint64_t start;   /* the writer's count at its first byte */
     struct http_conn *conn;

@@ -56,6 +56,7 @@ static int upcall_send(struct core *core, struct call *call, enum mesh_effect_ki
     e.send.head = call->head;
     e.send.text = call->body;
     e.send.is_request = call->want == MESH_CALL && call->rpc.kind == RPC_REQUEST;
+    e.send.lists_tools = e.send.is_request && call->rpc.method == RPC_TOOLS_LIST;
     call->is_sent = false;
     call->attempts++;
     return effects_push(&core->effects, &e);

@@ -1,5 +1,6 @@
 /* test_h1.c - the rows H of hostile HTTP that a parser can judge, and both directions of honest
  * HTTP; every input whole, byte by byte and cut in two at each place. */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #define POST "POST /mcp HTTP/1.1\r\nHost: a\r\n"
 #define GET "GET /mcp HTTP/1.1\r\nHost: a\r\n"
+#define HOSTLESS "GET /mcp HTTP/1.1\r\n"
 #define BYTES(text) text, sizeof(text) - 1
 
 /* --- A run, written down --------------------------------------------------------------------- */
@@ -613,6 +615,81 @@ static void test_h1_head_outlives_the_message_when_kept(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+static void test_h1_tells_the_fields_that_rules_name(void **state)
+{
+    static const struct {
+        const char *name;
+        enum h1_field field;
+    } named[] = {
+        {"accept", H1_FIELD_ACCEPT},
+        {"accept-encoding", H1_FIELD_ACCEPT_ENCODING},
+        {"alt-svc", H1_FIELD_ALT_SVC},
+        {"authorization", H1_FIELD_AUTHORIZATION},
+        {"cache-control", H1_FIELD_CACHE_CONTROL},
+        {"content-encoding", H1_FIELD_CONTENT_ENCODING},
+        {"content-type", H1_FIELD_CONTENT_TYPE},
+        {"host", H1_FIELD_HOST},
+        {"last-event-id", H1_FIELD_LAST_EVENT_ID},
+        {"mcp-method", H1_FIELD_MCP_METHOD},
+        {"mcp-name", H1_FIELD_MCP_NAME},
+        {"mcp-protocol-version", H1_FIELD_MCP_PROTOCOL_VERSION},
+        {"mcp-session-id", H1_FIELD_MCP_SESSION_ID},
+        {"origin", H1_FIELD_ORIGIN},
+        {"x-accel-buffering", H1_FIELD_X_ACCEL_BUFFERING},
+    };
+    struct h1_limits limits = h1_limits_default(H1_REQUESTS);
+    char text[256], upper[32], other[32];
+    struct slice value;
+    size_t used, i, k, length;
+    struct h1 h;
+
+    (void)state;
+    for (i = 0; i < sizeof named / sizeof named[0]; i++) {
+        length = strlen(named[i].name);
+        for (k = 0; k <= length; k++)
+            upper[k] = (char)toupper((unsigned char)named[i].name[k]);
+        for (k = 0; k < length; k++) { /* wrong by one character, wherever it stands */
+            memcpy(other, named[i].name, length + 1);
+            other[k] = other[k] == 'q' ? 'z' : 'q';
+            snprintf(text, sizeof text, HOSTLESS "%s: a\r\n%sx: b\r\n\r\n", other, upper);
+            h1_init(&h, H1_REQUESTS, &limits, NULL);
+            assert_int_equal(h1_feed(&h, (uint8_t *)text, strlen(text), &used), H1_HEAD);
+            assert_int_equal(h.head->fields & h1_set(named[i].field), 0);
+            assert_false(h1_field(h.head, named[i].field, &value));
+            h1_deinit(&h);
+        }
+        snprintf(text, sizeof text, HOSTLESS "x: a\r\n%s: b\r\n\r\n", upper);
+        h1_init(&h, H1_REQUESTS, &limits, NULL);
+        assert_int_equal(h1_feed(&h, (uint8_t *)text, strlen(text), &used), H1_HEAD);
+        assert_true(h1_field(h.head, named[i].field, &value) && slice_is(value, "b"));
+        assert_int_equal(h.head->doubles & h1_set(named[i].field), 0);
+        h1_deinit(&h);
+    }
+    h1_init(&h, H1_REQUESTS, &limits, NULL);
+    assert_int_equal(
+        h1_feed(&h, (const uint8_t *)BYTES(GET "Origin: a\r\nX: 1\r\norigin: b\r\n\r\n"), &used),
+        H1_HEAD);
+    assert_int_equal(h.head->doubles & h1_set(H1_FIELD_ORIGIN), h1_set(H1_FIELD_ORIGIN));
+    assert_true(h1_field(h.head, H1_FIELD_ORIGIN, &value) && slice_is(value, "a"));
+    h1_deinit(&h);
+}
+
+static void test_h1_plain_lines_are_those_written_as_we_would(void **state)
+{
+    static const char text[] = GET "A: 1\r\nB:2\r\nC:  3\r\nD: 4 \r\nE:\t5\r\nF: \r\nG:\r\n\r\n";
+    static const char *const plain[] = {"A: 1\r\n", "", "", "", "", "F: \r\n", ""};
+    struct h1_limits limits = h1_limits_default(H1_REQUESTS);
+    size_t used, i;
+    struct h1 h;
+
+    (void)state;
+    h1_init(&h, H1_REQUESTS, &limits, NULL);
+    assert_int_equal(h1_feed(&h, (const uint8_t *)BYTES(text), &used), H1_HEAD);
+    for (i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        assert_true(slice_is(h1_plain_line(h.head, h.head->headers_count - 7 + i), plain[i]));
+    h1_deinit(&h);
+}
+
 static void test_h1_lets_only_end_to_end_lines_travel(void **state)
 {
     static const char text[] = GET
@@ -878,6 +955,8 @@ int main(void)
         cmocka_unit_test(test_h1_without_room_answers_503),
         cmocka_unit_test(test_h1_idle_connection_holds_no_buffer),
         cmocka_unit_test(test_h1_head_outlives_the_message_when_kept),
+        cmocka_unit_test(test_h1_tells_the_fields_that_rules_name),
+        cmocka_unit_test(test_h1_plain_lines_are_those_written_as_we_would),
         cmocka_unit_test(test_h1_lets_only_end_to_end_lines_travel),
         cmocka_unit_test(test_h1_tells_a_clean_end_from_a_broken_one),
         cmocka_unit_test(test_h1_reads_honest_responses),
