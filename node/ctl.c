@@ -166,8 +166,8 @@ static bool get(struct ctl *ctl, const char *target)
     return good || explain(ctl, error);
 }
 
-/* The JSON of a 200; NULL: it was said why there is none. */
-static json_t *get_json(struct ctl *ctl, const char *target)
+/* The JSON of a 200, an object in which `key` is a `type`; NULL: it was said why there is none. */
+static json_t *get_json(struct ctl *ctl, const char *target, const char *key, json_type type)
 {
     json_t *json = NULL;
     char text[160];
@@ -180,8 +180,10 @@ static json_t *get_json(struct ctl *ctl, const char *target)
     }
     if (ctl->status == 200 && ctl->body != NULL)
         json = json_loadb((const char *)ctl->body->data, ctl->body->length, 0, NULL);
-    if (json != NULL)
+    const json_t *member = json_object_get(json, key);
+    if (member != NULL && json_typeof(member) == type)
         return json;
+    json_decref(json);
     if (ctl->status == 200)
         (void)complain(ctl, "not understood: the answer of");
     else if (ctl->status == 401)
@@ -330,7 +332,7 @@ static int show_members(struct ctl *ctl)
     static const char *const head[] = {"NAME", "STATE",  "ADDRESS", "SERVICE",
                                        "ZONE", "WEIGHT", "SESSIONS"};
     struct table table = {.rows = 0};
-    json_t *json = get_json(ctl, "/v1/members"), *member;
+    json_t *json = get_json(ctl, "/v1/members", "members", JSON_ARRAY), *member;
     size_t i;
     if (json == NULL)
         return EXIT_NO;
@@ -381,7 +383,8 @@ static int show_sessions(struct ctl *ctl)
     for (int page = 0; page < PAGES_MAX && !is_last && is_good; page++) {
         char target[64];
         snprintf(target, sizeof target, "/v1/sessions?from=%" PRIu64 "&limit=%d", from, PAGE);
-        json_t *json = get_json(ctl, target), *sessions = json_object_get(json, "sessions");
+        json_t *json = get_json(ctl, target, "sessions", JSON_ARRAY);
+        json_t *sessions = json_object_get(json, "sessions");
         is_good = json != NULL;
         if (is_good && ctl->config->json)
             is_good = json_array_extend(all, sessions) == 0;
@@ -494,7 +497,7 @@ static int show_why(struct ctl *ctl)
         fprintf(stderr, "meshd: why: that is too long for a session id\n");
         return EXIT_USAGE;
     }
-    json_t *json = get_json(ctl, target);
+    json_t *json = get_json(ctl, target, "verdict", JSON_STRING);
     if (json == NULL)
         return EXIT_NO;
     if (ctl->config->json)
@@ -508,18 +511,28 @@ static int show_why(struct ctl *ctl)
 /* ---- health -------------------------------------------------------------------------------------
  */
 
+static bool says_ready(const struct bytes *body)
+{
+    static const char ready[] = "ready\n";
+    return body != NULL && body->length == sizeof ready - 1 &&
+           memcmp(body->data, ready, sizeof ready - 1) == 0;
+}
+
 static int show_health(struct ctl *ctl)
 {
     if (!get(ctl, "/readyz"))
         return EXIT_NO;
-    if (ctl->status != 200 && ctl->status != 503) {
-        (void)explain(ctl, EBADMSG);
-        return EXIT_NO;
-    }
     json_t *json = NULL, *reason;
     size_t i;
     if (ctl->status == 503 && ctl->body != NULL)
         json = json_loadb((const char *)ctl->body->data, ctl->body->length, 0, NULL);
+    /* Whatever else listens there may well answer 200 to anything. */
+    if (ctl->status == 200 ? !says_ready(ctl->body)
+                           : !json_is_array(json_object_get(json, "reasons"))) {
+        (void)explain(ctl, EBADMSG);
+        json_decref(json);
+        return EXIT_NO;
+    }
     if (ctl->config->json && json != NULL)
         print_json(json);
     else if (ctl->config->json)

@@ -214,7 +214,7 @@ static void write_upstream(struct page *page, struct host *host)
     one(page, "mesh_children_waiting", GAUGE, stats->waiting, "Processes not started yet.");
     one(page, "mesh_children_started_total", COUNTER, stats->spawned, "Processes started.");
     one(page, "mesh_children_failed_total", COUNTER, stats->spawn_failed,
-        "Processes that could not be started.");
+        "Processes that could not be started, or ended without a word.");
     one(page, "mesh_children_lines_dropped_total", COUNTER, stats->lines_dropped,
         "Lines of processes that were no messages.");
 }
@@ -282,10 +282,13 @@ static void write_process(struct page *page, struct host *host)
     one(page, "process_open_fds", GAUGE, count_files(), "Open files.");
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
         one(page, "process_max_fds", GAUGE, files.rlim_cur, "How many there may be.");
-    clock_gettime(CLOCK_REALTIME, &wall);
-    uint64_t age_s = (host_now_ms(host) - host_started_ms(host)) / 1000;
-    one(page, "process_start_time_seconds", GAUGE, (uint64_t)wall.tv_sec - age_s,
-        "When it started, in Unix time.");
+    /* Worked out once: a value that wavers by a second looks like restarts. */
+    static uint64_t started_s;
+    if (started_s == 0) {
+        clock_gettime(CLOCK_REALTIME, &wall);
+        started_s = (uint64_t)wall.tv_sec - (host_now_ms(host) - host_started_ms(host)) / 1000;
+    }
+    one(page, "process_start_time_seconds", GAUGE, started_s, "When it started, in Unix time.");
 }
 
 size_t metrics_write(struct host *host, char *into, size_t room)

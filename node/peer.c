@@ -12,6 +12,7 @@
 #define DIAL_TIMEOUT_MS 2000u
 #define LINGER_MS 2000u /* what a closed link may take to be read out and closed by the other */
 #define SOCKETS_MAX 4096u
+#define ACCEPT_AGAIN_MS 500u
 
 struct peers {
     struct host *host;
@@ -21,6 +22,7 @@ struct peers {
     struct peer_link *first; /* all sockets, also those whose link the core forgot */
     uint32_t count;
     uint64_t datagrams_dropped, datagrams_partial;
+    struct wheel_item accept_again;
 };
 
 enum link_state {
@@ -208,8 +210,11 @@ static void on_connection(uv_stream_t *listener, int status)
     if (status < 0)
         return; /* no descriptor left: libuv closed what waited */
     struct peer_link *link = new_link(peers);
-    if (link == NULL)
-        return; /* stays in the backlog until there is memory */
+    if (link == NULL) {
+        /* libuv holds it and listens no more until it is asked for it. */
+        wheel_set(&host->wheel, &peers->accept_again, now(peers) + ACCEPT_AGAIN_MS);
+        return;
+    }
     struct sockaddr_storage name;
     int length = sizeof name;
     struct mesh_addr from;
@@ -223,6 +228,13 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     if (!good)
         drop_link(link, MESH_LOSS_RST, true);
+}
+
+static void on_accept_again(struct wheel_item *item, uint64_t now_ms)
+{
+    struct peers *peers = container_of(item, struct peers, accept_again);
+    (void)now_ms;
+    on_connection((uv_stream_t *)&peers->listener, 0);
 }
 
 static void on_datagram(uv_udp_t *udp, ssize_t length, const uv_buf_t *buf,
@@ -312,6 +324,7 @@ int peers_new(struct peers **peersp, struct host *host, struct mesh_addr *listen
         return UV_ENOMEM;
     peers->host = host;
     peers->udp.data = peers->listener.data = peers;
+    peers->accept_again.on_due = on_accept_again;
     int rc = uv_udp_init(&host->loop, &peers->udp);
     if (rc == 0)
         rc = uv_tcp_init(&host->loop, &peers->listener);
@@ -327,6 +340,7 @@ void peers_close(struct peers *peers)
 {
     if (peers == NULL)
         return;
+    wheel_stop(&peers->accept_again);
     uv_close((uv_handle_t *)&peers->udp, NULL);
     uv_close((uv_handle_t *)&peers->listener, NULL);
     for (struct peer_link *link = peers->first; link != NULL; link = link->next)

@@ -8,6 +8,7 @@
 #include "node/host.h"
 #include "node/log.h"
 #include "node/metrics.h"
+#include "node/secrets.h"
 #include "node/upstream.h"
 
 #define METRICS_MAX (64u << 10)
@@ -246,11 +247,18 @@ void status_reload(struct status *status)
     const char *path = status->host->config->admin_token_path;
     if (status->admin == NULL || path == NULL)
         return;
-    int rc = admin_load_tokens(status->admin, path);
+    char token[SECRETS_TOKEN_MAX + 1], why[SECRETS_WHY_MAX];
+    /* As strict as at the start, and it says what is wrong. */
+    int rc = secrets_read_token(token, path, why);
+    explicit_bzero(token, sizeof token);
+    if (rc == 0) {
+        rc = admin_load_tokens(status->admin, path);
+        snprintf(why, sizeof why, "%s", rc < 0 ? strerror(-rc) : "");
+    }
     if (rc < 0)
-        log_error("token_file_bad", "error=%s kept=1", host_error_name(rc));
+        log_error("token_file_bad", "kept=1 why=%s", why);
     else
-        log_info("token_file_read", "changed=1");
+        log_info("token_file_read", "in_use=1");
 }
 
 void status_close(struct status *status)

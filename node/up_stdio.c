@@ -334,6 +334,17 @@ static void fail_child(struct child *child)
 
 /* ---- what it says ---------------------------------------------------------------------------- */
 
+/* A message counts, not a byte: many programs print how they are used, and end. */
+static void note_spoke(struct child *child)
+{
+    struct up_stdio *kind = child->kind;
+    child->spoke = true;
+    kind->failures = 0;
+    kind->probe_ms = PROBE_MS;
+    note_start_over(child);
+    start_waiting(kind);
+}
+
 static void on_line(struct line_reader *lines, struct slice text)
 {
     struct child *child = container_of(lines, struct child, lines);
@@ -352,6 +363,8 @@ static void on_line(struct line_reader *lines, struct slice text)
         child->has_babbled = true;
         return;
     }
+    if (!child->spoke)
+        note_spoke(child);
     mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc, NULL, text,
                     now(child));
 }
@@ -375,15 +388,7 @@ static void on_error_line(struct line_reader *lines, struct slice text)
 static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
 {
     struct child *child = stream->data;
-    struct up_stdio *kind = child->kind;
     if (length > 0) {
-        if (!child->spoke) {
-            child->spoke = true;
-            kind->failures = 0;
-            kind->probe_ms = PROBE_MS;
-            note_start_over(child);
-            start_waiting(kind);
-        }
         if (line_reader_feed(&child->lines, buf->base, (size_t)length) < 0)
             fail_child(child);
     } else if (length < 0) {

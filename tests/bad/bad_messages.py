@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 
-from harness import BOTH, NOT_FOUND, Session, Stream, check, note, request, start_peers, sure, wait_until
+from harness import (BOTH, NOT_FOUND, Session, Stream, check, note, request, start_peers, sure,
+                     wait_until)
 from raw import Canary, Recorder
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -194,7 +195,8 @@ def principals(peers):
             return {**super().headers(), "Authorization": jwt("alice")}
 
         def send(self, port, message, headers=None, timeout=None):
-            headers = {"Authorization": jwt("alice"), **(headers or {})} if headers == {} else headers
+            if headers == {}:  # initialize
+                headers = {"Authorization": jwt("alice")}
             return super().send(port, message, headers, timeout)
 
     with check("A3: another principal's session is unknown: the bytes of A2, at every peer"):
@@ -344,7 +346,8 @@ def ids(peers):
 
 
 def run():
-    foreign = Session(start_peers(1, cluster="another", each=lambda i: {"log": "foreign"})[0].port).id
+    (other,) = start_peers(1, cluster="another", each=lambda i: {"log": "foreign"})
+    foreign = Session(other.port).id
     peers = start_peers()
     canary = Canary(peers)
     strange_ids(peers, foreign)

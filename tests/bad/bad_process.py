@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from harness import Peer, Session, Settings, check, request, start_peers, sure, wait_until
-from raw import Canary
+from raw import Canary, Recorder
 
 NAME_TAKEN = 4
 
@@ -90,6 +90,29 @@ def wrong_starts():
         sure(meshd("settings", "--markdown").stdout.count("\n| ") > 20)
 
 
+def wrong_endpoints():
+    """`meshd health` is what a container is asked by: another program's 200 is no "ready"."""
+    recorder = Recorder()
+    recorder.reply = lambda handler, body: answer_fine(handler)
+    with check("asking what is no admin endpoint: exit 1, one line, no table and no ready"):
+        for words in (["health"], ["health", "--json"], ["members"], ["sessions"], ["why", "a"]):
+            done = meshd(*words, "--admin", f"127.0.0.1:{recorder.port}")
+            sure(done.returncode == 1 and done.stdout == "", words, done)
+            sure(len(done.stderr.splitlines()) == 1, words, done)
+    with check("asking where nobody listens: exit 1 and one line"):
+        recorder.stop()
+        done = meshd("health", "--admin", f"127.0.0.1:{recorder.port}")
+        sure(done.returncode == 1 and "no meshd answers" in done.stderr, done)
+
+
+def answer_fine(handler):
+    text = b'{"status":"fine"}'
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(text)))
+    handler.end_headers()
+    handler.wfile.write(text)
+
+
 def one_name_twice():
     peers = start_peers(flags=["--name-wait", "3s"])
     first, second, third = peers
@@ -130,4 +153,5 @@ def one_name_twice():
 
 def run():
     wrong_starts()
+    wrong_endpoints()
     one_name_twice()

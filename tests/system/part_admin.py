@@ -4,7 +4,9 @@ import re
 import socket
 import subprocess
 
-from harness import Session, Settings, check, get_json, request, start_peers, sure
+from harness import Session, Settings, check, get_json, request, start_peers, sure, wait_until
+
+LINE = r'# (HELP|TYPE) \w+ .+|[a-z_]+(\{(\w+="[^"\n]*",?)+\})? [0-9.e+]+'
 
 
 def meshd(peer, *words):
@@ -29,8 +31,7 @@ def run():
         sure(answer.status == 200 and answer.headers["content-type"].startswith("text/plain"),
              answer.headers)
         for line in answer.body.decode().splitlines():
-            sure(re.fullmatch(r'# (HELP|TYPE) \w+ .+|[a-z_]+(\{(\w+="[^"\n]*",?)+\})? [0-9.e+]+', line),
-                 line)
+            sure(re.fullmatch(LINE, line), line)
         sure(second.metrics()['mesh_exchanges_total{way="forwarded"}'] >= 1)
         sure(first.metrics()["mesh_sessions"] == 1)
     with check("/v1/members names every peer as alive"):
@@ -42,7 +43,8 @@ def run():
         at_first = get_json(first.admin_port, "/v1/sessions")["sessions"]
         at_second = get_json(second.admin_port, "/v1/sessions")["sessions"]
         sure(len(at_first) == 1 and at_second == [], at_first, at_second)
-        sure(re.fullmatch("[0-9a-f]{8}", at_first[0]["session"]) and at_first[0]["calls"] >= 2, at_first)
+        sure(re.fullmatch("[0-9a-f]{8}", at_first[0]["session"]), at_first)
+        sure(at_first[0]["calls"] >= 2, at_first)
     with check("/v1/why/{id} names the owner, at the owner and elsewhere"):
         here = get_json(first.admin_port, f"/v1/why/{session.id}")
         there = get_json(second.admin_port, f"/v1/why/{session.id}")
@@ -91,6 +93,5 @@ def run():
     with check("a peer that was asked to go leaves with exit code 0, and the others know it"):
         peers[2].process.terminate()
         sure(peers[2].wait(15) == 0, peers[2].process.returncode)
-        from harness import wait_until
         wait_until(10, lambda: first.members().get("p3", "left") in ("left", "dead"), "p3 left")
         sure(first.members().get("p3", "left") == "left", first.members())

@@ -1,5 +1,5 @@
-"""For a build that is slow: three peers, load through strict alternation over HTTP, stdio and built in,
-a peer that is killed, some bytes that are no HTTP; nothing fails, and no sanitizer has anything to say."""
+"""For a build that is slow: three peers, load through strict alternation over HTTP, stdio and built
+in, a peer that is killed, some bytes that are no HTTP; nothing fails."""
 import json
 import subprocess
 

@@ -1,6 +1,7 @@
 """A GET stream that is held on a peer which does not own the session: every notification arrives on
 it, once and in order, whichever peer the call that caused it came to."""
-from harness import Session, Settings, Stream, check, start_peers, start_stub, sure, wait_until
+from harness import (Peer, Session, Settings, Stream, check, start_peers, start_stub, sure,
+                     wait_until)
 
 COUNT = 30
 
@@ -42,7 +43,6 @@ def run():
 
     peers = start_peers(cluster="streams-builtin", each=lambda i: {"log": f"builtin-p{i + 1}"})
     with check("built in: who watches the members hears of a new one, on a peer that is not the owner"):
-        from harness import Peer
         session = Session(peers[0].port)
         stream = Stream(peers[1].port, session)
         _, listed = session.ask(peers[2].port, "resources/list")

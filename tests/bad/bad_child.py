@@ -1,0 +1,165 @@
+"""Children of a stdio server that do what they should not, and a machine that has no room for
+more of them."""
+import json
+import os
+import sys
+import time
+
+from harness import (Peer, Process, Session, Settings, check, children, is_alive, request, sure,
+                     wait_until)
+
+CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+    "protocolVersion": "2025-11-25", "capabilities": {},
+    "clientInfo": {"name": "system-tests", "version": "1"}}}).encode()
+LINES = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+
+
+def command(kind, *rest):
+    return [sys.executable, "-S", CHILD, kind, *rest]
+
+
+def start(kind, *rest, flags=()):
+    peer = Peer(kind, command=command(kind, *rest), cluster=kind, flags=flags)
+    wait_until(5, peer.is_ready, "ready")
+    return peer
+
+
+def initialize(port):
+    return request(port, "POST", "/mcp", LINES, INITIALIZE, 20)
+
+
+def what_it_says():
+    with check("stdio: the last words of a child are logged, with a line end or without"):
+        peer = start("last-words")
+        answer = initialize(peer.port)
+        sure(answer.status == 200 and b'"error"' in answer.body, answer)
+        peer.wait_line(r'child_stderr pid=\d+ text="panic: without a line end"', 3)
+        peer.end()
+    with check("stdio: of a long line on standard error the beginning is logged, and no raw byte"):
+        peer = start("long-words")
+        Session(peer.port)
+        peer.wait_line(r'child_stderr pid=\d+ text="begin yyyy', 3)
+        peer.wait_line(r'text="\\u001b\[31m\\xff"', 3)
+        sure("\x1b" not in peer.text(), "a raw escape")
+        peer.end()
+    with check("stdio: 100,000 lines on standard error cost some lines of log and no answer"):
+        peer = start("flood")
+        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        sure(peer.text().count("child_stderr ") < 100, peer.text().count("child_stderr "))
+        peer.end()
+    with check("stdio: what is no message on standard output is passed over, and said once"):
+        peer = start("garbage")
+        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        sure(peer.text().count("child_line_dropped") == 1, peer.text()[-500:])
+        peer.end()
+    with check("stdio: an answer of 11 MiB becomes an error, the session goes on"):
+        peer = start("big")
+        session = Session(peer.port)
+        answer, message = session.ask(peer.port, "tools/call", {"name": "any"})
+        sure(message and message["error"]["code"] == -32603, answer)
+        sure(session.ask(peer.port, "ping")[1]["result"] == {})
+        peer.end()
+    with check("stdio: 11 MiB without a line end are not kept"):
+        peer = start("no-line-end")
+        session = Session(peer.port)
+        try:
+            session.ask(peer.port, "tools/call", {"name": "any"}, timeout=2)
+        except TimeoutError:
+            pass
+        sure(peer.is_ready(), "ready")
+        peer.end()
+
+
+def no_room():
+    with check("stdio: beyond --max-children a client hears so in some 10 s, and gets in later"):
+        peer = start("plain", flags=["--max-children", "1"])
+        session = Session(peer.port)
+        answer = initialize(peer.port)
+        sure(answer.status == 503 and "retry-after" in answer.headers, answer)
+        sure(8 < answer.seconds < 14, answer.seconds)
+        sure(peer.is_ready() and session.call(peer.port, "any") == "ok")
+        session.end(peer.port)
+        Session(peer.port)
+        peer.end()
+    with check("stdio: without descriptors for another child: 503 at once; the others are served"):
+        peer = Process("few", ["bash", "-c", 'ulimit -n 64; exec "$@"', "-",
+                               Settings.program("node/meshd"), "--name", "few", "--cluster", "few",
+                               "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0",
+                               "--admin", "127.0.0.1:0", "--", *command("plain")])
+        found = peer.wait_line(r"listening clients=\S+:(\d+) peers=\S+ admin_port=(\d+)")
+        port, admin_port = (int(one) for one in found.groups())
+        sessions, answer = [], None
+        while len(sessions) < 30 and answer is None:
+            try:
+                sessions.append(Session(port))
+            except AssertionError:
+                answer = initialize(port)
+        sure(answer is not None and answer.status == 503 and answer.seconds < 2, answer)
+        sure(request(admin_port, "GET", "/readyz").status == 200)
+        sure(all(session.call(port, "any") == "ok" for session in sessions))
+        for session in sessions[:3]:
+            session.end(port)
+        wait_until(5, lambda: initialize(port).status == 200, "room again")
+        peer.end()
+
+
+def storms():
+    with check("stdio: of a server that prints its usage and ends, five are started, then one a "
+               "second at most, and the peer is not ready"):
+        peer = start("usage")
+        for _ in range(5):
+            answer = initialize(peer.port)
+            sure(answer.status == 200 and b'"error"' in answer.body, answer)
+        sure(not peer.is_ready(), "ready")
+        begun = time.monotonic()
+        for _ in range(3):
+            answer = initialize(peer.port)
+            sure(answer.status in (200, 503) and b'"error"' in answer.body, answer)
+        sure(time.monotonic() - begun > 2, "at once")
+        sure(peer.text().count("child_lost") <= 8, peer.text()[-500:])
+        peer.end()
+
+
+def how_it_ends():
+    with check("stdio: a child deaf to SIGTERM is killed some 3 s after its session ended"):
+        peer = start("deaf")
+        session = Session(peer.port)
+        begun = time.monotonic()
+        session.end(peer.port)
+        wait_until(8, lambda: not children(peer.pid), "the child is gone")
+        sure(time.monotonic() - begun > 1, "at once")
+        peer.end()
+    with check("stdio: what a child started and left behind is killed with it"):
+        path = os.path.join(Settings.directory, "grandchild")
+        peer = start("parent", path)
+        session = Session(peer.port)
+        with open(path, encoding="ascii") as file:
+            grandchild = int(file.read())
+        line = b"\0".join([b"sleep", b"1000", b""])
+        wait_until(2, lambda: is_alive(grandchild, line), "it runs")
+        session.end(peer.port)
+        wait_until(5, lambda: not is_alive(grandchild, line), "it is gone")
+        peer.end()
+    with check("stdio: after SIGTERM children have the time to write down what they hold"):
+        path = os.path.join(Settings.directory, "tidy")
+        peer = start("tidy", path)
+        Session(peer.port)
+        peer.process.terminate()
+        sure(peer.wait(10) == 0, "exit code")
+        sure(os.path.exists(path), "it was killed first")
+    with check("stdio: after SIGTERM a deaf child holds its meshd up for 5 s at most"):
+        peer = start("deaf")
+        Session(peer.port)
+        left = children(peer.pid)
+        sure(left, "a child")
+        peer.process.terminate()
+        sure(peer.wait(6) == 0, "exit code")
+        sure(not any(is_alive(*child) for child in left.items()), left)
+
+
+def run():
+    what_it_says()
+    no_room()
+    storms()
+    how_it_ends()

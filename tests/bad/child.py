@@ -1,0 +1,72 @@
+"""child.py KIND [FILE] - a stdio MCP server that behaves as KIND says: badly."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+kind, *rest = sys.argv[1:]
+MIB = 1 << 20
+
+
+def write(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def answer(message, result):
+    write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}) + "\n")
+
+
+def on_initialize(message):
+    if kind == "garbage":
+        sys.stdout.buffer.write(b"Listening on stdio!\n\xff\xfe\x00\x1b[31mred\n[1,2\n{}\n\n\r\n")
+    if kind == "long-words":
+        os.write(2, b"begin " + b"y" * 3000 + b"\n" + b"\x1b[31m\xff\n")
+    if kind == "flood":
+        for i in range(100000):
+            os.write(2, b"flood %d\n" % i)
+    answer(message, {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                     "serverInfo": {"name": "bad", "version": "1"}})
+
+
+def on_call(message):
+    text = "ok"
+    if kind == "big":
+        text = "z" * (11 * MIB)
+    if kind == "no-line-end":
+        write("z" * (11 * MIB))
+        time.sleep(1000)
+    answer(message, {"content": [{"type": "text", "text": text}]})
+
+
+def main():
+    if kind == "last-words":
+        os.write(2, b"panic: without a line end")
+        os._exit(3)
+    if kind == "usage":
+        write("usage: server [--port PORT]\n")
+        os._exit(2)
+    if kind == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if kind == "parent":
+        with open(rest[0], "w", encoding="ascii") as file:
+            file.write(str(subprocess.Popen(["sleep", "1000"]).pid))
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("method") == "initialize":
+            on_initialize(message)
+        elif message.get("method") == "tools/call":
+            on_call(message)
+        elif "method" in message and "id" in message:
+            answer(message, {})
+    if kind == "tidy":
+        time.sleep(0.7)
+        with open(rest[0], "w", encoding="ascii") as file:
+            file.write("written down")
+    if kind == "deaf":
+        time.sleep(1000)
+
+
+main()
