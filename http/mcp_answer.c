@@ -228,6 +228,8 @@ static const struct wording {
                             "session mesh: the session has ended"},
     [MESH_READER_SLOW] = {"reader_slow", true, 503, false, RPC_INTERNAL_ERROR,
                           "session mesh: the answer was read too slowly"},
+    [MESH_CANCELLED] = {"cancelled", true, 503, false, RPC_INTERNAL_ERROR,
+                        "session mesh: the request was cancelled by its client"},
     [MESH_STOPPING] = {"stopping", true, 503, true, RPC_INTERNAL_ERROR,
                        "session mesh: this peer is going down"},
 };

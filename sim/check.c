@@ -202,6 +202,7 @@ static bool reason_denies_running(enum mesh_reason why)
     case MESH_SUPERSEDED:
     case MESH_SESSION_ENDED:
     case MESH_READER_SLOW:
+    case MESH_CANCELLED:
     case MESH_STOPPING:
         break;
     }

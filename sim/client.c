@@ -28,6 +28,7 @@ const char *reason_name(enum mesh_reason reason)
                                         "superseded",
                                         "session-ended",
                                         "reader-slow",
+                                        "cancelled",
                                         "stopping"};
     return (size_t)reason < sizeof names / sizeof *names ? names[reason] : "?";
 }

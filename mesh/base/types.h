@@ -181,6 +181,7 @@ enum mesh_reason {
     MESH_SUPERSEDED,          /* a server stream replaced by a newer GET */
     MESH_SESSION_ENDED,       /* a held stream whose session was deleted or expired */
     MESH_READER_SLOW,         /* cut: a reader of this answer is too far behind */
+    MESH_CANCELLED,           /* in-band: its client cancelled it, and no answer will come */
     MESH_STOPPING             /* this process is going down */
 };
 

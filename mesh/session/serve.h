@@ -10,12 +10,13 @@
 
 #define SERVE_HOPS_MAX 2 /* peers asked one after the other (invariant B3) */
 #define SERVE_BEHIND_MAX                                                                           \
-    (256u << 10)                   /* a reader so far behind is cut, where the upstream's other    \
-                                      streams would wait for it */
-#define SERVE_DETACHED_MS 15000    /* an ended call whose entry is silent is forgotten then */
-#define SERVE_ATTEMPTS_MAX 2       /* times that one request is sent to our upstream */
-#define SERVE_RELISTEN_FIRST_MS 50 /* before the upstream's GET stream is opened again, doubling   \
-                                    */
+    (256u << 10)                /* a reader so far behind is cut, where the upstream's other       \
+                                   streams would wait for it */
+#define SERVE_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
+#define SERVE_ATTEMPTS_MAX 2    /* times that one request is sent to our upstream */
+#define SERVE_RELISTEN_FIRST_MS                                                                    \
+    50 /* before the upstream's GET stream is opened again, doubling                               \
+        */
 #define SERVE_RELISTEN_MAX_MS 1000
 
 /* One request here. */

@@ -212,6 +212,11 @@ static struct call *session_call_by(struct core *core, struct session *session, 
     return NULL;
 }
 
+struct call *session_open_call(struct core *core, struct session *session, uint64_t id_hash)
+{
+    return session_call_by(core, session, id_hash, 0);
+}
+
 /* The one request in flight, if it is the only one: what the upstream says now is about it. */
 static struct call *session_only_call(struct core *core, struct session *session)
 {

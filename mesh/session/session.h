@@ -64,6 +64,8 @@ bool session_answered(struct session *session, uint64_t id_hash, struct handle *
 /* Where a message goes that no call brought (stdio, built in). NULL: nowhere yet. */
 struct call *session_place(struct core *core, struct session *session,
                            const struct rpc_message *rpc, struct slice text);
+/* The open request of that id; NULL: none. */
+struct call *session_open_call(struct core *core, struct session *session, uint64_t id_hash);
 /* Keeps a message until the server stream comes; -ENOBUFS: the oldest ones were dropped. */
 int session_keep_early(struct core *core, struct session *session, const struct rpc_message *rpc,
                        struct slice text);

@@ -160,6 +160,19 @@ static bool upcall_is_awaited(struct core *core, struct call *call)
     return true;
 }
 
+/* stdio, built in: who was told of a cancel answers nothing more (MCP 2025-11-25, cancellation), so
+ * the request ends here; an answer that was under way already finds no open call. */
+static void upcall_on_cancelled(struct core *core, struct session *session,
+                                const struct call *notice, uint64_t now_ms)
+{
+    if (notice->rpc.cancels.length == 0)
+        return;
+    uint64_t hash = rpc_id_hash(core->sip_key, slice_part(notice->body, notice->rpc.cancels));
+    struct call *call = session_open_call(core, session, hash);
+    if (call != NULL && !handle_equal(session->creator, call->self))
+        call_end(core, call, MESH_END_CUT, MESH_CANCELLED, now_ms);
+}
+
 static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
@@ -181,8 +194,11 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
-    if (!upcall_is_http(core) && call->rpc.kind != RPC_REQUEST)
-        upcall_accept(core, call, now_ms);
+    if (upcall_is_http(core) || call->rpc.kind == RPC_REQUEST)
+        return;
+    if (session != NULL && call->rpc.method == RPC_CANCELLED)
+        upcall_on_cancelled(core, session, call, now_ms);
+    upcall_accept(core, call, now_ms);
 }
 
 void upcall_listen(struct core *core, struct call *call)

@@ -624,6 +624,7 @@ static const struct outcome {
     {MESH_SUPERSEDED, 405, 405, -32000, false},
     {MESH_SESSION_ENDED, 404, 404, -32001, false},
     {MESH_READER_SLOW, 200, 503, -32603, false},
+    {MESH_CANCELLED, 200, 503, -32603, false},
     {MESH_STOPPING, 200, 503, -32603, true},
 };
 

@@ -315,6 +315,25 @@ static void test_delete_of_a_child_closes_it(void **state)
 
 /* ---- the server stream ---------------------------------------------------------------------- */
 
+static void test_a_cancelled_request_of_a_child_ends_and_gives_its_place_back(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, true));
+    for (int n = 0; n < SESSION_CALLS_MAX + 10; n++) {
+        uint32_t call = pump_ask(p, 1, MESH_CALL, session, CALL("7"), 0);
+        pump_settle(p);
+        uint32_t notice = pump_ask(p, 0, MESH_CALL, session,
+                                   "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\","
+                                   "\"params\":{\"requestId\":7}}",
+                                   0);
+        pump_settle(p);
+        assert_ended(p, call, MESH_CANCELLED);
+        assert_int_equal(p->clients[notice].status, 202);
+    }
+    pump_free(p);
+}
+
 static void test_a_newer_get_supersedes_and_takes_over_the_upstream_stream(void **state)
 {
     (void)state;
@@ -652,6 +671,7 @@ int main(void)
         cmocka_unit_test(test_an_upstream_lost_is_told_in_band_and_its_session_is_over),
         cmocka_unit_test(test_delete_ends_everything_and_a_refused_one_nothing),
         cmocka_unit_test(test_delete_of_a_child_closes_it),
+        cmocka_unit_test(test_a_cancelled_request_of_a_child_ends_and_gives_its_place_back),
         cmocka_unit_test(test_a_newer_get_supersedes_and_takes_over_the_upstream_stream),
         cmocka_unit_test(test_the_upstreams_stream_is_opened_again_and_its_405_believed),
         cmocka_unit_test(test_room_comes_only_as_the_clients_socket_takes),
