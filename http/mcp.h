@@ -27,6 +27,8 @@ enum mcp_bind {
 struct mcp_config {
     bool http_upstream;             /* else stdio or built in: the mesh is the MCP server */
     const char *mcp_path;           /* the public one: "/mcp" */
+    const char *sse_path, *messages_path; /* of HTTP+SSE: "/sse", "/messages" */
+    const char *public_prefix;      /* that whoever stands in front cuts off; NULL: not known */
     const char *upstream_path;      /* of --upstream, maybe with a query: "/mcp" */
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
     enum mcp_bind bind;
@@ -98,12 +100,20 @@ enum mcp_ending {
     MCP_END_WHOLE, /* write *textp, end the answer by its framing */
     MCP_END_CUT    /* nothing can be said any more: close without ending the framing */
 };
-/* The outcome `why` (not MESH_OK) of an exchange. Before any head: *textp is a whole answer, head
+/* The outcome `why` (not MESH_OK) of an exchange; `event_id`: for an event that tells it. Before any head: *textp is a whole answer, head
  * and body, not to be framed. After one: on an event stream the last bytes of its body, to be
  * framed; otherwise MCP_END_CUT and NULL. 0 or -ENOMEM. */
 int mcp_write_outcome(const struct mcp_config *config, struct mcp_exchange *exchange,
-                      enum mesh_reason why, bool head_sent, enum mcp_ending *ending,
+                      enum mesh_reason why, bool head_sent, struct slice event_id,
+                      enum mcp_ending *ending, struct bytes **textp);
+/* An error of the mesh's own as an event of a stream: for a REPLY_EVENT with a reason. `id`: the raw
+ * JSON-RPC id it answers; `event_id`: its own, may be empty. 0 or -ENOMEM. */
+int mcp_write_failure(enum mesh_reason why, struct slice id, struct slice event_id,
                       struct bytes **textp);
+/* HTTP+SSE: the first event of a stream says where messages go. Relative to the stream's path where
+ * both lie side by side, so that a prefix in front of them need not be known. 0 or -ENOMEM. */
+int mcp_write_endpoint(const struct mcp_config *config, const char session[MESH_SESSION_TEXT],
+                       struct bytes **textp);
 /* A short name for logs and counters: "outcome_unknown". */
 const char *mcp_reason_name(enum mesh_reason why);
 
@@ -114,6 +124,7 @@ struct mcp_upstream_request {
     struct slice method, target; /* of the client's request, as the effect has them */
     struct slice head;           /* the lines that travel */
     struct slice session;        /* the upstream's own session id; empty: none */
+    struct slice last_event_id;  /* likewise: of its own events; empty: none */
     size_t body_bytes;
     bool is_own; /* a message of the mesh itself, under another request's head */
 };

@@ -460,6 +460,14 @@ int sse_write_prefix(uint8_t *to, size_t room, const struct sse_event *event)
     return (int)(n + put(to + n, "data: ", 6));
 }
 
+size_t sse_write_retry(uint8_t to[SSE_RETRY_ROOM], uint32_t retry_ms)
+{
+    const struct sse_event event = {.retry_ms = retry_ms};
+    size_t n = put_fields(to, &event);
+
+    return n + put(to + n, "\n", 1);
+}
+
 int sse_copy_event(struct bytes_budget *budget, const struct sse_event *event, struct bytes **textp)
 {
     struct slice data = event->data;

@@ -62,6 +62,9 @@ uint32_t sse_clamp_retry(uint64_t retry_ms);
 /* Data with a line end cannot stand behind one prefix: sse_copy_event() splits it. */
 bool sse_needs_split(struct slice data);
 #define SSE_SUFFIX "\n\n"
+#define SSE_RETRY_ROOM 24
+/* A block that says a retry time and nothing else. The bytes written, at most SSE_RETRY_ROOM. */
+size_t sse_write_retry(uint8_t to[SSE_RETRY_ROOM], uint32_t retry_ms);
 /* "id: …\nevent: …\nretry: …\ndata: ", to be followed by event->data, which needs no split, and
  * SSE_SUFFIX. The bytes written, -ENOSPC, or -EINVAL: CR, LF or NUL in id or name (row S2). */
 int sse_write_prefix(uint8_t *to, size_t room, const struct sse_event *event);

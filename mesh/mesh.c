@@ -133,6 +133,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     effects_init(&core->effects, &core->budget);
     retry_init(&core->retry, config->retry_hints, key);
     sessions_init(core);
+    event_stream_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
@@ -156,8 +157,8 @@ void mesh_free(struct mesh *m)
         return;
     struct core *core = &m->core;
     entry_deinit(core);
-    serve_deinit(core);
     sessions_deinit(core);
+    serve_deinit(core);
     owner_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
@@ -240,6 +241,13 @@ void mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const stru
                      const struct rpc_tools *tools, struct slice text, uint64_t now_ms)
 {
     serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
+}
+
+void mesh_up_mark(struct mesh *m, struct handle up, uint32_t call, struct slice event_id,
+                  uint32_t retry_ms, uint64_t now_ms)
+{
+    (void)now_ms;
+    serve_up_mark(&m->core, up, call, event_id, retry_ms);
 }
 
 void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice part,
@@ -660,7 +668,7 @@ size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_in
         info->opened_ms = session->opened_ms;
         info->used_ms = session->used_ms;
         info->exchanges_open = session->calls_open;
-        info->streams_open = handle_is_none(session->listen) ? 0 : 1;
+        info->streams_open = session->own == NULL || handle_is_none(session->own->reader) ? 0 : 1;
         info->calls = session->calls_total;
     }
     return count;

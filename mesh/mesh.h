@@ -84,7 +84,8 @@ void mesh_close(struct mesh *mesh, struct handle exchange, uint64_t now_ms);
 
 /* ---- an upstream, at the owner: an HTTP server's session, a child, the built-in server ------ */
 
-/* Bytes of answers that a call may bring before MESH_UP_ROOM adds to it. */
+/* Bytes of answers that a call (stdio, built in: the upstream) may bring before MESH_UP_ROOM adds to
+ * it. */
 #define MESH_UP_ROOM_FIRST (256u << 10)
 #define MESH_NO_CALL 0u /* of a message that no call of ours caused to come where it came */
 
@@ -107,6 +108,10 @@ void mesh_up_head(struct mesh *mesh, struct handle up, uint32_t call, int status
 void mesh_up_message(struct mesh *mesh, struct handle up, uint32_t call,
                      const struct rpc_message *rpc, const struct rpc_tools *tools,
                      struct slice text, uint64_t now_ms);
+/* HTTP only: an event of this call's stream, told before what it says: its id (empty: none), and
+ * the time after which to ask again (0: not said). The id is what UP_LISTEN may resume with. */
+void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct slice event_id,
+                  uint32_t retry_ms, uint64_t now_ms);
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
@@ -149,8 +154,8 @@ enum mesh_effect_kind {
     MESH_LINK_CLOSE,  /* after what was written: FIN; `end.cut`: RST */
     MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials) */
     MESH_UP_SEND,     /* one message or request on call `call` */
-    MESH_UP_LISTEN,   /* HTTP: open the upstream's GET stream on call `call` */
-    MESH_UP_ROOM,     /* room: so many more bytes of answers may come on this call */
+    MESH_UP_LISTEN,   /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
+    MESH_UP_ROOM,     /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */
     MESH_UP_CANCEL,   /* call: nobody waits for it any more (modern era, a superseded GET) */
     MESH_UP_CLOSE,    /* end the upstream session; mesh_up_closed() is awaited */
     MESH_REPLY_HEAD,  /* head */
@@ -190,18 +195,23 @@ struct mesh_effect {
             struct peer_id owner; /* who answers */
         } head;
         struct {
-            struct slice text;
-            bool answers; /* it answers the request's own id */
+            struct slice text;    /* empty: nothing is said, but a place to resume from, or a time */
+            bool answers;         /* it answers the request's own id */
+            enum mesh_reason why; /* not MESH_OK: an error of the mesh; text: the raw id it answers */
+            struct event_id id;   /* none: it has none */
+            uint32_t retry_ms;    /* 0: not said */
         } event;
         struct slice data;
         struct {
             enum mesh_end end;
             enum mesh_reason why;
-            bool cut;       /* LINK_CLOSE: reset */
-            bool head_sent; /* REPLY_END: a REPLY_HEAD went before */
+            bool cut;           /* LINK_CLOSE: reset */
+            bool head_sent;     /* REPLY_END: a REPLY_HEAD went before */
+            struct event_id id; /* REPLY_END: of the event that tells `why`; none: it has none */
         } end;
         struct {
             enum mesh_want want;
+            /* LISTEN: text is the upstream's own id of the last event that came; empty: none */
             struct slice method, target, head, text;
             bool is_request;  /* JSON-RPC request: an answer will come */
             bool lists_tools; /* its answer lists tools: scan it for their hints */

@@ -60,6 +60,14 @@ static const struct setting settings[] = {
      FIELD(host.listen), 8080, 0, NULL, "where MCP clients or their balancer connect"},
     {"mcp-path", "PATH", "/mcp", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
      FIELD(host.gate.mcp_path), 0, 0, NULL, "path of the Streamable HTTP endpoint"},
+    {"sse-path", "PATH", "/sse", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.gate.sse_path), 0, 0, NULL, "path of the stream for clients of HTTP+SSE (2024-11-05)"},
+    {"messages-path", "PATH", "/messages", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.gate.messages_path), 0, 0, NULL, "path of their messages"},
+    {"public-prefix", "PATH", NULL, SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.mcp.public_prefix), 0, 0, NULL,
+     "prefix that an ingress cuts off, for the address that clients of HTTP+SSE are told (default: "
+     "a relative one)"},
     {"allow-host", "HOST[:PORT]", NULL, SECTION_CLIENTS, CONFIG_RUN, read_host, FIELD(hosts), 0, 0,
      NULL, "a Host that clients may name, `*`: any; repeatable (default: loopback names where "
      "--listen is loopback, else any)"},
@@ -407,6 +415,20 @@ static void check_reach(struct reader *reader)
         complain_of(reader, advertise, addr_text(advertised, text), needs_key);
 }
 
+/* Three routes, three paths. */
+static void check_paths(struct reader *reader)
+{
+    const struct gate_config *gate = &reader->config->host.gate;
+    if (reader->is_wrong)
+        return;
+    if (strcmp(gate->sse_path, gate->mcp_path) == 0)
+        complain_of(reader, setting_of(reader, "sse-path"), gate->sse_path, "is --mcp-path, too");
+    else if (strcmp(gate->messages_path, gate->mcp_path) == 0 ||
+             strcmp(gate->messages_path, gate->sse_path) == 0)
+        complain_of(reader, setting_of(reader, "messages-path"), gate->messages_path,
+                    "is another path, too");
+}
+
 static void check_run(struct reader *reader)
 {
     struct config *config = reader->config;
@@ -423,6 +445,9 @@ static void check_run(struct reader *reader)
         check_reach(reader);
     host->mesh.name = config->name;
     host->mcp.mcp_path = host->gate.mcp_path;
+    host->mcp.sse_path = host->gate.sse_path;
+    host->mcp.messages_path = host->gate.messages_path;
+    check_paths(reader);
     host->joins = config->joins.items;
     host->joins_count = config->joins.count;
     host->gate.hosts = config->hosts.items;

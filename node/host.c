@@ -56,6 +56,8 @@ void host_config_defaults(struct host_config *config)
     (void)addr_read(&config->listen, "127.0.0.1:8080", 0);
     (void)addr_read(&config->peer_listen, "127.0.0.1:7946", 0);
     config->gate.mcp_path = config->mcp.mcp_path = "/mcp";
+    config->gate.sse_path = config->mcp.sse_path = "/sse";
+    config->gate.messages_path = config->mcp.messages_path = "/messages";
     config->gate.body_max = 4u << 20;
 }
 

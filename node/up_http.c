@@ -6,7 +6,6 @@
 
 #include "node/log.h"
 
-
 static struct http_up *up_of(struct up_http *kind, const struct mesh_effect *effect)
 {
     return slots_get(&kind->upstream->ups, effect->handle);
@@ -114,7 +113,7 @@ static struct http_call *new_call(struct http_up *up, const struct mesh_effect *
     call->want = effect->send.want;
     call->is_listen = effect->kind == MESH_UP_LISTEN;
     call->had_session = up->session != NULL;
-    call->wants_tools = effect->kind == MESH_UP_SEND && effect->send.lists_tools;
+    call->wants_tools = effect->send.lists_tools;
     call->next = up->first;
     call->link = &up->first;
     if (call->next != NULL)
@@ -137,12 +136,15 @@ static void send_call(void *of, const struct mesh_effect *effect)
         return;
     }
     struct slice text = call->is_listen ? (struct slice){0} : effect->send.text;
+    bool is_rest = call->is_listen && effect->send.want == MESH_CALL;
     struct mcp_upstream_request request = {
         .want = call->is_listen ? MESH_LISTEN : effect->send.want,
         .method = effect->send.method,
         .target = effect->send.target,
         .head = effect->send.head,
-        .body_bytes = text.length - effect->patch.cut + effect->patch.put.length};
+        .last_event_id = call->is_listen ? effect->send.text : (struct slice){0},
+        .body_bytes = text.length - effect->patch.cut + effect->patch.put.length,
+        .is_own = is_rest};
     if (up->session != NULL)
         request.session = slice_of(up->session, 0, up->session->length);
     start_call(kind, call, &request, text, &effect->patch);

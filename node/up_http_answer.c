@@ -109,7 +109,10 @@ static int on_events(struct http_call *call, struct slice in)
             break;
         if (result == SSE_ERROR)
             rc = call->sse.error;
-        else if (event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
+        else if (event.has_id || event.retry_ms != 0)
+            mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number, event.id,
+                         event.retry_ms, now(call));
+        if (rc == 0 && event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
             rpc_read(&rpc, call->tools, event.data.at, event.data.length);
             give_message(call, &rpc, call->tools, event.data);
         }

@@ -12,7 +12,8 @@ const char *ask_name(enum ask ask)
 {
     static const char *const names[ASK_KINDS] = {
         "initialize", "initialized", "listen", "call",   "read",    "list",  "ping",
-        "note",       "answer",      "delete", "forged", "foreign", "twice", "no-id"};
+        "note",       "answer",      "delete", "forged", "foreign", "twice", "no-id",
+        "resume"};
     return names[ask];
 }
 
@@ -57,6 +58,7 @@ static const char *ask_method(enum ask ask)
     case ASK_LISTEN:
     case ASK_ANSWER:
     case ASK_DELETE:
+    case ASK_RESUME:
     case ASK_KINDS:
         break;
     }
@@ -159,7 +161,7 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
         memcpy(request->key, session->id, MESH_SESSION_TEXT);
         request->key_length = MESH_SESSION_TEXT;
     }
-    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE)
+    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE && request->ask != ASK_RESUME)
         body_write(request, question);
     if (request->ask == ASK_LISTEN)
         session->listen = request->n;
@@ -184,6 +186,28 @@ uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_
                     uint64_t delay_us)
 {
     return request_send(world, request_new(world, session, ask), seat, delay_us, NULL);
+}
+
+uint32_t client_resume(struct world *world, uint32_t number, uint32_t seat, uint64_t delay_us)
+{
+    struct request *broken = world->clients->requests[number];
+    struct request *request =
+        request_new(world, broken->session, broken->ask == ASK_LISTEN ? ASK_LISTEN : ASK_RESUME);
+    request->resumes = request_behind(world, broken)->n;
+    request->has_position = true;
+    request->position = broken->position;
+    request->last_note = broken->last_note;
+    request->shown[event_id_write(request->shown, &broken->position)] = 0;
+    world->clients->resumed++;
+    return request_send(world, request, seat, delay_us, NULL);
+}
+
+uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown,
+                             uint32_t seat, uint64_t delay_us)
+{
+    struct request *request = request_new(world, session, ASK_LISTEN);
+    snprintf(request->shown, sizeof request->shown, "%s", shown);
+    return request_send(world, request, seat, delay_us, NULL);
 }
 
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us)
@@ -215,7 +239,8 @@ static void request_fill(const struct world *world, const struct request *reques
     made->method = slice_text("POST");
     made->target = slice_text("/mcp");
     made->head = slice_text(HEAD_LINES);
-    if (request->ask == ASK_LISTEN) {
+    if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME) {
+        made->last_event_id = slice_text(request->shown);
         made->want = MESH_LISTEN;
         made->method = slice_text("GET");
         made->head = slice_text("Accept: text/event-stream\r\n");

@@ -67,6 +67,15 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     return 0;
 }
 
+/* It has arrived: no attach will ask for it. */
+static void answer_take_first(struct answer *answer)
+{
+    const struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
+    if (kept->message.kind == WIRE_EVENT && !event_id_is_none(&kept->message.text.id))
+        answer->taken = kept->message.text.id;
+    answer_drop_first(answer);
+}
+
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
                      uint32_t received)
 {
@@ -74,7 +83,7 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
     answer->lane = lane;
     answer->sent_bytes = 0;
     while (!list_is_empty(&answer->kept) && answer->number < received)
-        answer_drop_first(answer);
+        answer_take_first(answer);
     size_t freed = before - answer->payload_bytes;
     LIST_EACH (at, &answer->kept)
         answer_send(answer, links, container_of(at, struct kept, in_answer));
@@ -99,10 +108,18 @@ size_t answer_consumed(struct answer *answer, uint64_t total)
     size_t before = answer->payload_bytes;
     while (!list_is_empty(&answer->kept)) {
         struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
-        /* what counts as taken has arrived whole, in order: no attach will ask for it */
+        /* what counts as taken has arrived whole, in order */
         if (kept->end_bytes == 0 || kept->end_bytes > total)
             break;
-        answer_drop_first(answer);
+        answer_take_first(answer);
     }
     return before - answer->payload_bytes;
+}
+
+bool answer_is_behind(const struct answer *answer, size_t limit)
+{
+    if (answer->payload_bytes <= limit)
+        return false;
+    const struct kept *first = container_of(list_first(&answer->kept), struct kept, in_answer);
+    return answer->payload_bytes - first->message.payload.length > limit;
 }

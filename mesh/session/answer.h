@@ -8,13 +8,14 @@
 #include "mesh/wire/links.h"
 
 struct answer {
-    struct lane lane;     /* none: the entry's link is lost, or it is not interested */
-    struct list kept;     /* struct kept, oldest first */
-    uint32_t number;      /* of the oldest kept message; they count from 0 */
-    uint32_t count;       /* messages so far */
-    uint64_t sent_bytes;  /* on this lane, as links count */
-    size_t payload_bytes; /* kept */
-    bool is_dropped;      /* nobody waits: messages are taken and forgotten */
+    struct lane lane;      /* none: the entry's link is lost, or it is not interested */
+    struct list kept;      /* struct kept, oldest first */
+    uint32_t number;       /* of the oldest kept message; they count from 0 */
+    uint32_t count;        /* messages so far */
+    uint64_t sent_bytes;   /* on this lane, as links count */
+    size_t payload_bytes;  /* kept */
+    bool is_dropped;       /* nobody waits: messages are taken and forgotten */
+    struct event_id taken; /* of the newest numbered event that was taken */
 };
 
 void answer_init(struct answer *answer);
@@ -31,5 +32,7 @@ void answer_detach(struct answer *answer);
 void answer_drop(struct answer *answer);
 /* The entry took `total` bytes of the lane: returns the payload bytes that are kept no longer. */
 size_t answer_consumed(struct answer *answer, uint64_t total);
+/* More than `limit` bytes wait behind the message under way. */
+bool answer_is_behind(const struct answer *answer, size_t limit);
 
 #endif

@@ -15,6 +15,7 @@
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
+#include "mesh/session/event_stream.h"
 #include "mesh/wire/links.h"
 
 struct core {
@@ -33,6 +34,7 @@ struct core {
     struct retry retry;
     struct owner owner;
     struct sessions sessions;
+    struct event_streams streams;
     struct serve serve;
     struct entry entry;
     struct mesh_stats stats;

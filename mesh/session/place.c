@@ -65,14 +65,21 @@ static enum place_verdict place_new_session(struct core *core, struct peer_id *p
     return is_found ? PLACE_AT : PLACE_WAIT;
 }
 
+bool place_is_new_session(const struct mesh_request *request)
+{
+    if (request->want == MESH_SSE)
+        return true;
+    return request->want == MESH_CALL && request->era == MESH_LEGACY &&
+           request->front == MESH_FRONT_HTTP && request->rpc.method == RPC_INITIALIZE &&
+           request->rpc.kind == RPC_REQUEST;
+}
+
 enum place_verdict place_request(struct core *core, const struct mesh_request *request,
                                  struct peer_id *peer)
 {
     bool has_http = core->config.upstream == MESH_UP_HTTP;
-    bool is_new = request->want == MESH_CALL && request->era == MESH_LEGACY &&
-                  request->rpc.method == RPC_INITIALIZE && request->rpc.kind == RPC_REQUEST;
     *peer = core_self(core);
-    if (is_new)
+    if (place_is_new_session(request))
         return place_new_session(core, peer);
     if (request->want == MESH_PASS)
         return has_http ? PLACE_AT : PLACE_NO_ROUTE;

@@ -143,17 +143,25 @@ struct wire_message {
             uint8_t hops;       /* peers asked before this one */
             bool is_attach;     /* it was sent before, on a link that is lost */
             uint64_t lost_link; /* is_attach: that link's number; the owner closes it unread */
-            uint32_t received;  /* is_attach: whole messages of the answer that came here */
+            uint32_t received;  /* is_attach: whole messages of the answer that came here, */
+            uint64_t serial;    /* of the answer that HEAD gave this number; 0: no HEAD came */
+            bool has_position;  /* LISTEN: the client showed an event's id */
+            struct event_id position; /* has_position: none if it is no id of ours */
         } open;
         struct {
             int status;
             enum mesh_form form;
             struct slice head;
-            bool answers; /* WHOLE: the payload answers the request's own id */
+            bool answers;    /* WHOLE: the payload answers the request's own id */
+            uint64_t serial; /* HEAD: tells it from one begun anew under the same name */
         } head;
         struct {
             bool answers; /* EVENT, DATA: this text answers the request's own id */
             struct patch patch;
+            /* EVENT: */
+            struct event_id id;   /* none: it has no number. Without payload: a place to resume from */
+            uint32_t retry_ms;    /* 0: not said */
+            enum mesh_reason why; /* not OK: the mesh's own error; payload: the raw id it answers */
         } text;
         struct {
             enum mesh_end end;

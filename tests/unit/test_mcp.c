@@ -584,7 +584,7 @@ static void test_mcp_every_unknown_session_gets_the_same_bytes(void **state)
                      i == 0 ? LIST : "");
         assert_int_equal(f.made.status, 0);
         assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, MESH_SESSION_UNKNOWN, false,
-                                           &ending, &text),
+                                           (struct slice){0}, &ending, &text),
                          0);
         open_reply(&reply, text, H1_METHOD_POST);
         assert_int_equal(reply.h1.head->status, 404);
@@ -626,6 +626,7 @@ static const struct outcome {
     {MESH_READER_SLOW, 200, 503, -32603, false},
     {MESH_CANCELLED, 200, 503, -32603, false},
     {MESH_STOPPING, 200, 503, -32603, true},
+    {MESH_STREAM_OVER, 405, 405, -32000, false},
 };
 
 static void check_outcome(const struct outcome *o, bool with_id)
@@ -639,7 +640,8 @@ static void check_outcome(const struct outcome *o, bool with_id)
     char wanted[32];
 
     open_request(&f, &config, POST, BOTH JSON SESSION, with_id ? LIST : INITIALIZED);
-    assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, o->why, false, &ending, &text),
+    assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, o->why, false, (struct slice){0},
+                                       &ending, &text),
                      0);
     assert_int_equal(ending, MCP_END_WHOLE);
     open_reply(&reply, text, H1_METHOD_POST);
@@ -660,7 +662,7 @@ static void check_outcome(const struct outcome *o, bool with_id)
 static void test_mcp_every_reason_has_its_status_and_code(void **state)
 {
     (void)state;
-    assert_int_equal(sizeof outcomes / sizeof outcomes[0], MESH_STOPPING);
+    assert_int_equal(sizeof outcomes / sizeof outcomes[0], MESH_REASON_LAST);
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
         check_outcome(&outcomes[i], true);
         check_outcome(&outcomes[i], false);
@@ -680,10 +682,11 @@ static void test_mcp_an_open_event_stream_never_ends_quietly_for_a_request(void 
                                     NULL, -1, &head),
                      0);
     bytes_unref(head);
-    for (enum mesh_reason why = MESH_NO_SESSION_ID; why <= MESH_STOPPING; why++) {
+    for (enum mesh_reason why = MESH_NO_SESSION_ID; why <= MESH_REASON_LAST; why++) {
         if (why == MESH_READER_SLOW)
             continue;
-        assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, why, true, &ending, &text),
+        assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, why, true, (struct slice){0},
+                                           &ending, &text),
                          0);
         assert_int_equal(ending, MCP_END_WHOLE);
         assert_non_null(text);
@@ -693,8 +696,9 @@ static void test_mcp_an_open_event_stream_never_ends_quietly_for_a_request(void 
         assert_non_null(memmem(text->data, text->length, "\"id\":7,\"error\"", 14));
         bytes_unref(text);
     }
-    assert_int_equal(
-        mcp_write_outcome(&config, &f.made.exchange, MESH_READER_SLOW, true, &ending, &text), 0);
+    assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, MESH_READER_SLOW, true,
+                                       (struct slice){0}, &ending, &text),
+                     0);
     assert_int_equal(ending, MCP_END_CUT);
     assert_null(text);
     close_request(&f);
@@ -714,8 +718,9 @@ static void test_mcp_a_superseded_stream_ends_with_a_comment(void **state)
                      0);
     assert_int_equal(f.made.exchange.framing, H1_CHUNKED);
     bytes_unref(text);
-    assert_int_equal(
-        mcp_write_outcome(&config, &f.made.exchange, MESH_SUPERSEDED, true, &ending, &text), 0);
+    assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, MESH_SUPERSEDED, true,
+                                       (struct slice){0}, &ending, &text),
+                     0);
     assert_text(text, ": superseded by a newer stream of this session\n\n");
     bytes_unref(text);
     close_request(&f);
@@ -734,8 +739,9 @@ static void test_mcp_a_json_answer_already_begun_can_only_be_cut(void **state)
                                     NULL, -1, &text),
                      0);
     bytes_unref(text);
-    assert_int_equal(
-        mcp_write_outcome(&config, &f.made.exchange, MESH_UPSTREAM_LOST, true, &ending, &text), 0);
+    assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, MESH_UPSTREAM_LOST, true,
+                                       (struct slice){0}, &ending, &text),
+                     0);
     assert_int_equal(ending, MCP_END_CUT);
     assert_null(text);
     close_request(&f);
