@@ -408,6 +408,9 @@ static bool may_be_unknown(struct world *world, const struct session *session)
         const struct seat *other = &world->seats[n];
         bool is_newer =
             n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
+        /* a twin that gave up waiting for the name is known to others before it has joined */
+        if (n != owner->seat && other->mesh != NULL && other->is_announced)
+            is_newer = is_newer || mesh_self(other->mesh)->id.generation > owner->id.generation;
         if (other->name == seat->name && is_newer)
             return true; /* it is superseded: whether it lives or not, it does not count */
     }
