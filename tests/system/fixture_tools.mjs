@@ -137,10 +137,18 @@ const plain = {
   },
 };
 
-// ---- questions to the client, before 2026-07-28 ----------------------------------------------------
+// ---- questions to the client, before 2026-07-28: on the stream of the call they belong to ----------
+
+const asksModel = (prompt) => ({
+  method: 'sampling/createMessage',
+  params: { messages: [{ role: 'user', content: text(prompt) }], maxTokens: 100 },
+});
 
 async function elicit(ctx, message, requestedSchema) {
-  const { action, content } = await ctx.mcpReq.elicitInput({ message, requestedSchema });
+  const { action, content } = await ctx.mcpReq.send({
+    method: 'elicitation/create',
+    params: { message, requestedSchema },
+  });
   return say(`Elicitation completed: action=${action}, content=${JSON.stringify(content ?? {})}`);
 }
 
@@ -156,10 +164,7 @@ const asking = {
     description: "Asks the client's model",
     inputSchema: object({ prompt: { type: 'string' } }, ['prompt']),
     run: async ({ prompt }, ctx) => {
-      const answer = await ctx.mcpReq.requestSampling({
-        messages: [{ role: 'user', content: text(prompt) }],
-        maxTokens: 100,
-      });
+      const answer = await ctx.mcpReq.send(asksModel(prompt));
       return say(`LLM response: ${answer.content.text}`);
     },
   },
@@ -402,6 +407,14 @@ const ours = (counter) => ({
         session: counter.value,
         process: executed('counter'),
       });
+    },
+  },
+  ask_aside: {
+    description: "Asks the client's model on the session's own stream, not on that of the call",
+    inputSchema: object({ prompt: { type: 'string' } }, ['prompt']),
+    run: async ({ prompt }, ctx, server) => {
+      const answer = await server.server.request(asksModel(prompt));
+      return say(`The model said: ${answer.content.text}`);
     },
   },
   executions: {

@@ -23,6 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 NODE = os.path.join(HERE, "node_modules/.node22")
 EVERYTHING = os.path.join(
     HERE, "node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+FIXTURE = os.path.join(HERE, "fixture.mjs")
 PROTOCOL = "2025-11-25"
 NOT_FOUND = b'{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}'
 
@@ -340,6 +341,13 @@ def start_everything(name):
                       env={"PORT": str(port), "REPLICA": name})
     replica.port = port
     return replica
+
+
+def start_fixture(name):
+    """Our fixture server over Streamable HTTP, on `port`; `name` is what its whoami tells."""
+    fixture = Process(name, [NODE, FIXTURE, "--port", 0], env={"REPLICA": name})
+    fixture.port = int(fixture.wait_line(r"listening on port (\d+)", 20).group(1))
+    return fixture
 
 
 def wait_port(process, port, seconds=20):
