@@ -217,6 +217,8 @@ static void write_upstream(struct page *page, struct host *host)
         "Processes that could not be started, or ended without a word.");
     one(page, "mesh_children_lines_dropped_total", COUNTER, stats->lines_dropped,
         "Lines of processes that were no messages.");
+    one(page, "mesh_children_lines_too_large_total", COUNTER, stats->lines_large,
+        "Messages of processes over 10 MiB, not passed on.");
 }
 
 static void write_loop(struct page *page, struct host *host)

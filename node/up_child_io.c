@@ -21,6 +21,17 @@ static void note_spoke(struct child *child)
     stdio_start_waiting(kind);
 }
 
+/* Many servers print to stdout what belongs to stderr: one line more or less. Its text may be a
+ * message in part, so it is not shown. */
+static void note_babble(struct child *child, size_t length)
+{
+    child->kind->upstream->stats.lines_dropped++;
+    log_write(child->has_babbled ? LOG_DEBUG : LOG_WARN, "child_line_dropped",
+              "pid=%d bytes=%zu why=%s", child->process.pid, length,
+              "no JSON-RPC message on standard output");
+    child->has_babbled = true;
+}
+
 static void on_line(struct line_reader *lines, struct slice text)
 {
     struct child *child = container_of(lines, struct child, lines);
@@ -30,19 +41,32 @@ static void on_line(struct line_reader *lines, struct slice text)
         return;
     rpc_read(&rpc, NULL, text.at, text.length);
     if (rpc.kind == RPC_BAD) {
-        /* Many servers print to stdout what belongs to stderr: one line more or less. Its text
-         * may be a message in part, so it is not shown. */
-        upstream->stats.lines_dropped++;
-        log_write(child->has_babbled ? LOG_DEBUG : LOG_WARN, "child_line_dropped",
-                  "pid=%d bytes=%zu why=%s", child->process.pid, text.length,
-                  "no JSON-RPC message on standard output");
-        child->has_babbled = true;
+        note_babble(child, text.length);
         return;
     }
     if (!child->spoke)
         note_spoke(child);
     mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc, NULL, text,
                     child_now_ms(child));
+}
+
+static void on_large_line(struct line_reader *lines, enum rpc_kind kind, struct slice id,
+                          size_t length)
+{
+    struct child *child = container_of(lines, struct child, lines);
+    struct upstream *upstream = child->kind->upstream;
+    if (child->state == CHILD_GONE)
+        return;
+    if (kind == RPC_BAD) {
+        note_babble(child, length);
+        return;
+    }
+    upstream->stats.lines_large++;
+    log_warn("child_line_too_large", "pid=%d bytes=%zu answers=%d", child->process.pid, length,
+             kind == RPC_RESPONSE || kind == RPC_ERROR);
+    if (!child->spoke)
+        note_spoke(child);
+    mesh_up_too_large(upstream->host->mesh, child->handle, kind, id, child_now_ms(child));
 }
 
 static void on_error_line(struct line_reader *lines, struct slice text)
@@ -156,6 +180,8 @@ void child_send(struct child *child, const struct mesh_effect *effect)
 void child_io_init(struct child *child)
 {
     line_reader_init(&child->lines, MESH_MESSAGE_MAX, on_line);
+    child->lines.on_large = on_large_line;
+    child->lines.budget = &child->kind->upstream->host->bodies;
     line_reader_init(&child->errors, ERROR_LINE_MAX, on_error_line);
     child->errors.cuts = true;
     writer_init(&child->writer, &child->kind->upstream->host->writers, (uv_stream_t *)&child->in,

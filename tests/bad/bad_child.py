@@ -7,7 +7,9 @@ import time
 
 from harness import (Peer, Process, Session, Settings, check, children, is_alive, request, sure,
                      wait_until)
+from raw import Canary
 
+MIB = 1 << 20
 CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
     "protocolVersion": "2025-11-25", "capabilities": {},
@@ -53,13 +55,6 @@ def what_it_says():
         sure(Session(peer.port).call(peer.port, "any") == "ok")
         sure(peer.text().count("child_line_dropped") == 1, peer.text()[-500:])
         peer.end()
-    with check("stdio: an answer of 11 MiB becomes an error, the session goes on"):
-        peer = start("big")
-        session = Session(peer.port)
-        answer, message = session.ask(peer.port, "tools/call", {"name": "any"})
-        sure(message and message["error"]["code"] == -32603, answer)
-        sure(session.ask(peer.port, "ping")[1]["result"] == {})
-        peer.end()
     with check("stdio: 11 MiB without a line end are not kept"):
         peer = start("no-line-end")
         session = Session(peer.port)
@@ -69,6 +64,51 @@ def what_it_says():
             pass
         sure(peer.is_ready(), "ready")
         peer.end()
+
+
+def long_lines():
+    """Row S3."""
+    peer = start("long")
+    canary = Canary([peer])
+    session = Session(peer.port)
+
+    def ask(what, length):
+        arguments = {"as": what, "length": length}
+        return session.ask(peer.port, "tools/call", {"name": "any", "arguments": arguments})
+
+    def counted():
+        return peer.metrics()["mesh_children_lines_too_large_total"]
+
+    with check("S3: stdio: a line of 10 MiB passes"):
+        for what in ("answer", "answer, its id last"):
+            answer, message = ask(what, 10 * MIB)
+            sure(message and "result" in message, answer)
+            sure(abs(len(message["result"]["content"][0]["text"]) - 10 * MIB) < 200)
+        sure(counted() == 0, counted())
+    with check("S3: stdio: of 10 MiB and a byte it is an in-band error, the session goes on"):
+        for what in ("answer", "answer, its id last", "error"):
+            answer, message = ask(what, 10 * MIB + 1)
+            sure(answer.status == 200 and message["error"]["code"] == -32603, answer)
+            sure("too large" in message["error"]["message"], answer)
+            sure(session.ask(peer.port, "ping")[1]["result"] == {})
+        sure(counted() == 3, counted())
+    with check("S3: stdio: a request or notification of the server that is too large is dropped and "
+               "counted, and costs nothing"):
+        for what in ("request", "notification"):
+            answer, message = ask(what, 10 * MIB + 1)
+            sure(message and message["result"]["content"][0]["text"] == "ok", answer)
+            sure(len(answer.body) < 1000, len(answer.body))
+        sure(counted() == 5, counted())
+    with check("S3: stdio: 200 MiB in one line are not kept"):
+        before = peer.metrics()["process_resident_memory_bytes"]
+        answer, message = ask("answer, its id last", 200 * MIB)
+        sure(message and message["error"]["code"] == -32603, answer)
+        grown = peer.metrics()["process_resident_memory_bytes"] - before
+        sure(grown < 32 * MIB, grown)
+    with check("S3: stdio: another session of that peer noticed nothing of it"):
+        errors = canary.end()
+        sure(not errors and canary.count > 10, canary.count, errors[:3])
+    peer.end()
 
 
 def no_room():
@@ -160,6 +200,7 @@ def how_it_ends():
 
 def run():
     what_it_says()
+    long_lines()
     no_room()
     storms()
     how_it_ends()

@@ -31,10 +31,37 @@ def on_initialize(message):
                      "serverInfo": {"name": "bad", "version": "1"}})
 
 
+def write_long(what, length):
+    """A message of the form `what`, in which `~` stands for as much as makes it `length` bytes."""
+    line = json.dumps(what, separators=(",", ":")).replace("~", "z" * 1000, 1)
+    write(line.replace("z" * 1000, "z" * (length - len(line) + 1000), 1) + "\n")
+
+
+def on_long_call(message):
+    """One line of `length` bytes: the answer, or something of the server's own before it."""
+    how = message["params"]["arguments"]
+    result = {"content": [{"type": "text", "text": "~"}]}
+    own = {"jsonrpc": "2.0", "method": "notifications/message",
+           "params": {"level": "info", "data": "~"}}
+    if how["as"] == "answer":
+        write_long({"jsonrpc": "2.0", "id": message["id"], "result": result}, how["length"])
+    elif how["as"] == "answer, its id last":
+        write_long({"jsonrpc": "2.0", "result": result, "id": message["id"]}, how["length"])
+    elif how["as"] == "error":
+        write_long({"jsonrpc": "2.0", "error": {"code": 1, "message": "~"}, "id": message["id"]},
+                   how["length"])
+    else:
+        if how["as"] == "request":
+            own = {**own, "id": message["id"], "method": "sampling/createMessage"}
+        write_long(own, how["length"])
+        answer(message, {"content": [{"type": "text", "text": "ok"}]})
+
+
 def on_call(message):
+    if kind == "long":
+        on_long_call(message)
+        return
     text = "ok"
-    if kind == "big":
-        text = "z" * (11 * MIB)
     if kind == "no-line-end":
         write("z" * (11 * MIB))
         time.sleep(1000)
