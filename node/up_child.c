@@ -22,16 +22,6 @@ void child_note_start_over(struct child *child)
     }
 }
 
-void child_unlink(struct child *child)
-{
-    struct up_stdio *kind = child->kind;
-    if (child->next != NULL)
-        child->next->link = child->link;
-    else if (child->state == CHILD_WAITING)
-        kind->waiting_end = child->link;
-    *child->link = child->next;
-}
-
 void child_free(struct child *child)
 {
     line_reader_free(&child->lines);
@@ -47,12 +37,12 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--child->handles > 0)
         return;
     struct up_stdio *kind = child->kind;
-    child_unlink(child);
+    list_remove(&child->in_kind);
     kind->running--;
     child_free(child);
     if (!kind->upstream->closing)
         stdio_start_waiting(kind);
-    else if (kind->first == NULL)
+    else if (list_is_empty(&kind->children))
         stdio_close_last(kind);
 }
 
@@ -226,11 +216,7 @@ void child_start(struct child *child)
 {
     struct up_stdio *kind = child->kind;
     struct host *host = kind->upstream->host;
-    child->next = kind->first;
-    child->link = &kind->first;
-    if (child->next != NULL)
-        child->next->link = &child->next;
-    kind->first = child;
+    list_push_front(&kind->children, &child->in_kind);
     kind->running++;
     child->state = CHILD_RUNNING;
     child->handles = 3;

@@ -68,7 +68,7 @@ void stdio_note_failure(struct up_stdio *kind, bool cannot_run)
 static void drop_waiting(struct child *child, enum mesh_reason why)
 {
     struct upstream *upstream = child->kind->upstream;
-    child_unlink(child);
+    list_remove(&child->in_kind);
     wheel_stop(&child->timer);
     slots_clear(&upstream->ups, child->handle);
     upstream->stats.waiting--;
@@ -94,10 +94,10 @@ void stdio_give_up_waiting(struct child *child)
 void stdio_start_waiting(struct up_stdio *kind)
 {
     const struct host_config *config = kind->upstream->host->config;
-    while (kind->waiting != NULL && kind->running < config->children_max &&
+    while (!list_is_empty(&kind->waiting) && kind->running < config->children_max &&
            kind->starting < config->spawning_max) {
-        struct child *child = kind->waiting;
-        child_unlink(child);
+        struct child *child = container_of(list_first(&kind->waiting), struct child, in_kind);
+        list_remove(&child->in_kind);
         kind->upstream->stats.waiting--;
         child_start(child);
     }
@@ -119,9 +119,7 @@ static void open_child(void *of, const struct mesh_effect *effect)
     child->state = CHILD_WAITING;
     child->timer.on_due = child_on_timer;
     child_io_init(child);
-    child->link = kind->waiting_end;
-    *kind->waiting_end = child;
-    kind->waiting_end = &child->next;
+    list_push_back(&kind->waiting, &child->in_kind);
     upstream->stats.open++;
     upstream->stats.waiting++;
     wheel_set(&upstream->host->wheel, &child->timer, upstream_now_ms(upstream) + WAITING_MS);
@@ -162,7 +160,8 @@ static int start(struct upstream *upstream, void **kindp)
     if (kind == NULL)
         return UV_ENOMEM;
     kind->upstream = upstream;
-    kind->waiting_end = &kind->waiting;
+    list_init(&kind->children);
+    list_init(&kind->waiting);
     kind->probe.on_due = on_probe;
     kind->probe_ms = STDIO_PROBE_MS;
     snprintf(kind->parent, sizeof kind->parent, "%s=%d", CHILD_PARENT_VARIABLE, (int)getpid());
@@ -192,7 +191,8 @@ static void on_last(uv_timer_t *timer)
     struct up_stdio *kind = timer->data;
     bool is_over = kind->is_termed;
     kind->is_termed = true;
-    for (struct child *child = kind->first; child != NULL; child = child->next) {
+    LIST_EACH (at, &kind->children) {
+        struct child *child = container_of(at, struct child, in_kind);
         if (child->state != CHILD_GONE && !child->exited)
             child_kill_group(child, is_over ? SIGKILL : SIGTERM);
         if (is_over)
@@ -208,15 +208,14 @@ static void close_all(void *of)
 {
     struct up_stdio *kind = of;
     wheel_stop(&kind->probe);
-    struct child *next;
-    for (struct child *child = kind->waiting; child != NULL; child = next) {
-        next = child->next;
+    LIST_EACH_SAFE (at, next, &kind->waiting) {
+        struct child *child = container_of(at, struct child, in_kind);
+        list_remove(&child->in_kind);
         wheel_stop(&child->timer);
         child_free(child);
     }
-    kind->waiting = NULL;
-    kind->waiting_end = &kind->waiting;
-    for (struct child *child = kind->first; child != NULL; child = child->next) {
+    LIST_EACH (at, &kind->children) {
+        struct child *child = container_of(at, struct child, in_kind);
         wheel_stop(&child->timer);
         child->wished = true;
         if (child->state == CHILD_GONE && child->has_process)
@@ -228,7 +227,7 @@ static void close_all(void *of)
             child_close_handle((uv_handle_t *)&child->in);
         }
     }
-    if (kind->first == NULL)
+    if (list_is_empty(&kind->children))
         return;
     (void)uv_timer_init(&kind->upstream->host->loop, &kind->last);
     kind->last.data = kind;

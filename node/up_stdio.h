@@ -25,7 +25,7 @@ enum child_state {
 
 struct child {
     struct up_stdio *kind;
-    struct child *next, **link; /* all, or those waiting */
+    struct list in_kind; /* in up_stdio.children, or .waiting */
     struct handle handle;
     enum child_state state;
     uv_process_t process;
@@ -51,8 +51,8 @@ struct child {
 
 struct up_stdio {
     struct upstream *upstream;
-    struct child *first;                  /* with a process */
-    struct child *waiting, **waiting_end; /* in the order they came */
+    struct list children; /* with a process */
+    struct list waiting;  /* for one; in the order they came */
     uint32_t running, starting, failures;
     uint64_t probe_ms; /* the next wait */
     struct wheel_item probe;
@@ -89,7 +89,6 @@ void child_kill_group(struct child *child, int number);
 void child_note_start_over(struct child *child); /* others may start */
 void child_close_handle(uv_handle_t *handle);    /* of a child; closing already is fine */
 void child_on_timer(struct wheel_item *item, uint64_t now_ms);
-void child_unlink(struct child *child);
 void child_free(struct child *child); /* has no handle, or none that is open */
 
 /* ---- up_child_io.c --------------------------------------------------------------------------- */
