@@ -33,6 +33,7 @@ struct host_config {
     char *const *command;             /* stdio: NULL-terminated, or NULL */
     const char *self_path;            /* of this program, to start children; NULL: /proc/self/exe */
     uint32_t children_max;            /* stdio: children at once */
+    uint32_t spares;                  /* stdio: children that wait for a session */
     uint32_t spawning_max;            /* stdio: children started but silent yet, at once */
     uint32_t connections_max, connections_per_address_max;
     uint32_t drain_timeout_ms, drain_grace_ms;

@@ -212,6 +212,8 @@ static void write_upstream(struct page *page, struct host *host)
     if (host->config->command == NULL)
         return;
     one(page, "mesh_children_waiting", GAUGE, stats->waiting, "Processes not started yet.");
+    one(page, "mesh_children_spare", GAUGE, stats->spares,
+        "Processes that wait for a session (--spare).");
     one(page, "mesh_children_started_total", COUNTER, stats->spawned, "Processes started.");
     one(page, "mesh_children_failed_total", COUNTER, stats->spawn_failed,
         "Processes that could not be started, or ended without a word.");

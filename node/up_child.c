@@ -16,16 +16,20 @@
 
 void child_note_start_over(struct child *child)
 {
-    if (child->starting) {
-        child->starting = false;
+    if (!child->starting)
+        return;
+    child->starting = false;
+    if (child_is_spare(child))
+        child->kind->spares_starting--;
+    else
         child->kind->starting--;
-    }
 }
 
 void child_free(struct child *child)
 {
     line_reader_free(&child->lines);
     line_reader_free(&child->errors);
+    bytes_unref(child->kept);
     writer_free(&child->writer);
     free(child->calls);
     free(child);
@@ -58,6 +62,26 @@ void child_kill_group(struct child *child, int number)
         (void)kill(child->process.pid, number);
 }
 
+/* Whether its end says something of the program. One that waited long for a session and was not
+ * asked anything may well have gone of itself. */
+static bool is_failure(struct child *child, bool cannot_run)
+{
+    bool is_young = child_now_ms(child) - child->started_ms < SPAWNING_MS;
+    if (child->wished || child->spoke || child->is_full)
+        return false;
+    return !handle_is_none(child->handle) || cannot_run || is_young;
+}
+
+static void tell_end(struct child *child, enum mesh_reason why)
+{
+    struct upstream *upstream = child->kind->upstream;
+    if (handle_is_none(child->handle))
+        return;
+    slots_clear(&upstream->ups, child->handle);
+    upstream->stats.open--;
+    mesh_up_closed(child_mesh(child), child->handle, why, child_now_ms(child));
+}
+
 void child_end(struct child *child)
 {
     if (child->state == CHILD_GONE)
@@ -70,18 +94,17 @@ void child_end(struct child *child)
                            : cannot_run     ? MESH_UPSTREAM_DOWN
                                             : MESH_UPSTREAM_LOST;
     child->state = CHILD_GONE;
+    spare_drop(child);
     child_note_start_over(child);
     wheel_stop(&child->timer);
     line_reader_end(&child->errors); /* last words seldom have a line end */
     writer_stop(&child->writer);
-    slots_clear(&upstream->ups, child->handle);
-    upstream->stats.open--;
     if (!child->wished && child->process.pid > 0)
-        log_warn("child_lost", "pid=%d status=%d spoke=%d", child->process.pid,
-                 (int)child->exit_status, child->spoke);
-    if (!child->wished && !child->spoke && !child->is_full)
+        log_warn("child_lost", "pid=%d status=%d spoke=%d session=%d", child->process.pid,
+                 (int)child->exit_status, child->spoke, !handle_is_none(child->handle));
+    if (is_failure(child, cannot_run))
         stdio_note_failure(child->kind, cannot_run);
-    mesh_up_closed(child_mesh(child), child->handle, why, child_now_ms(child));
+    tell_end(child, why);
     child_close_handle((uv_handle_t *)&child->in);
     child_close_handle((uv_handle_t *)&child->out);
     child_close_handle((uv_handle_t *)&child->err);
@@ -102,6 +125,7 @@ void child_end_exited(struct child *child)
 static void on_exit_child(uv_process_t *process, int64_t status, int signal_number)
 {
     struct child *child = process->data;
+    spare_drop(child);
     child->exited = true;
     child->exit_status = signal_number != 0 ? 128 + signal_number : status;
     child_kill_group(child, SIGKILL); /* what it left behind holds our pipes */
@@ -116,6 +140,7 @@ void child_begin_end(struct child *child)
     if (child->state != CHILD_RUNNING)
         return;
     child->state = CHILD_ENDING;
+    spare_drop(child);
     if (child->writer.length == 0 || child->writer.failed)
         child_close_handle((uv_handle_t *)&child->in); /* else once all is written */
     wheel_set(&child->kind->upstream->host->wheel, &child->timer,
@@ -170,6 +195,18 @@ void child_fail(struct child *child)
 
 /* ---- its beginning --------------------------------------------------------------------------- */
 
+struct child *child_new(struct up_stdio *kind)
+{
+    struct child *child = calloc(1, sizeof *child);
+    if (child == NULL)
+        return NULL;
+    child->kind = kind;
+    child->state = CHILD_WAITING;
+    child->timer.on_due = child_on_timer;
+    child_io_init(child);
+    return child;
+}
+
 static int spawn(struct child *child)
 {
     struct up_stdio *kind = child->kind;
@@ -219,6 +256,7 @@ void child_start(struct child *child)
     list_push_front(&kind->children, &child->in_kind);
     kind->running++;
     child->state = CHILD_RUNNING;
+    child->started_ms = host_now_ms(host);
     child->handles = 3;
     (void)uv_pipe_init(&host->loop, &child->in, 0);
     (void)uv_pipe_init(&host->loop, &child->out, 0);
@@ -234,15 +272,19 @@ void child_start(struct child *child)
         child->exited = true;
         child->exit_status = EXIT_CANNOT_RUN;
         child->is_full = rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_EAGAIN || rc == UV_ENOMEM;
-        if (child->is_full)
+        if (child->is_full && !handle_is_none(child->handle))
             kind->upstream->stats.refused++;
         child_end(child);
         return;
     }
     kind->upstream->stats.spawned++;
     child->starting = true;
-    kind->starting++;
+    if (child_is_spare(child))
+        kind->spares_starting++;
+    else
+        kind->starting++;
     wheel_set(&host->wheel, &child->timer, host_now_ms(host) + SPAWNING_MS);
     writer_release(&child->writer);
-    mesh_up_ready(host->mesh, child->handle, host_now_ms(host));
+    if (!child_is_spare(child))
+        mesh_up_ready(host->mesh, child->handle, host_now_ms(host));
 }

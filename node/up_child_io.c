@@ -6,6 +6,7 @@
 #include "node/up_stdio.h"
 
 #define STDIN_MAX (32u << 20) /* bytes a child may leave unread */
+#define KEPT_MAX (64u << 10)  /* of a spare's words; what one read brings may come on top */
 #define ERROR_LINE_MAX 1024u  /* of a longer one the beginning is logged */
 
 /* ---- what it says ---------------------------------------------------------------------------- */
@@ -85,10 +86,33 @@ static void on_error_line(struct line_reader *lines, struct slice text)
                  (int)(text.length < 256 ? text.length : 256), (const char *)text.at);
 }
 
+/* Whoever takes it shall hear all of it, so beyond the cap its next words wait in its pipe. */
+static void keep(struct child *child, const char *data, size_t length)
+{
+    int rc = 0;
+    if (child->state != CHILD_RUNNING)
+        return;
+    if (child->kept == NULL)
+        child->kept = bytes_new(NULL, length);
+    else
+        rc = bytes_grow(&child->kept, length);
+    if (child->kept == NULL || rc < 0) {
+        child_fail(child);
+        return;
+    }
+    memcpy(child->kept->data + child->kept->length, data, length);
+    child->kept->length += length;
+    child->is_paused = child->kept->length >= KEPT_MAX;
+    if (child->is_paused)
+        (void)uv_read_stop((uv_stream_t *)&child->out);
+}
+
 static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
 {
     struct child *child = stream->data;
-    if (length > 0) {
+    if (length > 0 && handle_is_none(child->handle))
+        keep(child, buf->base, (size_t)length);
+    else if (length > 0) {
         if (line_reader_feed(&child->lines, buf->base, (size_t)length) < 0)
             child_fail(child);
     } else if (length < 0) {
@@ -98,6 +122,18 @@ static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
         else
             child_begin_end(child); /* it will say nothing more: let it go */
     }
+}
+
+void child_io_read_kept(struct child *child)
+{
+    struct bytes *kept = child->kept;
+    child->kept = NULL;
+    if (kept != NULL && line_reader_feed(&child->lines, (const char *)kept->data, kept->length) < 0)
+        child_fail(child);
+    bytes_unref(kept);
+    if (child->is_paused)
+        (void)uv_read_start((uv_stream_t *)&child->out, host_alloc, on_out);
+    child->is_paused = false;
 }
 
 static void on_err(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)

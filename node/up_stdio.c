@@ -107,20 +107,22 @@ static void open_child(void *of, const struct mesh_effect *effect)
 {
     struct up_stdio *kind = of;
     struct upstream *upstream = kind->upstream;
-    struct child *child = calloc(1, sizeof *child);
+    struct child *spare = spare_first(kind);
+    struct child *child = spare != NULL ? spare : child_new(kind);
     if (child == NULL || slots_put(&upstream->ups, effect->handle, child) < 0) {
-        free(child);
+        if (spare == NULL)
+            free(child);
         mesh_up_closed(upstream->host->mesh, effect->handle, MESH_UPSTREAM_DOWN,
                        upstream_now_ms(upstream));
         return;
     }
-    child->kind = kind;
-    child->handle = effect->handle;
-    child->state = CHILD_WAITING;
-    child->timer.on_due = child_on_timer;
-    child_io_init(child);
-    list_push_back(&kind->waiting, &child->in_kind);
     upstream->stats.open++;
+    if (spare != NULL) {
+        spare_take(spare, effect->handle);
+        return;
+    }
+    child->handle = effect->handle;
+    list_push_back(&kind->waiting, &child->in_kind);
     upstream->stats.waiting++;
     wheel_set(&upstream->host->wheel, &child->timer, upstream_now_ms(upstream) + WAITING_MS);
     stdio_start_waiting(kind);
@@ -162,6 +164,7 @@ static int start(struct upstream *upstream, void **kindp)
     kind->upstream = upstream;
     list_init(&kind->children);
     list_init(&kind->waiting);
+    list_init(&kind->spares);
     kind->probe.on_due = on_probe;
     kind->probe_ms = STDIO_PROBE_MS;
     snprintf(kind->parent, sizeof kind->parent, "%s=%d", CHILD_PARENT_VARIABLE, (int)getpid());
@@ -170,6 +173,15 @@ static int start(struct upstream *upstream, void **kindp)
     *kindp = kind;
     probe(kind);
     return 0;
+}
+
+static void turn(void *of, uint64_t now_ms)
+{
+    struct up_stdio *kind = of;
+    if (host_is_leaving(kind->upstream->host))
+        spare_end_all(kind);
+    else
+        spare_fill(kind, now_ms);
 }
 
 /* The core bounds what it keeps of a child's messages; in the legacy era nothing is cancelled by
@@ -248,6 +260,7 @@ const struct upstream_ops up_stdio_ops = {
     .room = ignore,
     .cancel = ignore,
     .shut = shut_child,
+    .turn = turn,
     .close = close_all,
     .free = free_all,
 };

@@ -1,7 +1,8 @@
 /* up_stdio.h - a child per session, speaking lines of JSON (MCP 2025-11-25, transports, stdio),
- * shared by up_stdio.c (upstream sessions: which get a process, and when), up_child.c (the life of
- * one process) and up_child_io.c (what it says and is told). Where a message of theirs goes, and
- * what becomes of a session whose child is lost, the core decides. */
+ * shared by up_stdio.c (upstream sessions: which get a process, and when), up_spare.c (processes
+ * without a session yet), up_child.c (the life of one process) and up_child_io.c (what it says and
+ * is told). Where a message of theirs goes, and what becomes of a session whose child is lost, the
+ * core decides. */
 #ifndef NODE_UP_STDIO_H
 #define NODE_UP_STDIO_H
 
@@ -25,8 +26,9 @@ enum child_state {
 
 struct child {
     struct up_stdio *kind;
-    struct list in_kind; /* in up_stdio.children, or .waiting */
-    struct handle handle;
+    struct list in_kind;   /* in up_stdio.children, or .waiting */
+    struct list in_spares; /* linked: it has no session yet */
+    struct handle handle;  /* zero: it has, or had, no session */
     enum child_state state;
     uv_process_t process;
     uv_pipe_t in, out, err;
@@ -36,6 +38,8 @@ struct child {
     bool exited, out_ended, err_ended, has_process;
     bool is_full; /* not started for want of descriptors or processes: that is no fault of its */
     bool has_babbled; /* said what is no message */
+    bool is_paused;   /* nothing is read of its stdout */
+    uint64_t started_ms;
     int64_t exit_status;
     struct writer writer;
     struct child_call {
@@ -44,6 +48,7 @@ struct child {
     } * calls;       /* written to the queue, first byte not taken yet */
     uint32_t calls_count, calls_room;
     struct line_reader lines, errors;
+    struct bytes *kept;   /* what it said before it had a session, unread */
     uint32_t error_lines; /* logged in the second of error_ms */
     uint64_t error_ms;
     struct wheel_item timer;
@@ -51,9 +56,12 @@ struct child {
 
 struct up_stdio {
     struct upstream *upstream;
-    struct list children; /* with a process */
-    struct list waiting;  /* for one; in the order they came */
-    uint32_t running, starting, failures;
+    struct list children;     /* with a process */
+    struct list waiting;      /* for one; in the order they came */
+    struct list spares;       /* of the children; the oldest first */
+    uint64_t spares_after_ms; /* none is started before */
+    uint32_t running, failures;
+    uint32_t starting, spares_starting;
     uint64_t probe_ms; /* the next wait */
     struct wheel_item probe;
     uv_timer_t last; /* of close_all(): the wheel stands still by then */
@@ -67,6 +75,11 @@ static inline struct mesh *child_mesh(struct child *child)
     return child->kind->upstream->host->mesh;
 }
 
+static inline bool child_is_spare(const struct child *child)
+{
+    return list_is_linked(&child->in_spares);
+}
+
 static inline uint64_t child_now_ms(struct child *child)
 {
     return upstream_now_ms(child->kind->upstream);
@@ -74,7 +87,10 @@ static inline uint64_t child_now_ms(struct child *child)
 
 /* ---- up_child.c ------------------------------------------------------------------------------ */
 
-/* Its process; where that fails it ends at once, and the core is told. In no list before. */
+/* In no list, and without a process; NULL: no memory. */
+struct child *child_new(struct up_stdio *kind);
+/* Its process; where that fails it ends at once, and the core is told. In no list before, but the
+ * spares. */
 void child_start(struct child *child);
 /* Closes its input, then SIGTERM, then SIGKILL (MCP 2025-11-25, lifecycle, shutdown). */
 void child_begin_end(struct child *child);
@@ -94,8 +110,17 @@ void child_free(struct child *child); /* has no handle, or none that is open */
 /* ---- up_child_io.c --------------------------------------------------------------------------- */
 
 void child_io_init(struct child *child);
-int child_io_start(struct child *child); /* begins to read; 0 or negative errno */
+int child_io_start(struct child *child);      /* begins to read; 0 or negative errno */
+void child_io_read_kept(struct child *child); /* it has a session now */
 void child_send(struct child *child, const struct mesh_effect *effect);
+
+/* ---- up_spare.c ------------------------------------------------------------------------------ */
+
+void spare_fill(struct up_stdio *kind, uint64_t now_ms); /* starts what is missing, if it may */
+struct child *spare_first(const struct up_stdio *kind);  /* NULL: none */
+void spare_take(struct child *child, struct handle handle);
+void spare_drop(struct child *child); /* it ends; one that is none is fine */
+void spare_end_all(struct up_stdio *kind);
 
 /* ---- up_stdio.c ------------------------------------------------------------------------------ */
 

@@ -35,7 +35,7 @@ struct upstream {
     bool closing;            /* the process goes: nothing new */
     struct upstream_stats {
         uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped, lines_large;
-        uint32_t open, connections, waiting;
+        uint32_t open, connections, waiting, spares;
     } stats;
 };
 
