@@ -129,6 +129,7 @@ static void on_exit_child(uv_process_t *process, int64_t status, int signal_numb
     child->exited = true;
     child->exit_status = signal_number != 0 ? 128 + signal_number : status;
     child_kill_group(child, SIGKILL); /* what it left behind holds our pipes */
+    watch_remove(&child->kind->watch, child->watch_slot);
     if (child->state == CHILD_GONE)
         child_close_handle((uv_handle_t *)process);
     else
@@ -203,6 +204,7 @@ struct child *child_new(struct up_stdio *kind)
     child->kind = kind;
     child->state = CHILD_WAITING;
     child->timer.on_due = child_on_timer;
+    child->watch_slot = WATCH_NO_SLOT;
     child_io_init(child);
     return child;
 }
@@ -263,8 +265,10 @@ void child_start(struct child *child)
     (void)uv_pipe_init(&host->loop, &child->err, 0);
     child->in.data = child->out.data = child->err.data = child->process.data = child;
     int rc = spawn(child);
-    if (rc == 0)
+    if (rc == 0) {
+        child->watch_slot = watch_add(&kind->watch, child->process.pid);
         rc = child_io_start(child);
+    }
     if (rc < 0) {
         log_error("child_not_started", "error=%s", host_error_name(rc));
         if (child->process.pid > 0)

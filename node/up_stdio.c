@@ -170,6 +170,7 @@ static int start(struct upstream *upstream, void **kindp)
     snprintf(kind->parent, sizeof kind->parent, "%s=%d", CHILD_PARENT_VARIABLE, (int)getpid());
     snprintf(kind->self, sizeof kind->self, "%s",
              config->self_path != NULL ? config->self_path : "/proc/self/exe");
+    watch_init(&kind->watch, &upstream->host->loop, kind->self, config->children_max);
     *kindp = kind;
     probe(kind);
     return 0;
@@ -182,6 +183,8 @@ static void turn(void *of, uint64_t now_ms)
         spare_end_all(kind);
     else
         spare_fill(kind, now_ms);
+    if (kind->running > 0)
+        watch_keep(&kind->watch, now_ms);
 }
 
 /* The core bounds what it keeps of a child's messages; in the legacy era nothing is cancelled by
@@ -194,6 +197,7 @@ static void ignore(void *of, const struct mesh_effect *effect)
 
 void stdio_close_last(struct up_stdio *kind)
 {
+    watch_close(&kind->watch);
     if (kind->has_last && !uv_is_closing((uv_handle_t *)&kind->last))
         uv_close((uv_handle_t *)&kind->last, NULL);
 }
@@ -239,8 +243,10 @@ static void close_all(void *of)
             child_close_handle((uv_handle_t *)&child->in);
         }
     }
-    if (list_is_empty(&kind->children))
+    if (list_is_empty(&kind->children)) {
+        watch_close(&kind->watch);
         return;
+    }
     (void)uv_timer_init(&kind->upstream->host->loop, &kind->last);
     kind->last.data = kind;
     kind->has_last = true;
@@ -250,7 +256,9 @@ static void close_all(void *of)
 
 static void free_all(void *of)
 {
-    free(of);
+    struct up_stdio *kind = of;
+    watch_deinit(&kind->watch);
+    free(kind);
 }
 
 const struct upstream_ops up_stdio_ops = {

@@ -9,6 +9,7 @@
 #include "node/child_exec.h"
 #include "node/host.h"
 #include "node/up_line.h"
+#include "node/up_watch.h"
 #include "node/upstream.h"
 
 #define CHILD_TERM_AFTER_MS 1000u /* stdin is closed: time to go by itself */
@@ -40,6 +41,7 @@ struct child {
     bool has_babbled; /* said what is no message */
     bool is_paused;   /* nothing is read of its stdout */
     uint64_t started_ms;
+    uint32_t watch_slot;
     int64_t exit_status;
     struct writer writer;
     struct child_call {
@@ -62,6 +64,7 @@ struct up_stdio {
     uint64_t spares_after_ms; /* none is started before */
     uint32_t running, failures;
     uint32_t starting, spares_starting;
+    struct up_watch watch;
     uint64_t probe_ms; /* the next wait */
     struct wheel_item probe;
     uv_timer_t last; /* of close_all(): the wheel stands still by then */
