@@ -3,6 +3,7 @@ more of them."""
 import json
 import os
 import sys
+import threading
 import time
 
 from harness import (Peer, Process, Session, Settings, check, children, is_alive, request, sure,
@@ -14,6 +15,7 @@ CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
     "protocolVersion": "2025-11-25", "capabilities": {},
     "clientInfo": {"name": "system-tests", "version": "1"}}}).encode()
+SLEEP = b"sleep\x001000\0"
 LINES = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
@@ -29,6 +31,21 @@ def start(kind, *rest, flags=()):
 
 def initialize(port):
     return request(port, "POST", "/mcp", LINES, INITIALIZE, 20)
+
+
+def read_id(path):
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
+
+
+class Initialize(threading.Thread):
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.status = port, None
+        self.start()
+
+    def run(self):
+        self.status = initialize(self.port).status
 
 
 def what_it_says():
@@ -49,6 +66,13 @@ def what_it_says():
         peer = start("flood")
         sure(Session(peer.port).call(peer.port, "any") == "ok")
         sure(peer.text().count("child_stderr ") < 100, peer.text().count("child_stderr "))
+        peer.end()
+    with check("stdio: 20 MiB on standard error without a line end are one line of log, not kept"):
+        peer = start("flood-no-line")
+        before = peer.metrics()["process_resident_memory_bytes"]
+        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        sure(peer.metrics()["process_resident_memory_bytes"] - before < 8 * MIB)
+        sure(peer.text().count("child_stderr ") <= 1, peer.text()[-500:])
         peer.end()
     with check("stdio: what is no message on standard output is passed over, and said once"):
         peer = start("garbage")
@@ -122,6 +146,19 @@ def no_room():
         session.end(peer.port)
         Session(peer.port)
         peer.end()
+    with check("stdio: of 20 sessions that begin at once eight processes start at a time, and all "
+               "get theirs"):
+        peer = start("late")
+        threads = [Initialize(peer.port) for _ in range(20)]
+        most = 0
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, len(children(peer.pid)) - sum(not thread.is_alive()
+                                                           for thread in threads))
+            time.sleep(0.05)
+        sure(all(thread.status == 200 for thread in threads), [one.status for one in threads])
+        sure(0 < most <= 8 + 1, most)
+        sure(peer.metrics()["mesh_children_started_total"] == 20)
+        peer.end()
     with check("stdio: without descriptors for another child: 503 at once; the others are served"):
         peer = Process("few", ["bash", "-c", 'ulimit -n 64; exec "$@"', "-",
                                Settings.program("node/meshd"), "--name", "few", "--cluster", "few",
@@ -174,12 +211,50 @@ def how_it_ends():
         path = os.path.join(Settings.directory, "grandchild")
         peer = start("parent", path)
         session = Session(peer.port)
-        with open(path, encoding="ascii") as file:
-            grandchild = int(file.read())
-        line = b"\0".join([b"sleep", b"1000", b""])
-        wait_until(2, lambda: is_alive(grandchild, line), "it runs")
+        grandchild = read_id(path)
+        wait_until(2, lambda: is_alive(grandchild, SLEEP), "it runs")
         session.end(peer.port)
-        wait_until(5, lambda: not is_alive(grandchild, line), "it is gone")
+        wait_until(5, lambda: not is_alive(grandchild, SLEEP), "it is gone")
+        peer.end()
+    with check("stdio: a child that its input's end does not move gets SIGTERM after a second"):
+        peer = start("stays")
+        session = Session(peer.port)
+        begun = time.monotonic()
+        session.end(peer.port)
+        wait_until(3, lambda: not children(peer.pid), "the child is gone")
+        sure(time.monotonic() - begun > 0.9, "at once")
+        peer.end()
+    with check("stdio: a child that dies leaves its request an error at once, and nothing behind"):
+        path = os.path.join(Settings.directory, "orphan")
+        peer = start("parent", path)
+        answer, message = Session(peer.port).ask(peer.port, "tools/call", {"name": "any"})
+        sure(message and "error" in message and answer.seconds < 2, answer)
+        wait_until(2, lambda: not is_alive(read_id(path), SLEEP), "it is gone")
+        peer.end()
+    with check("stdio: who left its child's group cannot be killed, and holds up neither a session's "
+               "end nor the peer's"):
+        path = os.path.join(Settings.directory, "escaped")
+        peer = start("escaped", path)
+        session, other = Session(peer.port), Session(peer.port)
+        escaped = [read_id(path)]
+        answer, message = session.ask(peer.port, "tools/call", {"name": "any"})
+        sure(message and "error" in message and answer.seconds < 3, answer)
+        other.end(peer.port)
+        wait_until(5, lambda: not children(peer.pid), "no children")
+        Session(peer.port)
+        escaped.append(read_id(path))
+        begun = time.monotonic()
+        peer.process.terminate()
+        sure(peer.wait(6) == 0 and time.monotonic() - begun < 5, "exit code and time")
+        for pid in escaped:
+            sure(is_alive(pid, SLEEP), "what this test is about")
+            os.kill(pid, 9)
+    with check("stdio: a child that ends while a request is written to it leaves that an error"):
+        peer = start("quits")
+        session = Session(peer.port)
+        answer, message = session.ask(peer.port, "tools/call", {"name": "x" * (3 * MIB)})
+        sure(message and "error" in message and answer.seconds < 3, answer)
+        sure(peer.is_ready(), "ready")
         peer.end()
     with check("stdio: after SIGTERM children have the time to write down what they hold"):
         path = os.path.join(Settings.directory, "tidy")

@@ -20,6 +20,9 @@ def answer(message, result):
 
 
 def on_initialize(message):
+    if kind == "flood-no-line":
+        for _ in range(20):
+            os.write(2, b"f" * MIB)
     if kind == "garbage":
         sys.stdout.buffer.write(b"Listening on stdio!\n\xff\xfe\x00\x1b[31mred\n[1,2\n{}\n\n\r\n")
     if kind == "long-words":
@@ -58,6 +61,8 @@ def on_long_call(message):
 
 
 def on_call(message):
+    if kind in ("parent", "escaped"):
+        os._exit(1)
     if kind == "long":
         on_long_call(message)
         return
@@ -68,7 +73,27 @@ def on_call(message):
     answer(message, {"content": [{"type": "text", "text": text}]})
 
 
+def start_badly():
+    if kind == "late":
+        time.sleep(1.5)
+    if kind == "early":
+        for i in range(int(rest[0])):
+            write(json.dumps({"jsonrpc": "2.0", "method": "notifications/message",
+                              "params": {"level": "info", "data": f"early {i} " + "e" * 800}}) + "\n")
+    if kind == "escaped":
+        # Out of reach: in a group of its own, with our pipes open.
+        escaped = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        note(escaped.pid)
+
+
+def note(pid):
+    with open(rest[0] + ".new", "w", encoding="ascii") as file:
+        file.write(str(pid))
+    os.rename(rest[0] + ".new", rest[0])
+
+
 def main():
+    start_badly()
     if kind == "last-words":
         os.write(2, b"panic: without a line end")
         os._exit(3)
@@ -78,12 +103,14 @@ def main():
     if kind == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if kind == "parent":
-        with open(rest[0], "w", encoding="ascii") as file:
-            file.write(str(subprocess.Popen(["sleep", "1000"]).pid))
+        note(subprocess.Popen(["sleep", "1000"]).pid)
     for line in sys.stdin:
         message = json.loads(line)
         if message.get("method") == "initialize":
             on_initialize(message)
+            if kind == "quits":
+                time.sleep(0.5)
+                os._exit(0)
         elif message.get("method") == "tools/call":
             on_call(message)
         elif "method" in message and "id" in message:
@@ -92,7 +119,7 @@ def main():
         time.sleep(0.7)
         with open(rest[0], "w", encoding="ascii") as file:
             file.write("written down")
-    if kind == "deaf":
+    if kind in ("deaf", "stays"):
         time.sleep(1000)
 
 
