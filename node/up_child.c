@@ -97,8 +97,7 @@ void child_end(struct child *child)
     spare_drop(child);
     child_note_start_over(child);
     wheel_stop(&child->timer);
-    line_reader_end(&child->errors); /* last words seldom have a line end */
-    writer_stop(&child->writer);
+    child_io_end(child);
     if (!child->wished && child->process.pid > 0)
         log_warn("child_lost", "pid=%d status=%d spoke=%d session=%d", child->process.pid,
                  (int)child->exit_status, child->spoke, !handle_is_none(child->handle));

@@ -8,6 +8,7 @@
 #define STDIN_MAX (32u << 20) /* bytes a child may leave unread */
 #define KEPT_MAX (64u << 10)  /* of a spare's words; what one read brings may come on top */
 #define ERROR_LINE_MAX 1024u  /* of a longer one the beginning is logged */
+#define ERROR_LINES 10u       /* logged in one second */
 
 /* ---- what it says ---------------------------------------------------------------------------- */
 
@@ -70,18 +71,23 @@ static void on_large_line(struct line_reader *lines, enum rpc_kind kind, struct 
     mesh_up_too_large(upstream->host->mesh, child->handle, kind, id, child_now_ms(child));
 }
 
+static void tell_errors_dropped(struct child *child)
+{
+    if (child->error_lines > ERROR_LINES)
+        log_warn("child_stderr_dropped", "pid=%d lines=%u", child->process.pid,
+                 child->error_lines - ERROR_LINES);
+    child->error_lines = 0;
+}
+
 static void on_error_line(struct line_reader *lines, struct slice text)
 {
     struct child *child = container_of(lines, struct child, errors);
     uint64_t second_ms = child_now_ms(child) / 1000;
     if (child->error_ms != second_ms) {
-        if (child->error_lines > 10)
-            log_warn("child_stderr_dropped", "pid=%d lines=%u", child->process.pid,
-                     child->error_lines - 10);
+        tell_errors_dropped(child);
         child->error_ms = second_ms;
-        child->error_lines = 0;
     }
-    if (++child->error_lines <= 10)
+    if (++child->error_lines <= ERROR_LINES)
         log_info("child_stderr", "pid=%d text=%.*s", child->process.pid,
                  (int)(text.length < 256 ? text.length : 256), (const char *)text.at);
 }
@@ -211,7 +217,8 @@ void child_send(struct child *child, const struct mesh_effect *effect)
         child_fail(child); /* half a line, or a reader that does not read */
 }
 
-/* ---- its beginning --------------------------------------------------------------------------- */
+/* ---- its beginning and end
+ * --------------------------------------------------------------------------- */
 
 void child_io_init(struct child *child)
 {
@@ -231,4 +238,11 @@ int child_io_start(struct child *child)
     if (rc == 0)
         rc = uv_read_start((uv_stream_t *)&child->err, host_alloc, on_err);
     return rc;
+}
+
+void child_io_end(struct child *child)
+{
+    line_reader_end(&child->errors); /* last words seldom have a line end */
+    tell_errors_dropped(child);
+    writer_stop(&child->writer);
 }

@@ -114,6 +114,7 @@ void child_free(struct child *child); /* has no handle, or none that is open */
 
 void child_io_init(struct child *child);
 int child_io_start(struct child *child);      /* begins to read; 0 or negative errno */
+void child_io_end(struct child *child);       /* nothing more is read or written */
 void child_io_read_kept(struct child *child); /* it has a session now */
 void child_send(struct child *child, const struct mesh_effect *effect);
 

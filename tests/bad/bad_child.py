@@ -2,6 +2,7 @@
 more of them."""
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -62,10 +63,16 @@ def what_it_says():
         peer.wait_line(r'text="\\u001b\[31m\\xff"', 3)
         sure("\x1b" not in peer.text(), "a raw escape")
         peer.end()
-    with check("stdio: 100,000 lines on standard error cost some lines of log and no answer"):
+    with check("stdio: 100,000 lines on standard error cost some lines of log, which say how many are not "
+               "there, and no answer"):
         peer = start("flood")
-        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        session = Session(peer.port)
+        sure(session.call(peer.port, "any") == "ok")
         sure(peer.text().count("child_stderr ") < 100, peer.text().count("child_stderr "))
+        session.end(peer.port)
+        wait_until(5, lambda: not children(peer.pid), "no child")
+        found = re.findall(r"child_stderr_dropped pid=\d+ lines=(\d+)", peer.text())
+        sure(sum(map(int, found)) + peer.text().count("child_stderr ") == 100000, found)
         peer.end()
     with check("stdio: 20 MiB on standard error without a line end are one line of log, not kept"):
         peer = start("flood-no-line")
