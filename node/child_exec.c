@@ -67,6 +67,10 @@ int child_main(int argc, char **argv)
 int child_watch_main(void)
 {
     struct stat file;
+    /* Whoever stops all processes of a service wants meshd to end first, in its own time. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     closefrom(CHILD_WATCH_FD + 1);
     if (fstat(CHILD_WATCH_FD, &file) != 0 || file.st_size <= 0)
         return 2;
@@ -74,10 +78,6 @@ int child_watch_main(void)
         mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED, CHILD_WATCH_FD, 0);
     if (groups == MAP_FAILED)
         return 2;
-    /* Whoever stops all processes of a service wants meshd to end first, in its own time. */
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)signal(SIGINT, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
     char byte;
     ssize_t got;
     do

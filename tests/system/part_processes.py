@@ -3,6 +3,7 @@ session that nobody uses any more, after a meshd that was killed; spares are the
 needed, and go with the others."""
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -190,6 +191,12 @@ def watcher_of(peer):
     return None
 
 
+def ignores(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        mask = re.search(r"^SigIgn:\s*(\w+)", status.read(), re.M).group(1)
+    return int(mask, 16) >> (number - 1) & 1
+
+
 def start_parents(name, count=3):
     """A peer with as many sessions, whose processes have one of their own each."""
     path = os.path.join(Settings.directory, f"{name}-grandchild")
@@ -217,6 +224,7 @@ def killed():
     with check("a watcher that is killed is replaced, and the new one knows the children"):
         peer, grandchildren = start_parents("unwatched", 1)
         first = watcher_of(peer)
+        wait_until(5, lambda: ignores(first, signal.SIGTERM), "it has begun")
         os.kill(first, signal.SIGTERM)
         time.sleep(0.2)
         sure(watcher_of(peer) == first, "it went before its meshd")
