@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 
-from bad_child import SLEEP, command, initialize, read_id
+from bad_child import command, initialize
+from bad_child_ends import SLEEP, read_id
 from harness import (PROTOCOL, Peer, Session, Settings, Stream, WATCH, check, children, is_alive,
                      note, sure, wait_until)
 
