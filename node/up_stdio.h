@@ -29,7 +29,7 @@ struct child {
     struct up_stdio *kind;
     struct list in_kind;   /* in up_stdio.children, or .waiting */
     struct list in_spares; /* linked: it has no session yet */
-    struct handle handle;  /* zero: it has, or had, no session */
+    struct handle handle;  /* zero: it has no session, a spare that ends among them */
     enum child_state state;
     uv_process_t process;
     uv_pipe_t in, out, err;
