@@ -256,6 +256,12 @@ void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice 
     serve_up_data(&m->core, up, call, part, now_ms);
 }
 
+void mesh_up_too_large(struct mesh *m, struct handle up, enum rpc_kind kind, struct slice id,
+                       uint64_t now_ms)
+{
+    serve_up_too_large(&m->core, up, kind, id, now_ms);
+}
+
 void mesh_up_end(struct mesh *m, struct handle up, uint32_t call, enum mesh_end end,
                  enum mesh_reason why, uint64_t now_ms)
 {

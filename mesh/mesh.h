@@ -115,6 +115,11 @@ void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct sli
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
+/* stdio: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
+ * JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other is
+ * dropped. */
+void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,
+                       uint64_t now_ms);
 /* HTTP only: the answer to this call is over. `why` MESH_OK, or what went wrong: UPSTREAM_DOWN
  * (refused: nothing was sent), UPSTREAM_LOST, UPSTREAM_BAD, ANSWER_TOO_LARGE. */
 void mesh_up_end(struct mesh *mesh, struct handle up, uint32_t call, enum mesh_end end,
@@ -286,7 +291,8 @@ struct mesh_stats {
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
-    uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense */
+    uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
+                                   large to be passed on */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;

@@ -97,6 +97,9 @@ static const struct setting settings[] = {
      "one process a session; with neither the built-in server)"},
     {"max-children", "N", "256", SECTION_UPSTREAM, CONFIG_RUN, read_number,
      FIELD(host.children_max), 1, 10000, NULL, "processes of a stdio server at once"},
+    {"spare", "N", "0", SECTION_UPSTREAM, CONFIG_RUN, read_number, FIELD(host.spares), 0, 256,
+     NULL, "processes of a stdio server that are started before a session needs them; they count "
+     "against --max-children"},
 
     {"max-sessions", "N", "100000", SECTION_LIMITS, CONFIG_RUN, read_number,
      FIELD(host.mesh.sessions_max), 1, 1000000, NULL, "sessions owned by this peer"},

@@ -33,6 +33,7 @@ struct host_config {
     char *const *command;             /* stdio: NULL-terminated, or NULL */
     const char *self_path;            /* of this program, to start children; NULL: /proc/self/exe */
     uint32_t children_max;            /* stdio: children at once */
+    uint32_t spares;                  /* stdio: children that wait for a session */
     uint32_t spawning_max;            /* stdio: children started but silent yet, at once */
     uint32_t connections_max, connections_per_address_max;
     uint32_t drain_timeout_ms, drain_grace_ms;
@@ -68,7 +69,7 @@ struct host {
     struct gate_config gate;    /* with what depends on the listener */
     struct mcp_config mcp;      /* with what depends on the upstream: upstream_new() fills it */
     uint32_t connections_max;   /* as the descriptors allow */
-    struct bytes_budget bodies; /* of requests on their way in */
+    struct bytes_budget bodies; /* of requests and lines of children, on their way in */
     /* Where sockets are read into: what is to outlive the callback is copied or referenced. */
     char read_buffer[HOST_READ_BYTES];
 };

@@ -34,8 +34,8 @@ struct upstream {
     bool serving, was_asked; /* as last told to the core */
     bool closing;            /* the process goes: nothing new */
     struct upstream_stats {
-        uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped;
-        uint32_t open, connections, waiting;
+        uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped, lines_large;
+        uint32_t open, connections, waiting, spares;
     } stats;
 };
 

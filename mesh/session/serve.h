@@ -76,6 +76,8 @@ void serve_up_mark(struct core *core, struct handle up, uint32_t up_call, struct
                    uint32_t retry_ms);
 void serve_up_data(struct core *core, struct handle up, uint32_t up_call, struct slice part,
                    uint64_t now_ms);
+void serve_up_too_large(struct core *core, struct handle up, enum rpc_kind kind, struct slice id,
+                        uint64_t now_ms);
 void serve_up_end(struct core *core, struct handle up, uint32_t up_call, enum mesh_end end,
                   enum mesh_reason why, uint64_t now_ms);
 void serve_up_closed(struct core *core, struct handle up, enum mesh_reason why, uint64_t now_ms);

@@ -348,6 +348,22 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
     upanswer_settle(core, up, up_call);
 }
 
+/* stdio: nobody has the text, so nothing is owed for it; its request must not wait for it. */
+void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, struct slice id,
+                        uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct session *session = up != NULL ? session_at(core, up->session) : NULL;
+    bool is_answer = (kind == RPC_RESPONSE || kind == RPC_ERROR) && id.length > 0;
+    if (session == NULL)
+        return;
+    core->stats.messages_bad++;
+    struct call *call =
+        is_answer ? session_open_call(core, session, rpc_id_hash(core->sip_key, id)) : NULL;
+    if (call != NULL)
+        call_end(core, call, MESH_END_CUT, MESH_ANSWER_TOO_LARGE, now_ms);
+}
+
 /* ---- ends -------------------------------------------------------------------------------------
  */
 

@@ -27,6 +27,8 @@ FIXTURE = os.path.join(HERE, "fixture.mjs")
 PROTOCOL = "2025-11-25"
 NOT_FOUND = b'{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}'
 
+WATCH = b"meshd\0child-watch\0"
+
 libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 
@@ -185,7 +187,8 @@ def begin(part, build):
 
 
 def children(pid):
-    """The processes whose parent is `pid`: {id: command line}."""
+    """The processes whose parent is `pid`: {id: command line}; without the one that a meshd with a
+    stdio server has for its own ends."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -196,7 +199,7 @@ def children(pid):
             if int(fields[1]) == pid and fields[0] != "Z":
                 with open(f"/proc/{name}/cmdline", "rb") as line:
                     found[int(name)] = line.read()
-    return found
+    return {pid: line for pid, line in found.items() if line != WATCH}
 
 
 def is_alive(pid, line):

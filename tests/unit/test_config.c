@@ -127,7 +127,8 @@ static void test_each_setting_reaches_its_place(void **state)
          "--allow-origin https://a.example --allow-origin null --allow-host a.example:80 "
          "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off "
          "--name-wait 1s --silent-window 2m --zone z1 --weight 16 --max-sessions 7 "
-         "--max-children 8 --max-connections 9 --max-connections-per-address 5 --memory 1GiB "
+         "--max-children 8 --spare 3 --max-connections 9 --max-connections-per-address 5 --memory "
+         "1GiB "
          "--mcp-path /a/b --log-level error "
          "--log-format json --upstream http://127.0.0.1:3000/mcp");
     const struct host_config *host = &config.host;
@@ -159,6 +160,7 @@ static void test_each_setting_reaches_its_place(void **state)
     assert_int_equal(host->mesh.weight, 16);
     assert_int_equal(host->mesh.sessions_max, 7);
     assert_int_equal(host->children_max, 8);
+    assert_int_equal(host->spares, 3);
     assert_int_equal(host->connections_max, 9);
     assert_int_equal(host->connections_per_address_max, 5);
     assert_int_equal(host->mesh.memory_max, 1u << 30);

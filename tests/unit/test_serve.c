@@ -313,6 +313,52 @@ static void test_delete_of_a_child_closes_it(void **state)
     pump_free(p);
 }
 
+/* mcp.md §4.2 rule 8, row S3. */
+static void test_a_message_too_large_ends_its_request_and_no_session(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    struct mesh *owner = p->nodes[0].mesh;
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t first = ask(p, 1, session, CALL("1")), second = ask(p, 1, session, CALL("\"1\""));
+    struct handle up = pump_last(p)->up;
+    uint64_t bad = stats_of(p, 0).messages_bad;
+    /* of the server's own, and answers to nothing: no request is theirs */
+    mesh_up_too_large(owner, up, RPC_REQUEST, slice_text("1"), p->now_ms);
+    mesh_up_too_large(owner, up, RPC_NOTIFICATION, (struct slice){0}, p->now_ms);
+    mesh_up_too_large(owner, up, RPC_RESPONSE, slice_text("2"), p->now_ms);
+    mesh_up_too_large(owner, up, RPC_RESPONSE, (struct slice){0}, p->now_ms);
+    pump_settle(p);
+    assert_true(p->clients[first].is_open && p->clients[second].is_open);
+    mesh_up_too_large(owner, up, RPC_RESPONSE, slice_text("10e-1"), p->now_ms);
+    pump_settle(p);
+    assert_ended(p, first, MESH_ANSWER_TOO_LARGE);
+    assert_true(p->clients[second].is_open);
+    mesh_up_too_large(owner, up, RPC_ERROR, slice_text("\"1\""), p->now_ms);
+    pump_settle(p);
+    assert_ended(p, second, MESH_ANSWER_TOO_LARGE);
+    assert_int_equal(stats_of(p, 0).messages_bad - bad, 6);
+    uint32_t third = ask(p, 1, session, CALL("3"));
+    pump_say(p, pump_last(p), RESULT("3"));
+    pump_settle(p);
+    assert_ended(p, third, MESH_OK);
+    pump_free(p);
+}
+
+static void test_an_initialize_answered_too_large_makes_no_session(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    uint32_t made = ask(p, 0, NULL, INITIALIZE);
+    mesh_up_too_large(p->nodes[0].mesh, pump_last(p)->up, RPC_RESPONSE, slice_text("0"), p->now_ms);
+    pump_settle(p);
+    assert_ended(p, made, MESH_ANSWER_TOO_LARGE);
+    assert_false(p->clients[made].has_session);
+    assert_false(p->ups[0].is_open);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
 /* ---- the server stream ---------------------------------------------------------------------- */
 
 static void test_a_cancelled_request_of_a_child_ends_and_gives_its_place_back(void **state)
@@ -672,6 +718,8 @@ int main(void)
         cmocka_unit_test(test_delete_ends_everything_and_a_refused_one_nothing),
         cmocka_unit_test(test_delete_of_a_child_closes_it),
         cmocka_unit_test(test_a_cancelled_request_of_a_child_ends_and_gives_its_place_back),
+        cmocka_unit_test(test_a_message_too_large_ends_its_request_and_no_session),
+        cmocka_unit_test(test_an_initialize_answered_too_large_makes_no_session),
         cmocka_unit_test(test_a_newer_get_supersedes_and_takes_over_the_upstream_stream),
         cmocka_unit_test(test_the_upstreams_stream_is_opened_again_and_its_405_believed),
         cmocka_unit_test(test_room_comes_only_as_the_clients_socket_takes),
