@@ -25,7 +25,8 @@ enum mcp_bind {
 
 /* Texts are borrowed and must outlive their users. */
 struct mcp_config {
-    bool http_upstream;             /* else stdio or built in: the mesh is the MCP server */
+    bool http_upstream;             /* Streamable HTTP; else the mesh is the MCP server */
+    bool passes_paths;              /* other paths go to the upstream: it is one of HTTP */
     const char *mcp_path;           /* the public one: "/mcp" */
     const char *upstream_path;      /* of --upstream, maybe with a query: "/mcp" */
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
@@ -114,6 +115,7 @@ struct mcp_upstream_request {
     struct slice method, target; /* of the client's request, as the effect has them */
     struct slice head;           /* the lines that travel */
     struct slice session;        /* the upstream's own session id; empty: none */
+    struct slice endpoint;       /* HTTP+SSE: the target of its messages; empty: none */
     size_t body_bytes;
     bool is_own; /* a message of the mesh itself, under another request's head */
 };

@@ -10,6 +10,12 @@ static bool upcall_is_http(const struct core *core)
     return core->config.upstream == MESH_UP_HTTP;
 }
 
+/* Its answer comes as one of its own, head and all; else as a message among others. */
+static bool upcall_has_answer(const struct core *core, const struct call *call)
+{
+    return upcall_is_http(core) || call->want == MESH_PASS;
+}
+
 /* ---- effects -------------------------------------------------------------------------------- */
 
 static int upcall_effect(struct core *core, enum mesh_effect_kind kind, struct handle up,
@@ -40,7 +46,7 @@ void upcall_cancel(struct core *core, struct call *call)
 
 void upcall_room(struct core *core, struct call *call, size_t bytes)
 {
-    if (upcall_is_http(core) && call->up_call != 0 && bytes > 0)
+    if (upcall_has_answer(core, call) && call->up_call != 0 && bytes > 0)
         (void)upcall_effect(core, MESH_UP_ROOM, call->up, call->up_call, bytes);
 }
 
@@ -72,10 +78,11 @@ static struct upstream *upcall_open(struct core *core, struct call *call, struct
         return NULL;
     up->self = h;
     up->session = session;
-    up->is_ready = upcall_is_http(core);
+    up->is_ready = upcall_has_answer(core, call);
     list_init(&up->calls);
     struct mesh_effect e = {.kind = MESH_UP_OPEN, .handle = h};
     e.send.head = call->head;
+    e.send.want = call->want;
     if (effects_push(&core->effects, &e) < 0) {
         pool_give(&core->serve.upstreams, h);
         return NULL;
@@ -194,7 +201,7 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
-    if (upcall_is_http(core) || call->rpc.kind == RPC_REQUEST)
+    if (upcall_has_answer(core, call) || call->rpc.kind == RPC_REQUEST)
         return;
     if (session != NULL && call->rpc.method == RPC_CANCELLED)
         upcall_on_cancelled(core, session, call, now_ms);
@@ -415,6 +422,7 @@ static void upcall_place(struct core *core, struct session *session, const struc
     }
     upcall_on_creation(core, session, call, rpc);
     struct handle self = call->self;
+    call->is_heard = true;
     upcall_deliver(core, call, rpc, text, now_ms);
     call = call_at(core, self);
     if (call != NULL && is_answer)
