@@ -27,8 +27,8 @@ enum mesh_placement {
 };
 
 enum mesh_upstream_kind {
-    MESH_UP_HTTP,   /* keeps its own session ids; answers stream by stream */
-    MESH_UP_STDIO,  /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
+    MESH_UP_HTTP,    /* keeps its own session ids; answers stream by stream */
+    MESH_UP_STDIO,   /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
     MESH_UP_BUILTIN, /* as stdio, in this process */
     MESH_UP_SSE      /* HTTP+SSE of 2024-11-05: as stdio; what is on other paths passes to it */
 };
