@@ -332,11 +332,11 @@ def start_stub(name, kind="http", port=0):
     return stub
 
 
-def start_everything(name):
-    """server-everything over Streamable HTTP; `name` is in its environment as REPLICA."""
+def start_everything(name, transport="streamableHttp"):
+    """server-everything over HTTP (or "sse"); `name` is in its environment as REPLICA."""
     port = free_port()
     replica = Process(name, [NODE, "--require", os.path.join(HERE, "listen-loopback.cjs"),
-                             EVERYTHING, "streamableHttp"],
+                             EVERYTHING, transport],
                       env={"PORT": str(port), "REPLICA": name})
     replica.port = port
     return replica
