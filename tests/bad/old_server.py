@@ -90,8 +90,9 @@ class OldServer:
 
     def stream(self, connection):
         out = self.out = queue.Queue()  # of the latest stream
+        closes = self.closes  # a test goes on once it has the answer
         connection.sendall(self.opening)
-        if self.closes:
+        if closes:
             return False
         while True:
             text = out.get()
