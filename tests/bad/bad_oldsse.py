@@ -161,8 +161,7 @@ TAKINGS = [
     ("nothing", None),
     ("200 and a page", status(b"200 OK", b"Content-Length: 3\r\n", b"abc")),
     ("204", status(b"204 No Content", b"")),
-    ("a body of 1 MiB, which nobody reads", status(b"202 Accepted", b"Content-Length: 1048576\r\n",
-                                                   b"x" * 1048576)),
+    ("a body of 11 MiB", status(b"202 Accepted", f"Content-Length: {len(HUGE)}\r\n".encode(), HUGE)),
     ("a body that never ends", status(b"202 Accepted", b"Content-Length: 9\r\n", b"x")),
     ("more than its body (U7)", TAKEN + b"HTTP/1.1 202 Accepted\r\n\r\n"),
 ]
@@ -175,6 +174,23 @@ def only_for(method, answer):
                 None if message.get("method") == method else answer_all(server, message)}
 
 
+def lost_once(method, tools):
+    """The first POST with this method is closed without a byte, and nothing comes of it."""
+    posts = []
+
+    def on_post(_, message):
+        posts.append(message.get("method"))
+        return b"" if posts[-1] == method and posts.count(method) == 1 else TAKEN
+
+    def on_message(server, message):
+        if message.get("method") == method and posts.count(method) == 1:
+            return None
+        if message.get("method") == "tools/list":
+            return event(result(message["id"], tools))
+        return answer_all(server, message)
+    return {"on_post": on_post, "on_message": on_message}
+
+
 def posts_refused():
     for what, answer in REFUSALS:
         with check(f"an old server answers a call's POST with {what}: in-band, once, the session lives"):
@@ -185,27 +201,32 @@ def posts_refused():
             sure(sum(one["method"] == "tools/call" for _, _, one in server.posts()) == 1)
             sure(session.ask(peer.port, "ping")[1]["result"], "ping")
     with check("a list that was lost on its way is asked for again, and answered"):
-        server, peer = begin()
-        calls = []
-        server.on_post = lambda _, message: (calls.append(message.get("method")) or
-                                             (b"" if calls.count("tools/list") == 1 and
-                                              message.get("method") == "tools/list" else TAKEN))
-        server.on_message = lambda _, message: (
-            None if message.get("method") == "tools/list" and calls.count("tools/list") == 1
-            else answer_all(server, message))
+        server, peer = begin(**lost_once("tools/list", {"tools": []}))
         session = Session(peer.port)
         sure(session.ask(peer.port, "tools/list", timeout=5)[1]["result"], "the list")
-        sure(calls.count("tools/list") == 2, calls)
+        sure(sum(one["method"] == "tools/list" for _, _, one in server.posts()) == 2)
+    with check("so is a call of a tool that the server's list marks as read-only, and of no other"):
+        for hint, runs in ((True, 2), (False, 1)):
+            tools = {"tools": [{"name": "any", "inputSchema": {}, "annotations": {
+                "readOnlyHint": hint}}]}
+            server, peer = begin(**lost_once("tools/call", tools))
+            session = Session(peer.port)
+            sure(session.ask(peer.port, "tools/list")[1]["result"] == tools)
+            message = session.ask(peer.port, "tools/call", {"name": "any"}, timeout=5)[1]
+            sure(("result" in message) == hint, message)
+            sure(sum(one["method"] == "tools/call" for _, _, one in server.posts()) == runs)
 
 
 def posts_taken():
     for what, answer in TAKINGS:
         with check(f"an old server answers a call's POST with {what}: what counts is its stream"):
-            _, peer = begin(on_post=lambda _, message, answer=answer:
-                            answer if message.get("method") == "tools/call" else TAKEN)
+            server, peer = begin(on_post=lambda _, message, answer=answer:
+                                 answer if message.get("method") == "tools/call" else TAKEN)
             session = Session(peer.port)
             for _ in range(3):
                 sure(session.call(peer.port, "any", timeout=5) == "ok")
+            sure((server.broken > 0) == (answer is not None and len(answer) > 1 << 20),
+                 "only so much of a body is read")
             sure(session.end(peer.port).status == 200)
     with check("a server that answers no POST at all: 700 calls of one session are answered, and its "
                "connections stay bounded"):

@@ -42,6 +42,7 @@ class OldServer:
             with contextlib.suppress(OSError):
                 self.held.pop().shutdown(socket.SHUT_RDWR)
         self.requests = []  # (time, head, body), as they came
+        self.broken = 0  # answers that their reader did not want
 
     def accept(self):
         while True:
@@ -59,7 +60,7 @@ class OldServer:
                     pass
             connection.close()
         except OSError:
-            pass
+            self.broken += 1
 
     def one(self, connection, lines):
         head = b""
