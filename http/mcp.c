@@ -395,7 +395,7 @@ static struct mcp_own make_route(const struct mcp_config *config, const struct m
     case GATE_OTHER:
         break;
     }
-    return config->http_upstream ? no_refusal : refuse(404, MCP_BAD_REQUEST, "Not found");
+    return config->passes_paths ? no_refusal : refuse(404, MCP_BAD_REQUEST, "Not found");
 }
 
 /* ---- the head that travels ---------------------------------------------------------------- */

@@ -25,7 +25,8 @@ enum mcp_bind {
 
 /* Texts are borrowed and must outlive their users. */
 struct mcp_config {
-    bool http_upstream;             /* else stdio or built in: the mesh is the MCP server */
+    bool http_upstream;             /* Streamable HTTP; else the mesh is the MCP server */
+    bool passes_paths;              /* other paths go to the upstream: it is one of HTTP */
     const char *mcp_path;           /* the public one: "/mcp" */
     const char *sse_path, *messages_path; /* of HTTP+SSE: "/sse", "/messages" */
     const char *public_prefix;      /* that whoever stands in front cuts off; NULL: not known */
@@ -125,6 +126,7 @@ struct mcp_upstream_request {
     struct slice head;           /* the lines that travel */
     struct slice session;        /* the upstream's own session id; empty: none */
     struct slice last_event_id;  /* likewise: of its own events; empty: none */
+    struct slice endpoint;       /* HTTP+SSE: the target of its messages; empty: none */
     size_t body_bytes;
     bool is_own; /* a message of the mesh itself, under another request's head */
 };

@@ -395,7 +395,7 @@ int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchang
     if (session != NULL && exchange->want != MESH_SSE)
         add(&more, "Mcp-Session-Id", slice_borrow(session, MESH_SESSION_TEXT));
     /* What an HTTP upstream says to browsers is its own policy. */
-    if (!config->http_upstream)
+    if (!config->http_upstream && exchange->want != MESH_PASS)
         add_cors(&more, kept(exchange, exchange->origin));
     out.lines_count = more.count;
     out.framing = exchange->framing;
@@ -478,7 +478,9 @@ static int upstream_target(const struct mcp_config *config,
         path.length = (size_t)(mark - path.at);
         query = slice_borrow(mark + 1, request->target.length - path.length - 1);
     }
-    *target = request->target;
+    *target = request->endpoint.length > 0 ? request->endpoint : request->target;
+    if (request->endpoint.length > 0)
+        return 0;
     if (request->want == MESH_PASS && !slice_is(path, config->mcp_path))
         return 0;
     base = slice_text(config->upstream_path);
@@ -563,7 +565,9 @@ int mcp_upstream_request_head(const struct mcp_config *config,
     if (request->want == MESH_CALL && !has_line(out.ready, "Content-Type"))
         add(&lines, "Content-Type", slice_text("application/json"));
     if (request->is_own && request->want != MESH_PASS)
-        add(&lines, "Accept", slice_text("application/json, text/event-stream"));
+        add(&lines, "Accept",
+            slice_text(request->want == MESH_LISTEN ? "text/event-stream"
+                                                    : "application/json, text/event-stream"));
     out.lines_count = lines.count;
     out.framing = request->body_bytes > 0 || wants_length(out.method) ? H1_LENGTH : H1_NO_BODY;
     out.content_length = request->body_bytes;

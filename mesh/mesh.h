@@ -27,9 +27,10 @@ enum mesh_placement {
 };
 
 enum mesh_upstream_kind {
-    MESH_UP_HTTP,   /* keeps its own session ids; answers stream by stream */
-    MESH_UP_STDIO,  /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
-    MESH_UP_BUILTIN /* as stdio, in this process */
+    MESH_UP_HTTP,    /* keeps its own session ids; answers stream by stream */
+    MESH_UP_STDIO,   /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
+    MESH_UP_BUILTIN, /* as stdio, in this process */
+    MESH_UP_SSE      /* HTTP+SSE of 2024-11-05: as stdio; what is on other paths passes to it */
 };
 
 struct mesh_config {
@@ -99,7 +100,8 @@ enum mesh_up_session {
     MESH_UP_SESSION_MADE, /* initialize was answered with a session id: the host keeps it */
     MESH_UP_SESSION_LOST  /* 404, or 400 to an id that it gave out: it does not know it any more */
 };
-/* HTTP only: the answer's head. `head`: the header lines that travel. */
+/* The head of what answers a call by itself: with HTTP every one, with HTTP+SSE a MESH_PASS and a
+ * message that was refused. `head`: the header lines that travel. */
 void mesh_up_head(struct mesh *mesh, struct handle up, uint32_t call, int status,
                   enum mesh_form form, enum mesh_up_session session, struct slice head,
                   uint64_t now_ms);
@@ -120,8 +122,9 @@ void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct sli
  * dropped. */
 void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,
                        uint64_t now_ms);
-/* HTTP only: the answer to this call is over. `why` MESH_OK, or what went wrong: UPSTREAM_DOWN
- * (refused: nothing was sent), UPSTREAM_LOST, UPSTREAM_BAD, ANSWER_TOO_LARGE. */
+/* The answer to this call is over, or will not come. `why` MESH_OK, or what went wrong:
+ * UPSTREAM_DOWN (refused: nothing was sent), UPSTREAM_LOST, UPSTREAM_BAD, ANSWER_TOO_LARGE. Of a
+ * message that HTTP+SSE accepted nothing is told: its answer comes as MESH_NO_CALL. */
 void mesh_up_end(struct mesh *mesh, struct handle up, uint32_t call, enum mesh_end end,
                  enum mesh_reason why, uint64_t now_ms);
 /* The upstream itself is gone (a child exited, could not be started) or did what was wished by
@@ -157,7 +160,8 @@ enum mesh_effect_kind {
     MESH_LINK_DIAL,   /* wire.to */
     MESH_LINK_BYTES,  /* wire.sealed: write it; tell mesh_link_taken() */
     MESH_LINK_CLOSE,  /* after what was written: FIN; `end.cut`: RST */
-    MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials) */
+    MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials);
+                         send.want: MESH_PASS if it is for that one request of another path */
     MESH_UP_SEND,     /* one message or request on call `call` */
     MESH_UP_LISTEN,   /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
     MESH_UP_ROOM,     /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */

@@ -93,8 +93,12 @@ static const struct setting settings[] = {
 
     {"upstream", "URL", NULL, SECTION_UPSTREAM, CONFIG_RUN, read_upstream,
      FIELD(host.upstream_url), 0, 0, NULL,
-     "Streamable HTTP server to serve, http://HOST[:PORT]/PATH (default: the command after `--`, "
-     "one process a session; with neither the built-in server)"},
+     "MCP server to serve, http://HOST[:PORT]/PATH (default: the command after `--`, one process a "
+     "session; with neither the built-in server)"},
+    {"upstream-transport", NULL, "auto", SECTION_UPSTREAM, CONFIG_RUN, read_choice,
+     FIELD(host.upstream_transport), 0, 0, "auto|http|sse",
+     "what it speaks: Streamable HTTP, or HTTP+SSE of 2024-11-05; auto: the latter if its path "
+     "ends in `/sse`"},
     {"max-children", "N", "256", SECTION_UPSTREAM, CONFIG_RUN, read_number,
      FIELD(host.children_max), 1, 10000, NULL, "processes of a stdio server at once"},
     {"spare", "N", "0", SECTION_UPSTREAM, CONFIG_RUN, read_number, FIELD(host.spares), 0, 256,

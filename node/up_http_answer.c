@@ -245,10 +245,12 @@ static int on_head(struct http_call *call, const struct h1_head *head)
     struct mcp_upstream_answer answer;
     if (call->up != NULL)
         call->up->kind->answered_ms = now(call);
+    call->status = head->status;
+    if (call->ops != NULL)
+        return call->ops->on_head(call, head);
     int rc = mcp_filter_response_head(head, call->want, &answer);
     if (rc < 0)
         return rc;
-    call->status = head->status;
     call->form = answer.form;
     call->lines = answer.lines;
     if (answer.session.length > 0 && answer.session.length <= MCP_SESSION_HEADER_MAX) {
@@ -265,6 +267,8 @@ static int on_head(struct http_call *call, const struct h1_head *head)
 
 static int on_part(struct http_call *call, struct slice part)
 {
+    if (call->ops != NULL)
+        return call->ops->on_part(call, part);
     if (call->head_told || (call->form == MESH_FORM_JSON && !call->is_listen))
         return on_body(call, part);
     int rc = gather(call, part);
@@ -274,6 +278,8 @@ static int on_part(struct http_call *call, struct slice part)
 /* The answer is whole. */
 static int on_end(struct http_call *call)
 {
+    if (call->ops != NULL)
+        return 0;
     int rc = call->head_told ? 0 : tell_head(call);
     if (rc == 0)
         give_json(call);

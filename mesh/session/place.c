@@ -78,11 +78,12 @@ enum place_verdict place_request(struct core *core, const struct mesh_request *r
                                  struct peer_id *peer)
 {
     bool has_http = core->config.upstream == MESH_UP_HTTP;
+    bool has_paths = has_http || core->config.upstream == MESH_UP_SSE;
     *peer = core_self(core);
     if (place_is_new_session(request))
         return place_new_session(core, peer);
     if (request->want == MESH_PASS)
-        return has_http ? PLACE_AT : PLACE_NO_ROUTE;
+        return has_paths ? PLACE_AT : PLACE_NO_ROUTE;
     if (has_http)
         return PLACE_AT; /* stateless, or it refuses by itself */
     return request->era == MESH_MODERN ? PLACE_NOT_SUPPORTED : PLACE_NO_SESSION_ID;

@@ -249,6 +249,7 @@ static void upanswer_place(struct core *core, struct session *session,
     upanswer_note_question(core, session, call, rpc, text);
     upanswer_on_creation(core, session, call, rpc, text);
     struct handle self = call->self;
+    call->is_heard = true;
     bool is_answer = rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR;
     upanswer_deliver(core, call, rpc, text, now_ms);
     call = call_at(core, self);

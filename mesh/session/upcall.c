@@ -10,6 +10,11 @@ bool upcall_is_http(const struct core *core)
     return core->config.upstream == MESH_UP_HTTP;
 }
 
+bool upcall_has_answer(const struct core *core, const struct call *call)
+{
+    return upcall_is_http(core) || call->want == MESH_PASS;
+}
+
 /* ---- effects -------------------------------------------------------------------------------- */
 
 int upcall_effect(struct core *core, enum mesh_effect_kind kind, struct handle up, uint32_t up_call,
@@ -74,7 +79,7 @@ static struct room room_of(struct core *core, struct call *reader)
     struct call *source = NULL;
     if (up == NULL)
         return (struct room){.owed = NULL};
-    if (!upcall_is_http(core))
+    if (!upcall_has_answer(core, reader))
         return (struct room){up->self, MESH_NO_CALL, &up->owed};
     if (reader->stream != NULL && reader->stream->number == 0)
         return (struct room){up->self, up->listen_call, &up->listen_owed};
@@ -142,10 +147,11 @@ static struct upstream *upcall_open(struct core *core, struct call *call, struct
         return NULL;
     up->self = h;
     up->session = session;
-    up->is_ready = upcall_is_http(core);
+    up->is_ready = upcall_has_answer(core, call);
     list_init(&up->calls);
     struct mesh_effect e = {.kind = MESH_UP_OPEN, .handle = h};
     e.send.head = call->head;
+    e.send.want = call->want;
     if (effects_push(&core->effects, &e) < 0) {
         pool_give(&core->serve.upstreams, h);
         return NULL;
@@ -279,7 +285,7 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
-    if (upcall_is_http(core))
+    if (upcall_has_answer(core, call))
         return;
     if (call->rpc.kind != RPC_REQUEST) {
         if (session != NULL && call->rpc.method == RPC_CANCELLED)

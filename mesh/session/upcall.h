@@ -7,6 +7,8 @@
 #include "mesh/session/serve.h"
 
 bool upcall_is_http(const struct core *core);
+/* Its answer comes as one of its own, head and all; else as a message among others. */
+bool upcall_has_answer(const struct core *core, const struct call *call);
 
 /* ---- upcall.c -------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "node/config.h"
+#include "node/upstream.h"
 
 #define WORDS_MAX 160
 #define KEY_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -89,6 +90,36 @@ static void assert_addr(const struct mesh_addr *addr, const char *text)
 }
 
 /* ---- what settings do ----------------------------------------------------------------------- */
+
+static void test_the_path_of_an_upstream_tells_its_transport_unless_it_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flags;
+        bool is_sse;
+    } rows[] = {
+        {"--upstream http://a/mcp", false},
+        {"--upstream http://a/sse", true},
+        {"--upstream http://a:80/x/sse?key=/mcp", true},
+        {"--upstream http://a/sse/", true},
+        {"--upstream http://a/mcp?x=/sse", false},
+        {"--upstream http://a/asse", false},
+        {"--upstream http://a/sse/mcp", false},
+        {"--upstream http://sse", false},
+        {"--upstream http://sse/", false},
+        {"--upstream http://a/sse --upstream-transport auto", true},
+        {"--upstream http://a/sse --upstream-transport http", false},
+        {"--upstream http://a/mcp --upstream-transport sse", true},
+        {"--upstream-transport sse", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[160];
+        snprintf(text, sizeof text, "--name a %s", rows[i].flags);
+        take(text);
+        if (upstream_speaks_sse(&config.host) != rows[i].is_sse)
+            fail_msg("%s: the other transport", rows[i].flags);
+    }
+}
 
 static void test_without_settings_a_peer_listens_on_loopback_only(void **state)
 {
@@ -310,6 +341,7 @@ static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
         {"--upstream", "127.0.0.1:80"},
         {"--upstream", "http:///mcp"},
         {"--upstream", "http://user:pass@a/mcp"},
+        {"--upstream-transport", "stdio"},
         {"--log-level", "trace"},
         {"--log-format", "xml"},
     };
@@ -657,6 +689,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_settings_a_peer_listens_on_loopback_only),
+        cmocka_unit_test(test_the_path_of_an_upstream_tells_its_transport_unless_it_is_said),
         cmocka_unit_test(test_each_setting_reaches_its_place),
         cmocka_unit_test(test_a_command_stands_behind_two_dashes_and_is_not_looked_into),
         cmocka_unit_test(test_admin_can_be_off),

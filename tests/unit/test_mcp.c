@@ -41,6 +41,7 @@ struct fixture {
 static struct mcp_config config_of(bool http_upstream)
 {
     struct mcp_config config = {.http_upstream = http_upstream,
+                                .passes_paths = http_upstream,
                                 .mcp_path = "/mcp",
                                 .upstream_path = "/srv/mcp",
                                 .upstream_authority = "127.0.0.1:3000",
@@ -490,6 +491,23 @@ static void test_mcp_an_upstream_request_is_written_anew(void **state)
     assert_text(head, "POST /srv/mcp HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n"
                       "Accept-Encoding: identity\r\n" JSON BOTH "Authorization: Bearer t\r\n"
                       "Content-Length: 2\r\n\r\n");
+    bytes_unref(head);
+
+    /* HTTP+SSE: its stream is opened so too, and says where messages go, be it our own path. */
+    request.want = MESH_LISTEN;
+    request.body_bytes = 0;
+    assert_int_equal(mcp_upstream_request_head(&config, &request, &head), 0);
+    assert_text(head, "GET /srv/mcp HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n"
+                      "Accept-Encoding: identity\r\n" STREAM "Authorization: Bearer t\r\n\r\n");
+    bytes_unref(head);
+    request = (struct mcp_upstream_request){.want = MESH_CALL,
+                                            .target = slice_text("/mcp?team=a"),
+                                            .head = slice_text(BOTH JSON),
+                                            .endpoint = slice_text("/mcp?sessionId=7"),
+                                            .body_bytes = 12};
+    assert_int_equal(mcp_upstream_request_head(&config, &request, &head), 0);
+    assert_text(head, "POST /mcp?sessionId=7 HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n"
+                      "Accept-Encoding: identity\r\n" BOTH JSON "Content-Length: 12\r\n\r\n");
     bytes_unref(head);
 
     /* A line that a peer made up does not get out. */
