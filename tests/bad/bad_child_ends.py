@@ -68,14 +68,16 @@ def how_it_ends():
                "end nor the peer's"):
         path = os.path.join(Settings.directory, "escaped")
         peer = start("escaped", path)
-        session, other = Session(peer.port), Session(peer.port)
-        escaped = [read_id(path)]
+        sessions, escaped = [], []
+        for _ in range(3):
+            sessions.append(Session(peer.port))
+            escaped.append(read_id(path))
+        session, other, last = sessions
         answer, message = session.ask(peer.port, "tools/call", {"name": "any"})
         sure(message and "error" in message and answer.seconds < 3, answer)
         other.end(peer.port)
-        wait_until(5, lambda: not children(peer.pid), "no children")
-        Session(peer.port)
-        escaped.append(read_id(path))
+        wait_until(5, lambda: len(children(peer.pid)) == 1, "one child")
+        sure(last.ask(peer.port, "ping")[1]["result"] == {})
         begun = time.monotonic()
         peer.process.terminate()
         sure(peer.wait(6) == 0 and time.monotonic() - begun < 5, "exit code and time")
