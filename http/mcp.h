@@ -25,9 +25,9 @@ enum mcp_bind {
 
 /* Texts are borrowed and must outlive their users. */
 struct mcp_config {
-    bool http_upstream;             /* Streamable HTTP; else the mesh is the MCP server */
-    bool passes_paths;              /* other paths go to the upstream: it is one of HTTP */
-    const char *mcp_path;           /* the public one: "/mcp" */
+    bool http_upstream;                   /* Streamable HTTP; else the mesh is the MCP server */
+    bool passes_paths;                    /* other paths go to the upstream: it is one of HTTP */
+    const char *mcp_path;                 /* the public one: "/mcp" */
     const char *sse_path, *messages_path; /* of HTTP+SSE: "/sse", "/messages" */
     const char *public_prefix;      /* that whoever stands in front cuts off; NULL: not known */
     const char *upstream_path;      /* of --upstream, maybe with a query: "/mcp" */
@@ -101,14 +101,14 @@ enum mcp_ending {
     MCP_END_WHOLE, /* write *textp, end the answer by its framing */
     MCP_END_CUT    /* nothing can be said any more: close without ending the framing */
 };
-/* The outcome `why` (not MESH_OK) of an exchange; `event_id`: for an event that tells it. Before any head: *textp is a whole answer, head
- * and body, not to be framed. After one: on an event stream the last bytes of its body, to be
- * framed; otherwise MCP_END_CUT and NULL. 0 or -ENOMEM. */
+/* The outcome `why` (not MESH_OK) of an exchange; `event_id`: for an event that tells it. Before
+ * any head: *textp is a whole answer, head and body, not to be framed. After one: on an event
+ * stream the last bytes of its body, to be framed; otherwise MCP_END_CUT and NULL. 0 or -ENOMEM. */
 int mcp_write_outcome(const struct mcp_config *config, struct mcp_exchange *exchange,
                       enum mesh_reason why, bool head_sent, struct slice event_id,
                       enum mcp_ending *ending, struct bytes **textp);
-/* An error of the mesh's own as an event of a stream: for a REPLY_EVENT with a reason. `id`: the raw
- * JSON-RPC id it answers; `event_id`: its own, may be empty. 0 or -ENOMEM. */
+/* An error of the mesh's own as an event of a stream: for a REPLY_EVENT with a reason. `id`: the
+ * raw JSON-RPC id it answers; `event_id`: its own, may be empty. 0 or -ENOMEM. */
 int mcp_write_failure(enum mesh_reason why, struct slice id, struct slice event_id,
                       struct bytes **textp);
 /* HTTP+SSE: the first event of a stream says where messages go. Relative to the stream's path where

@@ -151,6 +151,10 @@ void child_on_timer(struct wheel_item *item, uint64_t now_ms)
 {
     struct child *child = container_of(item, struct child, timer);
     struct wheel *wheel = &child->kind->upstream->host->wheel;
+    if (child->exited && child->is_paused && !child->wished) {
+        wheel_set(wheel, item, now_ms + EXIT_GRACE_MS); /* its last words wait for their readers */
+        return;
+    }
     if (child->exited) {
         child_end(child); /* somebody outside its group holds its stdout */
         return;

@@ -41,15 +41,19 @@ static void on_line(struct line_reader *lines, struct slice text)
     struct rpc_message rpc;
     if (child->state == CHILD_GONE)
         return;
-    rpc_read(&rpc, NULL, text.at, text.length);
+    struct rpc_tools *tools = child->wants_tools ? &child->kind->tools : NULL;
+    rpc_read(&rpc, tools, text.at, text.length);
     if (rpc.kind == RPC_BAD) {
         note_babble(child, text.length);
         return;
     }
     if (!child->spoke)
         note_spoke(child);
-    mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc, NULL, text,
-                    child_now_ms(child));
+    bool has_tools = tools != NULL && rpc.kind == RPC_RESPONSE && tools->count > 0;
+    child->wants_tools = child->wants_tools && !has_tools;
+    child->room -= (int64_t)text.length;
+    mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc,
+                    has_tools ? tools : NULL, text, child_now_ms(child));
 }
 
 static void on_large_line(struct line_reader *lines, enum rpc_kind kind, struct slice id,
@@ -113,6 +117,15 @@ static void keep(struct child *child, const char *data, size_t length)
         (void)uv_read_stop((uv_stream_t *)&child->out);
 }
 
+/* Its readers are behind: what it says next waits in its pipe, and then in itself. */
+static void pause_if_full(struct child *child)
+{
+    if (child->room > 0 || child->is_paused || child->state == CHILD_GONE)
+        return;
+    child->is_paused = true;
+    (void)uv_read_stop((uv_stream_t *)&child->out);
+}
+
 static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
 {
     struct child *child = stream->data;
@@ -121,6 +134,7 @@ static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
     else if (length > 0) {
         if (line_reader_feed(&child->lines, buf->base, (size_t)length) < 0)
             child_fail(child);
+        pause_if_full(child);
     } else if (length < 0) {
         child->out_ended = true;
         if (child->exited)
@@ -128,6 +142,16 @@ static void on_out(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
         else
             child_begin_end(child); /* it will say nothing more: let it go */
     }
+}
+
+void child_give_room(struct child *child, size_t bytes)
+{
+    child->room += (int64_t)bytes;
+    if (child->room <= 0 || !child->is_paused || child_is_spare(child) ||
+        child->state == CHILD_GONE)
+        return;
+    child->is_paused = false;
+    (void)uv_read_start((uv_stream_t *)&child->out, host_alloc, on_out);
 }
 
 void child_io_read_kept(struct child *child)
@@ -205,6 +229,7 @@ void child_send(struct child *child, const struct mesh_effect *effect)
     struct slice text = effect->send.text;
     struct writer *writer = &child->writer;
     int rc = note_call(child, effect->call);
+    child->wants_tools = child->wants_tools || effect->send.lists_tools;
     if (rc == 0 && (memchr(text.at, '\n', text.length) != NULL ||
                     memchr(text.at, '\r', text.length) != NULL)) {
         struct bytes *flat = flatten(text, &effect->patch);
@@ -230,6 +255,7 @@ void child_io_init(struct child *child)
     writer_init(&child->writer, &child->kind->upstream->host->writers, (uv_stream_t *)&child->in,
                 on_written);
     child->writer.held = true;
+    child->room = MESH_UP_ROOM_FIRST;
 }
 
 int child_io_start(struct child *child)

@@ -187,8 +187,15 @@ static void turn(void *of, uint64_t now_ms)
         watch_keep(&kind->watch, now_ms);
 }
 
-/* The core bounds what it keeps of a child's messages; in the legacy era nothing is cancelled by
- * closing a stream, so there is nothing to do for these. */
+static void give_room(void *of, const struct mesh_effect *effect)
+{
+    struct up_stdio *kind = of;
+    struct child *child = slots_get(&kind->upstream->ups, effect->handle);
+    if (child != NULL)
+        child_give_room(child, effect->room);
+}
+
+/* In the legacy era nothing is cancelled by closing a stream. */
 static void ignore(void *of, const struct mesh_effect *effect)
 {
     (void)of;
@@ -265,7 +272,7 @@ const struct upstream_ops up_stdio_ops = {
     .start = start,
     .open = open_child,
     .send = send_child,
-    .room = ignore,
+    .room = give_room,
     .cancel = ignore,
     .shut = shut_child,
     .turn = turn,

@@ -40,6 +40,8 @@ struct child {
     bool is_full; /* not started for want of descriptors or processes: that is no fault of its */
     bool has_babbled; /* said what is no message */
     bool is_paused;   /* nothing is read of its stdout */
+    bool wants_tools; /* a list of tools is awaited: its messages are looked at for it */
+    int64_t room;     /* bytes that may still be given to the core */
     uint64_t started_ms;
     uint32_t watch_slot;
     int64_t exit_status;
@@ -71,6 +73,7 @@ struct up_stdio {
     bool has_last, is_termed;
     char parent[sizeof CHILD_PARENT_VARIABLE + 16];
     char self[512];
+    struct rpc_tools tools; /* of one message, while it is given to the core */
 };
 
 static inline struct mesh *child_mesh(struct child *child)
@@ -117,6 +120,7 @@ int child_io_start(struct child *child);      /* begins to read; 0 or negative e
 void child_io_end(struct child *child);       /* nothing more is read or written */
 void child_io_read_kept(struct child *child); /* it has a session now */
 void child_send(struct child *child, const struct mesh_effect *effect);
+void child_give_room(struct child *child, size_t bytes);
 
 /* ---- up_spare.c ------------------------------------------------------------------------------ */
 

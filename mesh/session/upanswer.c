@@ -89,6 +89,8 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
             uplisten_open(core, up);
         return;
     }
+    if (session != NULL && call->rpc.method == RPC_INITIALIZED && status / 100 == 2)
+        uplisten_begin(core, up, call);
     call->ends_session = call->want == MESH_DELETE && status >= 200 && status < 300;
     call_add_head(core, call, status, form, head, now_ms);
 }

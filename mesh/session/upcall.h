@@ -48,7 +48,10 @@ void upcall_untaken(struct core *core, struct call *reader);
 
 /* Attaches a client's GET to the stream that it asks for. */
 void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms);
-/* HTTP: the session's client holds a stream, and its upstream's is not asked for yet. */
+/* HTTP: the session is initialized: its upstream's own stream is asked for, under the head of this
+ * request. Not only when the client's GET comes: what is said before that would be lost. */
+void uplisten_begin(struct core *core, struct upstream *up, const struct call *call);
+/* HTTP: asks for it, unless that was done. */
 void uplisten_open(struct core *core, struct upstream *up);
 void uplisten_head(struct core *core, struct upstream *up, int status);
 void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms);

@@ -52,6 +52,21 @@ static void uplisten_read_own(struct core *core, struct call *call, struct sessi
     event_stream_read(core, own, call, after, has_gap, now_ms);
 }
 
+/* The newest credentials are those to ask with. */
+static void uplisten_keep_head(struct core *core, struct upstream *up, const struct call *call)
+{
+    slice_drop(&up->listen_head);
+    (void)slice_keep(&up->listen_head, call->head, &core->budget);
+}
+
+void uplisten_begin(struct core *core, struct upstream *up, const struct call *call)
+{
+    if (!upcall_is_http(core))
+        return;
+    uplisten_keep_head(core, up, call);
+    uplisten_open(core, up);
+}
+
 void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
@@ -66,12 +81,12 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
         return;
     }
     uplisten_read_own(core, call, session, now_ms);
-    if (!upcall_is_http(core) || session->own == NULL)
+    if (session->own == NULL)
         return;
-    slice_drop(&up->listen_head);
-    (void)slice_keep(&up->listen_head, call->head, &core->budget);
     if (call->want == MESH_LISTEN)
-        uplisten_open(core, up);
+        uplisten_begin(core, up, call);
+    else
+        uplisten_keep_head(core, up, call);
 }
 
 /* ---- the upstream's own stream ----------------------------------------------------------------

@@ -386,7 +386,8 @@ def other_paths():
         answer = request(peer.port, "GET", "/.well-known/oauth-protected-resource/mcp?a=b")
         sure(answer.status == 200 and answer.body == b"mine" and answer.headers["x-mine"] == "yes", answer)
         sure(server.requests[-1][1].startswith(b"GET /.well-known/oauth-protected-resource/mcp?a=b "))
-        for method, path in [("POST", "/message?sessionId=4711"), ("GET", "/message"), ("GET", "/sse?a")]:
+        for method, path in [("POST", "/message?sessionId=4711"), ("GET", "/message"), ("POST", "/sse"),
+                             ("GET", "/SSE"), ("GET", "/sse/")]:
             answer = request(peer.port, method, path, BOTH, b"{}" if method == "POST" else None, 3)
             sure(answer.status in (400, 404, 405), path, answer)
         sure(len(server.requests) == before + 1, server.requests[before:])
