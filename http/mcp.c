@@ -512,6 +512,8 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
         goto fail;
     if (request->want != MESH_PASS && request->era == MESH_LEGACY)
         request->who = mcp_principal(config, input->head);
+    if (request->want != MESH_PASS && request->era == MESH_LEGACY)
+        request->token = mcp_token(config, input->head);
     request->method = slice_part(input->head->text, input->head->method_text);
     request->target = origin_form(input->pass);
     request->head = slice_of(made->head, 0, made->head->length);

@@ -82,6 +82,8 @@ enum mesh_era mcp_era(const struct rpc_message *rpc, struct slice body, struct s
 
 /* Who asks: all zero for unbound. */
 struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head);
+/* The Authorization header as a keyed hash; all zero: there is none. */
+struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head);
 
 /* An answer of the gate's or the parser's refusal, complete; `allow` NULL: no Allow line. */
 int mcp_write_refusal(int status, const char *reason, const char *allow, bool close,

@@ -223,6 +223,7 @@ struct mesh_effect {
             /* LISTEN: text is the upstream's own id of the last event that came; empty: none */
             struct slice method, target, head, text;
             bool is_request;  /* JSON-RPC request: an answer will come */
+            bool is_own;      /* the mesh asks it by itself, under the head of another request */
             bool lists_tools; /* its answer lists tools: scan it for their hints */
         } send;
         size_t room;

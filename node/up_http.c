@@ -159,7 +159,7 @@ static void send_call(void *of, const struct mesh_effect *effect)
         .head = effect->send.head,
         .last_event_id = call->is_listen ? effect->send.text : (struct slice){0},
         .body_bytes = text.length - effect->patch.cut + effect->patch.put.length,
-        .is_own = call->is_listen};
+        .is_own = call->is_listen || effect->send.is_own};
     if (up->session != NULL)
         request.session = slice_of(up->session, 0, up->session->length);
     http_call_start(kind, call, &request, text, &effect->patch);

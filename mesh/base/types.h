@@ -151,6 +151,7 @@ struct mesh_request {
     enum mesh_front front;
     struct mesh_key key;
     struct principal who;
+    struct principal token;      /* its credentials, hashed alike; all zero: none */
     struct rpc_message rpc;      /* MESH_CALL: offsets into body */
     struct slice last_event_id;  /* MESH_LISTEN: the header's value; empty: a stream from now on */
     struct slice method, target; /* of HTTP, for MESH_PASS and the upstream's request line */

@@ -40,6 +40,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
     call->want = r->want;
     call->era = r->era;
     call->front = r->front;
+    call->token = r->token;
     call->rpc = r->rpc;
     call->has_position = m->open.has_position;
     call->position = m->open.position;

@@ -33,6 +33,8 @@ struct call {
     struct slice method, target, head, body; /* kept until the call ends */
     bool has_position;                       /* LISTEN: its client showed an event's id: */
     struct event_id position;
+    struct principal token;
+    bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
     struct handle session; /* zero: none (stateless, passed through) */
     struct mesh_epoch epoch;
     struct event_stream *stream; /* a POST: that it feeds; LISTEN, SSE: that it reads; or NULL */

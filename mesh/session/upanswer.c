@@ -74,6 +74,12 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
         return;
     }
     call->is_heard = true;
+    if (call->is_asking && trust_answered(core, call, status, now_ms)) {
+        upcall_go_on(core, call, now_ms);
+        return;
+    }
+    if (session != NULL && status < 400)
+        trust_note(session, call, now_ms);
     if (call->resumes > 0) {
         upanswer_resumed(core, call, status, form, now_ms);
         return;
@@ -248,6 +254,12 @@ static void upanswer_place(struct core *core, struct session *session,
     case SESSION_PLACE_CALL:
         break;
     }
+    if (call->is_asking) {
+        if (trust_answered(core, call, 200, now_ms))
+            upcall_go_on(core, call, now_ms);
+        return;
+    }
+    trust_note(session, call, now_ms); /* it brought an answer: the message was taken */
     upanswer_note_question(core, session, call, rpc, text);
     upanswer_on_creation(core, session, call, rpc, text);
     struct handle self = call->self;

@@ -303,9 +303,22 @@ void upcall_start(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, call->up);
     list_push_back(&up->calls, &call->by_up);
+    if (up->is_ready && trust_must_ask(core, call, now_ms)) {
+        if (trust_ask(core, call) < 0)
+            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+        return;
+    }
     if (call_is_held_stream(call) && !handle_is_none(call->session))
         uplisten_hold(core, call, now_ms);
     else if (up->is_ready)
+        upcall_give(core, call, now_ms);
+}
+
+void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms)
+{
+    if (call_is_held_stream(call))
+        uplisten_hold(core, call, now_ms);
+    else
         upcall_give(core, call, now_ms);
 }
 

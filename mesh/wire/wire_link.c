@@ -115,7 +115,7 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     const struct mesh_request *r = &m->open.request;
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
 
-    msgpack_pack_array(p, 25);
+    msgpack_pack_array(p, 26);
     codec_put_id(p, m->name.entry);
     msgpack_pack_uint64(p, m->name.counter);
     if (m->has_session)
@@ -138,6 +138,7 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     codec_put_bool(p, m->open.has_position);
     put_event_id(p, &m->open.position);
     msgpack_pack_uint64(p, m->open.serial);
+    codec_put_bin(p, r->token.hash, sizeof r->token.hash);
 }
 
 static void put_text_head(msgpack_packer *p, const struct wire_message *m)
@@ -309,6 +310,7 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     m->open.has_position = codec_take_bool(c);
     m->open.position = take_event_id(c);
     m->open.serial = codec_take_uint(c, UINT64_MAX);
+    codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||
