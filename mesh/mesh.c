@@ -134,6 +134,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     retry_init(&core->retry, config->retry_hints, key);
     sessions_init(core);
     event_stream_init(core);
+    tombs_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
@@ -160,6 +161,7 @@ void mesh_free(struct mesh *m)
     sessions_deinit(core);
     serve_deinit(core);
     owner_deinit(core);
+    tombs_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -409,6 +411,9 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         break;
     case WIRE_FOUND:
         owner_on_found(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_ENDED:
+        tombs_on_ended(core, &event->message, now_ms);
         break;
     case WIRE_OPEN:
     case WIRE_CANCEL:

@@ -431,6 +431,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_OPEN:
     case WIRE_CANCEL:

@@ -364,6 +364,8 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
         core_tell(core, MESH_SESSION_CLOSED, core_self(core), MEMBER_ALIVE,
                   key_log_hash(&core->keys, &session->id));
     }
+    if (session->is_announced)
+        tombs_tell(core, &session->id, now_ms);
     upcall_close(core, session->up);
     session_free(core, session);
 }

@@ -202,13 +202,15 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         put_view(p, m);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         msgpack_pack_array(p, 1);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
-        msgpack_pack_array(p, 4);
+        msgpack_pack_array(p, 5);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         codec_put_epoch(p, m->epoch);
+        codec_put_bool(p, m->is_ended);
         break;
     case WIRE_DONE:
         msgpack_pack_array(p, 3);
@@ -386,11 +388,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         read_view(c, m, records);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         m->epoch = codec_take_epoch(c);
+        m->is_ended = codec_take_bool(c);
         break;
     case WIRE_DONE:
         m->name.entry = codec_take_id(c);
@@ -445,7 +449,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     msgpack_unpacked result;
     int rc;
 
-    if (kind == 0 || kind > WIRE_WHOLE)
+    if (kind == 0 || kind > WIRE_KIND_LAST)
         return -EBADMSG;
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)
