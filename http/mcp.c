@@ -173,14 +173,11 @@ static struct mcp_own refuse(int status, int code, const char *message)
 }
 
 /* What both kinds of upstream need of a message in the legacy era. */
-static struct mcp_own check_legacy(const struct mcp_config *config, const struct mcp_input *input,
-                                   struct slice version)
+static struct mcp_own check_legacy(const struct mcp_input *input, struct slice version)
 {
     const struct rpc_message *rpc = input->rpc;
 
     if (rpc->kind == RPC_BATCH) {
-        if (!config->http_upstream)
-            return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: batches are not served");
         if (rpc->batch_has_modern || rpc->batch_count == 0 || rpc->batch_count > MCP_BATCH_MAX)
             return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: not a usable batch");
         if (version.length > 0 && !slice_is(version, "2025-03-26"))
@@ -259,7 +256,7 @@ static struct mcp_own make_post(const struct mcp_config *config, const struct mc
     request->era = mcp_era(rpc, input->body, version);
     if (request->era == MESH_MODERN)
         return config->http_upstream ? no_refusal : check_modern_as_server(version, rpc);
-    own = check_legacy(config, input, version);
+    own = check_legacy(input, version);
     if (own.status == 0)
         own = take_key(input, request);
     if (own.status == 0 && !config->http_upstream && request->key.kind == MESH_KEY_NONE &&

@@ -1,6 +1,7 @@
 /* call.c - the life of a request at its owner, and its answer's. */
 #include "mesh/session/call.h"
 
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -25,6 +26,15 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->held_lines);
     slice_drop(&call->held_text);
     slice_drop(&call->up_mark);
+}
+
+static void call_hash_ids(struct core *core, struct call *call)
+{
+    if (call->want == MESH_CALL && call->rpc.id.length > 0)
+        call->id_hash = rpc_id_hash(core->sip_key, call_id(call));
+    if (call->want == MESH_CALL && call->rpc.progress_token.length > 0)
+        call->token_hash =
+            rpc_id_hash(core->sip_key, slice_part(call->body, call->rpc.progress_token));
 }
 
 struct call *call_new(struct core *core, const struct wire_message *m)
@@ -57,19 +67,45 @@ struct call *call_new(struct core *core, const struct wire_message *m)
         pool_give(&core->serve.calls, h);
         return NULL;
     }
-    if (call->want == MESH_CALL && call->rpc.id.length > 0)
-        call->id_hash = rpc_id_hash(core->sip_key, call_id(call));
-    if (call->want == MESH_CALL && call->rpc.progress_token.length > 0)
-        call->token_hash =
-            rpc_id_hash(core->sip_key, slice_part(call->body, call->rpc.progress_token));
+    call_hash_ids(core, call);
     return call;
+}
+
+struct call *call_new_entry(struct core *core, const struct call *batch,
+                            const struct rpc_message *rpc, struct slice text)
+{
+    struct handle h;
+    struct call *entry = pool_take(&core->serve.calls, &h);
+    if (entry == NULL)
+        return NULL;
+    entry->self = h;
+    entry->batch = batch->self;
+    entry->serial = ++core->serve.serial;
+    entry->want = MESH_CALL;
+    entry->rpc = *rpc;
+    entry->session = batch->session;
+    entry->epoch = batch->epoch;
+    entry->up = batch->up;
+    entry->token = batch->token;
+    list_init(&entry->by_up);
+    answer_init(&entry->answer);
+    entry->answer.is_dropped = true;
+    if (slice_keep(&entry->head, batch->head, &core->budget) < 0 ||
+        slice_keep(&entry->body, text, &core->budget) < 0) {
+        call_keep_nothing(entry);
+        pool_give(&core->serve.calls, h);
+        return NULL;
+    }
+    call_hash_ids(core, entry);
+    return entry;
 }
 
 void call_free(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
-    table_remove(&core->serve.by_name, &call->name);
+    if (handle_is_none(call->batch))
+        table_remove(&core->serve.by_name, &call->name);
     heap_remove(&core->serve.timers, &call->timer);
     heap_remove(&core->serve.resumes, &call->again);
     answer_deinit(&call->answer);
@@ -167,7 +203,8 @@ static void call_release(struct core *core, struct call *call)
 static void call_open_stream(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
-    if (session == NULL || !call_is_request(call) || call->is_told)
+    bool wants_answer = call_is_request(call) || call->rpc.kind == RPC_BATCH;
+    if (session == NULL || call->want != MESH_CALL || !wants_answer || call->is_told)
         return;
     struct event_stream *stream = event_stream_open(core, session, call);
     if (stream != NULL)
@@ -229,6 +266,19 @@ static void call_add_end(struct core *core, struct call *call, enum mesh_end end
     call_add(core, call, &m);
 }
 
+void call_add_failed(struct core *core, struct call *call, const struct logged *event,
+                     uint64_t now_ms)
+{
+    if (call->stream != NULL) {
+        event_stream_add(core, call->stream, event, now_ms);
+        return;
+    }
+    struct wire_message m = {.kind = WIRE_EVENT, .payload = event->text};
+    m.text.why = event->why;
+    m.text.answers = event->answers;
+    call_add(core, call, &m);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why)
@@ -269,9 +319,14 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
         upcall_unbind(core, call); /* its initialize came to nothing */
         session = NULL;
     }
+    if (call->rpc.kind == RPC_BATCH && call->entries_open > 0) {
+        batch_end_entries(core, call, why, now_ms);
+        return; /* ended by the last of them */
+    }
     call->is_ended = true;
     list_remove(&call->by_up);
     list_init(&call->by_up);
+    batch_entry_over(core, call, why, now_ms);
     call_add_failure(core, call, why, now_ms);
     if (call->is_answered) {
         end = MESH_END_WHOLE;

@@ -20,6 +20,7 @@ struct core;
 struct session;
 struct event_stream;
 struct wire_message;
+struct logged;
 
 struct call {
     struct handle self;
@@ -35,6 +36,9 @@ struct call {
     struct event_id position;
     struct principal token;
     bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
+    struct handle batch;   /* an entry of it (batch.h); zero: it is none */
+    uint32_t entries_open; /* a batch: requests without an answer */
+    bool is_given;         /* a batch: all of its entries are */
     struct handle session; /* zero: none (stateless, passed through) */
     struct mesh_epoch epoch;
     struct event_stream *stream; /* a POST: that it feeds; LISTEN, SSE: that it reads; or NULL */
@@ -70,6 +74,9 @@ struct call {
 
 /* From an OPEN. NULL: the cap, or no memory. */
 struct call *call_new(struct core *core, const struct wire_message *open);
+/* An entry of a batch: without a name, an exchange or a reader. */
+struct call *call_new_entry(struct core *core, const struct call *batch,
+                            const struct rpc_message *rpc, struct slice text);
 void call_free(struct core *core, struct call *call);
 struct call *call_at(struct core *core, struct handle h);
 struct call *call_by_name(struct core *core, const struct exchange_name *name);
@@ -87,6 +94,9 @@ static inline bool call_has_reader(const struct call *call)
 {
     return !call->answer.is_dropped && !call->is_told;
 }
+/* Adds an error of the mesh to its stream. */
+void call_add_failed(struct core *core, struct call *call, const struct logged *event,
+                     uint64_t now_ms);
 struct slice call_id(const struct call *call); /* the raw JSON-RPC id; empty: none */
 
 /* Adds to its answer. What cannot be kept for want of memory cuts it. */

@@ -195,8 +195,9 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
         return MESH_OK;
     if (r->rpc.method == RPC_INITIALIZE && r->rpc.kind == RPC_REQUEST && !session->is_single)
         return MESH_ALREADY_INITIALIZED;
-    if (r->rpc.kind == RPC_BATCH && core->config.upstream != MESH_UP_HTTP)
-        return MESH_NOT_SUPPORTED;
+    if (r->rpc.kind == RPC_BATCH && core->config.upstream != MESH_UP_HTTP &&
+        (!session->has_batches || session->calls_open + r->rpc.batch_count > SESSION_CALLS_MAX))
+        return session->has_batches ? MESH_FULL : MESH_NOT_SUPPORTED;
     return serve_id_is_open(core, session, open) ? MESH_ID_IN_USE : MESH_OK;
 }
 

@@ -31,6 +31,7 @@ struct session {
     uint64_t calls_total;
     struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
     bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
+    bool has_batches;         /* revision 2025-03-26 */
     bool has_marks;           /* revision 2025-11-25 or later: events without data may be sent */
     struct list streams;      /* struct event_stream */
     struct event_stream *own; /* its own stream; NULL: nothing came for it, nobody asked */

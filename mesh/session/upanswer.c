@@ -1,5 +1,6 @@
 /* upanswer.c - what becomes of what an upstream says: each message goes to the request it answers,
  * to that request's stream, or to the session's own. */
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -193,6 +194,10 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
+    if (!handle_is_none(call->batch)) {
+        batch_add(core, call, text, answers, now_ms);
+        return;
+    }
     if (call->front == MESH_FRONT_SSE && call->is_told && session != NULL) {
         upanswer_add_own(core, session, text, now_ms);
         return;
@@ -229,6 +234,8 @@ static void upanswer_on_creation(struct core *core, struct session *session, str
 {
     if (!handle_equal(session->creator, call->self) || call->want != MESH_CALL)
         return;
+    if (rpc->kind == RPC_RESPONSE)
+        session->has_batches = slice_is(slice_part(text, rpc->version), "2025-03-26");
     if (rpc->kind == RPC_RESPONSE)
         session->has_marks = is_with_marks(slice_part(text, rpc->version));
     if (session->is_announced || upcall_is_http(core))

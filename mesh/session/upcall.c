@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 
 bool upcall_is_http(const struct core *core)
@@ -281,6 +282,10 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
             serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
         return;
     }
+    if (call->rpc.kind == RPC_BATCH && !upcall_has_answer(core, call)) {
+        batch_give(core, call, now_ms);
+        return;
+    }
     if (upcall_send(core, call, MESH_UP_SEND) < 0) {
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
@@ -293,7 +298,7 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         upcall_accept(core, call, now_ms);
     } else if (call->front == MESH_FRONT_SSE) {
         upcall_accept_single(core, call, now_ms);
-    } else if (session != NULL && session->is_announced) {
+    } else if (session != NULL && session->is_announced && handle_is_none(call->batch)) {
         call->stream_at_ms = now_ms + CALL_STREAM_MS;
         call_arm(core, call);
     }
