@@ -316,24 +316,58 @@ def memory_most(peer):
 
 
 def ends():
-    for what, make, why in [
-            ("a message of 11 MiB (S3)", lambda n: event(b'{"x":"' + HUGE + b'"}'), "answer_too_large"),
-            ("half an event, and its end (S4)", lambda n: event(result(n, GOOD))[:-9],
-             "upstream_lost")]:
-        with check(f"{what}: what is open is answered in-band, then the session is over"):
+    with check("half an event, and its end (S4): what is open is answered in-band, then the session is "
+               "over"):
+        server, peer = begin(on_message=answers_with(lambda n: event(result(n, GOOD))[:-9]))
+        session = Session(peer.port)
+        stream = Stream(peer.port, session)
+        threading.Timer(0.7, server.end_stream).start()
+        answer = session.send(peer.port, {"jsonrpc": "2.0", "id": 9, "method": "tools/call"}, timeout=5)
+        sure(reason(answer) == "upstream_lost", answer)
+        wait_until(3, lambda: stream.ended, "the held stream's end")
+        after = session.ask(peer.port, "ping")[0]
+        sure(after.body == NOT_FOUND, after)
+        server.on_message = answer_all
+        sure(Session(peer.port).call(peer.port, "any") == "ok")
+
+
+def too_large():
+    huge = HUGE.decode()
+    for what, make in [
+            ("an answer of 11 MiB with its id in front", lambda n: event(result(n, {"x": huge}))),
+            ("one with its id at its end", lambda n: event(json.dumps(
+                {"result": {"x": huge}, "jsonrpc": "2.0", "id": n}).encode())),
+            ("one in many data lines", lambda n: event(json.dumps(
+                {"id": n, "jsonrpc": "2.0", "result": ["y" * 90] * 130000}).encode().replace(
+                    b", ", b",\ndata: "))),
+            ("one of many notifications between", lambda n: event(result(n, {"x": huge})) +
+             event(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}') * 50)]:
+        with check(f"S3: {what}: its request gets an error in-band, the session lives, memory is bounded"):
             server, peer = begin(on_message=answers_with(make))
             session = Session(peer.port)
-            stream = Stream(peer.port, session)
-            if why == "upstream_lost":
-                threading.Timer(0.7, server.end_stream).start()
+            before = memory_most(peer)
             answer = session.send(peer.port, {"jsonrpc": "2.0", "id": 9, "method": "tools/call"},
-                                  timeout=5)
-            sure(reason(answer) == why, answer)
-            wait_until(3, lambda: stream.ended, "the held stream's end")
-            after = session.ask(peer.port, "ping")[0]
-            sure(after.body == NOT_FOUND, after)
+                                  timeout=10)
+            sure(reason(answer) == LARGE, answer)
+            sure(session.ask(peer.port, "ping")[1]["result"], "ping")
+            sure(memory_most(peer) < before + (32 << 20), before, memory_most(peer))
             server.on_message = answer_all
-            sure(Session(peer.port).call(peer.port, "any") == "ok")
+            sure(session.call(peer.port, "any") == "ok")
+    with check("S3: 11 MiB that are no message, or of another event, end nothing"):
+        _, peer = begin(on_message=answers_with(
+            lambda n: event(HUGE) + event(result(n, {"x": huge}), b"other") + event(result(n, GOOD))))
+        session = Session(peer.port)
+        sure(session.call(peer.port, "any", timeout=10) == "ok")
+    with check("S3: 11 MiB without the event's end, and the stream's: upstream_lost, nothing is kept"):
+        server, peer = begin(on_message=answers_with(lambda n: event(result(n, {"x": huge}))[:-2]))
+        threading.Timer(1.5, server.end_stream).start()
+        session = Session(peer.port)
+        answer = session.send(peer.port, {"jsonrpc": "2.0", "id": 9, "method": "tools/call"}, timeout=9)
+        sure(reason(answer) == "upstream_lost", answer)
+        sure(peer.metrics()["mesh_memory_bytes"] == 0, "bytes held")
+
+
+def floods():
     with check("S3: 300,000 tiny events at once: their reader gets them all, in order, the server is "
                "held back as it takes them, and memory stays bounded"):
         note = '{"jsonrpc":"2.0","method":"notifications/message","params":{"data":%d,"level":"info"}}'
@@ -400,6 +434,8 @@ def run():
     credentials()
     words()
     ends()
+    too_large()
+    floods()
     order()
     other_paths()
     Stage.peer.end()
