@@ -117,7 +117,7 @@ void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct sli
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
-/* stdio: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
+/* stdio, HTTP+SSE: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
  * JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other is
  * dropped. */
 void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,

@@ -100,7 +100,10 @@ static void test_nothing_runs_again_once_a_word_about_it_was_passed_on(void **st
     pump_say(p, pump_last(p), LOG("one"));
     pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
     pump_settle(p);
-    assert_ended(p, list, MESH_UPSTREAM_LOST);
+    assert_ended(p, list, MESH_OK); /* its stream's last event is the failure, under its id */
+    assert_int_equal(p->clients[list].texts, 2);
+    assert_int_equal(p->clients[list].answers, 1);
+    assert_string_equal(p->clients[list].last, "1");
     assert_int_equal(pump_executions(p, LIST("1")), 1);
     pump_free(p);
 }
