@@ -170,8 +170,6 @@ static void give_room(void *of, const struct mesh_effect *effect)
     struct up_http *kind = of;
     struct http_up *up = up_of(kind, effect);
     struct http_call *call = up != NULL ? call_of(up, effect->call) : NULL;
-    if (up != NULL && effect->call == MESH_NO_CALL && up->sse != NULL)
-        call = sse_up_stream(up->sse);
     if (call == NULL)
         return;
     call->room += (int64_t)effect->room;

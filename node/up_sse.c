@@ -303,7 +303,6 @@ static void give_message(struct sse_up *sse, struct slice text)
     struct rpc_message rpc;
     rpc_read(&rpc, sse->tools, text.at, text.length);
     bool has_tools = rpc.kind == RPC_RESPONSE && sse->tools != NULL && sse->tools->count > 0;
-    sse->stream->room -= (int64_t)text.length;
     mesh_up_message(mesh_of(sse), sse->up->handle, MESH_NO_CALL, &rpc,
                     has_tools ? sse->tools : NULL, text, now(sse));
     http_take_room(sse->stream, text.length); /* MESH_NO_CALL is the stream's own number */
@@ -391,8 +390,6 @@ static int on_stream_part(struct http_call *call, struct slice in)
         else
             rc = result == SSE_ERROR ? call->sse.error : on_event(sse, &event);
     }
-    if (rc == 0 && call->room <= 0)
-        http_conn_read(call->conn, false); /* its readers are behind */
     return rc;
 }
 
@@ -452,11 +449,6 @@ void sse_up_open(struct http_up *up)
     set_timer(sse, OPEN_MS);
     struct mcp_upstream_request request = {.want = MESH_LISTEN, .head = up->head, .is_own = true};
     http_call_start(up->kind, call, &request, (struct slice){0}, &none);
-}
-
-struct http_call *sse_up_stream(const struct sse_up *sse)
-{
-    return sse->refused == 0 ? sse->stream : NULL;
 }
 
 void sse_up_free(struct sse_up *sse)
