@@ -429,7 +429,8 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
     h1_field(input->head, H1_FIELD_HOST, &authority);
     *headp = mcp_copy_lines(input->head, without,
                             forwarded_bytes(client, input->client) +
-                                forwarded_bytes(host, authority) + sizeof scheme + sizeof both);
+                                forwarded_bytes(host, authority) + sizeof scheme - 1 +
+                                (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
     forwarded_append(*headp, client, input->client);

@@ -714,6 +714,7 @@ void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
     levels->sessions = pool_count(&core->sessions.pool);
     levels->upstreams = pool_count(&core->serve.upstreams);
     levels->memory_used = core->budget.used;
+    levels->log_bytes = core->streams.bytes;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         const struct call *call = pool_slot(&core->serve.calls, slot, &h);
         if (call != NULL)

@@ -311,6 +311,7 @@ void mesh_stats(const struct mesh *mesh, struct mesh_stats *stats);
 struct mesh_levels {
     uint32_t exchanges, calls, names, sessions, upstreams, messages_kept;
     size_t memory_used;
+    size_t log_bytes; /* of event logs: kept on purpose while their sessions live */
 };
 void mesh_levels(const struct mesh *mesh, struct mesh_levels *levels);
 

@@ -288,8 +288,8 @@ void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum
     call_add_end(core, call, end, why);
     call->is_told = true;
     call->stall_at_ms = 0;
+    upcall_untaken(core, call); /* whose room that was says the stream */
     event_stream_leave(core, call);
-    upcall_untaken(core, call);
 }
 
 /* The last word of a request with a stream, or in a session with one stream: an event like the
@@ -355,8 +355,8 @@ void call_drop_answer(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
+    upcall_untaken(core, call); /* whose room that was says the stream */
     event_stream_leave(core, call);
-    upcall_untaken(core, call);
     answer_drop(&call->answer);
     call->stall_at_ms = 0;
     if (call->is_ended)

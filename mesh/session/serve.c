@@ -131,9 +131,8 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
 }
 
 /* The entry has so many bytes more of the answer. */
-static void serve_taken(struct core *core, struct call *call, size_t bytes, uint64_t now_ms)
+static void serve_taken(struct core *core, struct call *call, size_t bytes)
 {
-    call->progress_ms = now_ms;
     if (bytes > 0)
         upcall_taken(core, call, bytes);
     event_stream_delivered(core, call);
@@ -154,7 +153,8 @@ static void serve_attach(struct core *core, struct call *call, struct lane lane,
     uint32_t received = open->open.serial == call->serial ? open->open.received : 0;
     size_t freed = answer_attach(&call->answer, core->links, lane, received);
     /* the lost lane cannot acknowledge it any more */
-    serve_taken(core, call, freed, now_ms);
+    call->progress_ms = now_ms;
+    serve_taken(core, call, freed);
 }
 
 /* Two open requests with one id: an SDK server would give the second one the first one's stream. */
@@ -320,7 +320,11 @@ void serve_on_consumed(struct core *core, const struct links_event *event, uint6
     struct call *call = call_at(core, event->user);
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
-    serve_taken(core, call, answer_consumed(&call->answer, event->total), now_ms);
+    uint64_t before = call->answer.taken_payload;
+    size_t freed = answer_consumed(&call->answer, event->total);
+    if (call->answer.taken_payload > before) /* part of a large event will do */
+        call->progress_ms = now_ms;
+    serve_taken(core, call, freed);
 }
 
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms)

@@ -355,6 +355,30 @@ static void test_sse_reads_a_stream_of_bare_line_ends_in_linear_time(void **stat
     free(text);
 }
 
+static void test_sse_a_retry_block_says_a_time_and_is_no_event(void **state)
+{
+    static const uint32_t times[] = {100, 1500, 60000, UINT32_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        uint8_t text[SSE_RETRY_ROOM + 1] = {0};
+        char wanted[SSE_RETRY_ROOM];
+        struct sse_reader reader;
+        struct sse_event event;
+        size_t used, length = sse_write_retry(text, times[i]);
+
+        snprintf(wanted, sizeof wanted, "retry: %u\n\n", times[i]);
+        assert_true(length <= SSE_RETRY_ROOM);
+        assert_string_equal((const char *)text, wanted);
+        assert_int_equal(length, strlen(wanted));
+        sse_reader_init(&reader, EVENT_MAX, NULL);
+        assert_int_equal(sse_read(&reader, slice_borrow(text, length), &used, &event), SSE_MORE);
+        assert_int_equal(reader.retry_ms, times[i] < 60000 ? times[i] : 60000);
+        assert_true(sse_reader_is_between(&reader));
+        sse_reader_deinit(&reader);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_sse_hands_out_slices_of_the_input),
         cmocka_unit_test(test_sse_writer_splits_data_and_forges_nothing),
         cmocka_unit_test(test_sse_writer_refuses_ids_and_names_that_end_lines),
+        cmocka_unit_test(test_sse_a_retry_block_says_a_time_and_is_no_event),
         cmocka_unit_test(test_sse_reads_a_stream_of_bare_line_ends_in_linear_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
