@@ -313,7 +313,8 @@ static const struct row rows[] = {
      MESH_LEGACY},
     {"J3 a batch of 2025-06-18", HTTP, POST,
      BOTH JSON SESSION "MCP-Protocol-Version: 2025-06-18\r\n", "[" LIST "]", 400, -32600, 0, 0},
-    {"J3 a batch, own server", OWN, POST, BOTH JSON SESSION, "[" LIST "]", 400, -32600, 0, 0},
+    {"J3 a batch, own server", OWN, POST, BOTH JSON SESSION, "[" LIST "]", PASSES, 0, MESH_CALL,
+     MESH_LEGACY},
     {"J3 a batch with a modern entry", EITHER, POST, BOTH JSON, "[" DISCOVER "]", 400, -32600, 0,
      0},
     /* methods and paths */

@@ -604,6 +604,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.payload = slice_text(body);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
         memset(m.session.bytes, 0xa5, MESH_SESSION_BYTES);
         if (kind == WIRE_FOUND)
@@ -697,6 +698,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(r->era, s->era);
         assert_int_equal(r->front, s->front);
         assert_memory_equal(&r->who, &s->who, sizeof r->who);
+        assert_memory_equal(&r->token, &s->token, sizeof r->token);
         assert_true(slice_equal(r->method, s->method) && slice_equal(r->target, s->target));
         assert_true(slice_equal(r->head, s->head));
         assert_memory_equal(&r->rpc.id, &s->rpc.id, sizeof r->rpc.id);
@@ -732,6 +734,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->not_yet.wait_ms, b->not_yet.wait_ms);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_DONE:
     case WIRE_CANCEL:
@@ -754,7 +757,7 @@ static void assert_message_equal(const struct wire_message *a, const struct wire
 static void test_each_link_message_reads_as_it_was_written(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_KIND_LAST; kind++) {
         struct wire_message written = message_of(kind), read;
         uint8_t bytes[2048];
         struct slice text = message_write(&written, bytes, sizeof bytes);
@@ -988,7 +991,7 @@ static void assert_message_settles(struct slice text)
 static void test_each_truncation_and_each_changed_byte_of_a_message(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_KIND_LAST; kind++) {
         struct wire_message m = message_of(kind);
         uint8_t bytes[2048];
         struct slice text = message_write(&m, bytes, sizeof bytes);
