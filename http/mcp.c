@@ -336,6 +336,33 @@ static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_reques
     return no_refusal;
 }
 
+/* A client whose stream broke opens a new one and goes on as if nothing were; only this header
+ * tells it from a first one (mcp.md §2.3). Its handshake goes along, as far as it is known. */
+static int make_handshake(const struct mcp_input *input, struct mcp_made *made)
+{
+    static const char before[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":\"session-mesh-initialize\",\"method\":"
+        "\"initialize\",\"params\":{\"protocolVersion\":\"";
+    static const char after[] = "\",\"capabilities\":{},\"clientInfo\":{\"name\":\"session-mesh\","
+                                "\"version\":\"" MESH_VERSION "\"}}}";
+    struct mesh_request *request = &made->request;
+    struct slice version;
+
+    if (request->want != MESH_SSE ||
+        !h1_field(input->head, H1_FIELD_MCP_PROTOCOL_VERSION, &version) ||
+        !is_legacy_version(version))
+        return 0;
+    made->body = bytes_new(NULL, sizeof before + version.length + sizeof after);
+    if (made->body == NULL)
+        return -ENOMEM;
+    mcp_append(made->body, slice_borrow(before, sizeof before - 1));
+    mcp_append(made->body, version);
+    mcp_append(made->body, slice_borrow(after, sizeof after - 1));
+    request->body = slice_of(made->body, 0, made->body->length);
+    rpc_read(&request->rpc, NULL, made->body->data, made->body->length);
+    return 0;
+}
+
 /* The one sessionId of the query (row A18). An id that could be none is unknown at once: clients
  * hang on anything slower. */
 static struct mcp_own take_query_key(const struct mcp_input *input, struct mesh_request *request)
@@ -427,10 +454,10 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
     if (is_message)
         without |= h1_set(H1_FIELD_ACCEPT);
     h1_field(input->head, H1_FIELD_HOST, &authority);
-    *headp = mcp_copy_lines(input->head, without,
-                            forwarded_bytes(client, input->client) +
-                                forwarded_bytes(host, authority) + sizeof scheme - 1 +
-                                (is_message ? sizeof both - 1 : 0));
+    *headp =
+        mcp_copy_lines(input->head, without,
+                       forwarded_bytes(client, input->client) + forwarded_bytes(host, authority) +
+                           sizeof scheme - 1 + (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
     forwarded_append(*headp, client, input->client);
@@ -516,6 +543,9 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
     request->target = origin_form(input->pass);
     request->head = slice_of(made->head, 0, made->head->length);
     request->body = input->body;
+    rc = make_handshake(input, made);
+    if (rc < 0)
+        goto fail;
     return 0;
 fail:
     mcp_made_deinit(made);
@@ -532,6 +562,7 @@ void mcp_made_deinit(struct mcp_made *made)
 {
     mcp_exchange_deinit(&made->exchange);
     bytes_unref(made->head);
+    bytes_unref(made->body);
     bytes_unref(made->answer);
-    made->head = made->answer = NULL;
+    made->head = made->body = made->answer = NULL;
 }

@@ -66,6 +66,7 @@ struct mcp_made {
     struct mesh_request request; /* slices of the input, and of `head` */
     struct mcp_exchange exchange;
     struct bytes *head;   /* the lines that travel */
+    struct bytes *body;   /* of our own making; or NULL: the request's body is the input's */
     struct bytes *answer; /* not NULL: no request, write these bytes; then see exchange.close */
     int status;           /* of that answer, for the log */
 };

@@ -3,6 +3,7 @@
 
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/handshake.h"
 #include "mesh/session/upcall.h"
 
 struct call *call_at(struct core *core, struct handle h)
@@ -204,7 +205,7 @@ static void call_open_stream(struct core *core, struct call *call, uint64_t now_
 {
     struct session *session = session_at(core, call->session);
     bool wants_answer = call_is_request(call) || call->rpc.kind == RPC_BATCH;
-    if (session == NULL || call->want != MESH_CALL || !wants_answer || call->is_told)
+    if (session == NULL || call->want != MESH_CALL || !wants_answer || !call_has_reader(call))
         return;
     struct event_stream *stream = event_stream_open(core, session, call);
     if (stream != NULL)
@@ -302,7 +303,10 @@ static void call_add_failure(struct core *core, struct call *call, enum mesh_rea
     bool is_last = stream != NULL;
     if (call->front == MESH_FRONT_SSE && session != NULL)
         stream = session->own;
-    if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK)
+    /* on a stream of many nobody waits for what was cancelled */
+    bool is_unheard = call->front == MESH_FRONT_SSE && why == MESH_CANCELLED;
+    if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK ||
+        is_unheard)
         return;
     struct logged event = {.text = call_id(call), .why = why, .answers = true, .is_last = is_last};
     call->is_answered = true;
@@ -337,6 +341,8 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (stream != NULL && handle_equal(stream->source, call->self))
         event_stream_end(core, stream, now_ms);
     heap_remove(&core->serve.resumes, &call->again);
+    if (call->is_own)
+        handshake_step_over(core, call, now_ms);
     call_keep_nothing(call);
     call->stream_at_ms = 0;
     if (session != NULL) {

@@ -23,6 +23,7 @@ struct upstream {
     struct handle self;
     struct handle session; /* zero: of a single call */
     bool is_ready, is_closing;
+    bool is_shaking; /* our own handshake is under way: what else there is waits */
     uint32_t next_call;
     struct list calls;
     size_t owed; /* stdio, built in: bytes that came and whose room was not given back */

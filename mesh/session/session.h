@@ -30,6 +30,7 @@ struct session {
     uint32_t calls_open;
     uint64_t calls_total;
     struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
+    bool is_initialized;                  /* HTTP+SSE: by us, since its client did that before */
     bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
     bool has_batches;         /* revision 2025-03-26 */
     bool has_marks;           /* revision 2025-11-25 or later: events without data may be sent */

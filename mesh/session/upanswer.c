@@ -194,6 +194,8 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
+    if (call->is_own)
+        return;
     if (!handle_is_none(call->batch)) {
         batch_add(core, call, text, answers, now_ms);
         return;

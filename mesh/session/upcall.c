@@ -5,6 +5,7 @@
 
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/handshake.h"
 
 bool upcall_is_http(const struct core *core)
 {
@@ -57,6 +58,7 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     e.send.head = call->head;
     e.send.text = kind == MESH_UP_LISTEN ? call->up_mark : call->body;
     e.send.is_request = kind == MESH_UP_SEND && call_is_request(call);
+    e.send.is_own = call->is_own;
     e.send.lists_tools = call_is_request(call) && call->rpc.method == RPC_TOOLS_LIST;
     call->is_sent = false;
     if (kind == MESH_UP_SEND)
@@ -330,8 +332,12 @@ void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms)
 void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, h);
-    if (up == NULL || up->is_ready)
-        return;
+    if (up != NULL && !up->is_ready && !up->is_shaking && !handshake_begins(core, up))
+        upcall_make_ready(core, up, now_ms);
+}
+
+void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+{
     up->is_ready = true;
     LIST_EACH_SAFE (at, next, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
