@@ -139,6 +139,8 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     if (rc == 0)
         rc = owner_init(core);
     if (rc == 0)
+        rc = tasks_init(core);
+    if (rc == 0)
         rc = mesh_make_swim(m, nonce, now_ms);
     if (rc == 0)
         rc = mesh_make_wire(m, nonce);
@@ -159,6 +161,7 @@ void mesh_free(struct mesh *m)
     serve_deinit(core);
     sessions_deinit(core);
     owner_deinit(core);
+    tasks_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -361,6 +364,7 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     swim_now(core->swim, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
+    tasks_now(core, now_ms);
     serve_now(core, now_ms);
     entry_now(core, now_ms);
     mesh_leave_now(m, now_ms);
@@ -370,8 +374,8 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
 {
     const struct core *core = &m->core;
     uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
-                            owner_deadline_ms(core), serve_deadline_ms(core),
-                            entry_deadline_ms(core)};
+                            owner_deadline_ms(core),      tasks_deadline_ms(core),
+                            serve_deadline_ms(core),      entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
@@ -395,6 +399,11 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         break;
     case WIRE_FOUND:
         owner_on_found(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        tasks_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_OPEN:
     case WIRE_CANCEL:

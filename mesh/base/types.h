@@ -117,7 +117,11 @@ struct principal {
 };
 
 /* What a request is routed by, as it came from outside: not yet decoded, not yet verified. */
-enum mesh_key_kind { MESH_KEY_NONE, MESH_KEY_SESSION };
+enum mesh_key_kind {
+    MESH_KEY_NONE,
+    MESH_KEY_SESSION,
+    MESH_KEY_HANDLE /* modern era: equal ones are served by one process (--affinity-header) */
+};
 struct mesh_key {
     enum mesh_key_kind kind;
     struct slice text; /* the header's value */
@@ -146,6 +150,12 @@ struct mesh_request {
     struct slice head;           /* the header lines that travel: "Name: value CRLF" each */
     struct slice body;
 };
+
+/* Held open for what comes by itself: it is not waited for when its peer goes. */
+static inline bool request_is_stream(enum mesh_want want, const struct rpc_message *rpc)
+{
+    return want == MESH_LISTEN || (want == MESH_CALL && rpc->method == RPC_LISTEN);
+}
 
 /* How an answer's bytes are cut. */
 enum mesh_form {

@@ -15,6 +15,7 @@
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
+#include "mesh/session/tasks.h"
 #include "mesh/wire/links.h"
 
 struct core {
@@ -35,6 +36,7 @@ struct core {
     struct sessions sessions;
     struct serve serve;
     struct entry entry;
+    struct tasks tasks;
     struct mesh_stats stats;
     bool is_leaving;
 };

@@ -156,7 +156,7 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
         return;
     }
     struct peer_id peer;
-    switch (place_request(core, &x->request, &peer)) {
+    switch (place_request(core, &x->request, &x->affinity, &peer, now_ms)) {
     case PLACE_AT:
         exchange_ask(core, x, peer, now_ms);
         break;
@@ -180,7 +180,8 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
 /* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
 static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
 {
-    if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN || x->request.want == MESH_PASS)
+    if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
+        x->request.want == MESH_PASS)
         return true;
     bool is_ours = key_read(&x->session, key->text);
     bool is_here = is_ours && session_find(core, &x->session) != NULL;
@@ -216,6 +217,7 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         return (struct handle){0};
     }
     x->name = (struct exchange_name){core_self(core), ++e->counter};
+    x->affinity = affinity_of(core, request);
     if (!exchange_read_key(core, x, &request->key)) {
         core->stats.not_found_foreign++;
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
@@ -334,7 +336,7 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
                              .has_session = m->has_session,
                              .session = m->session,
                              .owner = m->epoch.owner};
-    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload};
+    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload, .patch = m->head.patch};
     if (!exchange_tell_head(core, x, &head) ||
         (m->payload.length > 0 && !exchange_tell(core, x, &e)))
         return;
@@ -409,6 +411,9 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_OPEN:
     case WIRE_CANCEL:
     case WIRE_DONE:
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
         break; /* not an owner's words */
     }
 }
@@ -540,7 +545,7 @@ void entry_leave(struct core *core)
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
         if (x != NULL && !exchange_is_over(x) &&
-            (x->state == EXCHANGE_PARKED || x->request.want == MESH_LISTEN))
+            (x->state == EXCHANGE_PARKED || request_is_stream(x->request.want, &x->request.rpc)))
             exchange_stop(core, x);
     }
 }

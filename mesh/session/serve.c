@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -60,6 +61,7 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->body);
     slice_drop(&call->held_lines);
     slice_drop(&call->held_text);
+    slice_drop(&call->answer_patch.put);
 }
 
 static bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
@@ -167,6 +169,8 @@ static void call_send_head(struct core *core, struct call *call, enum wire_kind 
     m.head.form = call->form;
     m.head.head = lines;
     m.head.answers = kind == WIRE_WHOLE && call->text_answers;
+    if (m.head.answers)
+        m.head.patch = call->answer_patch;
     if (session != NULL && handle_equal(session->creator, call->self)) {
         m.has_session = true;
         m.session = session->id;
@@ -184,6 +188,8 @@ static void call_release(struct core *core, struct call *call)
     if (call->holds_text) {
         struct wire_message m = {.kind = WIRE_DATA, .payload = call->held_text};
         m.text.answers = call->text_answers;
+        if (call->text_answers)
+            m.text.patch = call->answer_patch;
         call->holds_text = false;
         call_add(core, call, &m);
     }
@@ -214,6 +220,8 @@ void call_add_text(struct core *core, struct call *call, enum wire_kind kind, st
     call_release(core, call);
     struct wire_message m = {.kind = kind, .payload = text};
     m.text.answers = answers;
+    if (answers)
+        m.text.patch = call->answer_patch;
     call_add(core, call, &m);
 }
 
@@ -364,7 +372,8 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
 {
     const struct mesh_request *r = &open->open.request;
     if (session == NULL)
-        return core->is_leaving ? MESH_STOPPING : MESH_OK;
+        return core->is_leaving && !affinity_is_here(core, r, open->payload) ? MESH_STOPPING
+                                                                             : MESH_OK;
     if (memcmp(&session->who, &r->who, sizeof session->who) != 0) {
         core->stats.not_found_principal++;
         return MESH_SESSION_UNKNOWN;
@@ -446,8 +455,9 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
 /* ---- the entry's other words, and its lane -------------------------------------------------- */
 
 /* In the legacy era a client that vanishes cancels nothing: the call goes on, its answer has no
- * reader. In the modern era closing the stream is cancellation. */
-static void serve_abandon(struct core *core, struct call *call, bool is_cancel, uint64_t now_ms)
+ * reader. In the modern era closing the stream is cancellation, and so is every other way in which
+ * nobody is left that waits. */
+static void serve_abandon(struct core *core, struct call *call, uint64_t now_ms)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
@@ -456,8 +466,7 @@ static void serve_abandon(struct core *core, struct call *call, bool is_cancel, 
         call_free(core, call);
         return;
     }
-    if (call->want == MESH_LISTEN || (is_cancel && call->era == MESH_MODERN) ||
-        call->want == MESH_PASS) {
+    if (call->want == MESH_LISTEN || call->era == MESH_MODERN || call->want == MESH_PASS) {
         upcall_cancel(core, call);
         call_end(core, call, MESH_END_CUT, MESH_OK, now_ms);
     } else {
@@ -479,7 +488,7 @@ void serve_on_message(struct core *core, const struct links_event *event, uint64
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
     if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE)
-        serve_abandon(core, call, event->message.kind == WIRE_CANCEL, now_ms);
+        serve_abandon(core, call, now_ms);
 }
 
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -493,6 +502,13 @@ void serve_on_consumed(struct core *core, const struct links_event *event, uint6
         upcall_room(core, call, freed);
 }
 
+/* Its entry attaches within the time that it waits for us, or has told its client an end. What
+ * closing cancels is not left to run for nobody; the rest of the legacy era goes on. */
+static bool call_ends_detached(const struct call *call)
+{
+    return call->is_ended || call->want == MESH_LISTEN || call->era == MESH_MODERN;
+}
+
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     struct call *call = call_at(core, event->user);
@@ -500,7 +516,7 @@ void serve_on_lane_lost(struct core *core, const struct links_event *event, uint
         return;
     answer_detach(&call->answer);
     call->detached_ms = now_ms;
-    if (call->is_ended || call->want == MESH_LISTEN)
+    if (call_ends_detached(call))
         call_set_timer(core, call, now_ms + SERVE_DETACHED_MS);
 }
 
@@ -512,8 +528,15 @@ void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms)
         if (call == NULL || call->answer.is_dropped || !peer_id_equal(call->name.entry, entry))
             continue;
         call_forget_name(core, call);
-        serve_abandon(core, call, true, now_ms);
+        serve_abandon(core, call, now_ms);
     }
+}
+
+void serve_release(struct core *core, struct handle h)
+{
+    struct call *call = call_at(core, h);
+    if (call != NULL)
+        answer_release(&call->answer, core->links);
 }
 
 /* ---- sessions, time ------------------------------------------------------------------------- */
@@ -549,7 +572,7 @@ void serve_leave(struct core *core, uint64_t now_ms)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         struct call *call = pool_slot(&core->serve.calls, slot, &h);
-        if (call == NULL || call->is_ended || call->want != MESH_LISTEN)
+        if (call == NULL || call->is_ended || !request_is_stream(call->want, &call->rpc))
             continue;
         upcall_cancel(core, call);
         call_end(core, call, MESH_END_CUT, MESH_STOPPING, now_ms);
@@ -572,7 +595,7 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
     heap_remove(&core->serve.timers, &call->timer);
     if (call->detached_ms != 0 && call->detached_ms + SERVE_DETACHED_MS <= now_ms) {
         call_forget_name(core, call);
-        serve_abandon(core, call, false, now_ms);
+        serve_abandon(core, call, now_ms);
     } else if (call->want == MESH_LISTEN && !call->is_ended) {
         upcall_listen(core, call);
     }
@@ -588,7 +611,7 @@ static void serve_set_timers(struct core *core, uint64_t now_ms)
         bool is_listen = call != NULL && call->want == MESH_LISTEN && !call->is_ended;
         if (call == NULL || call->timer.index != 0)
             continue;
-        if (call->detached_ms != 0 && (call->is_ended || is_listen))
+        if (call->detached_ms != 0 && call_ends_detached(call))
             call_set_timer(core, call, now_ms + SERVE_DETACHED_MS);
         else if (is_listen && call->up_call == 0)
             upcall_listen(core, call);

@@ -10,10 +10,12 @@
 
 #define SERVE_HOPS_MAX 2 /* peers asked one after the other (invariant B3) */
 #define SERVE_BEHIND_MAX                                                                           \
-    (256u << 10)                /* a reader so far behind is cut, where the upstream's other       \
-                                   streams would wait for it */
-#define SERVE_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
-#define SERVE_ATTEMPTS_MAX 2    /* times that one request is sent to our upstream */
+    (256u << 10) /* a reader so far behind is cut, where the upstream's other                      \
+                    streams would wait for it */
+/* An ended call whose entry is silent is forgotten then, a stream or a request of the modern era
+ * that is not ended is given up: its entry gave up before. */
+#define SERVE_DETACHED_MS 15000
+#define SERVE_ATTEMPTS_MAX 2 /* times that one request is sent to our upstream */
 #define SERVE_RELISTEN_FIRST_MS                                                                    \
     50 /* before the upstream's GET stream is opened again, doubling                               \
         */
@@ -43,7 +45,8 @@ struct call {
     bool is_held, holds_text, text_answers;
     int held_status;
     struct slice held_lines, held_text;
-    bool is_answered; /* the answer to its id was added */
+    struct patch answer_patch; /* of the text that answers: a state, wrapped (affinity.h) */
+    bool is_answered;          /* the answer to its id was added */
     bool is_ended;
     bool user_was_asked;
     bool ends_session;    /* a DELETE that the upstream accepted */
@@ -83,6 +86,8 @@ void serve_deinit(struct core *core);
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
+/* An answer that waited until others know of its task may go. */
+void serve_release(struct core *core, struct handle call);
 
 /* That entry is gone: nobody will ask for its outcomes. */
 void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms);

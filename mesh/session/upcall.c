@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
 #include "mesh/session/core.h"
 
 static bool upcall_is_http(const struct core *core)
@@ -57,6 +58,7 @@ static int upcall_send(struct core *core, struct call *call, enum mesh_effect_ki
     e.send.text = call->body;
     e.send.is_request = call->want == MESH_CALL && call->rpc.kind == RPC_REQUEST;
     e.send.lists_tools = e.send.is_request && call->rpc.method == RPC_TOOLS_LIST;
+    e.patch = affinity_unwrap(core, call);
     call->is_sent = false;
     call->attempts++;
     return effects_push(&core->effects, &e);
@@ -368,8 +370,10 @@ static void upcall_deliver(struct core *core, struct call *call, const struct rp
     }
     if (!call->has_head)
         call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0});
-    if (answers)
+    if (answers) {
         call->is_answered = true;
+        affinity_on_answer(core, call, rpc, text, now_ms);
+    }
     if (call->answer.is_dropped)
         upcall_room(core, call, text.length);
     call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers);

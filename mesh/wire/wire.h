@@ -123,7 +123,11 @@ enum wire_kind {
     WIRE_EVENT,   /* payload: one event's data */
     WIRE_DATA,    /* payload: part of a JSON or RAW answer */
     WIRE_END,     /* end, why */
-    WIRE_WHOLE    /* HEAD, one text (or none) and a good END in one; payload: the text */
+    WIRE_WHOLE,   /* HEAD, one text (or none) and a good END in one; payload: the text */
+    /* stream 0 again: where a task of the session-less era runs (DESIGN §12) */
+    WIRE_TASK_IS,    /* task.hash runs at task.peer: keep that, and say TASK_AT */
+    WIRE_TASK_WHERE, /* who runs task.hash? */
+    WIRE_TASK_AT     /* task.peer does, as far as I know (zero: I do not know) */
 };
 
 /* One message on a link, either way. Which fields count stands beside them. Slices are borrowed
@@ -149,7 +153,8 @@ struct wire_message {
             int status;
             enum mesh_form form;
             struct slice head;
-            bool answers; /* WHOLE: the payload answers the request's own id */
+            bool answers;       /* WHOLE: the payload answers the request's own id */
+            struct patch patch; /* WHOLE: of the payload */
         } head;
         struct {
             bool answers; /* EVENT, DATA: this text answers the request's own id */
@@ -162,6 +167,11 @@ struct wire_message {
         struct {
             uint32_t wait_ms; /* NOT_YET: a good time to ask again */
         } not_yet;
+        struct {
+            uint64_t hash; /* of the task's id */
+            struct peer_id peer;
+            uint32_t number; /* of the question; TASK_AT repeats it, 0: it acknowledges */
+        } task;
         uint64_t buckets[WIRE_BUCKETS];
         struct {
             uint64_t mask; /* VIEW: the buckets it is complete for */

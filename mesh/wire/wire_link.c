@@ -117,16 +117,20 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     codec_put_bin(p, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
 }
 
-static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+/* Three elements. */
+static void put_patch(msgpack_packer *p, const struct patch *patch)
 {
-    const struct patch *patch = &m->text.patch;
-
-    msgpack_pack_array(p, 7);
-    codec_put_epoch(p, m->epoch);
-    codec_put_bool(p, m->text.answers);
     msgpack_pack_uint64(p, patch->at);
     msgpack_pack_uint64(p, patch->cut);
     codec_put_bin(p, patch->put.at, patch->put.length);
+}
+
+static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+{
+    msgpack_pack_array(p, 7);
+    codec_put_epoch(p, m->epoch);
+    codec_put_bool(p, m->text.answers);
+    put_patch(p, &m->text.patch);
 }
 
 static void put_view(msgpack_packer *p, const struct wire_message *m)
@@ -208,8 +212,9 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         put_answer_head(p, m, 7);
         break;
     case WIRE_WHOLE:
-        put_answer_head(p, m, 8);
+        put_answer_head(p, m, 11);
         codec_put_bool(p, m->head.answers);
+        put_patch(p, &m->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -220,6 +225,14 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         codec_put_epoch(p, m->epoch);
         msgpack_pack_uint8(p, (uint8_t)m->end.end);
         msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        msgpack_pack_array(p, 4);
+        msgpack_pack_uint64(p, m->task.hash);
+        codec_put_id(p, m->task.peer);
+        msgpack_pack_uint32(p, m->task.number);
         break;
     }
 }
@@ -283,17 +296,21 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
         c->bad = true;
 }
 
+static void read_patch(struct codec_cursor *c, struct patch *patch, size_t payload_length,
+                       struct bytes *buf)
+{
+    patch->at = (size_t)codec_take_uint(c, payload_length);
+    patch->cut = (size_t)codec_take_uint(c, payload_length);
+    patch->put = codec_take_bin(c, buf);
+    if (patch->cut > payload_length - patch->at)
+        c->bad = true;
+}
+
 static void read_text_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
-    struct patch *patch = &m->text.patch;
-
     m->epoch = codec_take_epoch(c);
     m->text.answers = codec_take_bool(c);
-    patch->at = (size_t)codec_take_uint(c, m->payload.length);
-    patch->cut = (size_t)codec_take_uint(c, m->payload.length);
-    patch->put = codec_take_bin(c, buf);
-    if (patch->cut > m->payload.length - patch->at)
-        c->bad = true;
+    read_patch(c, &m->text.patch, m->payload.length, buf);
 }
 
 static void read_buckets(struct codec_cursor *c, struct wire_message *m)
@@ -378,6 +395,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
     case WIRE_WHOLE:
         read_answer_head(c, m, buf);
         m->head.answers = codec_take_bool(c);
+        read_patch(c, &m->head.patch, m->payload.length, buf);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -387,6 +405,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         m->epoch = codec_take_epoch(c);
         m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_CUT);
         m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_STOPPING);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m->task.hash = codec_take_uint(c, UINT64_MAX);
+        m->task.peer = codec_take_id(c);
+        m->task.number = (uint32_t)codec_take_uint(c, UINT32_MAX);
         break;
     }
 }
@@ -404,7 +429,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     msgpack_unpacked result;
     int rc;
 
-    if (kind == 0 || kind > WIRE_WHOLE)
+    if (kind == 0 || kind > WIRE_TASK_AT)
         return -EBADMSG;
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)

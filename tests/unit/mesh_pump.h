@@ -237,6 +237,22 @@ static inline struct client *pump_client(struct pump *p, uint32_t node, struct h
     return NULL;
 }
 
+/* The beginning of a text, its patch carried out. */
+static inline void pump_text(char into[256], struct slice text, const struct patch *patch)
+{
+    assert_true(patch->at <= text.length && patch->cut <= text.length - patch->at);
+    struct slice parts[] = {
+        slice_borrow(text.at, patch->at), patch->put,
+        slice_borrow(text.at + patch->at + patch->cut, text.length - patch->at - patch->cut)};
+    size_t length = 0;
+    for (int n = 0; n < 3; n++) {
+        size_t more = parts[n].length < 255 - length ? parts[n].length : 255 - length;
+        memcpy(into + length, more > 0 ? (const char *)parts[n].at : "", more);
+        length += more;
+    }
+    into[length] = '\0';
+}
+
 /* What a client is given; the order of a reply's effects is checked here. */
 static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_effect *e)
 {
@@ -261,8 +277,7 @@ static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_e
         assert_int_equal(c->heads, 1);
         c->texts++;
         c->answers += e->kind == MESH_REPLY_EVENT && e->event.answers;
-        snprintf(c->last, sizeof c->last, "%.*s", (int)(text.length > 255 ? 255 : text.length),
-                 (const char *)text.at);
+        pump_text(c->last, text, &e->patch);
         for (size_t n = 0; n < text.length; n++)
             c->sum = c->sum * 31 + text.at[n];
         c->bytes += text.length;
@@ -322,9 +337,7 @@ static inline void pump_upstream(struct pump *p, uint32_t node, const struct mes
                             .is_request = e->send.is_request,
                             .length = e->send.text.length,
                             .room = MESH_UP_ROOM_FIRST};
-        snprintf(u->text, sizeof u->text, "%.*s",
-                 (int)(e->send.text.length > 255 ? 255 : e->send.text.length),
-                 (const char *)e->send.text.at);
+        pump_text(u->text, e->send.text, &e->patch);
         mesh_up_sent(p->nodes[node].mesh, e->handle, e->call, p->now_ms);
     }
 }
@@ -502,20 +515,19 @@ static inline void pump_join(struct pump *p, uint32_t node)
 
 /* ---- clients -------------------------------------------------------------------------------- */
 
-static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want want,
-                                const char *session, const char *text, uint8_t who)
+static inline uint32_t pump_ask_as(struct pump *p, uint32_t node, enum mesh_era era,
+                                   enum mesh_want want, struct mesh_key key, const char *text,
+                                   uint8_t who)
 {
     assert_true(p->clients_count < CLIENTS_MAX);
     struct client *c = &p->clients[p->clients_count];
-    struct mesh_request r = {.want = want, .era = MESH_LEGACY};
+    struct mesh_request r = {.want = want, .era = era, .key = key};
     struct bytes *body = pump_copy(text, strlen(text));
     if (want == MESH_CALL) {
         rpc_read(&r.rpc, NULL, body->data, body->length);
         assert_int_not_equal(r.rpc.kind, RPC_BAD);
         r.body = slice_of(body, 0, body->length);
     }
-    if (session != NULL)
-        r.key = (struct mesh_key){MESH_KEY_SESSION, slice_borrow(session, MESH_SESSION_TEXT)};
     r.who.hash[0] = who;
     r.head = slice_text("Accept: application/json\r\n");
     c->node = node;
@@ -523,6 +535,25 @@ static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want wa
     c->is_open = !handle_is_none(c->handle);
     bytes_unref(body);
     return p->clients_count++;
+}
+
+static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want want,
+                                const char *session, const char *text, uint8_t who)
+{
+    struct mesh_key key = {.kind = MESH_KEY_NONE};
+    if (session != NULL)
+        key = (struct mesh_key){MESH_KEY_SESSION, slice_borrow(session, MESH_SESSION_TEXT)};
+    return pump_ask_as(p, node, MESH_LEGACY, want, key, text, who);
+}
+
+/* A request of the session-less era; `handle` NULL: it has none. */
+static inline uint32_t pump_ask_modern(struct pump *p, uint32_t node, const char *text,
+                                       const char *handle)
+{
+    struct mesh_key key = {.kind = MESH_KEY_NONE};
+    if (handle != NULL)
+        key = (struct mesh_key){MESH_KEY_HANDLE, slice_text(handle)};
+    return pump_ask_as(p, node, MESH_MODERN, MESH_CALL, key, text, 0);
 }
 
 static inline const char *pump_session(const struct pump *p, uint32_t client)

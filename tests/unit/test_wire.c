@@ -584,8 +584,10 @@ static struct wire_message message_of(enum wire_kind kind)
         m.head.form = MESH_FORM_SSE;
         m.head.head = slice_text("X: y\r\n");
         m.head.answers = kind == WIRE_WHOLE;
-        if (kind == WIRE_WHOLE)
+        if (kind == WIRE_WHOLE) {
             m.payload = slice_text(body);
+            m.head.patch = (struct patch){23, 0, slice_text("tag.")};
+        }
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -605,10 +607,23 @@ static struct wire_message message_of(enum wire_kind kind)
     case WIRE_NOT_YET:
         m.not_yet.wait_ms = 250;
         break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m.task.hash = UINT64_MAX - 1;
+        m.task.peer = (struct peer_id){2, 3};
+        m.task.number = 4;
+        break;
     case WIRE_CANCEL:
         break;
     }
     return m;
+}
+
+static void assert_patch_equal(const struct patch *a, const struct patch *b)
+{
+    assert_true(a->at == b->at && a->cut == b->cut);
+    assert_true(slice_equal(a->put, b->put));
 }
 
 static struct slice message_write(const struct wire_message *m, uint8_t *into, size_t room)
@@ -659,12 +674,18 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->head.status, b->head.status);
         assert_int_equal(a->head.form, b->head.form);
         assert_true(slice_equal(a->head.head, b->head.head));
+        assert_patch_equal(&a->head.patch, &b->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
         assert_int_equal(a->text.answers, b->text.answers);
-        assert_true(a->text.patch.at == b->text.patch.at && a->text.patch.cut == b->text.patch.cut);
-        assert_true(slice_equal(a->text.patch.put, b->text.patch.put));
+        assert_patch_equal(&a->text.patch, &b->text.patch);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        assert_true(a->task.hash == b->task.hash && a->task.number == b->task.number);
+        assert_true(peer_id_equal(a->task.peer, b->task.peer));
         break;
     case WIRE_END:
     case WIRE_REFUSED:
@@ -697,7 +718,7 @@ static void assert_message_equal(const struct wire_message *a, const struct wire
 static void test_each_link_message_reads_as_it_was_written(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_TASK_AT; kind++) {
         struct wire_message written = message_of(kind), read;
         uint8_t bytes[2048];
         struct slice text = message_write(&written, bytes, sizeof bytes);
@@ -883,7 +904,7 @@ static void assert_message_settles(struct slice text)
 static void test_each_truncation_and_each_changed_byte_of_a_message(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_TASK_AT; kind++) {
         struct wire_message m = message_of(kind);
         uint8_t bytes[2048];
         struct slice text = message_write(&m, bytes, sizeof bytes);
