@@ -209,7 +209,10 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
 
 struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
 {
-    return entry_open(&m->core, request, now_ms);
+    struct handle exchange = entry_open(&m->core, request, now_ms);
+    if (m->has_told_left)
+        entry_end_all(&m->core); /* nobody turns for it any more */
+    return exchange;
 }
 
 void mesh_taken(struct mesh *m, struct handle exchange, size_t bytes, uint64_t now_ms)

@@ -241,6 +241,19 @@ static void test_leaving_is_over_in_time_with_an_end_for_everybody(void **state)
     pump_free(p);
 }
 
+static void test_what_comes_after_the_last_word_of_leaving_is_answered_as_well(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms);
+    mesh_now(p->nodes[0].mesh, p->now_ms); /* it has left, and its host has not seen that yet */
+    uint32_t client = pump_ask(p, 0, MESH_CALL, NULL, INITIALIZE, 0);
+    pump_drain(p, 0);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_ended(p, client, MESH_STOPPING);
+    pump_free(p);
+}
+
 /* ---- small budgets -------------------------------------------------------------------------- */
 
 static size_t small_budget;
@@ -427,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_what_a_host_sees_of_sessions_and_ids),
         cmocka_unit_test(test_leaving_ends_what_waits_and_lets_what_runs_finish),
         cmocka_unit_test(test_leaving_is_over_in_time_with_an_end_for_everybody),
+        cmocka_unit_test(test_what_comes_after_the_last_word_of_leaving_is_answered_as_well),
         cmocka_unit_test(test_a_small_budget_refuses_and_crashes_nothing),
         cmocka_unit_test(test_making_a_mesh_without_memory_is_an_error),
         cmocka_unit_test(test_any_one_allocation_may_fail),
