@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "sim/check.h"
+#include "sim/modern.h"
 
 #define RATE_GAP_US 430000u /* mean between a client's requests; 1.5 clients a peer */
 
@@ -303,6 +304,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
         clients->why[request->why]++;
     clients->unsent += state == REQUEST_UNSENT;
     clients->gone += state == REQUEST_GONE;
+    if (ask_is_modern(request->ask))
+        modern_over(world, request, state);
     bool well = request_went_well(request);
     if (session->listen == request->n)
         session->listen = WORLD_NOBODY;
@@ -386,6 +389,8 @@ static void message_came(struct world *world, struct request *request, struct sl
               answers ? "answer" : "message", (int)(text.length > 300 ? 300 : text.length),
               (const char *)text.at);
     check_message(world, request, text, &rpc, answers);
+    if (ask_is_modern(request->ask))
+        modern_came(world, request, text, &rpc);
     if (rpc.kind == RPC_REQUEST)
         question_note(world, world->clients->sessions[request->session], request->session, text,
                       &rpc);
@@ -487,6 +492,9 @@ void client_event(struct world *world, const struct world_event *event)
         break;
     case CLIENT_OPEN:
         client_open(world, event);
+        break;
+    case CLIENT_MODERN:
+        modern_event(world, event);
         break;
     case CLIENT_VANISH:
         client_vanish(world, event->a);

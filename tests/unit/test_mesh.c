@@ -404,6 +404,86 @@ static void test_any_one_allocation_may_fail(void **state)
     assert_in_range(n, 50, 20000);
 }
 
+/* The requests that came to an upstream since, and wait there, are answered. */
+static void server_says(struct pump *p, uint32_t since, const char *text)
+{
+    for (uint32_t n = since; n < p->ucalls_count; n++) {
+        struct ucall *u = &p->ucalls[n];
+        if (!pump_up(p, u->node, u->up)->is_open)
+            continue;
+        pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+        pump_event(p, u, text);
+        pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+        pump_settle(p);
+    }
+}
+
+/* Asked of `node`, answered with `text`; the client. */
+static uint32_t modern_round(struct pump *p, uint32_t node, const char *ask, const char *text)
+{
+    uint32_t since = p->ucalls_count;
+    uint32_t client = pump_ask_modern(p, node, ask, NULL);
+    pump_settle(p);
+    pump_run(p, 1500);
+    server_says(p, since, text);
+    pump_run(p, 1500);
+    return client;
+}
+
+static void http(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+}
+
+#define GIVES_STATE                                                                                \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"requestState\":\"a-state-of-that-server\"}}"
+#define GIVES_TASK "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"taskId\":\"t-%u\"}}"
+#define ASKS_TASK                                                                                  \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"t-%u\"}}"
+
+/* A state and some tasks of the session-less era. Returns whether memory failed at all. */
+static bool modern_sweep_step(uint32_t from)
+{
+    struct pump *p = pump_new(2, http);
+    uint32_t clients[16], count = 0;
+    char text[200], asks[200], *state;
+    arm(from, 1);
+    clients[count++] = modern_round(p, 0, CALL("1"), GIVES_STATE);
+    state = strstr(p->clients[clients[0]].last, "\"requestState\":");
+    snprintf(text, sizeof text,
+             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{%.*s}}",
+             state == NULL ? 0 : (int)strcspn(state, "}"), state == NULL ? "" : state);
+    clients[count++] = modern_round(p, 1, text, RESULT("1"));
+    for (uint32_t n = 0; n < 4; n++) {
+        snprintf(text, sizeof text, GIVES_TASK, n);
+        snprintf(asks, sizeof asks, ASKS_TASK, n);
+        clients[count++] = modern_round(p, n % 2, CALL("1"), text);
+        clients[count++] = modern_round(p, (n + 1) % 2, asks, RESULT("1"));
+    }
+    bool failed = allocations > from;
+    is_armed = false;
+    pump_run(p, 10000);
+    server_says(p, 0, RESULT("1")); /* what came late */
+    pump_run(p, 30000);
+    for (uint32_t n = 0; n < count; n++) {
+        const struct client *c = &p->clients[clients[n]];
+        assert_false(c->is_open);
+        assert_int_equal(c->ends, !handle_is_none(c->handle));
+    }
+    assert_quiet(p, 0);
+    pump_free(p);
+    return failed;
+}
+
+static void test_any_one_allocation_of_the_session_less_era_may_fail(void **state)
+{
+    (void)state;
+    uint32_t n = 0;
+    while (modern_sweep_step(n))
+        n++;
+    assert_true(n > 100);
+}
+
 static void test_memory_may_be_short_for_a_while(void **state)
 {
     (void)state;
@@ -444,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_a_small_budget_refuses_and_crashes_nothing),
         cmocka_unit_test(test_making_a_mesh_without_memory_is_an_error),
         cmocka_unit_test(test_any_one_allocation_may_fail),
+        cmocka_unit_test(test_any_one_allocation_of_the_session_less_era_may_fail),
         cmocka_unit_test(test_memory_may_be_short_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
