@@ -63,7 +63,8 @@ struct slice text_patched(struct slice text, const struct patch *patch, char **m
     if (whole == NULL)
         abort();
     memcpy(whole, text.at, patch->at);
-    memcpy(whole + patch->at, patch->put.at, patch->put.length);
+    if (patch->put.length > 0)
+        memcpy(whole + patch->at, patch->put.at, patch->put.length);
     memcpy(whole + patch->at + patch->put.length, text.at + after, text.length - after);
     *made = whole;
     return slice_borrow(whole, length);

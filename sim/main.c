@@ -242,6 +242,11 @@ static bool hits_are_complete(const struct options *options, const struct totals
                    fault_name((enum fault_class)n));
             complete = false;
         }
+    if (!options->legacy_only && (totals->sum.states == 0 || totals->sum.tasks == 0 ||
+                                  totals->sum.handles == 0 || totals->sum.cancels == 0)) {
+        printf("of the session-less era something never happened: see the summary\n");
+        complete = false;
+    }
     return complete;
 }
 
