@@ -344,6 +344,15 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
     exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
 }
 
+/* By it a client learns which era is spoken here, for good: it is not told of an upstream that is
+ * down, but waits for one that is not. Nothing ran. */
+static bool exchange_is_probe(const struct exchange *x)
+{
+    return x->request.want == MESH_CALL && x->request.era == MESH_MODERN &&
+           x->request.rpc.method == RPC_DISCOVER && x->request.rpc.kind == RPC_REQUEST &&
+           !x->head_out && x->received == 0;
+}
+
 static bool is_of_answer(enum wire_kind kind)
 {
     return kind == WIRE_HEAD || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_END ||
@@ -400,6 +409,12 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_whole(core, x, m);
         break;
     case WIRE_END:
+        if (m->end.why == MESH_UPSTREAM_DOWN && exchange_is_probe(x)) {
+            exchange_leave_lane(core, x, WIRE_DONE);
+            exchange_unbind(core, x);
+            exchange_park_again(core, x, now_ms);
+            break;
+        }
         if (m->end.why == MESH_OK && !exchange_release_head(core, x))
             break;
         exchange_end(core, x, m->end.end, m->end.why);

@@ -563,6 +563,26 @@ static void test_a_probe_waits_for_whoever_serves_first(void **state)
     pump_free(p);
 }
 
+static void test_a_probe_is_not_told_of_an_upstream_that_is_down(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    uint32_t probe = ask(p, 0, REQUEST("1", "server/discover", ""));
+    uint32_t other = ask(p, 0, TOOL("2"));
+    pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
+    pump_end(p, pump_last(p) - 1, MESH_END_CUT, MESH_UPSTREAM_DOWN);
+    pump_settle(p);
+    assert_ended(p, other, MESH_UPSTREAM_DOWN);
+    assert_true(p->clients[probe].is_open);
+    mesh_serving(p->nodes[0].mesh, false, p->now_ms); /* its host has noticed */
+    pump_run(p, 1000);
+    assert_int_equal(pump_last(p)->node, 1);
+    answer(p, MESH_FORM_JSON, RESULT("1"));
+    assert_ended(p, probe, MESH_OK);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
 static void test_a_peer_that_leaves_still_serves_what_only_it_can(void **state)
 {
     (void)state;
@@ -649,6 +669,7 @@ static void test_a_client_that_closes_while_the_link_is_lost_cancels_in_the_end(
     answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
     with_state(back, state_of(p, made));
     uint32_t client = ask(p, 1, back);
+    p->nodes[0].refuses = p->nodes[1].refuses = true;
     pump_cut(p, 0, 1);
     pump_close(p, client);
     pump_run(p, SERVE_DETACHED_MS - 1);
@@ -743,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_a_client_that_closes_cancels_at_any_peer),
         cmocka_unit_test(test_a_lost_link_cancels_nothing_and_a_dead_entry_does),
         cmocka_unit_test(test_a_client_that_closes_while_the_link_is_lost_cancels_in_the_end),
+        cmocka_unit_test(test_a_probe_is_not_told_of_an_upstream_that_is_down),
         cmocka_unit_test(test_a_held_stream_of_the_modern_era_ends_definitely),
         cmocka_unit_test(test_a_request_lost_with_its_peer_is_told_or_run_again_by_its_class),
     };
