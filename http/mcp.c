@@ -173,14 +173,11 @@ static struct mcp_own refuse(int status, int code, const char *message)
 }
 
 /* What both kinds of upstream need of a message in the legacy era. */
-static struct mcp_own check_legacy(const struct mcp_config *config, const struct mcp_input *input,
-                                   struct slice version)
+static struct mcp_own check_legacy(const struct mcp_input *input, struct slice version)
 {
     const struct rpc_message *rpc = input->rpc;
 
     if (rpc->kind == RPC_BATCH) {
-        if (!config->http_upstream)
-            return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: batches are not served");
         if (rpc->batch_has_modern || rpc->batch_count == 0 || rpc->batch_count > MCP_BATCH_MAX)
             return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: not a usable batch");
         if (version.length > 0 && !slice_is(version, "2025-03-26"))
@@ -260,7 +257,7 @@ static struct mcp_own make_post(const struct mcp_config *config, const struct mc
     if (request->era == MESH_MODERN)
         return config->http_upstream ? mcp_take_modern(config, input, request)
                                      : check_modern_as_server(version, rpc);
-    own = check_legacy(config, input, version);
+    own = check_legacy(input, version);
     if (own.status == 0)
         own = take_key(input, request);
     if (own.status == 0 && !config->http_upstream && request->key.kind == MESH_KEY_NONE &&
@@ -295,6 +292,8 @@ static struct mcp_own make_get_or_delete(const struct mcp_config *config,
     if (!config->http_upstream && h1_field(input->head, H1_FIELD_MCP_PROTOCOL_VERSION, &version) &&
         !is_legacy_version(version))
         return refuse(400, MCP_BAD_REQUEST, "Bad Request: Unsupported protocol version");
+    if (is_get)
+        h1_field(input->head, H1_FIELD_LAST_EVENT_ID, &request->last_event_id);
     return no_refusal;
 }
 
@@ -322,9 +321,25 @@ static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp
                             .allow = gate_allow(GATE_MCP)};
 }
 
-/* The one sessionId of a query of HTTP+SSE (row A18). No session of this peer's has one: an id
- * that could be an id is unknown, at once; clients hang on anything slower. */
-static struct mcp_own make_messages(const struct mcp_input *input)
+/* ---- HTTP+SSE (MCP 2024-11-05, transports) ------------------------------------------------ */
+
+/* The stream: a new session. Clients of Streamable HTTP take the 405 of a POST for "not a server of
+ * 2024-11-05" (mcp.md §2.2). */
+static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_request *request)
+{
+    if (input->head->method != H1_METHOD_GET)
+        return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
+                                .allow = gate_allow(GATE_SSE)};
+    if (!accepts(input->head, "text/event-stream", true))
+        return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
+    request->want = MESH_SSE;
+    request->front = MESH_FRONT_SSE;
+    return no_refusal;
+}
+
+/* The one sessionId of the query (row A18). An id that could be none is unknown at once: clients
+ * hang on anything slower. */
+static struct mcp_own take_query_key(const struct mcp_input *input, struct mesh_request *request)
 {
     struct slice rest = input->pass->query, pair, id = {NULL, NULL, 0};
     size_t count = 0;
@@ -338,7 +353,30 @@ static struct mcp_own make_messages(const struct mcp_input *input)
         }
     if (count != 1 || !is_session_text(id) || memchr(id.at, '%', id.length) != NULL)
         return refuse(400, MCP_BAD_REQUEST, "Bad Request: one sessionId is required");
-    return (struct mcp_own){.status = 404, .is_unknown_session = true};
+    request->key = (struct mesh_key){MESH_KEY_SESSION, id};
+    return no_refusal;
+}
+
+/* A message. What it brings comes on the stream: the answer to the POST is 202. */
+static struct mcp_own make_message(const struct mcp_input *input, struct mesh_request *request)
+{
+    const struct rpc_message *rpc = input->rpc;
+    struct mcp_own own = take_query_key(input, request);
+
+    if (own.status != 0)
+        return own;
+    if (!is_json_content(input->head))
+        return refuse(415, MCP_BAD_REQUEST,
+                      "Unsupported Media Type: Content-Type must be application/json");
+    if (rpc == NULL || (rpc->kind == RPC_BAD && rpc->fault != RPC_INVALID_REQUEST))
+        return refuse(400, RPC_PARSE_ERROR, "Parse error");
+    if (rpc->kind == RPC_BAD || rpc->kind == RPC_BATCH || rpc->id.length > ID_MAX ||
+        (rpc->method == RPC_INITIALIZE && rpc->params.length > MCP_INITIALIZE_MAX))
+        return refuse(400, RPC_INVALID_REQUEST, "Invalid Request");
+    request->want = MESH_CALL;
+    request->front = MESH_FRONT_SSE;
+    request->rpc = *rpc;
+    return no_refusal;
 }
 
 static struct mcp_own make_route(const struct mcp_config *config, const struct mcp_input *input,
@@ -349,17 +387,13 @@ static struct mcp_own make_route(const struct mcp_config *config, const struct m
     case GATE_MCP:
         return make_mcp(config, input, request);
     case GATE_SSE:
-        /* Clients take these for "not a server of 2024-11-05" (mcp.md §2.2). */
-        if (input->head->method == H1_METHOD_POST)
-            return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
-                                    .allow = gate_allow(GATE_SSE)};
-        return refuse(404, MCP_BAD_REQUEST, "Not found");
+        return make_sse(input, request);
     case GATE_MESSAGES:
-        return make_messages(input);
+        return make_message(input, request);
     case GATE_OTHER:
         break;
     }
-    return config->http_upstream ? no_refusal : refuse(404, MCP_BAD_REQUEST, "Not found");
+    return config->passes_paths ? no_refusal : refuse(404, MCP_BAD_REQUEST, "Not found");
 }
 
 /* ---- the head that travels ---------------------------------------------------------------- */
@@ -376,26 +410,35 @@ static void forwarded_append(struct bytes *head, const char *name, struct slice 
         mcp_append_line(head, slice_text(name), value);
 }
 
-static int make_head(const struct mcp_input *input, enum mesh_want want, struct bytes **headp)
+static int make_head(const struct mcp_input *input, const struct mesh_request *request,
+                     struct bytes **headp)
 {
     static const char client[] = "X-Forwarded-For", host[] = "X-Forwarded-Host";
     static const char scheme[] = "X-Forwarded-Proto: http\r\n";
+    /* Whoever speaks HTTP+SSE asks for neither: a Streamable HTTP server wants both. */
+    static const char both[] = "Accept: application/json, text/event-stream\r\n";
+    bool is_message = request->front == MESH_FRONT_SSE && request->want == MESH_CALL;
     /* The coding is ours to choose, the session id is ours and not the upstream's. */
     uint32_t without = h1_set(H1_FIELD_ACCEPT_ENCODING) | h1_set(H1_FIELD_MCP_SESSION_ID);
     struct slice authority;
 
     /* Event ids are the owner's: the upstream knows others, or none. */
-    if (want != MESH_PASS)
+    if (request->want != MESH_PASS)
         without |= h1_set(H1_FIELD_LAST_EVENT_ID);
+    if (is_message)
+        without |= h1_set(H1_FIELD_ACCEPT);
     h1_field(input->head, H1_FIELD_HOST, &authority);
     *headp = mcp_copy_lines(input->head, without,
                             forwarded_bytes(client, input->client) +
-                                forwarded_bytes(host, authority) + sizeof scheme - 1);
+                                forwarded_bytes(host, authority) + sizeof scheme - 1 +
+                                (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
     forwarded_append(*headp, client, input->client);
     forwarded_append(*headp, host, authority);
     mcp_append(*headp, slice_borrow(scheme, sizeof scheme - 1));
+    if (is_message)
+        mcp_append(*headp, slice_borrow(both, sizeof both - 1));
     return 0;
 }
 
@@ -414,7 +457,9 @@ static int make_exchange(const struct mcp_input *input, const struct mesh_reques
     exchange->is_http10 = input->head->version_minor == 0;
     exchange->close = !input->head->keep_alive;
     h1_field(input->head, H1_FIELD_ORIGIN, &origin);
-    if (rpc != NULL && rpc->kind == RPC_REQUEST && rpc->id.length <= ID_MAX) {
+    /* on a POST of HTTP+SSE a client reads the status alone */
+    if (rpc != NULL && rpc->kind == RPC_REQUEST && rpc->id.length <= ID_MAX &&
+        request->front == MESH_FRONT_HTTP) {
         exchange->is_request = true;
         id = slice_part(input->body, rpc->id);
     }
@@ -461,11 +506,13 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
             goto fail;
         return 0;
     }
-    rc = make_head(input, request->want, &made->head);
+    rc = make_head(input, request, &made->head);
     if (rc < 0)
         goto fail;
     if (request->want != MESH_PASS && request->era == MESH_LEGACY)
         request->who = mcp_principal(config, input->head);
+    if (request->want != MESH_PASS && request->era == MESH_LEGACY)
+        request->token = mcp_token(config, input->head);
     request->method = slice_part(input->head->text, input->head->method_text);
     request->target = origin_form(input->pass);
     request->head = slice_of(made->head, 0, made->head->length);

@@ -25,8 +25,11 @@ enum mcp_bind {
 
 /* Texts are borrowed and must outlive their users. */
 struct mcp_config {
-    bool http_upstream;             /* else stdio or built in: the mesh is the MCP server */
-    const char *mcp_path;           /* the public one: "/mcp" */
+    bool http_upstream;                   /* Streamable HTTP; else the mesh is the MCP server */
+    bool passes_paths;                    /* other paths go to the upstream: it is one of HTTP */
+    const char *mcp_path;                 /* the public one: "/mcp" */
+    const char *sse_path, *messages_path; /* of HTTP+SSE: "/sse", "/messages" */
+    const char *public_prefix;      /* that whoever stands in front cuts off; NULL: not known */
     const char *upstream_path;      /* of --upstream, maybe with a query: "/mcp" */
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
     enum mcp_bind bind;
@@ -80,6 +83,8 @@ enum mesh_era mcp_era(const struct rpc_message *rpc, struct slice body, struct s
 
 /* Who asks: all zero for unbound. */
 struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head);
+/* The Authorization header as a keyed hash; all zero: there is none. */
+struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head);
 
 /* An answer of the gate's or the parser's refusal, complete; `allow` NULL: no Allow line. */
 int mcp_write_refusal(int status, const char *reason, const char *allow, bool close,
@@ -99,12 +104,20 @@ enum mcp_ending {
     MCP_END_WHOLE, /* write *textp, end the answer by its framing */
     MCP_END_CUT    /* nothing can be said any more: close without ending the framing */
 };
-/* The outcome `why` (not MESH_OK) of an exchange. Before any head: *textp is a whole answer, head
- * and body, not to be framed. After one: on an event stream the last bytes of its body, to be
- * framed; otherwise MCP_END_CUT and NULL. 0 or -ENOMEM. */
+/* The outcome `why` (not MESH_OK) of an exchange; `event_id`: for an event that tells it. Before
+ * any head: *textp is a whole answer, head and body, not to be framed. After one: on an event
+ * stream the last bytes of its body, to be framed; otherwise MCP_END_CUT and NULL. 0 or -ENOMEM. */
 int mcp_write_outcome(const struct mcp_config *config, struct mcp_exchange *exchange,
-                      enum mesh_reason why, bool head_sent, enum mcp_ending *ending,
+                      enum mesh_reason why, bool head_sent, struct slice event_id,
+                      enum mcp_ending *ending, struct bytes **textp);
+/* An error of the mesh's own as an event of a stream: for a REPLY_EVENT with a reason. `id`: the
+ * raw JSON-RPC id it answers; `event_id`: its own, may be empty. 0 or -ENOMEM. */
+int mcp_write_failure(enum mesh_reason why, struct slice id, struct slice event_id,
                       struct bytes **textp);
+/* HTTP+SSE: the first event of a stream says where messages go. Relative to the stream's path where
+ * both lie side by side, so that a prefix in front of them need not be known. 0 or -ENOMEM. */
+int mcp_write_endpoint(const struct mcp_config *config, const char session[MESH_SESSION_TEXT],
+                       struct bytes **textp);
 /* A short name for logs and counters: "outcome_unknown". */
 const char *mcp_reason_name(enum mesh_reason why);
 
@@ -115,6 +128,8 @@ struct mcp_upstream_request {
     struct slice method, target; /* of the client's request, as the effect has them */
     struct slice head;           /* the lines that travel */
     struct slice session;        /* the upstream's own session id; empty: none */
+    struct slice last_event_id;  /* likewise: of its own events; empty: none */
+    struct slice endpoint;       /* HTTP+SSE: the target of its messages; empty: none */
     size_t body_bytes;
     bool is_own; /* a message of the mesh itself, under another request's head */
 };

@@ -232,49 +232,56 @@ static const struct wording {
                         "session mesh: the request was cancelled by its client"},
     [MESH_STOPPING] = {"stopping", true, 503, true, RPC_INTERNAL_ERROR,
                        "session mesh: this peer is going down"},
+    /* The client has its answer: it is quiet at once after a 405, and after nothing else. */
+    [MESH_STREAM_OVER] = {"stream_over", false, 405, false, MCP_BAD_REQUEST,
+                          "nothing follows this event"},
 };
-_Static_assert(sizeof wordings / sizeof wordings[0] == MESH_STOPPING + 1, "one row a reason");
+_Static_assert(sizeof wordings / sizeof wordings[0] == MESH_REASON_LAST + 1, "one row a reason");
 
 const char *mcp_reason_name(enum mesh_reason why)
 {
     return wordings[why].name;
 }
 
-/* The last bytes of an event stream. */
-static int write_last_event(const struct mcp_exchange *exchange, enum mesh_reason why,
-                            struct bytes **textp)
+int mcp_write_failure(enum mesh_reason why, struct slice id, struct slice event_id,
+                      struct bytes **textp)
 {
     const struct wording *w = &wordings[why];
-    struct sse_event event = {.name = {NULL, NULL, 0}};
-    struct bytes *error;
+    struct bytes *error = error_text(id, w->code, w->message, w->name);
+    struct sse_event event = {.id = event_id, .name = slice_text("message")};
     int rc;
 
-    if (!exchange->is_request) {
-        /* A held server stream has nobody to tell; the client comes back, sooner if we go. */
-        size_t room = 32 + strlen(w->message);
-        struct bytes *text = bytes_new(NULL, room);
-
-        if (text == NULL)
-            return -ENOMEM;
-        mcp_append(text, slice_text(why == MESH_STOPPING ? "retry: 200\n: " : ": "));
-        mcp_append(text, slice_text(w->message));
-        mcp_append(text, slice_text("\n\n"));
-        *textp = text;
-        return 0;
-    }
-    error = error_text(kept(exchange, exchange->id), w->code, w->message, w->name);
     if (error == NULL)
         return -ENOMEM;
-    event.name = slice_text("message");
     event.data = slice_of(error, 0, error->length);
     rc = sse_copy_event(NULL, &event, textp);
     bytes_unref(error);
     return rc;
 }
 
+/* The last bytes of an event stream. */
+static int write_last_event(const struct mcp_exchange *exchange, enum mesh_reason why,
+                            struct slice event_id, struct bytes **textp)
+{
+    const struct wording *w = &wordings[why];
+    struct bytes *text;
+
+    if (exchange->is_request)
+        return mcp_write_failure(why, kept(exchange, exchange->id), event_id, textp);
+    /* A held server stream has nobody to tell; the client comes back, sooner if we go. */
+    text = bytes_new(NULL, 32 + strlen(w->message));
+    if (text == NULL)
+        return -ENOMEM;
+    mcp_append(text, slice_text(why == MESH_STOPPING ? "retry: 200\n: " : ": "));
+    mcp_append(text, slice_text(w->message));
+    mcp_append(text, slice_text("\n\n"));
+    *textp = text;
+    return 0;
+}
+
 int mcp_write_outcome(const struct mcp_config *config, struct mcp_exchange *exchange,
-                      enum mesh_reason why, bool head_sent, enum mcp_ending *ending,
-                      struct bytes **textp)
+                      enum mesh_reason why, bool head_sent, struct slice event_id,
+                      enum mcp_ending *ending, struct bytes **textp)
 {
     const struct wording *w = &wordings[why];
     bool is_in_band = w->in_band && exchange->is_request && exchange->want == MESH_CALL;
@@ -289,20 +296,51 @@ int mcp_write_outcome(const struct mcp_config *config, struct mcp_exchange *exch
     *ending = MCP_END_WHOLE;
     /* Who does not read would not read this either. */
     if (head_sent && exchange->form == MESH_FORM_SSE && why != MESH_READER_SLOW)
-        return write_last_event(exchange, why, textp);
+        return write_last_event(exchange, why, event_id, textp);
     if (head_sent) {
         if (exchange->form != MESH_FORM_NONE)
             *ending = MCP_END_CUT;
         return 0;
     }
     own.is_unknown_session = why == MESH_SESSION_UNKNOWN || why == MESH_SESSION_ENDED;
-    if (why == MESH_SUPERSEDED)
+    if (why == MESH_SUPERSEDED || why == MESH_STREAM_OVER)
         own.allow = gate_allow(GATE_MCP);
     if (why == MESH_NOT_SUPPORTED && exchange->era == MESH_MODERN) {
         own.code = MCP_BAD_REQUEST;
         own.message = "Bad Request: initialize required";
     }
     return mcp_write_own(exchange, &own, textp);
+}
+
+/* Up to and with its last slash. */
+static size_t directory_length(const char *path)
+{
+    return (size_t)(strrchr(path, '/') - path) + 1;
+}
+
+int mcp_write_endpoint(const struct mcp_config *config, const char session[MESH_SESSION_TEXT],
+                       struct bytes **textp)
+{
+    const char *path = config->messages_path, *prefix = config->public_prefix;
+    size_t directory = directory_length(path);
+    struct bytes *text;
+
+    if (prefix == NULL && directory == directory_length(config->sse_path) &&
+        memcmp(path, config->sse_path, directory) == 0)
+        path += directory;
+    if (prefix == NULL)
+        prefix = "";
+    text = bytes_new(NULL, strlen(prefix) + strlen(path) + MESH_SESSION_TEXT + 64);
+    if (text == NULL)
+        return -ENOMEM;
+    mcp_append(text, slice_text("event: endpoint\ndata: "));
+    mcp_append(text, slice_text(prefix));
+    mcp_append(text, slice_text(path));
+    mcp_append(text, slice_text("?sessionId="));
+    mcp_append(text, slice_borrow(session, MESH_SESSION_TEXT));
+    mcp_append(text, slice_text("\n\n"));
+    *textp = text;
+    return 0;
 }
 
 /* ---- the head of an upstream's answer, towards the client --------------------------------- */
@@ -354,10 +392,10 @@ int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchang
         add(&more, "Cache-Control", slice_text("no-cache, no-transform"));
         add(&more, "X-Accel-Buffering", slice_text("no"));
     }
-    if (session != NULL)
+    if (session != NULL && exchange->want != MESH_SSE)
         add(&more, "Mcp-Session-Id", slice_borrow(session, MESH_SESSION_TEXT));
     /* What an HTTP upstream says to browsers is its own policy. */
-    if (!config->http_upstream)
+    if (!config->http_upstream && exchange->want != MESH_PASS)
         add_cors(&more, kept(exchange, exchange->origin));
     out.lines_count = more.count;
     out.framing = exchange->framing;
@@ -440,7 +478,9 @@ static int upstream_target(const struct mcp_config *config,
         path.length = (size_t)(mark - path.at);
         query = slice_borrow(mark + 1, request->target.length - path.length - 1);
     }
-    *target = request->target;
+    *target = request->endpoint.length > 0 ? request->endpoint : request->target;
+    if (request->endpoint.length > 0)
+        return 0;
     if (request->want == MESH_PASS && !slice_is(path, config->mcp_path))
         return 0;
     base = slice_text(config->upstream_path);
@@ -463,6 +503,7 @@ static struct slice upstream_method(const struct mcp_upstream_request *request)
     case MESH_CALL:
         return slice_text("POST");
     case MESH_LISTEN:
+    case MESH_SSE:
         return slice_text("GET");
     case MESH_DELETE:
         return slice_text("DELETE");
@@ -519,10 +560,14 @@ int mcp_upstream_request_head(const struct mcp_config *config,
     add(&lines, "Accept-Encoding", slice_text("identity"));
     if (request->session.length > 0)
         add(&lines, "Mcp-Session-Id", request->session);
+    if (request->last_event_id.length > 0)
+        add(&lines, "Last-Event-ID", request->last_event_id);
     if (request->want == MESH_CALL && !has_line(out.ready, "Content-Type"))
         add(&lines, "Content-Type", slice_text("application/json"));
     if (request->is_own && request->want != MESH_PASS)
-        add(&lines, "Accept", slice_text("application/json, text/event-stream"));
+        add(&lines, "Accept",
+            slice_text(request->want == MESH_LISTEN ? "text/event-stream"
+                                                    : "application/json, text/event-stream"));
     out.lines_count = lines.count;
     out.framing = request->body_bytes > 0 || wants_length(out.method) ? H1_LENGTH : H1_NO_BODY;
     out.content_length = request->body_bytes;

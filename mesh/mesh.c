@@ -133,6 +133,8 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     effects_init(&core->effects, &core->budget);
     retry_init(&core->retry, config->retry_hints, key);
     sessions_init(core);
+    event_stream_init(core);
+    tombs_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
@@ -158,9 +160,10 @@ void mesh_free(struct mesh *m)
         return;
     struct core *core = &m->core;
     entry_deinit(core);
-    serve_deinit(core);
     sessions_deinit(core);
+    serve_deinit(core);
     owner_deinit(core);
+    tombs_deinit(core);
     tasks_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
@@ -248,10 +251,23 @@ void mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const stru
     serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
 }
 
+void mesh_up_mark(struct mesh *m, struct handle up, uint32_t call, struct slice event_id,
+                  uint32_t retry_ms, uint64_t now_ms)
+{
+    (void)now_ms;
+    serve_up_mark(&m->core, up, call, event_id, retry_ms);
+}
+
 void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms)
 {
     serve_up_data(&m->core, up, call, part, now_ms);
+}
+
+void mesh_up_too_large(struct mesh *m, struct handle up, enum rpc_kind kind, struct slice id,
+                       uint64_t now_ms)
+{
+    serve_up_too_large(&m->core, up, kind, id, now_ms);
 }
 
 void mesh_up_end(struct mesh *m, struct handle up, uint32_t call, enum mesh_end end,
@@ -402,6 +418,9 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         break;
     case WIRE_FOUND:
         owner_on_found(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_ENDED:
+        tombs_on_ended(core, &event->message, now_ms);
         break;
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
@@ -672,7 +691,7 @@ size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_in
         info->opened_ms = session->opened_ms;
         info->used_ms = session->used_ms;
         info->exchanges_open = session->calls_open;
-        info->streams_open = handle_is_none(session->listen) ? 0 : 1;
+        info->streams_open = session->own == NULL || handle_is_none(session->own->reader) ? 0 : 1;
         info->calls = session->calls_total;
     }
     return count;
@@ -707,6 +726,7 @@ void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
     levels->sessions = pool_count(&core->sessions.pool);
     levels->upstreams = pool_count(&core->serve.upstreams);
     levels->memory_used = core->budget.used;
+    levels->log_bytes = core->streams.bytes;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         const struct call *call = pool_slot(&core->serve.calls, slot, &h);
         if (call != NULL)

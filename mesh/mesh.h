@@ -27,9 +27,10 @@ enum mesh_placement {
 };
 
 enum mesh_upstream_kind {
-    MESH_UP_HTTP,   /* keeps its own session ids; answers stream by stream */
-    MESH_UP_STDIO,  /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
-    MESH_UP_BUILTIN /* as stdio, in this process */
+    MESH_UP_HTTP,    /* keeps its own session ids; answers stream by stream */
+    MESH_UP_STDIO,   /* one child per session: the core places its messages (mcp.md §4.2 rule 8) */
+    MESH_UP_BUILTIN, /* as stdio, in this process */
+    MESH_UP_SSE      /* HTTP+SSE of 2024-11-05: as stdio; what is on other paths passes to it */
 };
 
 struct mesh_config {
@@ -84,7 +85,8 @@ void mesh_close(struct mesh *mesh, struct handle exchange, uint64_t now_ms);
 
 /* ---- an upstream, at the owner: an HTTP server's session, a child, the built-in server ------ */
 
-/* Bytes of answers that a call may bring before MESH_UP_ROOM adds to it. */
+/* Bytes of answers that a call (stdio, built in: the upstream) may bring before MESH_UP_ROOM adds to
+ * it. */
 #define MESH_UP_ROOM_FIRST (256u << 10)
 #define MESH_NO_CALL 0u /* of a message that no call of ours caused to come where it came */
 
@@ -98,7 +100,8 @@ enum mesh_up_session {
     MESH_UP_SESSION_MADE, /* initialize was answered with a session id: the host keeps it */
     MESH_UP_SESSION_LOST  /* 404, or 400 to an id that it gave out: it does not know it any more */
 };
-/* HTTP only: the answer's head. `head`: the header lines that travel. */
+/* The head of what answers a call by itself: with HTTP every one, with HTTP+SSE a MESH_PASS and a
+ * message that was refused. `head`: the header lines that travel. */
 void mesh_up_head(struct mesh *mesh, struct handle up, uint32_t call, int status,
                   enum mesh_form form, enum mesh_up_session session, struct slice head,
                   uint64_t now_ms);
@@ -107,11 +110,21 @@ void mesh_up_head(struct mesh *mesh, struct handle up, uint32_t call, int status
 void mesh_up_message(struct mesh *mesh, struct handle up, uint32_t call,
                      const struct rpc_message *rpc, const struct rpc_tools *tools,
                      struct slice text, uint64_t now_ms);
+/* HTTP only: an event of this call's stream, told before what it says: its id (empty: none), and
+ * the time after which to ask again (0: not said). The id is what UP_LISTEN may resume with. */
+void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct slice event_id,
+                  uint32_t retry_ms, uint64_t now_ms);
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
-/* HTTP only: the answer to this call is over. `why` MESH_OK, or what went wrong: UPSTREAM_DOWN
- * (refused: nothing was sent), UPSTREAM_LOST, UPSTREAM_BAD, ANSWER_TOO_LARGE. */
+/* stdio, HTTP+SSE: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
+ * JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other is
+ * dropped. */
+void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,
+                       uint64_t now_ms);
+/* The answer to this call is over, or will not come. `why` MESH_OK, or what went wrong:
+ * UPSTREAM_DOWN (refused: nothing was sent), UPSTREAM_LOST, UPSTREAM_BAD, ANSWER_TOO_LARGE. Of a
+ * message that HTTP+SSE accepted nothing is told: its answer comes as MESH_NO_CALL. */
 void mesh_up_end(struct mesh *mesh, struct handle up, uint32_t call, enum mesh_end end,
                  enum mesh_reason why, uint64_t now_ms);
 /* The upstream itself is gone (a child exited, could not be started) or did what was wished by
@@ -147,10 +160,11 @@ enum mesh_effect_kind {
     MESH_LINK_DIAL,   /* wire.to */
     MESH_LINK_BYTES,  /* wire.sealed: write it; tell mesh_link_taken() */
     MESH_LINK_CLOSE,  /* after what was written: FIN; `end.cut`: RST */
-    MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials) */
+    MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials);
+                         send.want: MESH_PASS if it is for that one request of another path */
     MESH_UP_SEND,     /* one message or request on call `call` */
-    MESH_UP_LISTEN,   /* HTTP: open the upstream's GET stream on call `call` */
-    MESH_UP_ROOM,     /* room: so many more bytes of answers may come on this call */
+    MESH_UP_LISTEN,   /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
+    MESH_UP_ROOM,     /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */
     MESH_UP_CANCEL,   /* call: nobody waits for it any more (modern era, a superseded GET) */
     MESH_UP_CLOSE,    /* end the upstream session; mesh_up_closed() is awaited */
     MESH_REPLY_HEAD,  /* head */
@@ -190,20 +204,26 @@ struct mesh_effect {
             struct peer_id owner; /* who answers */
         } head;
         struct {
-            struct slice text;
-            bool answers; /* it answers the request's own id */
+            struct slice text;    /* empty: nothing is said, but a place to resume from, or a time */
+            bool answers;         /* it answers the request's own id */
+            enum mesh_reason why; /* not MESH_OK: an error of the mesh; text: the raw id it answers */
+            struct event_id id;   /* none: it has none */
+            uint32_t retry_ms;    /* 0: not said */
         } event;
         struct slice data;
         struct {
             enum mesh_end end;
             enum mesh_reason why;
-            bool cut;       /* LINK_CLOSE: reset */
-            bool head_sent; /* REPLY_END: a REPLY_HEAD went before */
+            bool cut;           /* LINK_CLOSE: reset */
+            bool head_sent;     /* REPLY_END: a REPLY_HEAD went before */
+            struct event_id id; /* REPLY_END: of the event that tells `why`; none: it has none */
         } end;
         struct {
             enum mesh_want want;
+            /* LISTEN: text is the upstream's own id of the last event that came; empty: none */
             struct slice method, target, head, text;
             bool is_request;  /* JSON-RPC request: an answer will come */
+            bool is_own;      /* the mesh asks it by itself, under the head of another request */
             bool lists_tools; /* its answer lists tools: scan it for their hints */
         } send;
         size_t room;
@@ -276,7 +296,8 @@ struct mesh_stats {
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
-    uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense */
+    uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
+                                    large to be passed on */
     uint64_t tasks_learned;     /* of our upstream (2026-07-28) */
     uint64_t tasks_unwritten;   /* told to the client before their ring home knew them */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
@@ -292,6 +313,7 @@ void mesh_stats(const struct mesh *mesh, struct mesh_stats *stats);
 struct mesh_levels {
     uint32_t exchanges, calls, names, sessions, upstreams, messages_kept;
     size_t memory_used;
+    size_t log_bytes; /* of event logs: kept on purpose while their sessions live */
 };
 void mesh_levels(const struct mesh *mesh, struct mesh_levels *levels);
 

@@ -5,10 +5,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MESH_PREFIX "MESH_"
@@ -58,4 +62,31 @@ int child_main(int argc, char **argv)
     int error = errno;
     fprintf(stderr, "cannot run %s: %s\n", argv[2], strerror(error));
     return error == ENOENT ? 127 : 126;
+}
+
+int child_watch_main(void)
+{
+    struct stat file;
+    /* Whoever stops all processes of a service wants meshd to end first, in its own time. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    closefrom(CHILD_WATCH_FD + 1);
+    if (fstat(CHILD_WATCH_FD, &file) != 0 || file.st_size <= 0)
+        return 2;
+    _Atomic int32_t *groups =
+        mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED, CHILD_WATCH_FD, 0);
+    if (groups == MAP_FAILED)
+        return 2;
+    char byte;
+    ssize_t got;
+    do
+        got = read(STDIN_FILENO, &byte, sizeof byte);
+    while (got > 0 || (got < 0 && errno == EINTR));
+    for (size_t i = 0; i < (size_t)file.st_size / sizeof *groups; i++) {
+        pid_t group = atomic_load_explicit(&groups[i], memory_order_relaxed);
+        if (group > 1)
+            (void)kill(-group, SIGKILL);
+    }
+    return 0;
 }

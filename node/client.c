@@ -158,12 +158,12 @@ static void ask(struct client *client, struct mcp_made *made)
     made->exchange = (struct mcp_exchange){0};
     client->exchange = mesh_open(mesh, &made->request, client_now_ms(client));
     if (client->exchange.generation == 0) {
-        client_write_outcome(client, MESH_FULL);
+        client_write_outcome(client, MESH_FULL, NULL);
         return;
     }
     if (slots_put(&clients->exchanges, client->exchange, client) < 0) {
         mesh_close(mesh, client->exchange, client_now_ms(client));
-        client_write_outcome(client, MESH_FULL);
+        client_write_outcome(client, MESH_FULL, NULL);
         return;
     }
     set_state(client, CLIENT_ASKED);
@@ -311,7 +311,8 @@ static void on_eof(struct client *client)
     /* A half-closed client still gets its answer (row H39). Where closing is how clients say that
      * they do not want any more, it is taken so. */
     bool wants_none = client->state == CLIENT_ASKED &&
-                      (client->x.want == MESH_LISTEN || client->x.era == MESH_MODERN);
+                      (client->x.want == MESH_LISTEN || client->x.want == MESH_SSE ||
+                       client->x.era == MESH_MODERN);
     if (!is_busy(client) || wants_none)
         client_drop(client, false);
 }

@@ -90,8 +90,9 @@ void client_uncount_address(struct clients *clients, const struct mesh_addr *add
 
 /* A complete answer of our own; takes the reference. */
 void client_write_whole(struct client *client, struct bytes *answer);
-/* The outcome of a request that never became an exchange, or whose exchange ended so. */
-void client_write_outcome(struct client *client, enum mesh_reason why);
+/* The outcome of a request that never became an exchange, or whose exchange ended so; `id`: of the
+ * event that tells it, or NULL. */
+void client_write_outcome(struct client *client, enum mesh_reason why, const struct event_id *id);
 void client_write_comment(struct client *client); /* SSE keep-alive, if it may stand here */
 void client_reply_drop(struct client *client);
 

@@ -5,7 +5,8 @@
 #include "node/client_conn.h"
 #include "node/log.h"
 
-#define PREFIX_MAX 64u /* of an event without id and name: "data: " and a little room */
+#define PREFIX_MAX 160u /* of an event with an id of ours and the name "message" */
+_Static_assert(PREFIX_MAX >= EVENT_ID_TEXT + 64 + 8, "sse_prefix_room()");
 
 static bool has_patch(const struct patch *patch)
 {
@@ -102,20 +103,21 @@ static int frame_text(struct client *client, struct slice text, size_t credit)
     return rc == 0 ? frame_finish(client) : rc;
 }
 
-static int frame_event(struct client *client, struct slice text, const struct patch *patch)
+static int frame_event(struct client *client, const struct sse_event *event,
+                       const struct patch *patch)
 {
-    struct sse_event event = {.data = text};
     uint8_t prefix[PREFIX_MAX];
-    int length = sse_write_prefix(prefix, sizeof prefix, &event);
+    int length = sse_write_prefix(prefix, sizeof prefix, event);
     if (length < 0)
         return length;
-    if (!has_body(client, text.length))
+    if (!has_body(client, event->data.length))
         return 0;
     size_t prefix_length = (size_t)length;
-    int rc = frame_begin(client, prefix_length + patched_length(text, patch) + strlen(SSE_SUFFIX),
-                         prefix, prefix_length);
+    int rc =
+        frame_begin(client, prefix_length + patched_length(event->data, patch) + strlen(SSE_SUFFIX),
+                    prefix, prefix_length);
     if (rc == 0)
-        rc = writer_add_patched(&client->writer, text, patch);
+        rc = writer_add_patched(&client->writer, event->data, patch);
     if (rc == 0)
         rc = writer_add_static(&client->writer, SSE_SUFFIX);
     return rc == 0 ? frame_finish(client) : rc;
@@ -184,7 +186,17 @@ static void fail_reply(struct client *client, int rc)
     /* The upstream's header lines cannot be sent: its answer is none. */
     slots_clear(&client->clients->exchanges, client->exchange);
     mesh_close(mesh, client->exchange, client_now_ms(client));
-    client_write_outcome(client, MESH_UPSTREAM_BAD);
+    client_write_outcome(client, MESH_UPSTREAM_BAD, NULL);
+}
+
+static int frame_endpoint(struct client *client, const char session[MESH_SESSION_TEXT])
+{
+    struct bytes *text = NULL;
+    int rc = mcp_write_endpoint(&client->clients->host->mcp, session, &text);
+    if (rc == 0)
+        rc = frame_text(client, slice_of(text, 0, text->length), 0);
+    bytes_unref(text);
+    return rc;
 }
 
 static int on_head(struct client *client, const struct mesh_effect *effect)
@@ -197,39 +209,80 @@ static int on_head(struct client *client, const struct mesh_effect *effect)
     reply->has_session = effect->head.has_session;
     memcpy(reply->session, effect->head.session, sizeof reply->session);
     int rc = slice_keep(&reply->lines, effect->head.head, NULL);
-    if (rc == 0 && reply->form == MESH_FORM_SSE)
-        rc = settle(client); /* its length is never known */
-    else if (rc == 0)
+    if (rc == 0 && reply->form != MESH_FORM_SSE) {
         unsettle(client);
+        return 0;
+    }
+    if (rc == 0)
+        rc = settle(client); /* its length is never known */
+    if (rc == 0 && client->x.want == MESH_SSE && effect->head.has_session)
+        rc = frame_endpoint(client, effect->head.session);
     return rc;
 }
 
 /* ---- the body -------------------------------------------------------------------------------- */
 
-static int on_event(struct client *client, const struct mesh_effect *effect)
+/* Raw line ends between its tokens: the event is written anew. */
+static int on_split_event(struct client *client, const struct sse_event *event,
+                          const struct patch *patch)
 {
-    struct slice text = effect->event.text;
-    int rc = settle(client);
-    if (rc < 0)
-        return rc;
-    if (!sse_needs_split(text))
-        return frame_event(client, text, &effect->patch);
-    /* Raw line ends between its tokens: the event is written anew. */
     struct bytes *patched = NULL, *whole = NULL;
-    struct sse_event event = {.data = text};
-    if (has_patch(&effect->patch)) {
-        patched = writer_patched(text, &effect->patch);
+    struct sse_event split = *event;
+    if (has_patch(patch)) {
+        patched = writer_patched(event->data, patch);
         if (patched == NULL)
             return UV_ENOMEM;
-        event.data = slice_of(patched, 0, patched->length);
+        split.data = slice_of(patched, 0, patched->length);
     }
-    rc = sse_copy_event(NULL, &event, &whole);
+    int rc = sse_copy_event(NULL, &split, &whole);
     bytes_unref(patched);
     if (rc == 0) {
-        rc = frame_text(client, slice_of(whole, 0, whole->length), text.length);
+        rc = frame_text(client, slice_of(whole, 0, whole->length), event->data.length);
         bytes_unref(whole);
     }
     return rc;
+}
+
+/* Nothing but a time after which to come back. */
+static int on_retry(struct client *client, uint32_t retry_ms)
+{
+    uint8_t text[SSE_RETRY_ROOM];
+    size_t length = sse_write_retry(text, retry_ms);
+    if (!has_body(client, 0))
+        return 0;
+    int rc = frame_begin(client, length, text, length);
+    return rc == 0 ? frame_finish(client) : rc;
+}
+
+/* An error of the mesh itself. */
+static int on_failure(struct client *client, const struct mesh_effect *effect, struct slice id)
+{
+    struct bytes *text = NULL;
+    int rc = mcp_write_failure(effect->event.why, effect->event.text, id, &text);
+    if (rc == 0)
+        rc = frame_text(client, slice_of(text, 0, text->length), effect->event.text.length);
+    bytes_unref(text);
+    return rc;
+}
+
+static int on_event(struct client *client, const struct mesh_effect *effect)
+{
+    char id[EVENT_ID_TEXT];
+    struct sse_event event = {.data = effect->event.text, .retry_ms = effect->event.retry_ms};
+    int rc = settle(client);
+    if (rc < 0)
+        return rc;
+    if (!event_id_is_none(&effect->event.id))
+        event.id = slice_borrow(id, event_id_write(id, &effect->event.id));
+    if (client->x.want == MESH_SSE)
+        event.name = slice_text("message");
+    if (effect->event.why != MESH_OK)
+        return on_failure(client, effect, event.id);
+    if (event.data.length == 0 && event.id.length == 0)
+        return on_retry(client, event.retry_ms);
+    if (sse_needs_split(event.data))
+        return on_split_event(client, &event, &effect->patch);
+    return frame_event(client, &event, &effect->patch);
 }
 
 static int on_data(struct client *client, const struct mesh_effect *effect)
@@ -259,15 +312,19 @@ void client_write_whole(struct client *client, struct bytes *answer)
         client_answered(client);
 }
 
-void client_write_outcome(struct client *client, enum mesh_reason why)
+void client_write_outcome(struct client *client, enum mesh_reason why, const struct event_id *id)
 {
+    char id_text[EVENT_ID_TEXT];
+    struct slice event_id = {0};
     struct host *host = client->clients->host;
     struct bytes *text = NULL;
     enum mcp_ending ending;
     bool head_out = client->head_out;
     if (host_is_leaving(host))
         client->x.close = true;
-    int rc = mcp_write_outcome(&host->mcp, &client->x, why, head_out, &ending, &text);
+    if (id != NULL && !event_id_is_none(id))
+        event_id = slice_borrow(id_text, event_id_write(id_text, id));
+    int rc = mcp_write_outcome(&host->mcp, &client->x, why, head_out, event_id, &ending, &text);
     if (rc == 0 && !head_out && text != NULL) {
         client_write_whole(client, text);
         return;
@@ -293,11 +350,11 @@ static void on_end(struct client *client, const struct mesh_effect *effect)
     if (effect->end.why != MESH_OK) {
         /* A head that did not leave yet is taken back: the outcome has its own. */
         client_reply_drop(client);
-        client_write_outcome(client, effect->end.why);
+        client_write_outcome(client, effect->end.why, &effect->end.id);
         return;
     }
     int rc = 0;
-    bool whole = effect->end.end == MESH_END_WHOLE;
+    bool whole = effect->end.end != MESH_END_CUT;
     if (reply->waits && whole) {
         size_t length = reply->has_data ? patched_length(reply->data, &reply->patch) : 0;
         rc = put_head(client, (int64_t)length);

@@ -60,6 +60,14 @@ static const struct setting settings[] = {
      FIELD(host.listen), 8080, 0, NULL, "where MCP clients or their balancer connect"},
     {"mcp-path", "PATH", "/mcp", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
      FIELD(host.gate.mcp_path), 0, 0, NULL, "path of the Streamable HTTP endpoint"},
+    {"sse-path", "PATH", "/sse", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.gate.sse_path), 0, 0, NULL, "path of the stream for clients of HTTP+SSE (2024-11-05)"},
+    {"messages-path", "PATH", "/messages", SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.gate.messages_path), 0, 0, NULL, "path of their messages"},
+    {"public-prefix", "PATH", NULL, SECTION_CLIENTS, CONFIG_RUN, read_mcp_path,
+     FIELD(host.mcp.public_prefix), 0, 0, NULL,
+     "prefix that an ingress cuts off, for the address that clients of HTTP+SSE are told (default: "
+     "a relative one)"},
     {"allow-host", "HOST[:PORT]", NULL, SECTION_CLIENTS, CONFIG_RUN, read_host, FIELD(hosts), 0, 0,
      NULL, "a Host that clients may name, `*`: any; repeatable (default: loopback names where "
      "--listen is loopback, else any)"},
@@ -90,10 +98,17 @@ static const struct setting settings[] = {
 
     {"upstream", "URL", NULL, SECTION_UPSTREAM, CONFIG_RUN, read_upstream,
      FIELD(host.upstream_url), 0, 0, NULL,
-     "Streamable HTTP server to serve, http://HOST[:PORT]/PATH (default: the command after `--`, "
-     "one process a session; with neither the built-in server)"},
+     "MCP server to serve, http://HOST[:PORT]/PATH (default: the command after `--`, one process a "
+     "session; with neither the built-in server)"},
+    {"upstream-transport", NULL, "auto", SECTION_UPSTREAM, CONFIG_RUN, read_choice,
+     FIELD(host.upstream_transport), 0, 0, "auto|http|sse",
+     "what it speaks: Streamable HTTP, or HTTP+SSE of 2024-11-05; auto: the latter if its path "
+     "ends in `/sse`"},
     {"max-children", "N", "256", SECTION_UPSTREAM, CONFIG_RUN, read_number,
      FIELD(host.children_max), 1, 10000, NULL, "processes of a stdio server at once"},
+    {"spare", "N", "0", SECTION_UPSTREAM, CONFIG_RUN, read_number, FIELD(host.spares), 0, 256,
+     NULL, "processes of a stdio server that are started before a session needs them; they count "
+     "against --max-children"},
 
     {"max-sessions", "N", "100000", SECTION_LIMITS, CONFIG_RUN, read_number,
      FIELD(host.mesh.sessions_max), 1, 1000000, NULL, "sessions owned by this peer"},
@@ -412,6 +427,20 @@ static void check_reach(struct reader *reader)
         complain_of(reader, advertise, addr_text(advertised, text), needs_key);
 }
 
+/* Three routes, three paths. */
+static void check_paths(struct reader *reader)
+{
+    const struct gate_config *gate = &reader->config->host.gate;
+    if (reader->is_wrong)
+        return;
+    if (strcmp(gate->sse_path, gate->mcp_path) == 0)
+        complain_of(reader, setting_of(reader, "sse-path"), gate->sse_path, "is --mcp-path, too");
+    else if (strcmp(gate->messages_path, gate->mcp_path) == 0 ||
+             strcmp(gate->messages_path, gate->sse_path) == 0)
+        complain_of(reader, setting_of(reader, "messages-path"), gate->messages_path,
+                    "is another path, too");
+}
+
 static void check_run(struct reader *reader)
 {
     struct config *config = reader->config;
@@ -428,6 +457,9 @@ static void check_run(struct reader *reader)
         check_reach(reader);
     host->mesh.name = config->name;
     host->mcp.mcp_path = host->gate.mcp_path;
+    host->mcp.sse_path = host->gate.sse_path;
+    host->mcp.messages_path = host->gate.messages_path;
+    check_paths(reader);
     host->joins = config->joins.items;
     host->joins_count = config->joins.count;
     host->gate.hosts = config->hosts.items;

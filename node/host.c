@@ -56,6 +56,8 @@ void host_config_defaults(struct host_config *config)
     (void)addr_read(&config->listen, "127.0.0.1:8080", 0);
     (void)addr_read(&config->peer_listen, "127.0.0.1:7946", 0);
     config->gate.mcp_path = config->mcp.mcp_path = "/mcp";
+    config->gate.sse_path = config->mcp.sse_path = "/sse";
+    config->gate.messages_path = config->mcp.messages_path = "/messages";
     config->gate.body_max = 4u << 20;
 }
 
@@ -392,9 +394,10 @@ static int make_mesh(struct host *host)
     clock_gettime(CLOCK_REALTIME, &wall);
     mesh.boot_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
     mesh.has_contacts = config->joins_count > 0;
-    mesh.upstream = config->upstream_url != NULL ? MESH_UP_HTTP
-                    : config->command != NULL    ? MESH_UP_STDIO
-                                                 : MESH_UP_BUILTIN;
+    mesh.upstream = upstream_speaks_sse(config)    ? MESH_UP_SSE
+                    : config->upstream_url != NULL ? MESH_UP_HTTP
+                    : config->command != NULL      ? MESH_UP_STDIO
+                                                   : MESH_UP_BUILTIN;
     rc = mesh_new(&host->mesh, &mesh, host_now_ms(host));
     if (rc == 0) {
         char text[ADDR_TEXT_MAX];

@@ -15,6 +15,9 @@
 
 #define HOST_READ_BYTES (64u << 10)
 
+/* Which transport --upstream speaks; auto: HTTP+SSE if the last segment of its path is `sse`. */
+enum host_transport { HOST_TRANSPORT_AUTO, HOST_TRANSPORT_HTTP, HOST_TRANSPORT_SSE };
+
 /* What main.c made of flags and environment. Texts and arrays are borrowed until host_free(). */
 struct host_config {
     /* Filled by main.c but for entropy, boot_ms, has_contacts and upstream. addr: what others
@@ -33,11 +36,13 @@ struct host_config {
     char *const *command;             /* stdio: NULL-terminated, or NULL */
     const char *self_path;            /* of this program, to start children; NULL: /proc/self/exe */
     uint32_t children_max;            /* stdio: children at once */
+    uint32_t spares;                  /* stdio: children that wait for a session */
     uint32_t spawning_max;            /* stdio: children started but silent yet, at once */
+    enum host_transport upstream_transport;
     uint32_t connections_max, connections_per_address_max;
     uint32_t drain_timeout_ms, drain_grace_ms;
     struct gate_config gate;          /* but listen_host and is_loopback */
-    struct mcp_config mcp;            /* but what begins with upstream, and http_upstream */
+    struct mcp_config mcp;            /* but what is of the upstream */
     void (*on_hangup)(void *context); /* SIGHUP: main.c reads its files again; or NULL. The
                                          token file is read again by the host itself */
     void *context;
@@ -68,7 +73,7 @@ struct host {
     struct gate_config gate;    /* with what depends on the listener */
     struct mcp_config mcp;      /* with what depends on the upstream: upstream_new() fills it */
     uint32_t connections_max;   /* as the descriptors allow */
-    struct bytes_budget bodies; /* of requests on their way in */
+    struct bytes_budget bodies; /* of requests and lines of children, on their way in */
     /* Where sockets are read into: what is to outlive the callback is copied or referenced. */
     char read_buffer[HOST_READ_BYTES];
 };

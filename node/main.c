@@ -228,6 +228,8 @@ int main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "child") == 0) /* on its way to exec: nothing before it */
         return child_main(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "child-watch") == 0)
+        return child_watch_main();
     if (sodium_init() < 0)
         return fail(HOST_EXIT_INTERNAL, "meshd: libsodium cannot be used");
     if (argc < 2)

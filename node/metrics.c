@@ -216,11 +216,15 @@ static void write_upstream(struct page *page, struct host *host)
     if (host->config->command == NULL)
         return;
     one(page, "mesh_children_waiting", GAUGE, stats->waiting, "Processes not started yet.");
+    one(page, "mesh_children_spare", GAUGE, stats->spares,
+        "Processes that wait for a session (--spare).");
     one(page, "mesh_children_started_total", COUNTER, stats->spawned, "Processes started.");
     one(page, "mesh_children_failed_total", COUNTER, stats->spawn_failed,
         "Processes that could not be started, or ended without a word.");
     one(page, "mesh_children_lines_dropped_total", COUNTER, stats->lines_dropped,
         "Lines of processes that were no messages.");
+    one(page, "mesh_children_lines_too_large_total", COUNTER, stats->lines_large,
+        "Messages of processes over 10 MiB, not passed on.");
 }
 
 static void write_loop(struct page *page, struct host *host)

@@ -1,11 +1,12 @@
 /* up_http.c - upstream sessions and calls of an HTTP MCP server: a call is one request with its
- * answer on one connection. Connections stand in up_http_pool.c, answers in up_http_answer.c. */
+ * answer on one connection. Connections stand in up_http_pool.c, answers in up_http_answer.c; what
+ * HTTP+SSE does otherwise, in up_sse.c. */
 #include "node/up_http.h"
 
 #include <stdlib.h>
 
 #include "node/log.h"
-
+#include "node/up_sse.h"
 
 static struct http_up *up_of(struct up_http *kind, const struct mesh_effect *effect)
 {
@@ -43,6 +44,10 @@ void http_call_free(struct http_call *call)
 void http_call_end(struct http_call *call, enum mesh_reason why)
 {
     struct http_up *up = call->up;
+    if (call->ops != NULL) {
+        call->ops->on_over(call, why);
+        return;
+    }
     if (up != NULL) {
         struct upstream *upstream = up->kind->upstream;
         if (why == MESH_UPSTREAM_DOWN)
@@ -85,10 +90,9 @@ static enum h1_method method_of(const struct mcp_upstream_request *request)
     return is_head ? H1_METHOD_HEAD : H1_METHOD_POST;
 }
 
-/* Gives a new call to a connection, or ends it. */
-static void start_call(struct up_http *kind, struct http_call *call,
-                       const struct mcp_upstream_request *request, struct slice text,
-                       const struct patch *patch)
+void http_call_start(struct up_http *kind, struct http_call *call,
+                     const struct mcp_upstream_request *request, struct slice text,
+                     const struct patch *patch)
 {
     int rc = write_request(kind, call, request, text, patch);
     if (rc < 0) {
@@ -100,7 +104,7 @@ static void start_call(struct up_http *kind, struct http_call *call,
     kind->upstream->stats.calls++;
 }
 
-static struct http_call *new_call(struct http_up *up, const struct mesh_effect *effect)
+struct http_call *http_call_new(struct http_up *up)
 {
     struct http_call *call = calloc(1, sizeof *call);
     if (call == NULL)
@@ -110,17 +114,19 @@ static struct http_call *new_call(struct http_up *up, const struct mesh_effect *
     if (up == NULL)
         return call;
     call->up = up;
-    call->number = effect->call;
-    call->want = effect->send.want;
-    call->is_listen = effect->kind == MESH_UP_LISTEN;
-    call->had_session = up->session != NULL;
-    call->wants_tools = effect->kind == MESH_UP_SEND && effect->send.lists_tools;
     call->next = up->first;
     call->link = &up->first;
     if (call->next != NULL)
         call->next->link = &call->next;
     up->first = call;
     return call;
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    struct http_conn *conn = call->conn;
+    http_call_free(call);
+    http_conn_close(conn);
 }
 
 static void send_call(void *of, const struct mesh_effect *effect)
@@ -130,22 +136,33 @@ static void send_call(void *of, const struct mesh_effect *effect)
     struct http_up *up = up_of(kind, effect);
     if (up == NULL)
         return;
-    struct http_call *call = new_call(up, effect);
+    if (up->sse != NULL) {
+        sse_up_send(up->sse, effect);
+        return;
+    }
+    struct http_call *call = http_call_new(up);
     if (call == NULL) {
         mesh_up_end(upstream->host->mesh, effect->handle, effect->call, MESH_END_CUT,
                     MESH_UPSTREAM_DOWN, upstream_now_ms(upstream));
         return;
     }
+    call->number = effect->call;
+    call->want = effect->send.want;
+    call->is_listen = effect->kind == MESH_UP_LISTEN;
+    call->had_session = up->session != NULL;
+    call->wants_tools = effect->send.lists_tools;
     struct slice text = call->is_listen ? (struct slice){0} : effect->send.text;
     struct mcp_upstream_request request = {
         .want = call->is_listen ? MESH_LISTEN : effect->send.want,
         .method = effect->send.method,
         .target = effect->send.target,
         .head = effect->send.head,
-        .body_bytes = text.length - effect->patch.cut + effect->patch.put.length};
+        .last_event_id = call->is_listen ? effect->send.text : (struct slice){0},
+        .body_bytes = text.length - effect->patch.cut + effect->patch.put.length,
+        .is_own = call->is_listen || effect->send.is_own};
     if (up->session != NULL)
         request.session = slice_of(up->session, 0, up->session->length);
-    start_call(kind, call, &request, text, &effect->patch);
+    http_call_start(kind, call, &request, text, &effect->patch);
 }
 
 static void give_room(void *of, const struct mesh_effect *effect)
@@ -160,21 +177,13 @@ static void give_room(void *of, const struct mesh_effect *effect)
         http_conn_read(call->conn, true);
 }
 
-/* Closing the connection is how an HTTP server hears that nobody waits. */
-static void cancel(struct http_call *call)
-{
-    struct http_conn *conn = call->conn;
-    http_call_free(call);
-    http_conn_close(conn);
-}
-
 static void cancel_call(void *of, const struct mesh_effect *effect)
 {
     struct up_http *kind = of;
     struct http_up *up = up_of(kind, effect);
     struct http_call *call = up != NULL ? call_of(up, effect->call) : NULL;
     if (call != NULL)
-        cancel(call);
+        http_call_cancel(call);
 }
 
 /* ---- upstream sessions ----------------------------------------------------------------------- */
@@ -197,7 +206,10 @@ static void open_up(void *of, const struct mesh_effect *effect)
     up->kind = kind;
     up->handle = effect->handle;
     upstream->stats.open++;
-    mesh_up_ready(mesh, up->handle, now_ms);
+    if (kind->is_sse && effect->send.want != MESH_PASS)
+        sse_up_open(up);
+    else
+        mesh_up_ready(mesh, up->handle, now_ms);
 }
 
 /* The server keeps a session in memory until it is told: expired and moved ones are deleted by the
@@ -205,7 +217,7 @@ static void open_up(void *of, const struct mesh_effect *effect)
 static void delete_session(struct http_up *up)
 {
     static const struct patch none;
-    struct http_call *call = new_call(NULL, NULL);
+    struct http_call *call = http_call_new(NULL);
     if (call == NULL)
         return;
     call->want = MESH_DELETE;
@@ -213,31 +225,35 @@ static void delete_session(struct http_up *up)
                                            .head = up->head,
                                            .session = slice_of(up->session, 0, up->session->length),
                                            .is_own = true};
-    start_call(up->kind, call, &request, (struct slice){0}, &none);
+    http_call_start(up->kind, call, &request, (struct slice){0}, &none);
 }
 
 static void free_up(struct http_up *up)
 {
+    sse_up_free(up->sse);
     bytes_unref(up->session);
     slice_drop(&up->head);
     free(up);
 }
 
-static void shut_up(void *of, const struct mesh_effect *effect)
+void http_up_close(struct http_up *up, enum mesh_reason why)
 {
-    struct up_http *kind = of;
-    struct upstream *upstream = kind->upstream;
-    struct http_up *up = up_of(kind, effect);
-    if (up == NULL)
-        return;
+    struct upstream *upstream = up->kind->upstream;
     while (up->first != NULL)
-        cancel(up->first);
+        http_call_cancel(up->first);
     if (up->session != NULL && !up->is_over)
         delete_session(up);
     slots_clear(&upstream->ups, up->handle);
     upstream->stats.open--;
-    mesh_up_closed(upstream->host->mesh, up->handle, MESH_OK, upstream_now_ms(upstream));
+    mesh_up_closed(upstream->host->mesh, up->handle, why, upstream_now_ms(upstream));
     free_up(up);
+}
+
+static void shut_up(void *of, const struct mesh_effect *effect)
+{
+    struct http_up *up = up_of(of, effect);
+    if (up != NULL)
+        http_up_close(up, MESH_OK);
 }
 
 /* ---- the kind -------------------------------------------------------------------------------- */
@@ -298,6 +314,18 @@ bool upstream_url_is_good(const char *url)
     return good;
 }
 
+bool upstream_speaks_sse(const struct host_config *config)
+{
+    const char *url = config->upstream_url;
+    if (url == NULL || config->upstream_transport != HOST_TRANSPORT_AUTO)
+        return url != NULL && config->upstream_transport == HOST_TRANSPORT_SSE;
+    url += strlen("http://");
+    size_t end = strcspn(url, "?");
+    if (end > 0 && url[end - 1] == '/')
+        end--;
+    return end > 4 && memcmp(url + end - 4, "/sse", 4) == 0;
+}
+
 static int start(struct upstream *upstream, void **kindp)
 {
     struct host *host = upstream->host;
@@ -309,7 +337,9 @@ static int start(struct upstream *upstream, void **kindp)
         free(kind);
         return UV_EINVAL;
     }
-    host->mcp.http_upstream = true;
+    kind->is_sse = upstream_speaks_sse(host->config);
+    host->mcp.http_upstream = !kind->is_sse;
+    host->mcp.passes_paths = true;
     host->mcp.upstream_path = kind->path;
     host->mcp.upstream_authority = kind->authority;
     /* Its MCP path under another name would be a way around the mesh. */
@@ -337,7 +367,7 @@ static void close_all(void *of)
         if (up == NULL)
             continue;
         while (up->first != NULL)
-            cancel(up->first);
+            http_call_cancel(up->first);
         kind->upstream->ups.entries[slot].at = NULL;
         free_up(up);
     }

@@ -1,5 +1,6 @@
-/* up_http.h - an HTTP MCP server as an upstream, shared by up_http.c (upstream sessions, calls),
- * up_http_answer.c (what comes back), up_http_pool.c (connections, and is it there at all?). */
+/* up_http.h - an MCP server over HTTP as an upstream, shared by up_http.c (upstream sessions,
+ * calls), up_http_answer.c (what comes back), up_http_pool.c (connections, and is it there at
+ * all?), and up_sse.c (sessions of HTTP+SSE). */
 #ifndef NODE_UP_HTTP_H
 #define NODE_UP_HTTP_H
 
@@ -11,10 +12,22 @@
 
 #define HTTP_ADDRESSES_MAX 8u
 
+struct http_call;
+
+/* How the answer to a call is read, where that is not up_http_answer.c's way. */
+struct http_call_ops {
+    /* 0 or negative errno: it is over, as one that is no answer. */
+    int (*on_head)(struct http_call *call, const struct h1_head *head);
+    int (*on_part)(struct http_call *call, struct slice part);
+    /* It is over: to its end (MESH_OK), or why not. Frees the call. */
+    void (*on_over)(struct http_call *call, enum mesh_reason why);
+};
+
 /* An upstream session as the core names it. */
 struct http_up {
     struct up_http *kind;
     struct handle handle;
+    struct sse_up *sse;    /* a session of HTTP+SSE (up_sse.c); or NULL */
     struct bytes *session; /* the upstream's own id; NULL: none given yet */
     struct slice head;     /* of the request that opened it: credentials for our own DELETE */
     bool is_over;          /* the upstream knows it no more: deleted, or lost */
@@ -23,11 +36,14 @@ struct http_up {
 
 /* A request given to the upstream, until its answer is over. */
 struct http_call {
-    struct http_up *up; /* NULL: our own, its answer is of no interest */
+    struct http_up *up;              /* NULL: our own, its answer is of no interest */
+    const struct http_call_ops *ops; /* or NULL */
     struct http_call *next, **link;
     uint32_t number;
     enum mesh_want want;
     bool is_listen;   /* UP_LISTEN: only events are of interest */
+    bool is_stream;   /* it lasts, and begins on a connection of its own: what the server does to
+                         idle ones is no news of it */
     bool had_session; /* it carried the upstream's own session id */
     bool wants_tools; /* its answer lists tools */
     bool sent;        /* told to the core */
@@ -65,8 +81,10 @@ struct http_conn {
 
 struct up_http {
     struct upstream *upstream;
+    bool is_sse; /* it speaks HTTP+SSE */
     char host[256], authority[272], path[1024], closed[1024];
-    const char *closed_paths[1];
+    char closed_endpoint[256]; /* HTTP+SSE: where the latest session's messages go */
+    const char *closed_paths[2];
     uint16_t port;
     bool is_name;
     struct mesh_addr addresses[HTTP_ADDRESSES_MAX];
@@ -99,11 +117,23 @@ void http_answer_begin(struct http_call *call);
 /* Bytes of the answer; the connection may be closed by them. */
 void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t length);
 void http_answer_eof(struct http_conn *conn, bool reset);
+/* So much was given to the core: without room for more nothing is read. */
+void http_take_room(struct http_call *call, size_t length);
 
 /* ---- up_http.c ------------------------------------------------------------------------------- */
 
+/* A call of this upstream session, or (NULL) of our own. NULL: no memory. */
+struct http_call *http_call_new(struct http_up *up);
+/* Writes its request on a connection, or ends it. */
+void http_call_start(struct up_http *kind, struct http_call *call,
+                     const struct mcp_upstream_request *request, struct slice text,
+                     const struct patch *patch);
 /* The call is over: tells the core, frees it. Its connection must be released or closed after. */
 void http_call_end(struct http_call *call, enum mesh_reason why);
 void http_call_free(struct http_call *call);
+/* Nobody waits for it any more: its connection closes, which is how an HTTP server hears of it. */
+void http_call_cancel(struct http_call *call);
+/* The upstream session is over: cancels its calls, tells the core, frees it. */
+void http_up_close(struct http_up *up, enum mesh_reason why);
 
 #endif

@@ -60,7 +60,7 @@ static int gather(struct http_call *call, struct slice part)
     return rc;
 }
 
-static void take_room(struct http_call *call, size_t length)
+void http_take_room(struct http_call *call, size_t length)
 {
     call->room -= (int64_t)length;
     if (call->room <= 0)
@@ -74,7 +74,7 @@ static void give_message(struct http_call *call, const struct rpc_message *rpc,
     bool has_tools = facts != NULL && tools != NULL && tools->count > 0;
     mesh_up_message(host_of(call)->mesh, call->up->handle, call->number, facts,
                     has_tools ? tools : NULL, text, now(call));
-    take_room(call, text.length);
+    http_take_room(call, text.length);
 }
 
 static void give_data(struct http_call *call, struct slice part)
@@ -82,7 +82,7 @@ static void give_data(struct http_call *call, struct slice part)
     if (part.length == 0)
         return;
     mesh_up_data(host_of(call)->mesh, call->up->handle, call->number, part, now(call));
-    take_room(call, part.length);
+    http_take_room(call, part.length);
 }
 
 static int need_tools(struct http_call *call)
@@ -109,7 +109,10 @@ static int on_events(struct http_call *call, struct slice in)
             break;
         if (result == SSE_ERROR)
             rc = call->sse.error;
-        else if (event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
+        else if (event.has_id || event.retry_ms != 0)
+            mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number, event.id,
+                         event.retry_ms, now(call));
+        if (rc == 0 && event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
             rpc_read(&rpc, call->tools, event.data.at, event.data.length);
             give_message(call, &rpc, call->tools, event.data);
         }
@@ -242,10 +245,12 @@ static int on_head(struct http_call *call, const struct h1_head *head)
     struct mcp_upstream_answer answer;
     if (call->up != NULL)
         call->up->kind->answered_ms = now(call);
+    call->status = head->status;
+    if (call->ops != NULL)
+        return call->ops->on_head(call, head);
     int rc = mcp_filter_response_head(head, call->want, &answer);
     if (rc < 0)
         return rc;
-    call->status = head->status;
     call->form = answer.form;
     call->lines = answer.lines;
     if (answer.session.length > 0 && answer.session.length <= MCP_SESSION_HEADER_MAX) {
@@ -262,6 +267,8 @@ static int on_head(struct http_call *call, const struct h1_head *head)
 
 static int on_part(struct http_call *call, struct slice part)
 {
+    if (call->ops != NULL)
+        return call->ops->on_part(call, part);
     if (call->head_told || (call->form == MESH_FORM_JSON && !call->is_listen))
         return on_body(call, part);
     int rc = gather(call, part);
@@ -271,6 +278,8 @@ static int on_part(struct http_call *call, struct slice part)
 /* The answer is whole. */
 static int on_end(struct http_call *call)
 {
+    if (call->ops != NULL)
+        return 0;
     int rc = call->head_told ? 0 : tell_head(call);
     if (rc == 0)
         give_json(call);

@@ -186,7 +186,7 @@ static struct http_conn *new_conn(struct up_http *kind)
 
 struct http_conn *http_conn_take(struct up_http *kind, struct http_call *call)
 {
-    struct http_conn *conn = kind->idle;
+    struct http_conn *conn = call->is_stream ? NULL : kind->idle;
     if (conn != NULL) {
         unlist_idle(conn);
         wheel_stop(&conn->timer);

@@ -1,25 +1,27 @@
 /* up_line.h - a child's output as lines. A line that lies whole in what was read is handed out
- * where it lies; a longer one is gathered; one beyond the cap is not kept, but answered for: of a
- * response too large to pass on, the id is found and an error made in its place. */
+ * where it lies; a longer one is gathered; one beyond the cap is read on without being kept: of it
+ * come out its kind and its id, wherever that stands, so that it can be answered for. */
 #ifndef NODE_UP_LINE_H
 #define NODE_UP_LINE_H
 
-#include "mesh/base/rpc.h"
-
-#define LINE_TAIL 512 /* of a line too long: so much of its end is looked at for its id */
+#include "node/up_large.h"
 
 struct line_reader {
     size_t max;
+    struct bytes_budget *budget; /* of what is gathered; NULL: counted nowhere. Without room there a
+                                    line is read on as one beyond the cap */
     /* `text`: without its line end (LF or CR LF), never empty; borrowed or of a buffer. */
     void (*on_line)(struct line_reader *reader, struct slice text);
-    bool cuts;               /* set after init: of a line too long the first `max` bytes are given,
-                                and nothing is answered for */
-    struct bytes *line;      /* what came of an unfinished line */
-    struct rpc_scan *scan;   /* of a line too long */
-    uint64_t length;         /* of a line too long, so far */
-    uint8_t tail[LINE_TAIL]; /* its last bytes, by offset modulo */
+    /* A line of `length` bytes that was not kept is over. `id`: raw, borrowed; empty: it has none,
+     * or too long a one. NULL: nobody wants to know. */
+    void (*on_large)(struct line_reader *reader, enum rpc_kind kind, struct slice id,
+                     size_t length);
+    bool cuts;                /* instead, the first `max` bytes of a line too long are a line */
+    struct bytes *line;       /* what came of an unfinished line */
+    struct large_text *large; /* one that is not kept */
 };
 
+/* `cuts`, `budget` and `on_large` are the caller's to set after it. */
 void line_reader_init(struct line_reader *reader, size_t max,
                       void (*on_line)(struct line_reader *reader, struct slice text));
 void line_reader_free(struct line_reader *reader);

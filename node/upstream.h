@@ -1,6 +1,7 @@
-/* upstream.h - the MCP server behind this peer, one interface over three kinds: an HTTP server, a
- * child per session, the built-in one. The core names upstream sessions by handle and calls in
- * them by number; what runs again, and what becomes of a lost one, it decides. */
+/* upstream.h - the MCP server behind this peer, one interface over three kinds: a server over HTTP
+ * (of either transport), a child per session, the built-in one. The core names upstream sessions by
+ * handle and calls in them by number; what runs again, and what becomes of a lost one, it decides.
+ */
 #ifndef NODE_UPSTREAM_H
 #define NODE_UPSTREAM_H
 
@@ -8,6 +9,7 @@
 #include "node/slots.h"
 
 struct host;
+struct host_config;
 struct upstream;
 
 /* What a kind has to offer. `kind` is what its start() made. */
@@ -34,8 +36,8 @@ struct upstream {
     bool serving, was_asked; /* as last told to the core */
     bool closing;            /* the process goes: nothing new */
     struct upstream_stats {
-        uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped;
-        uint32_t open, connections, waiting;
+        uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped, lines_large;
+        uint32_t open, connections, waiting, spares;
     } stats;
 };
 
@@ -48,6 +50,8 @@ bool upstream_is_busy(const struct upstream *upstream); /* as resolver_is_busy()
 void upstream_free(struct upstream *upstream);          /* after the loop ran out; NULL is fine */
 /* Whether --upstream can be this: http://host[:port][/path[?query]]. */
 bool upstream_url_is_good(const char *url);
+/* Whether it is an HTTP+SSE server, as --upstream-transport says or its path tells. */
+bool upstream_speaks_sse(const struct host_config *config);
 bool upstream_serves(const struct upstream *upstream);
 
 /* The members changed, or who they are: the built-in server tells its watchers. */

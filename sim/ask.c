@@ -12,9 +12,9 @@
 const char *ask_name(enum ask ask)
 {
     static const char *const names[ASK_KINDS] = {
-        "initialize", "initialized", "listen",  "call",    "read",   "list",    "ping",   "note",
-        "answer",     "delete",      "forged",  "foreign", "twice",  "no-id",   "m-call", "m-read",
-        "m-discover", "m-begin",     "m-go-on", "m-make",  "m-task", "m-listen"};
+        "initialize", "initialized", "listen",  "call",    "read",   "list",   "ping",    "note",
+        "answer",     "delete",      "forged",  "foreign", "twice",  "no-id",  "resume",  "m-call",
+        "m-read",     "m-discover",  "m-begin", "m-go-on", "m-make", "m-task", "m-listen"};
     return names[ask];
 }
 
@@ -67,6 +67,7 @@ static const char *ask_method(enum ask ask)
     case ASK_M_MAKE:
     case ASK_M_TASK:
     case ASK_M_LISTEN:
+    case ASK_RESUME:
     case ASK_KINDS:
         break; /* GET, DELETE, no method, or modern.c's */
     }
@@ -178,7 +179,7 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
         memcpy(request->key, session->id, MESH_SESSION_TEXT);
         request->key_length = MESH_SESSION_TEXT;
     }
-    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE)
+    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE && request->ask != ASK_RESUME)
         body_write(world, request, question);
     if (request->ask == ASK_LISTEN)
         session->listen = request->n;
@@ -210,6 +211,28 @@ uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint
 {
     struct request *request = request_new(world, session, ask);
     request->of = of;
+    return request_send(world, request, seat, delay_us, NULL);
+}
+
+uint32_t client_resume(struct world *world, uint32_t number, uint32_t seat, uint64_t delay_us)
+{
+    struct request *broken = world->clients->requests[number];
+    struct request *request =
+        request_new(world, broken->session, broken->ask == ASK_LISTEN ? ASK_LISTEN : ASK_RESUME);
+    request->resumes = request_behind(world, broken)->n;
+    request->has_position = true;
+    request->position = broken->position;
+    request->last_note = broken->last_note;
+    request->shown[event_id_write(request->shown, &broken->position)] = 0;
+    world->clients->resumed++;
+    return request_send(world, request, seat, delay_us, NULL);
+}
+
+uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown,
+                             uint32_t seat, uint64_t delay_us)
+{
+    struct request *request = request_new(world, session, ASK_LISTEN);
+    snprintf(request->shown, sizeof request->shown, "%s", shown);
     return request_send(world, request, seat, delay_us, NULL);
 }
 
@@ -247,7 +270,8 @@ static void request_fill(const struct world *world, const struct request *reques
         made->who = (struct principal){0};
         made->key.kind = request->key_length > 0 ? MESH_KEY_HANDLE : MESH_KEY_NONE;
     }
-    if (request->ask == ASK_LISTEN) {
+    if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME) {
+        made->last_event_id = slice_text(request->shown);
         made->want = MESH_LISTEN;
         made->method = slice_text("GET");
         made->head = slice_text("Accept: text/event-stream\r\n");

@@ -88,6 +88,11 @@ static void result_take(const struct world *world, struct run_result *result)
     result->gone = clients->gone;
     result->forwarded = clients->forwarded;
     result->served_here = clients->served_here;
+    result->resumed = clients->resumed;
+    result->rested = clients->rested;
+    result->gaps = clients->gaps;
+    result->polls = world->upstreams->polls;
+    result->replayed = world->upstreams->replayed;
     result->executions = world->upstreams->executions;
     result->questions = world->upstreams->questions;
     result->answered = world->upstreams->answered;

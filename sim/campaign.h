@@ -21,6 +21,9 @@ struct run_result {
     uint64_t virtual_ms, events, effects, requests, sessions;
     uint64_t why[64]; /* outcomes by enum mesh_reason */
     uint64_t unsent, gone, executions, forwarded, served_here;
+    /* of clients: streams gone on with, of them with their answer, gaps told; of upstreams: streams
+     * ended before the answer, notifications told again */
+    uint64_t resumed, rested, gaps, polls, replayed;
     uint64_t questions, answered, notes, datagrams, datagram_bytes, dials;
     uint64_t views_compared, rings_compared;
     uint64_t modern, states, tasks, handles, cancels; /* of the session-less era */

@@ -207,6 +207,7 @@ static bool reason_denies_running(enum mesh_reason why)
     case MESH_READER_SLOW:
     case MESH_CANCELLED:
     case MESH_STOPPING:
+    case MESH_STREAM_OVER:
         break;
     }
     return false;
@@ -289,8 +290,22 @@ static void check_answer(struct world *world, struct request *request, struct sl
                    request->n, request->session, text_number(text, "n"), text_number(text, "s"));
 }
 
-void check_message(struct world *world, struct request *request, struct slice text,
-                   const struct rpc_message *rpc, bool answers)
+/* Notifications of an HTTP server come on the session's own stream alone: none is missing, but where
+ * that was said. A child's go where its only request is. */
+static void check_note(struct world *world, struct request *on, uint32_t note)
+{
+    bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && on->last_note > 0 &&
+                    !on->was_told_gap;
+    if (note <= on->last_note)
+        check_fail(world, "S1", "#%u gets notification %u after %u", on->n, note, on->last_note);
+    if (is_whole && note != on->last_note + 1)
+        check_fail(world, "S1", "#%u gets notification %u after %u, and no word of what it misses",
+                   on->n, note, on->last_note);
+    on->last_note = note;
+}
+
+void check_message(struct world *world, struct request *request, struct request *on,
+                   struct slice text, const struct rpc_message *rpc, bool answers)
 {
     request->events++;
     if (request->has_answer && !answers)
@@ -312,12 +327,79 @@ void check_message(struct world *world, struct request *request, struct slice te
         check_fail(world, "E3", "#%u gets the progress of #%u", request->n,
                    text_number(text, "progressToken"));
     uint32_t note = text_number(text, "k");
-    if (note == WORLD_NOBODY)
+    if (note != WORLD_NOBODY)
+        check_note(world, on, note);
+}
+
+/* ---- S1: streams that go on ----------------------------------------------------------------- */
+
+static bool is_same_stream(const struct event_id *a, const struct event_id *b)
+{
+    return a->stream == b->stream && a->epoch == b->epoch;
+}
+
+void check_event_id(struct world *world, struct request *request, const struct mesh_effect *effect)
+{
+    const struct event_id *id = &effect->event.id, *at = &request->position;
+    bool is_mark = effect->event.text.length == 0 && effect->event.why == MESH_OK;
+    bool follows = request->has_position && is_same_stream(id, at);
+    if (event_id_is_none(id))
         return;
-    if (note <= request->last_note)
-        check_fail(world, "S1", "#%u gets notification %u after %u", request->n, note,
-                   request->last_note);
-    request->last_note = note;
+    if (request->has_position && at->is_last)
+        check_fail(world, "S1", "#%u: event %u-%" PRIu64 " after the last of its stream",
+                   request->n, id->stream, id->number);
+    if (request->ask == ASK_RESUME && id->stream != at->stream)
+        check_fail(world, "S1", "#%u resumes stream %u and gets an event of stream %u", request->n,
+                   at->stream, id->stream);
+    if (is_mark) {
+        request->has_gap = request->shown[0] != 0 && (!follows || id->number != at->number);
+    } else if (request->has_gap && !request->was_told_gap) {
+        check_fail(world, "S1", "#%u shows %s, goes on with %u-%" PRIu64 ", and nothing is said",
+                   request->n, request->shown, id->stream, id->number);
+    } else if (follows ? id->number != at->number + 1 && !request->was_told_gap
+                       : request->shown[0] == 0 && id->number != 1) {
+        check_fail(world, "S1", "#%u gets event %u-%" PRIu64 " after %u-%" PRIu64, request->n,
+                   id->stream, id->number, at->stream, at->number);
+    }
+    request->has_position = true;
+    request->position = *id;
+}
+
+bool check_gap_told(struct world *world, struct request *request, struct slice text)
+{
+    static const char words[] = "events of this stream were missed";
+    if (memmem(text.at, text.length, words, sizeof words - 1) == NULL)
+        return false;
+    if (!request->was_told_gap)
+        world->clients->gaps++;
+    request->was_told_gap = true;
+    return true;
+}
+
+void check_failure(struct world *world, struct request *request, struct slice id,
+                   enum mesh_reason why)
+{
+    if (request->has_answer)
+        check_fail(world, "E1", "#%u is answered and then told '%s'", request->n, reason_name(why));
+    request->has_answer = request->is_error = true;
+    request->told_failure = why;
+    if (rpc_id_hash(world->clients->id_key, id) != request->id_hash)
+        check_fail(world, "E3", "#%u asked with id %s and is told an error for %.*s", request->n,
+                   request->id, (int)id.length, (const char *)id.at);
+    if (runs_at_most_once(request) && request->executions > 0 && reason_denies_running(why))
+        check_fail(world, "E1", "#%u ran, and its client is told '%s'", request->n,
+                   reason_name(why));
+}
+
+/* Who came back got the answer, or was told what is lost. */
+static void check_resume_end(struct world *world, const struct request *request)
+{
+    const struct request *behind = world->clients->requests[request->resumes];
+    if (request->ask != ASK_RESUME || request->why != MESH_OK || request->end != MESH_END_WHOLE ||
+        request->status != 200)
+        return;
+    if (!behind->has_answer && !request->was_told_gap)
+        check_fail(world, "S1", "#%u ends well, and #%u has no answer", request->n, behind->n);
 }
 
 /* N1: may the client of this session be told that it does not exist? */
@@ -331,6 +413,9 @@ static bool may_be_unknown(struct world *world, const struct session *session)
         const struct seat *other = &world->seats[n];
         bool is_newer =
             n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
+        /* a twin that gave up waiting for the name is known to others before it has joined */
+        if (n != owner->seat && other->mesh != NULL && other->is_announced)
+            is_newer = is_newer || mesh_self(other->mesh)->id.generation > owner->id.generation;
         if (other->name == seat->name && is_newer)
             return true; /* it is superseded: whether it lives or not, it does not count */
     }
@@ -350,7 +435,7 @@ static void check_calm_end(struct world *world, const struct request *request)
     if (!opens && (!check_owner_lives(world, session) || request->ask == ASK_DELETE))
         return;
     bool well = request->why == MESH_OK && request->status / 100 == 2;
-    if (request->ask == ASK_LISTEN)
+    if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME)
         well = well || request->status == 405 || request->why == MESH_SUPERSEDED;
     if (!well)
         check_fail(world, "L1", "calm, and #%u (%s) ends with %d '%s'", request->n,
@@ -379,7 +464,12 @@ void check_end(struct world *world, struct request *request)
     if (ok && (!request->has_head || request->end == MESH_END_CUT))
         check_fail(world, "E1", "#%u (%s) ends as if all were well, head %d, cut %d", request->n,
                    ask_name(request->ask), request->has_head, request->end == MESH_END_CUT);
-    if (ok && wants_answer && !request->has_answer && request->status / 100 == 2)
+    if (request->end == MESH_END_LATER && (!request->has_position || request->position.is_last))
+        check_fail(world, "S1", "#%u is to come back for the rest and has no place to go on from",
+                   request->n);
+    check_resume_end(world, request);
+    if (ok && wants_answer && !request->has_answer && request->status / 100 == 2 &&
+        request->end != MESH_END_LATER)
         check_fail(world, "E1", "#%u (%s) ends with %d and without its answer", request->n,
                    ask_name(request->ask), request->status);
     if (!ok && request->has_answer)
@@ -419,7 +509,7 @@ static void request_check(struct world *world, const struct world_event *event)
 {
     const struct request *request = world->clients->requests[event->a];
     const struct session *session = world->clients->sessions[request->session];
-    if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN)
+    if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN || request->ask == ASK_RESUME)
         return;
     if (request->ask == ASK_M_LISTEN && request->lost_us == 0) { /* open as long as it works */
         world_at(world, world->now_us + LOSS_WAIT_US, CHECK_REQUEST, WORLD_NOBODY, event->a, 0);

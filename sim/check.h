@@ -33,10 +33,18 @@ void check_effect(struct world *world, struct seat *seat, const struct mesh_effe
 /* E2, E3, O1: the upstream begins to work on a request's text. */
 void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
                      uint32_t session);
-/* E1, E3: parts of an outcome. `text` is one JSON-RPC message for that request's stream. */
+/* E1, E3: parts of an outcome. `text` is one JSON-RPC message for that request, which came on the
+ * stream of `on`. */
 void check_head(struct world *world, struct request *request, const struct mesh_effect *effect);
-void check_message(struct world *world, struct request *request, struct slice text,
-                   const struct rpc_message *rpc, bool answers);
+void check_message(struct world *world, struct request *request, struct request *on,
+                   struct slice text, const struct rpc_message *rpc, bool answers);
+/* S1: ids follow each other; a gap is said before what comes behind it. */
+void check_event_id(struct world *world, struct request *request, const struct mesh_effect *effect);
+/* The mesh says that events were missed: true, if this is that. */
+bool check_gap_told(struct world *world, struct request *request, struct slice text);
+/* An error of the mesh as an event; `id`: the raw id that it answers. */
+void check_failure(struct world *world, struct request *request, struct slice id,
+                   enum mesh_reason why);
 void check_end(struct world *world, struct request *request);
 /* A peer that left by its own will holds no client any more (E1). */
 void check_left(struct world *world, struct seat *seat);

@@ -30,7 +30,8 @@ const char *reason_name(enum mesh_reason reason)
                                         "session-ended",
                                         "reader-slow",
                                         "cancelled",
-                                        "stopping"};
+                                        "stopping",
+                                        "stream-over"};
     return (size_t)reason < sizeof names / sizeof *names ? names[reason] : "?";
 }
 
@@ -99,6 +100,7 @@ int clients_new(struct world *world)
     struct clients *clients = sim_zero(sizeof *clients);
     world->clients = clients;
     chance_init(&clients->chance, world->config.seed, 3);
+    chance_init(&clients->resume_chance, world->config.seed, 8);
     memset(clients->id_key, 7, sizeof clients->id_key);
     if (world->config.load)
         clients_draw(world);
@@ -158,6 +160,17 @@ static uint32_t seat_pick(struct world *world, struct client *client)
             continue;
         bool ready = mesh_is_joined(peer->mesh) && peer->served && !peer->leaving;
         if (ready || (tries > 3 && chance_below(chance, 4) == 0))
+            return seat;
+    }
+    return WORLD_NOBODY;
+}
+
+uint32_t client_pick(struct world *world, uint32_t client, struct shuffle *chance)
+{
+    (void)client;
+    for (uint32_t tries = 0; tries < 12; tries++) {
+        uint32_t seat = chance_below(chance, world->seats_count);
+        if (world->seats[seat].mesh != NULL)
             return seat;
     }
     return WORLD_NOBODY;
@@ -310,6 +323,7 @@ void client_request_over(struct world *world, struct request *request, enum requ
     bool well = request_went_well(request);
     if (session->listen == request->n)
         session->listen = WORLD_NOBODY;
+    resume_after(world, request);
     if (request->ask == ASK_INITIALIZE) {
         if (well && session->has_id && !request->is_error)
             session_begins(world, session);
@@ -319,7 +333,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
         session->state = SESSION_OVER;
         if (well)
             session->ended_us = world->now_us + 1;
-    } else if (request->ask < ASK_DELETE && request->ask != ASK_LISTEN && state == REQUEST_ENDED) {
+    } else if (request->ask < ASK_DELETE && request->ask != ASK_LISTEN && state == REQUEST_ENDED &&
+               request->end != MESH_END_LATER) {
         session->failed_in_a_row = well ? 0 : session->failed_in_a_row + 1;
         bool told_over = request->why == MESH_SESSION_UNKNOWN || request->why == MESH_OWNER_LOST;
         if ((told_over || session->failed_in_a_row > 6) && session->client != WORLD_NOBODY)
@@ -381,20 +396,42 @@ static void question_note(struct world *world, struct session *session, uint32_t
         client_answer(world, index, seat, think_us);
 }
 
+struct request *request_behind(struct world *world, struct request *request)
+{
+    return request->ask == ASK_RESUME ? world->clients->requests[request->resumes] : request;
+}
+
 static void message_came(struct world *world, struct request *request, struct slice text,
                          bool answers)
 {
     struct rpc_message rpc;
+    struct request *behind = request_behind(world, request);
     rpc_read(&rpc, NULL, text.at, text.length);
     world_say(world, &world->seats[request->seat], "  #%u %s %.*s", request->n,
               answers ? "answer" : "message", (int)(text.length > 300 ? 300 : text.length),
               (const char *)text.at);
-    check_message(world, request, text, &rpc, answers);
+    if (check_gap_told(world, request, text))
+        return;
+    check_message(world, behind, request, text, &rpc, answers);
+    if (answers && behind != request)
+        world->clients->rested++;
     if (ask_is_modern(request->ask))
         modern_came(world, request, text, &rpc);
     if (rpc.kind == RPC_REQUEST)
         question_note(world, world->clients->sessions[request->session], request->session, text,
                       &rpc);
+}
+
+static void event_came(struct world *world, struct request *request, struct slice text,
+                       const struct mesh_effect *effect)
+{
+    if (effect->event.retry_ms != 0)
+        request->retry_ms = effect->event.retry_ms;
+    check_event_id(world, request, effect);
+    if (effect->event.why != MESH_OK)
+        check_failure(world, request_behind(world, request), text, effect->event.why);
+    else if (text.length > 0)
+        message_came(world, request, text, effect->event.answers);
 }
 
 static void head_came(struct world *world, struct request *request,
@@ -478,7 +515,7 @@ void client_effect(struct world *world, struct seat *seat, const struct mesh_eff
         check_fail(world, "E1", "#%u: part of an answer before its head", index);
     take(world, request, plain.length);
     if (is_event && request->form != MESH_FORM_JSON)
-        message_came(world, request, text, effect->event.answers);
+        event_came(world, request, text, effect);
     else
         data_came(request, text);
     free(made);

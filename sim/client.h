@@ -22,6 +22,7 @@ enum ask {
     ASK_FOREIGN, /* a request for a session of somebody else's */
     ASK_TWICE,   /* a request with the JSON-RPC id of an open one */
     ASK_NO_ID,   /* a request without a session */
+    ASK_RESUME,  /* the rest of a request's stream: GET with Last-Event-ID */
     /* of the session-less era: modern.c */
     ASK_M_CALL,
     ASK_M_READ,
@@ -57,6 +58,8 @@ struct request {
     uint64_t id_hash;
     char key[64]; /* the session id header; length 0: none */
     uint32_t key_length;
+    uint32_t resumes; /* RESUME: the request whose stream it goes on with */
+    char shown[72];   /* Last-Event-ID; empty: none */
     /* what came */
     bool has_head, has_answer, is_error;
     int status;
@@ -64,6 +67,10 @@ struct request {
     enum mesh_end end;
     enum mesh_reason why;
     uint32_t events, last_note;
+    bool has_position, has_gap, was_told_gap, is_resumed;
+    struct event_id position;     /* of the newest event; before: what was shown */
+    enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
+    uint32_t retry_ms;
     char *text; /* of a JSON answer */
     size_t text_length;
     /* what the world knows */
@@ -103,7 +110,7 @@ struct client {
 };
 
 struct clients {
-    struct shuffle chance;
+    struct shuffle chance, resume_chance;
     struct client *clients;
     uint32_t clients_count;
     struct session **sessions;
@@ -119,6 +126,7 @@ struct clients {
     uint32_t taken_count, taken_capacity;
     uint64_t why[64]; /* outcomes by reason */
     uint64_t unsent, gone, forwarded, served_here;
+    uint64_t resumed, rested, gaps; /* streams gone on with; of them with their answer; told gaps */
 };
 
 int clients_new(struct world *world);
@@ -141,10 +149,21 @@ uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us);
 /* Another request under the JSON-RPC id of an open one. */
 uint32_t client_repeat(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
+/* Goes on with a request's stream, from the last event that came on it. */
+uint32_t client_resume(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
+/* A GET that shows this Last-Event-ID. */
+uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown, uint32_t seat,
+                             uint64_t delay_us);
 /* The client of an open request goes away. */
 void client_vanish(struct world *world, uint32_t request);
 void client_open(struct world *world, const struct world_event *event); /* CLIENT_OPEN */
 void client_request_over(struct world *world, struct request *request, enum request_state state);
+/* resume.c: what clients do whose stream ended before its answer, or whose GET broke. */
+void resume_after(struct world *world, struct request *request);
+/* Any peer that runs; NOBODY: none. */
+uint32_t client_pick(struct world *world, uint32_t client, struct shuffle *chance);
+/* The request that a message on this one's stream is for. */
+struct request *request_behind(struct world *world, struct request *request);
 const char *ask_name(enum ask ask);
 const char *reason_name(enum mesh_reason reason);
 /* The decimal after `"key":` in a text; NOBODY: it is not there. */

@@ -144,6 +144,11 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->unsent += result->unsent;
     sum->gone += result->gone;
     sum->executions += result->executions;
+    sum->resumed += result->resumed;
+    sum->rested += result->rested;
+    sum->gaps += result->gaps;
+    sum->polls += result->polls;
+    sum->replayed += result->replayed;
     sum->forwarded += result->forwarded;
     sum->served_here += result->served_here;
     sum->questions += result->questions;
@@ -267,6 +272,9 @@ static void summary(const struct totals *totals)
            sum->sessions, sum->requests, sum->executions,
            answered == 0 ? 0 : 100.0 * (double)sum->forwarded / (double)answered, sum->questions,
            sum->answered, sum->notes);
+    printf("streams resumed %" PRIu64 " (%" PRIu64 " brought the answer), gaps told %" PRIu64
+           ", ended early by upstreams %" PRIu64 ", notifications told again by them %" PRIu64 "\n",
+           sum->resumed, sum->rested, sum->gaps, sum->polls, sum->replayed);
     printf("datagrams %" PRIu64 " (%" PRIu64 " B each), dials %" PRIu64 ", views compared %" PRIu64
            ", rings compared %" PRIu64 "\n",
            sum->datagrams, sum->datagrams == 0 ? 0 : sum->datagram_bytes / sum->datagrams,

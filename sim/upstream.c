@@ -17,6 +17,7 @@ int upstreams_new(struct world *world)
     struct upstreams *ups = sim_zero(sizeof *ups);
     world->upstreams = ups;
     chance_init(&ups->chance, world->config.seed, 4);
+    chance_init(&ups->poll_chance, world->config.seed, 9);
     ups->is_scripted = world->config.steady;
     ups->script_us = 5 * WORLD_MS;
     ups->tools = sim_zero(sizeof *ups->tools);
@@ -235,6 +236,15 @@ static void ucall_draw(struct world *world, struct ucall *call)
         call->is_sse = call->is_sse || call->asks || chance_below(&ups->chance, 2) == 0;
     if (!call->is_sse && is_http(world))
         call->progress_max = 0;
+    bool is_resumable = is_http(world) && is_tool && call->is_sse && !ucall_is_modern(world, call);
+    if (is_resumable && !call->asks && call->fate == FATE_ANSWERS && !ups->is_scripted &&
+        chance_below(&ups->poll_chance, 8) == 0)
+        call->polls = 1 + chance_below(&ups->poll_chance, 2);
+    if (ups->is_scripted && is_tool && (ups->script_polls > 0 || ups->script_progress > 0)) {
+        call->is_sse = true;
+        call->polls = ups->script_polls;
+        call->progress_max = ups->script_progress;
+    }
     call->step_us = latency_us / (call->progress_max + 1 + (call->asks ? 1 : 0));
     call->until_us = world->now_us + latency_us + (call->asks ? QUESTION_WAIT_US : 0);
 }
@@ -314,6 +324,39 @@ static void answer_say(struct world *world, struct ucall *call)
     ucall_end(world, call, MESH_END_WHOLE, MESH_OK);
 }
 
+static void mark_say(struct world *world, uint32_t upstream, uint32_t call, char kind,
+                     uint32_t number, uint32_t retry_ms)
+{
+    const struct upstream *up = &world->upstreams->ups[upstream];
+    struct seat *seat = up_seat(world, up);
+    char text[16];
+    int length = snprintf(text, sizeof text, "%c%u", kind, number);
+    mesh_up_mark(seat->mesh, up->handle, call, slice_borrow(text, (size_t)length), retry_ms,
+                 world_clock_ms(world, seat));
+}
+
+/* Ends the stream, or loses it, before the answer; its event store has the rest. */
+static void ucall_goes_away(struct world *world, uint32_t index)
+{
+    struct upstreams *ups = world->upstreams;
+    struct ucall *call = &ups->calls[index];
+    const struct upstream *up = &ups->ups[call->upstream];
+    struct seat *seat = up_seat(world, up);
+    uint32_t number = call->call;
+    bool is_lost = !ups->is_scripted && chance_below(&ups->poll_chance, 4) == 0;
+    uint32_t retry_ms = ups->is_scripted ? 100 : 50 + chance_below(&ups->poll_chance, 400);
+    ucall_head(world, call, 200, MESH_FORM_SSE);
+    mark_say(world, call->upstream, number, 'm', index, retry_ms);
+    call->polls--;
+    call->state = UCALL_AWAY;
+    call->call = 0;
+    call->head_sent = false;
+    ups->polls++;
+    mesh_up_end(seat->mesh, up->handle, number, is_lost ? MESH_END_CUT : MESH_END_WHOLE,
+                is_lost ? MESH_UPSTREAM_LOST : MESH_OK, world_clock_ms(world, seat));
+    step_at(world, index, world->now_us + call->step_us + 1);
+}
+
 /* The request reached the server: from here on it may have run. */
 static void ucall_begin(struct world *world, uint32_t index)
 {
@@ -377,6 +420,8 @@ static void ucall_step(struct world *world, uint32_t index)
             ucall_fails(world, call);
         } else if (ucall_listens(world, call)) {
             subscription_say(world, index);
+        } else if (call->polls > 0 && call->progress == call->progress_max) {
+            ucall_goes_away(world, index);
         } else if (call->progress < call->progress_max) {
             progress_say(world, call);
             step_at(world, index, world->now_us + call->step_us);
@@ -386,6 +431,16 @@ static void ucall_step(struct world *world, uint32_t index)
         } else {
             answer_say(world, call);
         }
+        break;
+    case UCALL_AWAY:
+        call->is_done = true;
+        if (call->call == 0)
+            break;
+        call->state = UCALL_WORKS;
+        if (call->polls > 0)
+            ucall_goes_away(world, index);
+        else
+            answer_say(world, call);
         break;
     case UCALL_ASKS: /* the client's word did not come in time */
         call->state = UCALL_ASKED;
@@ -504,12 +559,48 @@ static void up_send(struct world *world, struct seat *seat, uint32_t upstream,
     free(made);
 }
 
+/* The number behind the letter of an id of ours; NOBODY: it is none. */
+static uint32_t mark_number(struct slice text, char kind)
+{
+    char digits[16] = {0};
+    if (text.length < 2 || text.length >= sizeof digits || text.at[0] != (uint8_t)kind)
+        return WORLD_NOBODY;
+    memcpy(digits, text.at + 1, text.length - 1);
+    return (uint32_t)strtoul(digits, NULL, 10);
+}
+
+/* The core comes back for the rest of an answer. */
+static void up_rest(struct world *world, uint32_t upstream, const struct mesh_effect *effect)
+{
+    struct upstreams *ups = world->upstreams;
+    struct seat *seat = up_seat(world, &ups->ups[upstream]);
+    uint32_t index = mark_number(effect->send.text, 'm');
+    bool is_known = index < ups->calls_count && ups->calls[index].upstream == upstream &&
+                    ups->calls[index].state == UCALL_AWAY && !ups->ups[upstream].lost;
+    if (!is_known) {
+        mesh_up_head(seat->mesh, ups->ups[upstream].handle, effect->call,
+                     ups->ups[upstream].lost ? 404 : 400, MESH_FORM_NONE,
+                     ups->ups[upstream].lost ? MESH_UP_SESSION_LOST : MESH_UP_SESSION_SAME,
+                     (struct slice){0}, world_clock_ms(world, seat));
+        mesh_up_end(seat->mesh, ups->ups[upstream].handle, effect->call, MESH_END_WHOLE, MESH_OK,
+                    world_clock_ms(world, seat));
+        return;
+    }
+    struct ucall *call = &ups->calls[index];
+    call->call = effect->call;
+    call->room = MESH_UP_ROOM_FIRST;
+    ucall_head(world, call, 200, MESH_FORM_SSE);
+    if (call->is_done)
+        step_at(world, index, world->now_us + 50);
+}
+
 static void up_listen(struct world *world, uint32_t upstream, const struct mesh_effect *effect)
 {
     struct upstreams *ups = world->upstreams;
     uint32_t index = ucall_new(world, upstream, effect);
     ups->calls[index].want = MESH_LISTEN;
     ups->calls[index].is_request = false;
+    ups->calls[index].after_note = mark_number(effect->send.text, 'g');
     world_at(world, world->now_us + 50, UPSTREAM_LISTEN, ups->ups[upstream].seat, index, 0);
 }
 
@@ -566,7 +657,10 @@ void upstream_effect(struct world *world, struct seat *seat, const struct mesh_e
         break;
     case MESH_UP_LISTEN:
         world_say(world, seat, "UP_LISTEN upstream %u call %u", upstream, effect->call);
-        up_listen(world, upstream, effect);
+        if (effect->send.want == MESH_CALL)
+            up_rest(world, upstream, effect);
+        else
+            up_listen(world, upstream, effect);
         break;
     case MESH_UP_ROOM:
         up_room(world, upstream, effect);
@@ -593,6 +687,30 @@ static void note_at(struct world *world, uint32_t index)
         world_at(world, world->now_us + gap_us, UPSTREAM_NOTE, ups->ups[index].seat, index, 0);
 }
 
+static void note_say(struct world *world, uint32_t index, uint32_t call, uint32_t note)
+{
+    char text[200];
+    int length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{"
+                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u}}}",
+                          world->upstreams->ups[index].session, note);
+    if (call != MESH_NO_CALL)
+        mark_say(world, index, call, 'g', note, 0);
+    say(world, index, call, text, (size_t)length);
+}
+
+/* What its event store has behind the note that the GET named. */
+static void notes_replay(struct world *world, const struct ucall *call)
+{
+    const struct upstream *up = &world->upstreams->ups[call->upstream];
+    if (call->after_note == WORLD_NOBODY)
+        return;
+    for (uint32_t note = call->after_note + 1; note <= up->notes; note++) {
+        world->upstreams->replayed++;
+        note_say(world, call->upstream, call->call, note);
+    }
+}
+
 static void listen_begin(struct world *world, uint32_t index)
 {
     struct upstreams *ups = world->upstreams;
@@ -611,26 +729,45 @@ static void listen_begin(struct world *world, uint32_t index)
     mesh_up_sent(seat->mesh, up->handle, call->call, world_clock_ms(world, seat));
     ucall_head(world, call, status, status == 200 ? MESH_FORM_SSE : MESH_FORM_NONE);
     call->state = UCALL_WORKS;
-    if (status == 200)
-        up->listen = call->call;
-    else
+    if (status != 200) {
         ucall_end(world, call, MESH_END_WHOLE, MESH_OK);
+        return;
+    }
+    up->listen = call->call;
+    if (!up->was_listened)
+        mark_say(world, call->upstream, call->call, 'g', up->notes, 0);
+    up->was_listened = true;
+    notes_replay(world, call);
+}
+
+/* Now and then a server's GET stream breaks. */
+static void listen_breaks(struct world *world, struct upstream *up, uint32_t index)
+{
+    struct upstreams *ups = world->upstreams;
+    if (ups->is_scripted || world->calm || !fault_is_on(world->faults, FAULT_UP_HALF) ||
+        chance_below(&ups->poll_chance, 12) != 0)
+        return;
+    uint32_t call = ucall_find(world, index, up->listen);
+    if (call != WORLD_NOBODY)
+        ucall_end(world, &ups->calls[call], MESH_END_WHOLE, MESH_OK);
 }
 
 void upstream_notify(struct world *world, uint32_t index)
 {
     struct upstream *up = &world->upstreams->ups[index];
-    char text[200];
-    uint32_t call = is_http(world) ? up->listen : MESH_NO_CALL;
     if (!up_lives(up) || up->session == WORLD_NOBODY || up->lost ||
-        (is_http(world) && up->listen == 0))
+        (is_http(world) && !up->was_listened))
         return;
     world->upstreams->notes++;
-    int length = snprintf(text, sizeof text,
-                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{"
-                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u}}}",
-                          up->session, ++up->notes);
-    say(world, index, call, text, (size_t)length);
+    up->notes++;
+    if (!is_http(world)) {
+        note_say(world, index, MESH_NO_CALL, up->notes);
+        return;
+    }
+    if (up->listen != 0)
+        listen_breaks(world, up, index);
+    if (up->listen != 0)
+        note_say(world, index, up->listen, up->notes);
 }
 
 static void up_ready(struct world *world, uint32_t index)

@@ -16,10 +16,12 @@ struct upstream {
     uint32_t session; /* that its initialize named; NOBODY before */
     bool lost;        /* the HTTP server restarted: it does not know this session any more */
     uint32_t listen;  /* HTTP: the call of its GET stream, 0: none */
+    bool was_listened;
     uint32_t notes, questions;
 };
 
-enum ucall_state { UCALL_TAKEN, UCALL_WORKS, UCALL_ASKS, UCALL_ASKED, UCALL_OVER };
+/* AWAY: it ended its stream, and works on until the core asks for the rest. */
+enum ucall_state { UCALL_TAKEN, UCALL_WORKS, UCALL_ASKS, UCALL_ASKED, UCALL_AWAY, UCALL_OVER };
 enum ucall_fate { FATE_ANSWERS, FATE_REFUSES, FATE_HALF, FATE_DIES };
 
 /* One call of the core on an upstream. */
@@ -29,6 +31,9 @@ struct ucall {
     enum ucall_fate fate;
     enum mesh_want want;
     bool is_request, is_sse, asks, head_sent, waits_for_room;
+    uint32_t polls;      /* how often it ends its stream before the answer (SEP-1699) */
+    bool is_done;        /* AWAY: the answer is ready */
+    uint32_t after_note; /* LISTEN: the note that its GET named; NOBODY: none */
     enum rpc_kind kind;
     enum rpc_method method;
     uint32_t request, session; /* numbers that its text names; NOBODY: none */
@@ -42,7 +47,7 @@ struct ucall {
 };
 
 struct upstreams {
-    struct shuffle chance;
+    struct shuffle chance, poll_chance;
     struct upstream *ups;
     uint32_t ups_count, ups_capacity;
     struct ucall *calls;
@@ -50,12 +55,14 @@ struct upstreams {
     bool is_scripted; /* stories: answers after `script_us`, nothing by chance */
     uint64_t script_us;
     bool script_asks;              /* stories: every tools/call asks the client first */
+    uint32_t script_polls;         /* stories: every tools/call ends its stream so often */
+    uint32_t script_progress;      /* stories: every tools/call makes progress so often */
     bool refuses[WORLD_SEATS_MAX]; /* cannot be started, refuses connections */
     bool slow[WORLD_SEATS_MAX];
     struct rpc_tools *tools;          /* scratch */
     uint32_t server[WORLD_SEATS_MAX]; /* HTTP: number of the server there, a new one each life */
     uint32_t servers;                 /* so far */
-    uint64_t executions, questions, answered, notes;
+    uint64_t executions, questions, answered, notes, polls, replayed;
 };
 
 int upstreams_new(struct world *world);

@@ -151,6 +151,9 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         seat->exit_reason = effect->changed.what;
         break;
     case MESH_MEMBER_CHANGED:
+        if (peer_id_equal(effect->changed.peer, mesh_self(seat->mesh)->id))
+            seat->is_announced = effect->changed.state == MEMBER_ALIVE;
+        break;
     case MESH_SESSION_OPENED:
     case MESH_SESSION_CLOSED:
     case MESH_STOOD_STILL:

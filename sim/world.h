@@ -100,7 +100,7 @@ struct seat {
     bool host_down;       /* power is off: not even a reset comes back */
     bool leaving, served, exited;
     enum mesh_change exit_reason; /* exited: NAME_TAKEN, SUPERSEDED_BY or LEFT_MESH */
-    bool waits_for_name;
+    bool waits_for_name, is_announced;
     uint64_t clock_us;        /* the process's clock is the world's plus this */
     uint64_t paused_until_us; /* stopped: what comes waits until then */
     uint64_t turn_us;         /* slow: so long from a fact to the drain of its effects */

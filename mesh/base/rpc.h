@@ -114,6 +114,9 @@ void rpc_scan_end(struct rpc_scan *scan);
 /* The three at once, for a text that is whole. */
 void rpc_read(struct rpc_message *facts, struct rpc_tools *tools, const void *text, size_t length);
 
+/* The next entry of a batch whose scan said RPC_BATCH: *at begins at 0. False: there is none. */
+bool rpc_next_entry(struct slice batch, size_t *at, struct slice *entry);
+
 /* A keyed 64-bit SipHash of an id's (or token's) canonical form: equal for "a\/b" and "a/b", for
  * 1, 1.0 and 10e-1, different for 1 and "1". Upstreams write ids anew, so raw text cannot be
  * compared. `raw` is JSON text as in rpc_message.id. */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "mesh/base/event_id.h"
 #include "mesh/base/rpc.h"
 
 #define MESH_NAME_MAX 63      /* bytes of a peer's name, of [a-z0-9-] */
@@ -129,9 +130,17 @@ struct mesh_key {
 
 enum mesh_want {
     MESH_CALL,   /* POST of a message (DELETE and GET are their own) */
-    MESH_LISTEN, /* GET: the session's server stream */
+    MESH_LISTEN, /* GET: the session's server stream, or the rest of one (last_event_id) */
     MESH_DELETE, /* end the session */
-    MESH_PASS    /* any other path: for an HTTP upstream, untouched */
+    MESH_PASS,   /* any other path: for an HTTP upstream, untouched */
+    MESH_SSE     /* GET of HTTP+SSE (MCP 2024-11-05): a new session and its one stream */
+};
+#define MESH_WANT_LAST MESH_SSE
+
+/* How the client speaks. A session is used the way it was opened. */
+enum mesh_front {
+    MESH_FRONT_HTTP, /* Streamable HTTP */
+    MESH_FRONT_SSE   /* HTTP+SSE: everything comes on the one stream, a POST brings 202 */
 };
 
 enum mesh_era {
@@ -143,19 +152,16 @@ enum mesh_era {
 struct mesh_request {
     enum mesh_want want;
     enum mesh_era era;
+    enum mesh_front front;
     struct mesh_key key;
     struct principal who;
+    struct principal token;      /* its credentials, hashed alike; all zero: none */
     struct rpc_message rpc;      /* MESH_CALL: offsets into body */
+    struct slice last_event_id;  /* MESH_LISTEN: the header's value; empty: a stream from now on */
     struct slice method, target; /* of HTTP, for MESH_PASS and the upstream's request line */
     struct slice head;           /* the header lines that travel: "Name: value CRLF" each */
     struct slice body;
 };
-
-/* Held open for what comes by itself: it is not waited for when its peer goes. */
-static inline bool request_is_stream(enum mesh_want want, const struct rpc_message *rpc)
-{
-    return want == MESH_LISTEN || (want == MESH_CALL && rpc->method == RPC_LISTEN);
-}
 
 /* How an answer's bytes are cut. */
 enum mesh_form {
@@ -167,8 +173,10 @@ enum mesh_form {
 
 enum mesh_end {
     MESH_END_WHOLE, /* all of it came */
-    MESH_END_CUT    /* it ended before its end */
+    MESH_END_CUT,   /* it ended before its end */
+    MESH_END_LATER  /* a stream ends well, its rest comes to a GET with Last-Event-ID (SEP-1699) */
 };
+#define MESH_END_LAST MESH_END_LATER
 
 /* Why an exchange ended without its upstream's answer. The core names it, http/mcp.c words it
  * (status, header, body). */
@@ -192,7 +200,9 @@ enum mesh_reason {
     MESH_SESSION_ENDED,       /* a held stream whose session was deleted or expired */
     MESH_READER_SLOW,         /* cut: a reader of this answer is too far behind */
     MESH_CANCELLED,           /* in-band: its client cancelled it, and no answer will come */
-    MESH_STOPPING             /* this process is going down */
+    MESH_STOPPING,            /* this process is going down */
+    MESH_STREAM_OVER          /* 405: a resume that shows the stream's last event */
 };
+#define MESH_REASON_LAST MESH_STREAM_OVER
 
 #endif

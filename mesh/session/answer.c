@@ -6,7 +6,8 @@
 
 struct kept {
     struct list in_answer;
-    uint64_t end_bytes; /* of the present lane's count, when it was sent there; 0: it was not */
+    uint64_t end_bytes;   /* of the present lane's count, when it was sent there; 0: it was not */
+    uint64_t end_payload; /* likewise, of payload alone */
     struct wire_message message;
 };
 
@@ -42,7 +43,9 @@ static void answer_send(struct answer *answer, struct links *links, struct kept 
     if (rc < 0)
         return;
     answer->sent_bytes += (uint64_t)rc;
+    answer->sent_payload += kept->message.payload.length;
     kept->end_bytes = answer->sent_bytes;
+    kept->end_payload = answer->sent_payload;
 }
 
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
@@ -94,14 +97,23 @@ void answer_release(struct answer *answer, struct links *links)
     answer_send_from(answer, links, answer->withheld_from);
 }
 
+/* It has arrived: no attach will ask for it. */
+static void answer_take_first(struct answer *answer)
+{
+    const struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
+    if (kept->message.kind == WIRE_EVENT && !event_id_is_none(&kept->message.text.id))
+        answer->taken = kept->message.text.id;
+    answer_drop_first(answer);
+}
+
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
                      uint32_t received)
 {
     size_t before = answer->payload_bytes;
+    answer_detach(answer);
     answer->lane = lane;
-    answer->sent_bytes = 0;
     while (!list_is_empty(&answer->kept) && answer->number < received)
-        answer_drop_first(answer);
+        answer_take_first(answer);
     size_t freed = before - answer->payload_bytes;
     answer_send_from(answer, links, answer->number);
     return freed;
@@ -110,7 +122,7 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
 void answer_detach(struct answer *answer)
 {
     answer->lane = (struct lane){0};
-    answer->sent_bytes = 0;
+    answer->sent_bytes = answer->sent_payload = answer->taken_payload = 0;
 }
 
 void answer_drop(struct answer *answer)
@@ -123,12 +135,25 @@ void answer_drop(struct answer *answer)
 size_t answer_consumed(struct answer *answer, uint64_t total)
 {
     size_t before = answer->payload_bytes;
+    /* heads are taken by being read, before the payloads of earlier messages are */
+    uint64_t heads = answer->sent_bytes - answer->sent_payload;
+    if (total > heads && total - heads > answer->taken_payload)
+        answer->taken_payload = total - heads;
     while (!list_is_empty(&answer->kept)) {
         struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
-        /* what counts as taken has arrived whole, in order: no attach will ask for it */
-        if (kept->end_bytes == 0 || kept->end_bytes > total)
+        /* what counts as taken has arrived whole, in order */
+        if (kept->end_bytes == 0 || kept->end_bytes > total ||
+            kept->end_payload > answer->taken_payload)
             break;
-        answer_drop_first(answer);
+        answer_take_first(answer);
     }
     return before - answer->payload_bytes;
+}
+
+bool answer_is_behind(const struct answer *answer, size_t limit)
+{
+    if (answer->payload_bytes <= limit)
+        return false;
+    const struct kept *first = container_of(list_first(&answer->kept), struct kept, in_answer);
+    return answer->payload_bytes - first->message.payload.length > limit;
 }

@@ -15,7 +15,9 @@
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
+#include "mesh/session/event_stream.h"
 #include "mesh/session/tasks.h"
+#include "mesh/session/tombs.h"
 #include "mesh/wire/links.h"
 
 struct core {
@@ -34,6 +36,8 @@ struct core {
     struct retry retry;
     struct owner owner;
     struct sessions sessions;
+    struct tombs tombs;
+    struct event_streams streams;
     struct serve serve;
     struct entry entry;
     struct tasks tasks;

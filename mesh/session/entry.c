@@ -71,6 +71,9 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.is_attach = x->was_sent;
     m.open.lost_link = x->lost_link;
     m.open.received = x->received;
+    m.open.serial = x->serial;
+    m.open.has_position = x->has_position && x->request.want == MESH_LISTEN;
+    m.open.position = x->position;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
         links_close(core->links, x->lane, LINKS_ENTRY);
@@ -90,12 +93,16 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
 /* The owner that may have run it is gone: again elsewhere, or the plain truth (E2). */
 static void exchange_owner_gone(struct core *core, struct exchange *x)
 {
-    bool is_listen = x->request.want == MESH_LISTEN;
+    bool is_held = exchange_is_held_stream(x);
     bool is_safe =
         x->received == 0 && !x->head_out &&
         retry_class_of(&core->retry, &x->request.rpc, x->request.body, false) == RETRY_SAFE;
-    if (x->may_have_run && !is_listen && !is_safe) {
+    if (x->may_have_run && !is_held && !is_safe) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
+    if (x->request.want == MESH_SSE && x->head_out) {
+        exchange_fail(core, x, MESH_SESSION_ENDED); /* its session went with its owner */
         return;
     }
     /* `received` stands: should the same owner be found alive after all, it goes on from there */
@@ -122,7 +129,7 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         break;
     case OWNER_ENDED:
     case OWNER_FOREIGN:
-        if (x->request.rpc.method == RPC_INITIALIZE && x->request.want == MESH_CALL) {
+        if (place_is_new_session(&x->request)) {
             x->has_session = false; /* a stale id on initialize is dropped */
             core->entry.is_woken = true;
         } else {
@@ -192,7 +199,7 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
     }
     if (is_ours)
         x->has_session = true;
-    return is_ours || (x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE);
+    return is_ours || place_is_new_session(&x->request);
 }
 
 struct handle entry_open(struct core *core, const struct mesh_request *request, uint64_t now_ms)
@@ -206,6 +213,10 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
     x->request = *request;
     x->request.method = x->request.target = x->request.head = x->request.body = (struct slice){0};
     x->request.key = (struct mesh_key){0};
+    x->request.last_event_id = (struct slice){0};
+    x->has_position = request->want == MESH_LISTEN && request->last_event_id.length > 0;
+    if (x->has_position)
+        (void)event_id_read(&x->position, request->last_event_id);
     x->give_up_ms = x->retry_at_ms = x->grace_ms = MESH_NEVER;
     x->state = EXCHANGE_ASKED;
     if (slice_keep(&x->request.method, request->method, &core->budget) < 0 ||
@@ -223,7 +234,8 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
         return h;
     }
-    if (request->want == MESH_LISTEN && x->has_session)
+    /* but for one that shows the last event of its stream: its answer is 405 (mcp.md §4.2) */
+    if (request->want == MESH_LISTEN && x->has_session && !x->position.is_last)
         x->grace_ms = now_ms + ENTRY_LISTEN_GRACE_MS;
     exchange_set_timer(core, x);
     exchange_enter(core, x, EXCHANGE_PARKED);
@@ -289,8 +301,7 @@ static void exchange_on_moved(struct core *core, struct exchange *x, const struc
 static void exchange_on_refused(struct core *core, struct exchange *x, enum mesh_reason why,
                                 uint64_t now_ms)
 {
-    bool is_initialize = x->request.want == MESH_CALL && x->request.rpc.method == RPC_INITIALIZE;
-    if (why == MESH_SESSION_UNKNOWN && x->has_session && is_initialize) {
+    if (why == MESH_SESSION_UNKNOWN && x->has_session && place_is_new_session(&x->request)) {
         x->has_session = false;
         exchange_enter(core, x, EXCHANGE_PARKED);
         exchange_try(core, x, now_ms);
@@ -310,13 +321,28 @@ static void exchange_unbind(struct core *core, struct exchange *x)
     x->is_bound = x->may_have_run = x->was_sent = false;
 }
 
+static void exchange_on_event(struct exchange *x, const struct wire_message *m,
+                              struct mesh_effect *e)
+{
+    e->kind = MESH_REPLY_EVENT;
+    e->event.text = m->payload;
+    e->event.answers = m->text.answers;
+    e->event.why = m->text.why;
+    e->event.retry_ms = m->text.retry_ms;
+    x->has_failed = m->text.answers && m->text.why != MESH_OK;
+    if (event_id_is_none(&m->text.id))
+        return;
+    x->has_position = true;
+    x->position = m->text.id;
+    if (x->request.want != MESH_SSE) /* whose clients cannot come back for more */
+        e->event.id = m->text.id;
+}
+
 static void exchange_on_text(struct core *core, struct exchange *x, const struct wire_message *m)
 {
     struct mesh_effect e = {.patch = m->text.patch};
     if (m->kind == WIRE_EVENT) {
-        e.kind = MESH_REPLY_EVENT;
-        e.event.text = m->payload;
-        e.event.answers = m->text.answers;
+        exchange_on_event(x, m, &e);
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
@@ -422,6 +448,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_OPEN:
     case WIRE_CANCEL:
@@ -465,8 +492,8 @@ void entry_wake(struct core *core)
 static void exchange_give_up(struct core *core, struct exchange *x)
 {
     exchange_fail(core, x,
-                  x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
-                                                                    : MESH_PARKED_TOO_LONG);
+                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
+                                                                 : MESH_PARKED_TOO_LONG);
 }
 
 static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
@@ -545,8 +572,8 @@ uint64_t entry_deadline_ms(const struct core *core)
 static void exchange_stop(struct core *core, struct exchange *x)
 {
     exchange_fail(core, x,
-                  x->may_have_run && x->request.want != MESH_LISTEN ? MESH_OUTCOME_UNKNOWN
-                                                                    : MESH_STOPPING);
+                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
+                                                                 : MESH_STOPPING);
 }
 
 static bool exchange_is_over(const struct exchange *x)
@@ -560,7 +587,8 @@ void entry_leave(struct core *core)
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
         if (x != NULL && !exchange_is_over(x) &&
-            (x->state == EXCHANGE_PARKED || request_is_stream(x->request.want, &x->request.rpc)))
+            (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x) ||
+             x->request.rpc.method == RPC_LISTEN))
             exchange_stop(core, x);
     }
 }

@@ -52,17 +52,26 @@ struct exchange {
     bool is_told;       /* MOVED named `owner` */
     uint64_t lost_link; /* number of the link that it was lost with */
     uint8_t hops;
-    uint32_t received; /* whole messages of the answer */
+    uint32_t received;        /* whole messages of the answer, */
+    uint64_t serial;          /* which its owner gave this number */
+    bool has_position;        /* its client showed an event's id, or got one since: */
+    struct event_id position; /* the newest; none: what was shown is no id of ours */
     struct held_head held;
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
-    bool head_out, is_answered, was_parked;
-    uint32_t retry_ms;                          /* the next wait */
-    uint64_t asked_ms;                          /* when the lane was opened */
-    uint64_t retry_at_ms, give_up_ms, grace_ms; /* MESH_NEVER: not set */
+    bool head_out, is_answered, has_failed, was_parked; /* has_failed: told by an event */
+    uint32_t retry_ms;                                  /* the next wait */
+    uint64_t asked_ms;                                  /* when the lane was opened */
+    uint64_t retry_at_ms, give_up_ms, grace_ms;         /* MESH_NEVER: not set */
     struct heap_node timer;
     struct list parked; /* in entry.parked while PARKED */
 };
+
+/* A GET that holds a stream of its session. */
+static inline bool exchange_is_held_stream(const struct exchange *x)
+{
+    return x->request.want == MESH_LISTEN || x->request.want == MESH_SSE;
+}
 
 struct entry {
     struct pool exchanges;

@@ -106,6 +106,17 @@ void exchange_free(struct core *core, struct exchange *x)
     pool_give(&core->entry.exchanges, x->self);
 }
 
+/* The event by which a stream's client is told why it ends: behind all that it got. */
+static struct event_id exchange_last_id(const struct exchange *x)
+{
+    struct event_id id = x->position;
+    if (!x->has_position || event_id_is_none(&id) || id.stream == 0 || id.is_last)
+        return (struct event_id){0};
+    id.number++;
+    id.is_last = true;
+    return id;
+}
+
 /* The one outcome. An END that cannot be told for want of memory is told later. */
 void exchange_end(struct core *core, struct exchange *x, enum mesh_end end, enum mesh_reason why)
 {
@@ -118,9 +129,11 @@ void exchange_end(struct core *core, struct exchange *x, enum mesh_end end, enum
     e.end.end = end;
     e.end.why = why;
     e.end.head_sent = x->head_out;
+    if (why != MESH_OK && x->head_out)
+        e.end.id = exchange_last_id(x);
     if (!exchange_tell(core, x, &e))
         return;
-    if (why == MESH_OK)
+    if (why == MESH_OK && !x->has_failed)
         core->stats.answers_ok++;
     else
         core->stats.answers_failed++;
@@ -134,7 +147,7 @@ void exchange_end(struct core *core, struct exchange *x, enum mesh_end end, enum
 void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
 {
     /* a held stream that was answered 200 already can only be told that its session is over */
-    if (x->request.want == MESH_LISTEN && x->head_out && why != MESH_SUPERSEDED)
+    if (exchange_is_held_stream(x) && x->head_out && why != MESH_SUPERSEDED)
         why = MESH_SESSION_ENDED;
     exchange_end(core, x, MESH_END_CUT, why);
 }
@@ -176,6 +189,7 @@ void exchange_on_head(struct core *core, struct exchange *x, const struct wire_m
                              .session = m->session,
                              .owner = m->epoch.owner};
     x->received = 1; /* the first message of an answer, or of one begun anew */
+    x->serial = m->head.serial;
     exchange_is_heard(x);
     slice_drop(&x->held.lines);
     x->held = head;

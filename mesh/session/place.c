@@ -70,6 +70,15 @@ static enum place_verdict place_new_session(struct core *core, struct peer_id *p
     return is_found ? PLACE_AT : PLACE_WAIT;
 }
 
+bool place_is_new_session(const struct mesh_request *request)
+{
+    if (request->want == MESH_SSE)
+        return true;
+    return request->want == MESH_CALL && request->era == MESH_LEGACY &&
+           request->front == MESH_FRONT_HTTP && request->rpc.method == RPC_INITIALIZE &&
+           request->rpc.kind == RPC_REQUEST;
+}
+
 /* A client finds out which era a server speaks by a request of this one: it waits for whoever
  * serves, since it takes a 5xx for a broken server. Unannounced we could not be named by what we
  * answer. */
@@ -94,13 +103,12 @@ enum place_verdict place_request(struct core *core, const struct mesh_request *r
                                  uint64_t now_ms)
 {
     bool has_http = core->config.upstream == MESH_UP_HTTP;
-    bool is_new = request->want == MESH_CALL && request->era == MESH_LEGACY &&
-                  request->rpc.method == RPC_INITIALIZE && request->rpc.kind == RPC_REQUEST;
+    bool has_paths = has_http || core->config.upstream == MESH_UP_SSE;
     *peer = core_self(core);
-    if (is_new)
+    if (place_is_new_session(request))
         return place_new_session(core, peer);
     if (request->want == MESH_PASS)
-        return has_http ? PLACE_AT : PLACE_NO_ROUTE;
+        return has_paths ? PLACE_AT : PLACE_NO_ROUTE;
     if (has_http && request->era == MESH_MODERN)
         return place_modern(core, affinity, peer, now_ms);
     if (has_http)

@@ -19,5 +19,7 @@ enum place_verdict {
 enum place_verdict place_request(struct core *core, const struct mesh_request *request,
                                  const struct affinity *affinity, struct peer_id *peer,
                                  uint64_t now_ms);
+/* Does it make a session: initialize, or the GET of HTTP+SSE? */
+bool place_is_new_session(const struct mesh_request *request);
 
 #endif

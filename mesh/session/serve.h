@@ -5,65 +5,35 @@
 #ifndef MESH_SERVE_H
 #define MESH_SERVE_H
 
-#include "mesh/session/answer.h"
+#include "mesh/session/call.h"
 #include "mesh/session/session.h"
 
 #define SERVE_HOPS_MAX 2 /* peers asked one after the other (invariant B3) */
 #define SERVE_BEHIND_MAX                                                                           \
-    (256u << 10) /* a reader so far behind is cut, where the upstream's other                      \
-                    streams would wait for it */
-/* An ended call whose entry is silent is forgotten then, a stream or a request of the modern era
- * that is not ended is given up: its entry gave up before. */
-#define SERVE_DETACHED_MS 15000
-#define SERVE_ATTEMPTS_MAX 2 /* times that one request is sent to our upstream */
-#define SERVE_RELISTEN_FIRST_MS                                                                    \
-    50 /* before the upstream's GET stream is opened again, doubling                               \
-        */
+    (256u << 10) /* a reader so far behind is cut, where nothing else holds its upstream back */
+#define SERVE_ATTEMPTS_MAX 2       /* times that one request is sent to our upstream */
+#define SERVE_RELISTEN_FIRST_MS 50 /* before an upstream's stream is asked for again, doubling */
 #define SERVE_RELISTEN_MAX_MS 1000
-
-/* One request here. */
-struct call {
-    struct handle self;
-    struct exchange_name name;
-    struct answer answer;
-    enum mesh_want want;
-    enum mesh_era era;
-    struct rpc_message rpc;
-    struct slice method, target, head, body; /* kept until the call ends */
-    struct handle session;                   /* zero: none (stateless, passed through) */
-    struct mesh_epoch epoch;
-    struct handle up;
-    uint32_t up_call; /* its number at the upstream; 0: not given to it yet */
-    struct list by_up;
-    uint64_t id_hash, token_hash;
-    uint8_t attempts;
-    bool is_sent;  /* a byte was accepted by the upstream's socket */
-    bool is_heard; /* a byte of an answer came */
-    bool has_head; /* its head is known: added, or held */
-    enum mesh_form form;
-    /* An answer in one piece travels as one message: its head and text wait for its end. */
-    bool is_held, holds_text, text_answers;
-    int held_status;
-    struct slice held_lines, held_text;
-    struct patch answer_patch; /* of the text that answers: a state, wrapped (affinity.h) */
-    bool is_answered;          /* the answer to its id was added */
-    bool is_ended;
-    bool user_was_asked;
-    bool ends_session;    /* a DELETE that the upstream accepted */
-    bool is_unsafe;       /* may not run twice */
-    uint64_t detached_ms; /* since when its lane is lost; 0: it is not */
-    struct heap_node timer;
-};
+#define SERVE_RESUME_MS 1000 /* before the rest of an answer is asked for; unless it says else */
+#define SERVE_RESUMES_MAX 5  /* in a row that brought nothing new */
+#define SERVE_MARK_MAX 4096  /* bytes of an upstream's event id that is kept */
 
 /* What the core knows of an upstream: one per session, or one per request without a session. */
 struct upstream {
     struct handle self;
     struct handle session; /* zero: of a single call */
     bool is_ready, is_closing;
-    bool has_no_stream;   /* it answered its GET with 405 */
-    uint32_t relisten_ms; /* the wait before its GET was opened last; 0: it was answered 200 */
     uint32_t next_call;
     struct list calls;
+    size_t owed; /* stdio, built in: bytes that came and whose room was not given back */
+    /* HTTP: its own GET stream, which outlives the client's, so that nothing is missed meanwhile */
+    uint32_t listen_call;     /* 0: it is not asked for now */
+    bool has_no_stream;       /* it answered its GET with 405 */
+    uint32_t relisten_ms;     /* the wait before it was asked for last; 0: it was answered 200 */
+    uint32_t listen_retry_ms; /* the wait it asked for; 0: none */
+    size_t listen_owed;
+    struct slice listen_head, listen_mark; /* of the client's newest GET; its own last event id */
+    struct heap_node again;
 };
 
 struct serve {
@@ -73,8 +43,11 @@ struct serve {
                                requests again */
     bool forgets_all;       /* there was no room to note one: no entry may */
     struct heap timers;
-    bool lacks_timers; /* some have none, for want of memory */
-    uint64_t now_ms;   /* of the last serve_now() */
+    struct heap resumes;   /* calls whose upstream's stream is asked for again */
+    struct heap relistens; /* upstreams, likewise for their own stream */
+    uint64_t serial;       /* of the last answer */
+    bool lacks_timers;     /* some have none, for want of memory */
+    uint64_t now_ms;       /* of the last serve_now() */
 };
 
 struct core;
@@ -101,8 +74,12 @@ void serve_up_head(struct core *core, struct handle up, uint32_t up_call, int st
 void serve_up_message(struct core *core, struct handle up, uint32_t up_call,
                       const struct rpc_message *rpc, const struct rpc_tools *tools,
                       struct slice text, uint64_t now_ms);
+void serve_up_mark(struct core *core, struct handle up, uint32_t up_call, struct slice event_id,
+                   uint32_t retry_ms);
 void serve_up_data(struct core *core, struct handle up, uint32_t up_call, struct slice part,
                    uint64_t now_ms);
+void serve_up_too_large(struct core *core, struct handle up, enum rpc_kind kind, struct slice id,
+                        uint64_t now_ms);
 void serve_up_end(struct core *core, struct handle up, uint32_t up_call, enum mesh_end end,
                   enum mesh_reason why, uint64_t now_ms);
 void serve_up_closed(struct core *core, struct handle up, enum mesh_reason why, uint64_t now_ms);
@@ -117,8 +94,17 @@ bool serve_is_idle(const struct core *core);
 void serve_now(struct core *core, uint64_t now_ms);
 uint64_t serve_deadline_ms(const struct core *core);
 
-/* A call by its place in the upstream's list. */
-struct call *call_at(struct core *core, struct handle h);
 struct upstream *upstream_at(struct core *core, struct handle h);
+
+/* A reader that takes too little: its exchange is cut, what it reads goes on. */
+void serve_cut_reader(struct core *core, struct call *reader, uint64_t now_ms);
+
+/* ---- for call.c ------------------------------------------------------------------------------ */
+
+/* Whether what an OPEN asks for may not run twice. */
+bool serve_is_unsafe(const struct core *core, const struct wire_message *open);
+/* A request that could not be told its outcome: whether this entry's other unknown names ran is
+ * not known any more either (invariant E2). */
+void serve_forget_name(struct core *core, const struct call *call);
 
 #endif

@@ -15,13 +15,6 @@ struct question {
     struct handle asker;
 };
 
-struct early {
-    struct list in_session;
-    struct slice text;
-};
-/* What one that waits costs: beside its text, some memory of ours. */
-#define EARLY_HEAD_BYTES (sizeof(struct early) + sizeof(struct bytes) + 32)
-
 void sessions_init(struct core *core)
 {
     struct sessions *s = &core->sessions;
@@ -84,7 +77,7 @@ struct session *session_new(struct core *core, const struct principal *who, uint
     session->epoch = (struct mesh_epoch){1, core_self(core)};
     session->opened_ms = session->used_ms = now_ms;
     list_init(&session->questions);
-    list_init(&session->early);
+    list_init(&session->streams);
     key_mint(&session->id, &core->keys, view_home_tag(core_self(core)), &core->rng);
     if (table_put(&core->sessions.by_id, session_key(&session->id), h.slot) < 0)
         goto fail;
@@ -105,26 +98,12 @@ static void session_drop_question(struct session *session, struct question *ques
     free(question);
 }
 
-bool session_take_early(struct session *session, struct slice *text)
-{
-    if (list_is_empty(&session->early))
-        return false;
-    struct early *early = container_of(list_first(&session->early), struct early, in_session);
-    *text = early->text;
-    session->early_bytes -= EARLY_HEAD_BYTES + early->text.length;
-    list_remove(&early->in_session);
-    free(early);
-    return true;
-}
-
 void session_free(struct core *core, struct session *session)
 {
-    struct slice text;
     while (!list_is_empty(&session->questions))
         session_drop_question(
             session, container_of(list_first(&session->questions), struct question, in_session));
-    while (session_take_early(session, &text))
-        slice_drop(&text);
+    event_stream_free_all(core, session);
     heap_remove(&core->sessions.expiries, &session->expiry);
     table_remove(&core->sessions.by_id, session_key(&session->id));
     pool_give(&core->sessions.pool, session->self);
@@ -143,7 +122,7 @@ static bool session_is_in_use(struct core *core, const struct session *session)
     if (up == NULL)
         return false;
     LIST_EACH (at, &up->calls)
-        if (!container_of(at, struct call, by_up)->answer.is_dropped)
+        if (call_has_reader(container_of(at, struct call, by_up)))
             return true;
     return false;
 }
@@ -235,57 +214,49 @@ static struct call *session_only_call(struct core *core, struct session *session
     return only;
 }
 
-struct call *session_place(struct core *core, struct session *session,
-                           const struct rpc_message *rpc, struct slice text)
+struct call *session_reader(struct core *core, const struct session *session)
+{
+    return session->own == NULL ? NULL : call_at(core, session->own->reader);
+}
+
+/* A request with an answer stream of its own; a session of HTTP+SSE has one stream for all. */
+static enum session_place session_place_on(const struct session *session, struct call *call,
+                                           struct call **callp)
+{
+    if (call == NULL || session->is_single)
+        return SESSION_PLACE_OWN;
+    *callp = call;
+    return SESSION_PLACE_CALL;
+}
+
+enum session_place session_place(struct core *core, struct session *session,
+                                 const struct rpc_message *rpc, struct slice text,
+                                 struct call **callp)
 {
     uint64_t hash = 0;
-    struct call *call = NULL;
     switch (rpc->kind) {
     case RPC_RESPONSE:
     case RPC_ERROR:
         if (rpc->id.length == 0)
-            return NULL;
+            return SESSION_PLACE_NOWHERE;
         hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->id));
-        return session_call_by(core, session, hash, 0);
+        *callp = session_call_by(core, session, hash, 0);
+        return *callp != NULL ? SESSION_PLACE_CALL : SESSION_PLACE_NOWHERE;
     case RPC_NOTIFICATION:
         if (rpc->method != RPC_PROGRESS || rpc->progress_token.length == 0)
             break;
         hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->progress_token));
-        call = session_call_by(core, session, 0, hash);
         /* a task's token outlives its request (MCP 2025-11-25, tasks) */
-        return call != NULL ? call : call_at(core, session->listen);
+        return session_place_on(session, session_call_by(core, session, 0, hash), callp);
     case RPC_REQUEST:
         break;
     case RPC_BAD:
     case RPC_BATCH:
-        return NULL;
+        return SESSION_PLACE_NOWHERE;
     }
     /* What comes before the answer to initialize waits: some servers speak first, and clients
      * know no session yet (mcp.md §4.2 rule 8). */
     if (!session->is_announced)
-        return NULL;
-    struct call *only = session_only_call(core, session);
-    return only != NULL ? only : call_at(core, session->listen);
-}
-
-int session_keep_early(struct core *core, struct session *session, const struct rpc_message *rpc,
-                       struct slice text)
-{
-    int rc = 0;
-    struct slice oldest;
-    (void)rpc;
-    size_t more = EARLY_HEAD_BYTES + text.length;
-    while (session->early_bytes + more > SESSION_EARLY_BYTES_MAX &&
-           session_take_early(session, &oldest)) {
-        slice_drop(&oldest);
-        rc = -ENOBUFS;
-    }
-    struct early *early = calloc(1, sizeof *early);
-    if (early == NULL || slice_keep(&early->text, text, &core->budget) < 0) {
-        free(early);
-        return -ENOBUFS;
-    }
-    list_push_back(&session->early, &early->in_session);
-    session->early_bytes += more;
-    return rc;
+        return SESSION_PLACE_OWN;
+    return session_place_on(session, session_only_call(core, session), callp);
 }

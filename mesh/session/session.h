@@ -8,11 +8,11 @@
 #include "mesh/base/list.h"
 #include "mesh/base/pool.h"
 #include "mesh/base/table.h"
+#include "mesh/session/trust.h"
 #include "mesh/mesh.h"
 
-#define SESSION_CALLS_MAX 256                /* open at once */
-#define SESSION_QUESTIONS_MAX 64             /* of the upstream, unanswered at once */
-#define SESSION_EARLY_BYTES_MAX (256u << 10) /* of messages that wait for a stream */
+#define SESSION_CALLS_MAX 256    /* open at once */
+#define SESSION_QUESTIONS_MAX 64 /* of the upstream, unanswered at once */
 
 struct core;
 struct call;
@@ -29,11 +29,16 @@ struct session {
     struct heap_node expiry;
     uint32_t calls_open;
     uint64_t calls_total;
-    struct handle listen;  /* the call that holds its server stream */
-    struct list questions; /* struct question: of the upstream, not answered yet */
+    struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
+    bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
+    bool has_batches;         /* revision 2025-03-26 */
+    bool has_marks;           /* revision 2025-11-25 or later: events without data may be sent */
+    struct list streams;      /* struct event_stream */
+    struct event_stream *own; /* its own stream; NULL: nothing came for it, nobody asked */
+    uint32_t streams_count;   /* opened so far: the number of the last */
+    size_t log_bytes;         /* of its streams */
+    struct list questions;    /* struct question: of the upstream, not answered yet */
     uint32_t questions_count;
-    struct list early; /* struct early: messages without a stream to go on */
-    size_t early_bytes;
 };
 
 struct sessions {
@@ -61,15 +66,18 @@ int session_ask(struct core *core, struct session *session, uint64_t id_hash, st
 /* The client answered: true if the question was open, and whose request had caused it. */
 bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);
 
-/* Where a message goes that no call brought (stdio, built in). NULL: nowhere yet. */
-struct call *session_place(struct core *core, struct session *session,
-                           const struct rpc_message *rpc, struct slice text);
+/* Where a message goes that no call brought (stdio, built in, HTTP+SSE). */
+enum session_place {
+    SESSION_PLACE_CALL,   /* the request *callp: its stream, or its answer */
+    SESSION_PLACE_OWN,    /* the session's own stream */
+    SESSION_PLACE_NOWHERE /* an answer to nothing, or no message at all */
+};
+enum session_place session_place(struct core *core, struct session *session,
+                                 const struct rpc_message *rpc, struct slice text,
+                                 struct call **callp);
 /* The open request of that id; NULL: none. */
 struct call *session_open_call(struct core *core, struct session *session, uint64_t id_hash);
-/* Keeps a message until the server stream comes; -ENOBUFS: the oldest ones were dropped. */
-int session_keep_early(struct core *core, struct session *session, const struct rpc_message *rpc,
-                       struct slice text);
-/* Takes the oldest kept message; the caller drops *text. False: none. */
-bool session_take_early(struct session *session, struct slice *text);
+/* The call that reads its own stream; NULL: none. */
+struct call *session_reader(struct core *core, const struct session *session);
 
 #endif

@@ -1,9 +1,16 @@
 /* upcall.h - calls to the upstream, between serve.c (which admits requests) and the facts of
- * mesh.h about upstreams. */
+ * mesh.h about upstreams: upcall.c gives them to it, upanswer.c takes what comes back, uplisten.c
+ * keeps its own stream open and goes on with streams that it ended early. */
 #ifndef MESH_UPCALL_H
 #define MESH_UPCALL_H
 
 #include "mesh/session/serve.h"
+
+bool upcall_is_http(const struct core *core);
+/* Its answer comes as one of its own, head and all; else as a message among others. */
+bool upcall_has_answer(const struct core *core, const struct call *call);
+
+/* ---- upcall.c -------------------------------------------------------------------------------- */
 
 /* Binds a new call to its session's upstream; makes both for a request that mints, and an
  * upstream for this call alone where there is no session. -ENOBUFS: a cap. */
@@ -11,25 +18,52 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
                    const struct principal *who, uint64_t now_ms);
 /* Gives it to the upstream, or lets it wait for a child that is not up yet. */
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms);
-/* HTTP: opens the upstream's GET stream for this held server stream. */
-void upcall_listen(struct core *core, struct call *call);
+/* The upstream was asked whether it accepts its token, and does. */
+void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms);
+/* HTTP+SSE: the POST gets its 202, the request goes on; its answer comes on the session's stream.
+ */
+void upcall_accept_single(struct core *core, struct call *call, uint64_t now_ms);
+/* Gives it to the upstream as UP_SEND, or UP_LISTEN for the rest of its stream, under a new number
+ * of its own. -ENOMEM */
+int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind);
+int upcall_effect(struct core *core, enum mesh_effect_kind kind, struct handle up, uint32_t up_call,
+                  size_t room);
 /* Nobody waits for what this call still brings. */
 void upcall_cancel(struct core *core, struct call *call);
-void upcall_room(struct core *core, struct call *call, size_t bytes);
 /* Ends an upstream; its last word is awaited. A closed or unknown handle is fine. */
 void upcall_close(struct core *core, struct handle up);
+/* The handle is closed. */
+void upcall_forget(struct core *core, struct upstream *up);
 /* A session whose initialize failed, or that its upstream keeps none of, is no session. */
 void upcall_unbind(struct core *core, struct call *call);
+/* The client is told the id of its session. */
+void upcall_announce(struct core *core, struct session *session);
 
-/* serve.c: adds to a call's answer, and ends it. */
-void call_add(struct core *core, struct call *call, struct wire_message *m);
-void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,
-                   struct slice lines);
-/* WIRE_EVENT or WIRE_DATA. */
-void call_add_text(struct core *core, struct call *call, enum wire_kind kind, struct slice text,
-                   bool answers);
-void call_set_timer(struct core *core, struct call *call, uint64_t at_ms);
-void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why,
-              uint64_t now_ms);
+/* Room for what upstreams bring: `bytes` came on this call; the reader took some; nobody will take
+ * what it has not. */
+void upcall_owe(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes,
+                uint64_t now_ms);
+void upcall_taken(struct core *core, struct call *reader, size_t bytes);
+void upcall_untaken(struct core *core, struct call *reader);
+
+/* ---- uplisten.c ------------------------------------------------------------------------------ */
+
+/* Attaches a client's GET to the stream that it asks for. */
+void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms);
+/* HTTP: the session is initialized: its upstream's own stream is asked for, under the head of this
+ * request. Not only when the client's GET comes: what is said before that would be lost. */
+void uplisten_begin(struct core *core, struct upstream *up, const struct call *call);
+/* HTTP: asks for it, unless that was done. */
+void uplisten_open(struct core *core, struct upstream *up);
+void uplisten_head(struct core *core, struct upstream *up, int status);
+void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms);
+/* The upstream's stream ended before the answer: is the rest asked for later? */
+bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason why,
+                          uint64_t now_ms);
+void uplisten_now(struct core *core, uint64_t now_ms);
+
+/* ---- upanswer.c ------------------------------------------------------------------------------ */
+
+struct call *upanswer_find(struct upstream *up, uint32_t up_call);
 
 #endif

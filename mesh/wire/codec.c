@@ -300,7 +300,8 @@ static void take_text(struct codec_cursor *c, char *into, size_t max, bool (*is_
     for (uint32_t i = 0; i < o->via.str.size; i++)
         if (!is_legal((uint8_t)o->via.str.ptr[i]))
             c->bad = true;
-    memcpy(into, o->via.str.ptr, o->via.str.size);
+    if (o->via.str.size > 0) /* an empty one is no pointer, perhaps */
+        memcpy(into, o->via.str.ptr, o->via.str.size);
     into[o->via.str.size] = '\0';
 }
 

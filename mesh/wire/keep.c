@@ -26,6 +26,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_CANCEL:
     case WIRE_DONE:

@@ -91,12 +91,31 @@ static int read_facts(struct rpc_message *rpc, struct slice facts, size_t body_l
 
 /* ---- link messages -------------------------------------------------------------------------- */
 
+/* 4 elements. */
+static void put_event_id(msgpack_packer *p, const struct event_id *id)
+{
+    msgpack_pack_uint32(p, id->stream);
+    msgpack_pack_uint64(p, id->epoch);
+    msgpack_pack_uint64(p, id->number);
+    codec_put_bool(p, id->is_last);
+}
+
+static struct event_id take_event_id(struct codec_cursor *c)
+{
+    struct event_id id;
+    id.stream = (uint32_t)codec_take_uint(c, UINT32_MAX);
+    id.epoch = codec_take_uint(c, UINT64_MAX);
+    id.number = codec_take_uint(c, UINT64_MAX);
+    id.is_last = codec_take_bool(c);
+    return id;
+}
+
 static void put_open(msgpack_packer *p, const struct wire_message *m)
 {
     const struct mesh_request *r = &m->open.request;
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
 
-    msgpack_pack_array(p, 18);
+    msgpack_pack_array(p, 26);
     codec_put_id(p, m->name.entry);
     msgpack_pack_uint64(p, m->name.counter);
     if (m->has_session)
@@ -115,6 +134,11 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     codec_put_bin(p, r->target.at, r->target.length);
     codec_put_bin(p, r->head.at, r->head.length);
     codec_put_bin(p, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
+    msgpack_pack_uint8(p, (uint8_t)r->front);
+    codec_put_bool(p, m->open.has_position);
+    put_event_id(p, &m->open.position);
+    msgpack_pack_uint64(p, m->open.serial);
+    codec_put_bin(p, r->token.hash, sizeof r->token.hash);
 }
 
 /* Three elements. */
@@ -127,10 +151,15 @@ static void put_patch(msgpack_packer *p, const struct patch *patch)
 
 static void put_text_head(msgpack_packer *p, const struct wire_message *m)
 {
-    msgpack_pack_array(p, 7);
+    msgpack_pack_array(p, m->kind == WIRE_EVENT ? 13 : 7);
     codec_put_epoch(p, m->epoch);
     codec_put_bool(p, m->text.answers);
     put_patch(p, &m->text.patch);
+    if (m->kind != WIRE_EVENT)
+        return;
+    put_event_id(p, &m->text.id);
+    msgpack_pack_uint32(p, m->text.retry_ms);
+    msgpack_pack_uint8(p, (uint8_t)m->text.why);
 }
 
 static void put_view(msgpack_packer *p, const struct wire_message *m)
@@ -177,13 +206,15 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         put_view(p, m);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         msgpack_pack_array(p, 1);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
-        msgpack_pack_array(p, 4);
+        msgpack_pack_array(p, 5);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         codec_put_epoch(p, m->epoch);
+        codec_put_bool(p, m->is_ended);
         break;
     case WIRE_DONE:
         msgpack_pack_array(p, 3);
@@ -209,7 +240,8 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         msgpack_pack_uint8(p, (uint8_t)m->end.why);
         break;
     case WIRE_HEAD:
-        put_answer_head(p, m, 7);
+        put_answer_head(p, m, 8);
+        msgpack_pack_uint64(p, m->head.serial);
         break;
     case WIRE_WHOLE:
         put_answer_head(p, m, 11);
@@ -282,13 +314,18 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     m->open.is_attach = codec_take_bool(c);
     m->open.lost_link = codec_take_uint(c, UINT64_MAX);
     m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
-    r->want = (enum mesh_want)codec_take_uint(c, MESH_PASS);
+    r->want = (enum mesh_want)codec_take_uint(c, MESH_WANT_LAST);
     r->era = (enum mesh_era)codec_take_uint(c, MESH_MODERN);
     codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
     r->method = codec_take_bin(c, buf);
     r->target = codec_take_bin(c, buf);
     r->head = codec_take_bin(c, buf);
     struct slice facts = codec_take_bin(c, NULL);
+    r->front = (enum mesh_front)codec_take_uint(c, MESH_FRONT_SSE);
+    m->open.has_position = codec_take_bool(c);
+    m->open.position = take_event_id(c);
+    m->open.serial = codec_take_uint(c, UINT64_MAX);
+    codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||
@@ -311,6 +348,11 @@ static void read_text_head(struct codec_cursor *c, struct wire_message *m, struc
     m->epoch = codec_take_epoch(c);
     m->text.answers = codec_take_bool(c);
     read_patch(c, &m->text.patch, m->payload.length, buf);
+    if (m->kind != WIRE_EVENT)
+        return;
+    m->text.id = take_event_id(c);
+    m->text.retry_ms = (uint32_t)codec_take_uint(c, UINT32_MAX);
+    m->text.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
 }
 
 static void read_buckets(struct codec_cursor *c, struct wire_message *m)
@@ -363,11 +405,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         read_view(c, m, records);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         m->epoch = codec_take_epoch(c);
+        m->is_ended = codec_take_bool(c);
         break;
     case WIRE_DONE:
         m->name.entry = codec_take_id(c);
@@ -387,10 +431,11 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
             m->not_yet.wait_ms = WIRE_WAIT_MAX_MS;
         break;
     case WIRE_REFUSED:
-        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_STOPPING);
+        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
         break;
     case WIRE_HEAD:
         read_answer_head(c, m, buf);
+        m->head.serial = codec_take_uint(c, UINT64_MAX);
         break;
     case WIRE_WHOLE:
         read_answer_head(c, m, buf);
@@ -403,8 +448,8 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         break;
     case WIRE_END:
         m->epoch = codec_take_epoch(c);
-        m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_CUT);
-        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_STOPPING);
+        m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_LAST);
+        m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
         break;
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
@@ -429,7 +474,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     msgpack_unpacked result;
     int rc;
 
-    if (kind == 0 || kind > WIRE_TASK_AT)
+    if (kind == 0 || kind > WIRE_KIND_LAST)
         return -EBADMSG;
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)

@@ -2,12 +2,15 @@
 more of them."""
 import json
 import os
+import re
 import sys
+import threading
 import time
 
-from harness import (Peer, Process, Session, Settings, check, children, is_alive, request, sure,
-                     wait_until)
+from harness import Peer, Process, Session, Settings, check, children, request, sure, wait_until
+from raw import Canary
 
+MIB = 1 << 20
 CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
     "protocolVersion": "2025-11-25", "capabilities": {},
@@ -29,6 +32,16 @@ def initialize(port):
     return request(port, "POST", "/mcp", LINES, INITIALIZE, 20)
 
 
+class Initialize(threading.Thread):
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.status = port, None
+        self.start()
+
+    def run(self):
+        self.status = initialize(self.port).status
+
+
 def what_it_says():
     with check("stdio: the last words of a child are logged, with a line end or without"):
         peer = start("last-words")
@@ -43,22 +56,28 @@ def what_it_says():
         peer.wait_line(r'text="\\u001b\[31m\\xff"', 3)
         sure("\x1b" not in peer.text(), "a raw escape")
         peer.end()
-    with check("stdio: 100,000 lines on standard error cost some lines of log and no answer"):
+    with check("stdio: 100,000 lines on standard error cost some lines of log, which say how many are not "
+               "there, and no answer"):
         peer = start("flood")
-        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        session = Session(peer.port)
+        sure(session.call(peer.port, "any") == "ok")
         sure(peer.text().count("child_stderr ") < 100, peer.text().count("child_stderr "))
+        session.end(peer.port)
+        wait_until(5, lambda: not children(peer.pid), "no child")
+        found = re.findall(r"child_stderr_dropped pid=\d+ lines=(\d+)", peer.text())
+        sure(sum(map(int, found)) + peer.text().count("child_stderr ") == 100000, found)
+        peer.end()
+    with check("stdio: 20 MiB on standard error without a line end are one line of log, not kept"):
+        peer = start("flood-no-line")
+        before = peer.metrics()["process_resident_memory_bytes"]
+        sure(Session(peer.port).call(peer.port, "any") == "ok")
+        sure(peer.metrics()["process_resident_memory_bytes"] - before < 8 * MIB)
+        sure(peer.text().count("child_stderr ") <= 1, peer.text()[-500:])
         peer.end()
     with check("stdio: what is no message on standard output is passed over, and said once"):
         peer = start("garbage")
         sure(Session(peer.port).call(peer.port, "any") == "ok")
         sure(peer.text().count("child_line_dropped") == 1, peer.text()[-500:])
-        peer.end()
-    with check("stdio: an answer of 11 MiB becomes an error, the session goes on"):
-        peer = start("big")
-        session = Session(peer.port)
-        answer, message = session.ask(peer.port, "tools/call", {"name": "any"})
-        sure(message and message["error"]["code"] == -32603, answer)
-        sure(session.ask(peer.port, "ping")[1]["result"] == {})
         peer.end()
     with check("stdio: 11 MiB without a line end are not kept"):
         peer = start("no-line-end")
@@ -71,6 +90,51 @@ def what_it_says():
         peer.end()
 
 
+def long_lines():
+    """Row S3."""
+    peer = start("long")
+    canary = Canary([peer])
+    session = Session(peer.port)
+
+    def ask(what, length):
+        arguments = {"as": what, "length": length}
+        return session.ask(peer.port, "tools/call", {"name": "any", "arguments": arguments})
+
+    def counted():
+        return peer.metrics()["mesh_children_lines_too_large_total"]
+
+    with check("S3: stdio: a line of 10 MiB passes"):
+        for what in ("answer", "answer, its id last"):
+            answer, message = ask(what, 10 * MIB)
+            sure(message and "result" in message, answer)
+            sure(abs(len(message["result"]["content"][0]["text"]) - 10 * MIB) < 200)
+        sure(counted() == 0, counted())
+    with check("S3: stdio: of 10 MiB and a byte it is an in-band error, the session goes on"):
+        for what in ("answer", "answer, its id last", "error"):
+            answer, message = ask(what, 10 * MIB + 1)
+            sure(answer.status == 200 and message["error"]["code"] == -32603, answer)
+            sure("too large" in message["error"]["message"], answer)
+            sure(session.ask(peer.port, "ping")[1]["result"] == {})
+        sure(counted() == 3, counted())
+    with check("S3: stdio: a request or notification of the server that is too large is dropped and "
+               "counted, and costs nothing"):
+        for what in ("request", "notification"):
+            answer, message = ask(what, 10 * MIB + 1)
+            sure(message and message["result"]["content"][0]["text"] == "ok", answer)
+            sure(len(answer.body) < 1000, len(answer.body))
+        sure(counted() == 5, counted())
+    with check("S3: stdio: 200 MiB in one line are not kept"):
+        before = peer.metrics()["process_resident_memory_bytes"]
+        answer, message = ask("answer, its id last", 200 * MIB)
+        sure(message and message["error"]["code"] == -32603, answer)
+        grown = peer.metrics()["process_resident_memory_bytes"] - before
+        sure(grown < 32 * MIB, grown)
+    with check("S3: stdio: another session of that peer noticed nothing of it"):
+        errors = canary.end()
+        sure(not errors and canary.count > 10, canary.count, errors[:3])
+    peer.end()
+
+
 def no_room():
     with check("stdio: beyond --max-children a client hears so in some 10 s, and gets in later"):
         peer = start("plain", flags=["--max-children", "1"])
@@ -81,6 +145,21 @@ def no_room():
         sure(peer.is_ready() and session.call(peer.port, "any") == "ok")
         session.end(peer.port)
         Session(peer.port)
+        peer.end()
+    with check("stdio: of 20 sessions that begin at once eight processes start at a time, and all "
+               "get theirs"):
+        peer = start("late")
+        begun = time.monotonic()
+        threads = [Initialize(peer.port) for _ in range(20)]
+        most = 0
+        while time.monotonic() - begun < 1.3:  # none can have spoken yet
+            most = max(most, len(children(peer.pid)))
+            time.sleep(0.05)
+        for thread in threads:
+            thread.join(20)
+        sure(all(thread.status == 200 for thread in threads), [one.status for one in threads])
+        sure(most == 8, most)
+        sure(peer.metrics()["mesh_children_started_total"] == 20)
         peer.end()
     with check("stdio: without descriptors for another child: 503 at once; the others are served"):
         peer = Process("few", ["bash", "-c", 'ulimit -n 64; exec "$@"', "-",
@@ -104,62 +183,7 @@ def no_room():
         peer.end()
 
 
-def storms():
-    with check("stdio: of a server that prints its usage and ends, five are started, then one a "
-               "second at most, and the peer is not ready"):
-        peer = start("usage")
-        for _ in range(5):
-            answer = initialize(peer.port)
-            sure(answer.status == 200 and b'"error"' in answer.body, answer)
-        sure(not peer.is_ready(), "ready")
-        begun = time.monotonic()
-        for _ in range(3):
-            answer = initialize(peer.port)
-            sure(answer.status in (200, 503) and b'"error"' in answer.body, answer)
-        sure(time.monotonic() - begun > 2, "at once")
-        sure(peer.text().count("child_lost") <= 8, peer.text()[-500:])
-        peer.end()
-
-
-def how_it_ends():
-    with check("stdio: a child deaf to SIGTERM is killed some 3 s after its session ended"):
-        peer = start("deaf")
-        session = Session(peer.port)
-        begun = time.monotonic()
-        session.end(peer.port)
-        wait_until(8, lambda: not children(peer.pid), "the child is gone")
-        sure(time.monotonic() - begun > 1, "at once")
-        peer.end()
-    with check("stdio: what a child started and left behind is killed with it"):
-        path = os.path.join(Settings.directory, "grandchild")
-        peer = start("parent", path)
-        session = Session(peer.port)
-        with open(path, encoding="ascii") as file:
-            grandchild = int(file.read())
-        line = b"\0".join([b"sleep", b"1000", b""])
-        wait_until(2, lambda: is_alive(grandchild, line), "it runs")
-        session.end(peer.port)
-        wait_until(5, lambda: not is_alive(grandchild, line), "it is gone")
-        peer.end()
-    with check("stdio: after SIGTERM children have the time to write down what they hold"):
-        path = os.path.join(Settings.directory, "tidy")
-        peer = start("tidy", path)
-        Session(peer.port)
-        peer.process.terminate()
-        sure(peer.wait(10) == 0, "exit code")
-        sure(os.path.exists(path), "it was killed first")
-    with check("stdio: after SIGTERM a deaf child holds its meshd up for 5 s at most"):
-        peer = start("deaf")
-        Session(peer.port)
-        left = children(peer.pid)
-        sure(left, "a child")
-        peer.process.terminate()
-        sure(peer.wait(6) == 0, "exit code")
-        sure(not any(is_alive(*child) for child in left.items()), left)
-
-
 def run():
     what_it_says()
+    long_lines()
     no_room()
-    storms()
-    how_it_ends()

@@ -20,6 +20,9 @@ def answer(message, result):
 
 
 def on_initialize(message):
+    if kind == "flood-no-line":
+        for _ in range(20):
+            os.write(2, b"f" * MIB)
     if kind == "garbage":
         sys.stdout.buffer.write(b"Listening on stdio!\n\xff\xfe\x00\x1b[31mred\n[1,2\n{}\n\n\r\n")
     if kind == "long-words":
@@ -31,17 +34,66 @@ def on_initialize(message):
                      "serverInfo": {"name": "bad", "version": "1"}})
 
 
+def write_long(what, length):
+    """A message of the form `what`, in which `~` stands for as much as makes it `length` bytes."""
+    line = json.dumps(what, separators=(",", ":")).replace("~", "z" * 1000, 1)
+    write(line.replace("z" * 1000, "z" * (length - len(line) + 1000), 1) + "\n")
+
+
+def on_long_call(message):
+    """One line of `length` bytes: the answer, or something of the server's own before it."""
+    how = message["params"]["arguments"]
+    result = {"content": [{"type": "text", "text": "~"}]}
+    own = {"jsonrpc": "2.0", "method": "notifications/message",
+           "params": {"level": "info", "data": "~"}}
+    if how["as"] == "answer":
+        write_long({"jsonrpc": "2.0", "id": message["id"], "result": result}, how["length"])
+    elif how["as"] == "answer, its id last":
+        write_long({"jsonrpc": "2.0", "result": result, "id": message["id"]}, how["length"])
+    elif how["as"] == "error":
+        write_long({"jsonrpc": "2.0", "error": {"code": 1, "message": "~"}, "id": message["id"]},
+                   how["length"])
+    else:
+        if how["as"] == "request":
+            own = {**own, "id": message["id"], "method": "sampling/createMessage"}
+        write_long(own, how["length"])
+        answer(message, {"content": [{"type": "text", "text": "ok"}]})
+
+
 def on_call(message):
+    if kind in ("parent", "escaped"):
+        os._exit(1)
+    if kind == "long":
+        on_long_call(message)
+        return
     text = "ok"
-    if kind == "big":
-        text = "z" * (11 * MIB)
     if kind == "no-line-end":
         write("z" * (11 * MIB))
         time.sleep(1000)
     answer(message, {"content": [{"type": "text", "text": text}]})
 
 
+def start_badly():
+    if kind == "late":
+        time.sleep(1.5)
+    if kind == "early":
+        for i in range(int(rest[0])):
+            write(json.dumps({"jsonrpc": "2.0", "method": "notifications/message",
+                              "params": {"level": "info", "data": f"early {i} " + "e" * 800}}) + "\n")
+    if kind == "escaped":
+        # Out of reach: in a group of its own, with our pipes open.
+        escaped = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        note(escaped.pid)
+
+
+def note(pid):
+    with open(rest[0] + ".new", "w", encoding="ascii") as file:
+        file.write(str(pid))
+    os.rename(rest[0] + ".new", rest[0])
+
+
 def main():
+    start_badly()
     if kind == "last-words":
         os.write(2, b"panic: without a line end")
         os._exit(3)
@@ -51,12 +103,14 @@ def main():
     if kind == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if kind == "parent":
-        with open(rest[0], "w", encoding="ascii") as file:
-            file.write(str(subprocess.Popen(["sleep", "1000"]).pid))
+        note(subprocess.Popen(["sleep", "1000"]).pid)
     for line in sys.stdin:
         message = json.loads(line)
         if message.get("method") == "initialize":
             on_initialize(message)
+            if kind == "quits":
+                time.sleep(0.5)
+                os._exit(0)
         elif message.get("method") == "tools/call":
             on_call(message)
         elif "method" in message and "id" in message:
@@ -65,7 +119,7 @@ def main():
         time.sleep(0.7)
         with open(rest[0], "w", encoding="ascii") as file:
             file.write("written down")
-    if kind == "deaf":
+    if kind in ("deaf", "stays"):
         time.sleep(1000)
 
 

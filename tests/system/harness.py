@@ -23,8 +23,11 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 NODE = os.path.join(HERE, "node_modules/.node22")
 EVERYTHING = os.path.join(
     HERE, "node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+FIXTURE = os.path.join(HERE, "fixture.mjs")
 PROTOCOL = "2025-11-25"
 NOT_FOUND = b'{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}'
+
+WATCH = b"meshd\0child-watch\0"
 
 libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
@@ -184,7 +187,8 @@ def begin(part, build):
 
 
 def children(pid):
-    """The processes whose parent is `pid`: {id: command line}."""
+    """The processes whose parent is `pid`: {id: command line}; without the one that a meshd with a
+    stdio server has for its own ends."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -195,7 +199,7 @@ def children(pid):
             if int(fields[1]) == pid and fields[0] != "Z":
                 with open(f"/proc/{name}/cmdline", "rb") as line:
                     found[int(name)] = line.read()
-    return found
+    return {pid: line for pid, line in found.items() if line != WATCH}
 
 
 def is_alive(pid, line):
@@ -332,14 +336,21 @@ def start_stub(name, kind="http", port=0):
     return stub
 
 
-def start_everything(name):
-    """server-everything over Streamable HTTP; `name` is in its environment as REPLICA."""
+def start_everything(name, mode="streamableHttp"):
+    """server-everything over Streamable HTTP or "sse"; `name` is in its environment as REPLICA."""
     port = free_port()
     replica = Process(name, [NODE, "--require", os.path.join(HERE, "listen-loopback.cjs"),
-                             EVERYTHING, "streamableHttp"],
+                             EVERYTHING, mode],
                       env={"PORT": str(port), "REPLICA": name})
     replica.port = port
     return replica
+
+
+def start_fixture(name):
+    """Our fixture server over Streamable HTTP, on `port`; `name` is what its whoami tells."""
+    fixture = Process(name, [NODE, FIXTURE, "--port", 0], env={"REPLICA": name})
+    fixture.port = int(fixture.wait_line(r"listening on port (\d+)", 20).group(1))
+    return fixture
 
 
 def wait_port(process, port, seconds=20):

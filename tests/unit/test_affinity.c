@@ -672,7 +672,7 @@ static void test_a_client_that_closes_while_the_link_is_lost_cancels_in_the_end(
     p->nodes[0].refuses = p->nodes[1].refuses = true;
     pump_cut(p, 0, 1);
     pump_close(p, client);
-    pump_run(p, SERVE_DETACHED_MS - 1);
+    pump_run(p, CALL_DETACHED_MS - 1);
     assert_false(pump_last(p)->is_cancelled);
     pump_run(p, 1);
     assert_true(pump_last(p)->is_cancelled);

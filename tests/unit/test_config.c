@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "node/config.h"
+#include "node/upstream.h"
 
 #define WORDS_MAX 160
 #define KEY_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -90,6 +91,36 @@ static void assert_addr(const struct mesh_addr *addr, const char *text)
 
 /* ---- what settings do ----------------------------------------------------------------------- */
 
+static void test_the_path_of_an_upstream_tells_its_transport_unless_it_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flags;
+        bool is_sse;
+    } rows[] = {
+        {"--upstream http://a/mcp", false},
+        {"--upstream http://a/sse", true},
+        {"--upstream http://a:80/x/sse?key=/mcp", true},
+        {"--upstream http://a/sse/", true},
+        {"--upstream http://a/mcp?x=/sse", false},
+        {"--upstream http://a/asse", false},
+        {"--upstream http://a/sse/mcp", false},
+        {"--upstream http://sse", false},
+        {"--upstream http://sse/", false},
+        {"--upstream http://a/sse --upstream-transport auto", true},
+        {"--upstream http://a/sse --upstream-transport http", false},
+        {"--upstream http://a/mcp --upstream-transport sse", true},
+        {"--upstream-transport sse", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[160];
+        snprintf(text, sizeof text, "--name a %s", rows[i].flags);
+        take(text);
+        if (upstream_speaks_sse(&config.host) != rows[i].is_sse)
+            fail_msg("%s: the other transport", rows[i].flags);
+    }
+}
+
 static void test_without_settings_a_peer_listens_on_loopback_only(void **state)
 {
     (void)state;
@@ -128,7 +159,8 @@ static void test_each_setting_reaches_its_place(void **state)
          "--allow-origin https://a.example --allow-origin null --allow-host a.example:80 "
          "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off "
          "--name-wait 1s --silent-window 2m --zone z1 --weight 16 --max-sessions 7 "
-         "--max-children 8 --max-connections 9 --max-connections-per-address 5 --memory 1GiB "
+         "--max-children 8 --spare 3 --max-connections 9 --max-connections-per-address 5 --memory "
+         "1GiB "
          "--mcp-path /a/b --log-level error "
          "--log-format json --upstream http://127.0.0.1:3000/mcp");
     const struct host_config *host = &config.host;
@@ -161,6 +193,7 @@ static void test_each_setting_reaches_its_place(void **state)
     assert_int_equal(host->mesh.weight, 16);
     assert_int_equal(host->mesh.sessions_max, 7);
     assert_int_equal(host->children_max, 8);
+    assert_int_equal(host->spares, 3);
     assert_int_equal(host->connections_max, 9);
     assert_int_equal(host->connections_per_address_max, 5);
     assert_int_equal(host->mesh.memory_max, 1u << 30);
@@ -312,6 +345,7 @@ static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
         {"--upstream", "127.0.0.1:80"},
         {"--upstream", "http:///mcp"},
         {"--upstream", "http://user:pass@a/mcp"},
+        {"--upstream-transport", "stdio"},
         {"--log-level", "trace"},
         {"--log-format", "xml"},
     };
@@ -659,6 +693,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_settings_a_peer_listens_on_loopback_only),
+        cmocka_unit_test(test_the_path_of_an_upstream_tells_its_transport_unless_it_is_said),
         cmocka_unit_test(test_each_setting_reaches_its_place),
         cmocka_unit_test(test_a_command_stands_behind_two_dashes_and_is_not_looked_into),
         cmocka_unit_test(test_admin_can_be_off),

@@ -288,8 +288,7 @@ static void test_a_small_budget_refuses_and_crashes_nothing(void **state)
         for (uint32_t n = 0; n < p->ucalls_count; n++) {
             struct ucall *u = &p->ucalls[n];
             pump_head(p, u, 200, MESH_FORM_RAW, MESH_UP_SESSION_SAME);
-            mesh_up_data(p->nodes[u->node].mesh, u->up, u->call, slice_borrow(part, sizeof part),
-                         p->now_ms);
+            pump_data(p, u, part, sizeof part);
             pump_settle(p);
             pump_end(p, u, MESH_END_WHOLE, MESH_OK);
             pump_settle(p);

@@ -69,49 +69,125 @@ static void test_line_of_the_full_length_passes_and_one_byte_more_does_not(void 
     }
 }
 
-static void check_long_response(const char *before, const char *after)
+/* What came out of lines that were not kept. */
+static struct {
+    enum rpc_kind kind;
+    char id[64];
+    size_t length;
+} large[8];
+static size_t large_count;
+
+static void on_large(struct line_reader *reader, enum rpc_kind kind, struct slice id, size_t length)
 {
-    static char filler[3 * LINE_MAX_TEST], text[4 * LINE_MAX_TEST];
+    (void)reader;
+    assert_true(large_count < sizeof large / sizeof large[0]);
+    assert_true(id.length < sizeof large[0].id);
+    large[large_count].kind = kind;
+    large[large_count].length = length;
+    memcpy(large[large_count].id, id.at, id.length);
+    large[large_count++].id[id.length] = '\0';
+}
+
+/* The line `before filler after`, fed in parts of any size; the next line comes out whole. */
+static void check_large(const char *before, const char *after, enum rpc_kind kind, const char *id)
+{
+    static char filler[4 * LARGE_ID_MAX], text[6 * LARGE_ID_MAX];
     memset(filler, 'y', sizeof filler - 1);
-    int length = snprintf(text, sizeof text, "%s%s%s", before, filler, after);
+    int length = snprintf(text, sizeof text, "%s%s%s\n", before, filler, after);
     assert_true(length > (int)LINE_MAX_TEST && (size_t)length < sizeof text);
     for (size_t part = 1; part <= (size_t)length; part = part * 3 + 1) {
         struct line_reader reader;
-        struct rpc_message rpc;
         line_reader_init(&reader, LINE_MAX_TEST, on_line);
-        got_count = 0;
+        reader.on_large = on_large;
+        got_count = large_count = 0;
         feed_in_parts(&reader, text, (size_t)length, part);
-        assert_int_equal(got_count, 1);
-        rpc_read(&rpc, NULL, got[0], strlen(got[0]));
-        assert_int_equal(rpc.kind, RPC_ERROR);
-        assert_int_equal(rpc.id.length, 6);
-        assert_memory_equal(got[0] + rpc.id.at, "\"id-7\"", 6);
+        assert_int_equal(got_count, 0);
+        assert_int_equal(large_count, 1);
+        assert_int_equal(large[0].kind, kind);
+        assert_int_equal(large[0].length, length - 1);
+        assert_string_equal(large[0].id, id);
         feed_in_parts(&reader, "next\n", 5, part);
-        assert_string_equal(got[1], "next");
+        assert_string_equal(got[0], "next");
         line_reader_free(&reader);
     }
 }
 
-static void test_response_too_long_becomes_an_error_with_its_id(void **state)
+static void test_line_too_long_tells_its_kind_and_its_id(void **state)
 {
     (void)state;
-    check_long_response("{\"jsonrpc\":\"2.0\",\"id\":\"id-7\",\"result\":{\"x\":\"", "\"}}\n");
-    check_long_response("{\"jsonrpc\":\"2.0\",\"result\":{\"x\":\"", "\"},\"id\":\"id-7\"}\n");
+    check_large("{\"jsonrpc\":\"2.0\",\"id\":\"id-7\",\"result\":{\"x\":\"", "\"}}", RPC_RESPONSE,
+                "\"id-7\"");
+    check_large("{\"jsonrpc\":\"2.0\",\"result\":{\"x\":\"", "\"},\"id\":\"id-7\"}", RPC_RESPONSE,
+                "\"id-7\"");
+    check_large("{\"jsonrpc\":\"2.0\",\"error\":{\"code\":1,\"message\":\"", "\"},\"id\":17}",
+                RPC_ERROR, "17");
+    check_large("{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"m\",\"params\":{\"x\":\"", "\"}}",
+                RPC_REQUEST, "3");
+    check_large("{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"x\":\"", "\"}}",
+                RPC_NOTIFICATION, "");
+    check_large("no JSON: ", "", RPC_BAD, "");
 }
 
-static void test_notification_too_long_is_dropped(void **state)
+static void test_id_of_a_line_too_long_is_found_as_far_as_its_ends_are_kept(void **state)
 {
     (void)state;
-    static char filler[3 * LINE_MAX_TEST], text[4 * LINE_MAX_TEST];
-    memset(filler, 'y', sizeof filler - 1);
-    int length =
-        snprintf(text, sizeof text,
-                 "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":{\"x\":\"%s\"}}\n", filler);
+    static char before[LARGE_ID_MAX + 64], after[LARGE_ID_MAX + 64];
+    static const char end[] = ",\"id\":\"id-7\"", begin[] = "{\"jsonrpc\":\"2.0\",";
+    for (size_t more = 0; more < 2; more++) {
+        /* its last byte is the last kept one of the beginning, or the one after that */
+        size_t blanks = LARGE_ID_MAX - (sizeof begin - 1) - (sizeof end - 2) + more;
+        int n = snprintf(before, sizeof before, "%s%*s%s,\"result\":\"", begin, (int)blanks, "",
+                         end + 1);
+        assert_true(n > 0 && (size_t)n < sizeof before);
+        check_large(before, "\"}", RPC_RESPONSE, more == 0 ? "\"id-7\"" : "");
+        /* its first byte is the first kept one of the end, or the one before that */
+        blanks = LARGE_ID_MAX - 6 - 1 + more;
+        n = snprintf(after, sizeof after, "\",\"id\":\"id-7\"%*s}", (int)blanks, "");
+        assert_true(n > 0 && (size_t)n < sizeof after);
+        check_large("{\"jsonrpc\":\"2.0\",\"result\":\"", after, RPC_RESPONSE,
+                    more == 0 ? "\"id-7\"" : "");
+    }
+}
+
+static void test_line_for_which_there_is_no_memory_is_read_on_without_it(void **state)
+{
+    (void)state;
+    static char text[LINE_MAX_TEST];
+    struct bytes_budget budget = {.max = 1000};
     struct line_reader reader;
-    line_reader_init(&reader, LINE_MAX_TEST, on_line);
-    got_count = 0;
-    feed_in_parts(&reader, text, (size_t)length, 1000);
+    line_reader_init(&reader, sizeof text, on_line);
+    reader.on_large = on_large;
+    reader.budget = &budget;
+    int length = snprintf(text, sizeof text, "{\"jsonrpc\":\"2.0\",\"result\":\"%*s\",\"id\":5}\n",
+                          2000, "");
+    got_count = large_count = 0;
+    feed_in_parts(&reader, text, (size_t)length, 100);
     assert_int_equal(got_count, 0);
+    assert_int_equal(large_count, 1);
+    assert_string_equal(large[0].id, "5");
+    assert_int_equal(budget.used, 0);
+    budget.max = 2 * sizeof text;
+    feed_in_parts(&reader, text, (size_t)length, 100);
+    assert_int_equal(got_count, 1);
+    assert_int_equal(budget.used, 0);
+    line_reader_free(&reader);
+}
+
+static void test_line_too_long_holds_the_ends_only(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    struct bytes_budget budget = {.max = 1u << 30};
+    struct line_reader reader;
+    memset(text, 'x', sizeof text);
+    line_reader_init(&reader, 4 * sizeof text, on_line);
+    reader.budget = &budget;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(line_reader_feed(&reader, text, sizeof text), 0);
+    assert_true(budget.used >= 4 * sizeof text);
+    assert_int_equal(line_reader_feed(&reader, text, 1), 0);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(line_reader_feed(&reader, "\n", 1), 0); /* nobody asked for it */
     line_reader_free(&reader);
 }
 
@@ -155,8 +231,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_come_out_the_same_however_they_are_cut),
         cmocka_unit_test(test_line_of_the_full_length_passes_and_one_byte_more_does_not),
-        cmocka_unit_test(test_response_too_long_becomes_an_error_with_its_id),
-        cmocka_unit_test(test_notification_too_long_is_dropped),
+        cmocka_unit_test(test_line_too_long_tells_its_kind_and_its_id),
+        cmocka_unit_test(test_id_of_a_line_too_long_is_found_as_far_as_its_ends_are_kept),
+        cmocka_unit_test(test_line_for_which_there_is_no_memory_is_read_on_without_it),
+        cmocka_unit_test(test_line_too_long_holds_the_ends_only),
         cmocka_unit_test(test_line_too_long_is_cut_where_a_beginning_is_enough),
         cmocka_unit_test(test_unfinished_line_comes_out_at_the_end),
     };

@@ -1,0 +1,312 @@
+/* event_stream.c - streams with logs, and their readers. */
+#include "mesh/session/event_stream.h"
+
+#include <stdlib.h>
+
+#include "mesh/session/core.h"
+
+static const char missed_text[] =
+    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"warning\","
+    "\"logger\":\"session-mesh\",\"data\":\"events of this stream were missed: they are not kept "
+    "any more\"}}";
+
+void event_stream_init(struct core *core)
+{
+    list_init(&core->streams.ended);
+    core->streams.bytes = 0;
+}
+
+/* ---- making and forgetting ------------------------------------------------------------------ */
+
+static void event_stream_count(struct core *core, struct session *session, size_t before,
+                               size_t after)
+{
+    core->streams.bytes += after - before;
+    session->log_bytes += after - before;
+}
+
+static struct event_stream *event_stream_new(struct core *core, struct session *session,
+                                             uint32_t number)
+{
+    struct event_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return NULL;
+    events_init(&stream->log);
+    stream->number = number;
+    stream->session = session->self;
+    list_push_back(&session->streams, &stream->in_session);
+    event_stream_count(core, session, 0, EVENT_STREAM_COST);
+    return stream;
+}
+
+static void event_stream_free(struct core *core, struct event_stream *stream)
+{
+    struct session *session = session_at(core, stream->session);
+    struct call *source = call_at(core, stream->source), *reader = call_at(core, stream->reader);
+    if (source != NULL)
+        source->stream = NULL;
+    if (reader != NULL)
+        reader->stream = NULL;
+    event_stream_count(core, session, EVENT_STREAM_COST + stream->log.bytes, 0);
+    list_remove(&stream->in_session);
+    list_remove(&stream->in_ended);
+    events_deinit(&stream->log);
+    if (session->own == stream)
+        session->own = NULL;
+    free(stream);
+}
+
+struct event_stream *event_stream_own(struct core *core, struct session *session)
+{
+    if (session->own == NULL)
+        session->own = event_stream_new(core, session, 0);
+    return session->own;
+}
+
+struct event_stream *event_stream_open(struct core *core, struct session *session,
+                                       struct call *source)
+{
+    struct event_stream *stream = event_stream_new(core, session, session->streams_count + 1);
+    if (stream == NULL)
+        return NULL;
+    session->streams_count++;
+    stream->source = stream->reader = source->self;
+    source->stream = stream;
+    return stream;
+}
+
+struct event_stream *event_stream_find(struct session *session, uint32_t number)
+{
+    LIST_EACH (at, &session->streams) {
+        struct event_stream *stream = container_of(at, struct event_stream, in_session);
+        if (stream->number == number)
+            return stream;
+    }
+    return NULL;
+}
+
+void event_stream_free_all(struct core *core, struct session *session)
+{
+    struct list *at;
+    while ((at = list_first(&session->streams)) != NULL)
+        event_stream_free(core, container_of(at, struct event_stream, in_session));
+}
+
+/* The stream of the session whose log holds most; NULL: none has an event to spare. */
+static struct event_stream *event_stream_largest(struct session *session)
+{
+    struct event_stream *largest = NULL;
+    LIST_EACH (at, &session->streams) {
+        struct event_stream *stream = container_of(at, struct event_stream, in_session);
+        if (stream->log.count > 1 && (largest == NULL || stream->log.bytes > largest->log.bytes))
+            largest = stream;
+    }
+    return largest;
+}
+
+/* The oldest that ended goes first, then the oldest events of the one that holds most. */
+static void event_stream_trim(struct core *core, struct session *session)
+{
+    while (session->log_bytes > EVENT_STREAM_SESSION_MAX) {
+        struct event_stream *victim = NULL;
+        LIST_EACH (at, &session->streams) {
+            victim = container_of(at, struct event_stream, in_session);
+            if (victim->is_ended)
+                break;
+            victim = NULL;
+        }
+        if (victim != NULL) {
+            event_stream_free(core, victim);
+            continue;
+        }
+        victim = event_stream_largest(session);
+        if (victim == NULL)
+            return;
+        size_t before = victim->log.bytes;
+        (void)events_drop_oldest(&victim->log);
+        event_stream_count(core, session, before, victim->log.bytes);
+    }
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static struct event_id event_stream_id(const struct core *core, const struct event_stream *stream,
+                                       uint64_t number, bool is_last)
+{
+    const struct session *session = pool_at(&core->sessions.pool, stream->session);
+    return (struct event_id){.stream = stream->number,
+                             .epoch = session->epoch.counter,
+                             .number = number,
+                             .is_last = is_last};
+}
+
+static void event_stream_tell(struct core *core, const struct event_stream *stream,
+                              struct call *reader, const struct logged *event, uint64_t number)
+{
+    struct wire_message m = {.kind = WIRE_EVENT, .payload = event->text};
+    m.text.answers = event->answers;
+    m.text.why = event->why;
+    m.text.id = event_stream_id(core, stream, number, event->is_last);
+    call_add(core, reader, &m);
+}
+
+/* From now on the reader is expected to take something. */
+static void event_stream_expect(struct core *core, struct call *reader, uint64_t now_ms)
+{
+    if (reader->stall_at_ms != 0)
+        return;
+    reader->progress_ms = now_ms;
+    reader->stall_at_ms = now_ms + CALL_STALL_MS;
+    call_arm(core, reader);
+}
+
+void event_stream_add(struct core *core, struct event_stream *stream, const struct logged *event,
+                      uint64_t now_ms)
+{
+    struct session *session = session_at(core, stream->session);
+    struct call *reader = call_at(core, stream->reader);
+    struct logged kept;
+    size_t before = stream->log.bytes;
+    (void)events_add(&stream->log, event, &core->budget, &kept);
+    event_stream_count(core, session, before, stream->log.bytes);
+    if (reader != NULL) {
+        event_stream_tell(core, stream, reader, &kept, stream->log.number);
+        event_stream_expect(core, reader, now_ms);
+    }
+    event_stream_trim(core, session);
+}
+
+static void event_stream_tell_retry(struct core *core, struct call *reader, uint32_t retry_ms)
+{
+    struct wire_message m = {.kind = WIRE_EVENT};
+    m.text.retry_ms = retry_ms;
+    call_add(core, reader, &m);
+}
+
+void event_stream_retry(struct core *core, struct event_stream *stream, uint32_t retry_ms)
+{
+    struct call *reader = call_at(core, stream->reader);
+    if (stream->retry_ms == retry_ms)
+        return;
+    stream->retry_ms = retry_ms;
+    if (reader != NULL)
+        event_stream_tell_retry(core, reader, retry_ms);
+}
+
+void event_stream_end(struct core *core, struct event_stream *stream, uint64_t now_ms)
+{
+    struct call *reader = call_at(core, stream->reader), *source = call_at(core, stream->source);
+    stream->is_ended = true;
+    stream->ended_ms = now_ms;
+    stream->source = stream->reader = (struct handle){0};
+    list_push_back(&core->streams.ended, &stream->in_ended);
+    if (source != NULL)
+        source->stream = NULL;
+    if (reader == NULL || reader == source)
+        return;
+    reader->stream = NULL;
+    call_end(core, reader, MESH_END_WHOLE, MESH_OK, now_ms);
+}
+
+/* ---- readers -------------------------------------------------------------------------------- */
+
+static void event_stream_say_missed(struct core *core, struct call *reader, struct event_id id)
+{
+    struct wire_message m = {.kind = WIRE_EVENT, .payload = slice_text(missed_text)};
+    m.text.id = id;
+    call_add(core, reader, &m);
+}
+
+void event_stream_say_lost(struct core *core, struct call *reader)
+{
+    struct event_id id = reader->position;
+    id.is_last = true;
+    event_stream_say_missed(core, reader, id);
+}
+
+uint64_t event_stream_after(const struct core *core, const struct event_stream *stream,
+                            const struct event_id *shown, bool *has_gap)
+{
+    const struct session *session = pool_at(&core->sessions.pool, stream->session);
+    *has_gap = shown->epoch != session->epoch.counter || shown->number > stream->log.number;
+    if (!*has_gap)
+        return shown->number;
+    return stream->delivered;
+}
+
+void event_stream_read(struct core *core, struct event_stream *stream, struct call *reader,
+                       uint64_t after, bool has_gap, uint64_t now_ms)
+{
+    const struct session *session = session_at(core, stream->session);
+    uint64_t next = after + 1;
+    stream->reader = reader->self;
+    reader->stream = stream;
+    if (next < events_oldest(&stream->log)) {
+        next = events_oldest(&stream->log);
+        has_gap = true;
+    }
+    /* an id from the start, so that no loss comes before the first one (MCP 2025-11-25; clients of
+     * earlier revisions cannot read an event without data) */
+    if (session->has_marks) {
+        struct wire_message mark = {.kind = WIRE_EVENT};
+        mark.text.id = event_stream_id(core, stream, next - 1, false);
+        mark.text.retry_ms = stream->retry_ms;
+        call_add(core, reader, &mark);
+    } else if (stream->retry_ms != 0) {
+        event_stream_tell_retry(core, reader, stream->retry_ms);
+    }
+    if (has_gap)
+        event_stream_say_missed(core, reader, (struct event_id){0});
+    for (; next <= stream->log.number; next++) {
+        const struct logged *event = events_at(&stream->log, next);
+        event_stream_tell(core, stream, reader, event, next);
+        event_stream_expect(core, reader, now_ms);
+    }
+}
+
+void event_stream_leave(struct core *core, struct call *reader)
+{
+    struct event_stream *stream = reader->stream;
+    (void)core;
+    if (stream == NULL || !handle_equal(stream->reader, reader->self))
+        return;
+    stream->reader = (struct handle){0};
+    if (!handle_equal(stream->source, reader->self))
+        reader->stream = NULL;
+}
+
+void event_stream_delivered(struct core *core, struct call *reader)
+{
+    struct event_stream *stream = reader->stream;
+    const struct event_id *taken = &reader->answer.taken;
+    if (stream == NULL || !handle_equal(stream->reader, reader->self) ||
+        taken->number <= stream->delivered)
+        return;
+    size_t before = stream->log.bytes;
+    stream->delivered = taken->number;
+    events_delivered(&stream->log, stream->delivered);
+    event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+void event_stream_now(struct core *core, uint64_t now_ms)
+{
+    struct list *at;
+    /* all logs together leave room for what is under way */
+    while ((at = list_first(&core->streams.ended)) != NULL) {
+        struct event_stream *oldest = container_of(at, struct event_stream, in_ended);
+        if (oldest->ended_ms + EVENT_STREAM_KEPT_MS > now_ms &&
+            core->streams.bytes <= core->config.memory_max / 2)
+            break;
+        event_stream_free(core, oldest);
+    }
+}
+
+uint64_t event_stream_deadline_ms(const struct core *core)
+{
+    const struct list *at = list_first(&core->streams.ended);
+    if (at == NULL)
+        return MESH_NEVER;
+    return container_of(at, struct event_stream, in_ended)->ended_ms + EVENT_STREAM_KEPT_MS;
+}

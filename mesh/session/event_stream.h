@@ -1,0 +1,75 @@
+/* event_stream.h - the event streams of a session: its own (number 0) and one for each POST that is
+ * answered by events. Each has a log, at most one reader, and goes on without one: who comes back
+ * gets what it missed (DESIGN §8; MCP 2025-11-25, transports, resumability). Which message belongs
+ * to which stream is session.c's question. */
+#ifndef MESH_EVENT_STREAM_H
+#define MESH_EVENT_STREAM_H
+
+#include "mesh/session/events.h"
+#include "mesh/base/list.h"
+
+#define EVENT_STREAM_KEPT_MS (5u * 60 * 1000) /* an ended one is forgotten then */
+#define EVENT_STREAM_SESSION_MAX (1u << 20)   /* bytes of all logs of a session */
+#define EVENT_STREAM_COST 256                 /* bytes that a stream costs beside its log */
+
+struct core;
+struct session;
+struct call;
+
+struct event_stream {
+    struct list in_session;
+    struct list in_ended; /* of all sessions, the first to be forgotten first */
+    struct handle session;
+    uint32_t number;
+    struct handle source; /* the call that feeds it; zero: the session's own, or it ended */
+    struct handle reader;
+    struct events log;
+    uint64_t delivered; /* the newest that a reader took */
+    uint32_t retry_ms;  /* asked for by the upstream; 0: not */
+    bool is_ended;
+    uint64_t ended_ms;
+};
+
+struct event_streams {
+    struct list ended;
+    size_t bytes; /* of all logs, EVENT_STREAM_COST for each included */
+};
+
+void event_stream_init(struct core *core);
+/* The session's own, made when first asked for. NULL: no memory. */
+struct event_stream *event_stream_own(struct core *core, struct session *session);
+/* A new one for a POST. NULL: no memory: its events have no numbers. */
+struct event_stream *event_stream_open(struct core *core, struct session *session,
+                                       struct call *source);
+/* NULL: never was, or is forgotten. */
+struct event_stream *event_stream_find(struct session *session, uint32_t number);
+void event_stream_free_all(struct core *core, struct session *session);
+
+/* One more event: numbered, logged, given to the reader if there is one. */
+void event_stream_add(struct core *core, struct event_stream *stream, const struct logged *event,
+                      uint64_t now_ms);
+/* The upstream asks for this time before its clients come back. */
+void event_stream_retry(struct core *core, struct event_stream *stream, uint32_t retry_ms);
+/* Nothing more will come. */
+void event_stream_end(struct core *core, struct event_stream *stream, uint64_t now_ms);
+
+/* Makes the call its reader, from behind the event of that number, and gives it what is kept; what
+ * is not kept any more, and a position that is not one of this stream's (has_gap), is said. */
+void event_stream_read(struct core *core, struct event_stream *stream, struct call *reader,
+                       uint64_t after, bool has_gap, uint64_t now_ms);
+/* Where a reader goes on that shows this id; *has_gap: it names no event of this tenure's. */
+uint64_t event_stream_after(const struct core *core, const struct event_stream *stream,
+                            const struct event_id *shown, bool *has_gap);
+/* It reads no more. */
+void event_stream_leave(struct core *core, struct call *reader);
+/* Its answer was taken up to this event. */
+void event_stream_delivered(struct core *core, struct call *reader);
+/* Says to a reader whose stream nobody knows any more that its rest is lost, under an id after
+ * which nothing comes. */
+void event_stream_say_lost(struct core *core, struct call *reader);
+
+/* Forgets what is old, or too much. */
+void event_stream_now(struct core *core, uint64_t now_ms);
+uint64_t event_stream_deadline_ms(const struct core *core);
+
+#endif

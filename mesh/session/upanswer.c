@@ -1,0 +1,451 @@
+/* upanswer.c - what becomes of what an upstream says: each message goes to the request it answers,
+ * to that request's stream, or to the session's own. */
+#include "mesh/session/affinity.h"
+#include "mesh/session/batch.h"
+#include "mesh/session/core.h"
+#include "mesh/session/upcall.h"
+
+struct call *upanswer_find(struct upstream *up, uint32_t up_call)
+{
+    if (up_call == MESH_NO_CALL)
+        return NULL;
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        if (call->up_call == up_call)
+            return call;
+    }
+    return NULL;
+}
+
+/* ---- heads ------------------------------------------------------------------------------------
+ */
+
+/* Its own 404 never reaches a client: the session is gone, and says so in-band. */
+static void upanswer_session_lost(struct core *core, struct session *session, struct call *call,
+                                  uint64_t now_ms)
+{
+    if (call != NULL && call->want == MESH_DELETE) {
+        call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
+        call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+    }
+    serve_end_session(core, session, MESH_UPSTREAM_LOST, now_ms);
+}
+
+/* The GET for the rest of an answer. Another status: it keeps none. */
+static void upanswer_resumed(struct core *core, struct call *call, int status, enum mesh_form form,
+                             uint64_t now_ms)
+{
+    if (status == 200 && form == MESH_FORM_SSE)
+        return;
+    upcall_cancel(core, call);
+    call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_LOST, now_ms);
+}
+
+/* HTTP+SSE in front of Streamable HTTP: a good answer comes on the stream, a refusal on the POST.
+ */
+static bool upanswer_is_single(struct core *core, struct session *session, struct call *call,
+                               int status, enum mesh_form form, uint64_t now_ms)
+{
+    if (call->front != MESH_FRONT_SSE || session == NULL || status / 100 != 2)
+        return false;
+    if (call_is_request(call)) {
+        upcall_accept_single(core, call, now_ms);
+        call->form = form;
+    } else {
+        call_add_head(core, call, 202, MESH_FORM_NONE, (struct slice){0}, now_ms);
+    }
+    return true;
+}
+
+void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int status,
+                   enum mesh_form form, enum mesh_up_session said, struct slice head,
+                   uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct call *call = up != NULL ? upanswer_find(up, up_call) : NULL;
+    bool is_own = up != NULL && up_call != 0 && up_call == up->listen_call;
+    struct session *session = up != NULL ? session_at(core, up->session) : NULL;
+    if (call == NULL && !is_own)
+        return;
+    if (said == MESH_UP_SESSION_LOST && session != NULL) {
+        upanswer_session_lost(core, session, call, now_ms);
+        return;
+    }
+    if (is_own) {
+        uplisten_head(core, up, status);
+        return;
+    }
+    call->is_heard = true;
+    if (call->is_asking && trust_answered(core, call, status, now_ms)) {
+        upcall_go_on(core, call, now_ms);
+        return;
+    }
+    if (session != NULL && status < 400)
+        trust_note(session, call, now_ms);
+    if (call->resumes > 0) {
+        upanswer_resumed(core, call, status, form, now_ms);
+        return;
+    }
+    if (session != NULL && handle_equal(session->creator, call->self)) {
+        if (said == MESH_UP_SESSION_MADE && status < 300)
+            upcall_announce(core, session);
+        else
+            upcall_unbind(core, call);
+    }
+    if (upanswer_is_single(core, session, call, status, form, now_ms)) {
+        if (said == MESH_UP_SESSION_MADE)
+            uplisten_open(core, up);
+        return;
+    }
+    if (session != NULL && call->rpc.method == RPC_INITIALIZED && status / 100 == 2)
+        uplisten_begin(core, up, call);
+    call->ends_session = call->want == MESH_DELETE && status >= 200 && status < 300;
+    call_add_head(core, call, status, form, head, now_ms);
+}
+
+void serve_up_mark(struct core *core, struct handle h, uint32_t up_call, struct slice event_id,
+                   uint32_t retry_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct call *call = up != NULL ? upanswer_find(up, up_call) : NULL;
+    struct slice *mark = call != NULL ? &call->up_mark : NULL;
+    if (up != NULL && up_call != 0 && up_call == up->listen_call) {
+        mark = &up->listen_mark;
+        if (retry_ms != 0)
+            up->listen_retry_ms = retry_ms;
+    }
+    if (mark == NULL)
+        return;
+    if (event_id.length > 0) {
+        slice_drop(mark);
+        if (event_id.length <= SERVE_MARK_MAX)
+            (void)slice_keep(mark, event_id, &core->budget);
+    }
+    if (call == NULL || retry_ms == 0)
+        return;
+    call->up_retry_ms = retry_ms;
+    if (call->stream != NULL)
+        event_stream_retry(core, call->stream, retry_ms);
+}
+
+/* ---- messages ---------------------------------------------------------------------------------
+ */
+
+/* Does this message answer the request of the call? Ids are compared as JSON, not as text. */
+static bool upanswer_answers(struct core *core, const struct call *call,
+                             const struct rpc_message *rpc, struct slice text)
+{
+    if (!call_is_request(call) || rpc == NULL ||
+        (rpc->kind != RPC_RESPONSE && rpc->kind != RPC_ERROR) || rpc->id.length == 0)
+        return false;
+    return rpc_id_hash(core->sip_key, slice_part(text, rpc->id)) == call->id_hash;
+}
+
+/* Text that its reader could make nothing of: an event that is no message, or answers another id;
+ * a good status whose one text is not the answer. Clients would wait for the answer in vain. */
+static bool upanswer_is_senseless(const struct call *call, const struct rpc_message *rpc,
+                                  bool answers)
+{
+    bool is_answer = rpc != NULL && (rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR);
+    if ((call->form == MESH_FORM_SSE && call->has_head) || call->is_told)
+        return rpc == NULL || rpc->kind == RPC_BAD ||
+               (call_is_request(call) && is_answer && !answers);
+    return call_is_request(call) && !answers && call->is_held && call->held_status / 100 == 2;
+}
+
+/* A server of ours speaks whenever it likes, and so do many answers on one stream. */
+static bool upanswer_is_unheld(const struct core *core, const struct session *session)
+{
+    return core->config.upstream == MESH_UP_BUILTIN || (session->is_single && upcall_is_http(core));
+}
+
+/* The session's own stream. Where nothing holds its upstream back, a reader too far behind is cut:
+ * the log has what it misses. */
+static void upanswer_add_own(struct core *core, struct session *session, struct slice text,
+                             uint64_t now_ms)
+{
+    struct event_stream *own = event_stream_own(core, session);
+    struct logged event = {.text = text};
+    struct handle self = session->self;
+    if (own == NULL) {
+        core->stats.messages_bad++;
+        return;
+    }
+    struct call *reader = call_at(core, own->reader);
+    if (reader != NULL && upanswer_is_unheld(core, session) &&
+        answer_is_behind(&reader->answer, SERVE_BEHIND_MAX))
+        serve_cut_reader(core, reader, now_ms);
+    if (session_at(core, self) != NULL)
+        event_stream_add(core, own, &event, now_ms);
+}
+
+/* One message of the upstream for a request. */
+static void upanswer_deliver(struct core *core, struct call *call, const struct rpc_message *rpc,
+                             struct slice text, uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    bool answers = upanswer_answers(core, call, rpc, text);
+    if (upanswer_is_senseless(call, rpc, answers)) {
+        core->stats.messages_bad++;
+        if (call->is_held) {
+            upcall_cancel(core, call);
+            call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_BAD, now_ms);
+        }
+        return;
+    }
+    call->resumes = call->resumes > 0; /* something new came */
+    call->is_answered = call->is_answered || answers;
+    if (answers)
+        affinity_on_answer(core, call, rpc, text, now_ms);
+    if (!handle_is_none(call->batch)) {
+        batch_add(core, call, text, answers, now_ms);
+        return;
+    }
+    if (call->front == MESH_FRONT_SSE && call->is_told && session != NULL) {
+        upanswer_add_own(core, session, text, now_ms);
+        return;
+    }
+    if (!call->has_head)
+        call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0},
+                      now_ms);
+    call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers,
+                  now_ms);
+}
+
+static void upanswer_note_question(struct core *core, struct session *session, struct call *call,
+                                   const struct rpc_message *rpc, struct slice text)
+{
+    struct handle asker = {0};
+    if (session == NULL || rpc->kind != RPC_REQUEST)
+        return;
+    if (call != NULL && call->want == MESH_CALL)
+        asker = call->self;
+    if (session_ask(core, session, rpc_id_hash(core->sip_key, slice_part(text, rpc->id)), asker) <
+        0)
+        core->stats.questions_dropped++;
+}
+
+static bool is_with_marks(struct slice version)
+{
+    static const char first[] = "2025-11-25";
+    return version.length == sizeof first - 1 && memcmp(version.at, first, version.length) >= 0;
+}
+
+/* The answer to initialize: what was agreed; and, of a child, whether there is a session. */
+static void upanswer_on_creation(struct core *core, struct session *session, struct call *call,
+                                 const struct rpc_message *rpc, struct slice text)
+{
+    if (!handle_equal(session->creator, call->self) || call->want != MESH_CALL)
+        return;
+    if (rpc->kind == RPC_RESPONSE)
+        session->has_batches = slice_is(slice_part(text, rpc->version), "2025-03-26");
+    if (rpc->kind == RPC_RESPONSE)
+        session->has_marks = is_with_marks(slice_part(text, rpc->version));
+    if (session->is_announced || upcall_is_http(core))
+        return;
+    if (rpc->kind == RPC_RESPONSE)
+        upcall_announce(core, session);
+    else if (rpc->kind == RPC_ERROR)
+        upcall_unbind(core, call);
+}
+
+static void upanswer_place(struct core *core, struct session *session,
+                           const struct rpc_message *rpc, struct slice text, uint64_t now_ms)
+{
+    struct call *call = NULL;
+    switch (session_place(core, session, rpc, text, &call)) {
+    case SESSION_PLACE_NOWHERE:
+        core->stats.messages_bad++; /* an answer to nothing, or nothing at all */
+        return;
+    case SESSION_PLACE_OWN:
+        upanswer_note_question(core, session, NULL, rpc, text);
+        upanswer_add_own(core, session, text, now_ms);
+        return;
+    case SESSION_PLACE_CALL:
+        break;
+    }
+    if (call->is_asking) {
+        if (trust_answered(core, call, 200, now_ms))
+            upcall_go_on(core, call, now_ms);
+        return;
+    }
+    trust_note(session, call, now_ms); /* it brought an answer: the message was taken */
+    upanswer_note_question(core, session, call, rpc, text);
+    upanswer_on_creation(core, session, call, rpc, text);
+    struct handle self = call->self;
+    call->is_heard = true;
+    bool is_answer = rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR;
+    upanswer_deliver(core, call, rpc, text, now_ms);
+    call = call_at(core, self);
+    if (call != NULL && is_answer)
+        call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+}
+
+/* A message on the upstream's own GET stream. */
+static void upanswer_own(struct core *core, struct session *session, const struct rpc_message *rpc,
+                         struct slice text, uint64_t now_ms)
+{
+    bool is_senseless = rpc == NULL || (rpc->kind != RPC_REQUEST && rpc->kind != RPC_NOTIFICATION);
+    if (session == NULL || is_senseless) {
+        core->stats.messages_bad++;
+        return;
+    }
+    upanswer_note_question(core, session, NULL, rpc, text);
+    upanswer_add_own(core, session, text, now_ms);
+}
+
+/* A child: what no reader has still to take. */
+static size_t upanswer_pending(const struct upstream *up)
+{
+    size_t pending = 0;
+    LIST_EACH (at, &up->calls)
+        pending += container_of(at, struct call, by_up)->answer.payload_bytes;
+    return pending;
+}
+
+/* Who will take the bytes that just came? If nobody, their room is given back now. */
+static void upanswer_settle(struct core *core, struct upstream *up, uint32_t up_call)
+{
+    struct session *session = session_at(core, up->session);
+    struct call *call = upanswer_find(up, up_call), *reader = call;
+    bool is_own = up_call != MESH_NO_CALL && up_call == up->listen_call;
+    size_t pending = 0;
+    size_t *owed = up_call == MESH_NO_CALL ? &up->owed
+                   : is_own                ? &up->listen_owed
+                   : call != NULL          ? &call->owed
+                                           : NULL;
+    if (owed == NULL)
+        return;
+    if (is_own)
+        reader = session != NULL ? session_reader(core, session) : NULL;
+    else if (call != NULL && call->stream != NULL)
+        reader = call_at(core, call->stream->reader);
+    if (up_call == MESH_NO_CALL)
+        pending = upanswer_pending(up);
+    else if (reader != NULL && call_has_reader(reader))
+        return;
+    if (*owed <= pending)
+        return;
+    (void)upcall_effect(core, MESH_UP_ROOM, up->self, up_call, *owed - pending);
+    *owed = pending;
+}
+
+void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
+                      const struct rpc_message *rpc, const struct rpc_tools *tools,
+                      struct slice text, uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    if (up == NULL)
+        return;
+    struct session *session = session_at(core, up->session);
+    struct call *call = upanswer_find(up, up_call);
+    if (tools != NULL)
+        retry_learn(&core->retry, tools, text);
+    upcall_owe(core, up, up_call, text.length, now_ms);
+    if (up_call == MESH_NO_CALL) {
+        if (session != NULL && rpc != NULL)
+            upanswer_place(core, session, rpc, text, now_ms);
+    } else if (up_call == up->listen_call) {
+        upanswer_own(core, session, rpc, text, now_ms);
+    } else if (call != NULL) {
+        call->is_heard = true;
+        if (rpc != NULL)
+            upanswer_note_question(core, session, call, rpc, text);
+        if (rpc != NULL && session != NULL)
+            upanswer_on_creation(core, session, call, rpc, text);
+        upanswer_deliver(core, call, rpc, text, now_ms);
+    }
+    up = upstream_at(core, h);
+    if (up != NULL)
+        upanswer_settle(core, up, up_call);
+}
+
+void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct slice part,
+                   uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct call *call = up != NULL ? upanswer_find(up, up_call) : NULL;
+    if (call == NULL || !call->has_head)
+        return;
+    call->is_heard = true;
+    upcall_owe(core, up, up_call, part.length, now_ms);
+    call_add_text(core, call, WIRE_DATA, part, false, now_ms);
+    upanswer_settle(core, up, up_call);
+}
+
+/* stdio: nobody has the text, so nothing is owed for it; its request must not wait for it. */
+void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, struct slice id,
+                        uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct session *session = up != NULL ? session_at(core, up->session) : NULL;
+    bool is_answer = (kind == RPC_RESPONSE || kind == RPC_ERROR) && id.length > 0;
+    if (session == NULL)
+        return;
+    core->stats.messages_bad++;
+    struct call *call =
+        is_answer ? session_open_call(core, session, rpc_id_hash(core->sip_key, id)) : NULL;
+    if (call != NULL)
+        call_end(core, call, MESH_END_CUT, MESH_ANSWER_TOO_LARGE, now_ms);
+}
+
+/* ---- ends -------------------------------------------------------------------------------------
+ */
+
+/* Once more: when no byte of it left, or when nothing came back and it may run twice. */
+static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why)
+{
+    bool may_run_again = !call->is_sent || retry_class_of(&core->retry, &call->rpc, call->body,
+                                                          call->user_was_asked) == RETRY_SAFE;
+    if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
+        call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
+        return false;
+    return upcall_send(core, call, MESH_UP_SEND) == 0;
+}
+
+void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
+                  enum mesh_reason why, uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    struct call *call = up != NULL ? upanswer_find(up, up_call) : NULL;
+    if (up != NULL && up_call != 0 && up_call == up->listen_call)
+        uplisten_end(core, up, now_ms);
+    if (call == NULL)
+        return;
+    struct session *session = session_at(core, call->session);
+    if (why != MESH_OK && upanswer_try_again(core, call, why))
+        return;
+    if (uplisten_awaits_rest(core, call, why, now_ms))
+        return;
+    /* a stream that ends without its answer must not end quietly: clients wait a minute */
+    bool is_missing = call_is_request(call) && !call->is_answered &&
+                      (call->form == MESH_FORM_SSE || call->is_told);
+    bool ends_session = call->ends_session && why == MESH_OK;
+    if (call->is_answered)
+        why = MESH_OK;
+    else if (why == MESH_OK && (is_missing || end == MESH_END_CUT || !call->has_head))
+        why = MESH_UPSTREAM_LOST;
+    call_end(core, call, why == MESH_OK ? MESH_END_WHOLE : MESH_END_CUT, why, now_ms);
+    if (ends_session && session != NULL)
+        serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+}
+
+void serve_up_closed(struct core *core, struct handle h, enum mesh_reason why, uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, h);
+    if (up == NULL)
+        return;
+    struct session *session = session_at(core, up->session);
+    if (why == MESH_OK)
+        why = MESH_UPSTREAM_LOST;
+    up->is_closing = true; /* it is: no effect asks for it again */
+    if (session != NULL) {
+        serve_end_session(core, session, why, now_ms);
+    } else {
+        while (!list_is_empty(&up->calls)) {
+            struct call *call = container_of(list_first(&up->calls), struct call, by_up);
+            call_end(core, call, MESH_END_CUT, why, now_ms);
+        }
+    }
+    upcall_forget(core, up);
+}

@@ -1,0 +1,178 @@
+/* uplisten.c - streams that are held: a client's GET reads one of its session's, the upstream's own
+ * GET stream (HTTP) feeds the session's and is kept open without a reader, and the rest of an
+ * answer is fetched from an upstream that ended the stream before it (SEP-1699). */
+#include <errno.h>
+
+#include "mesh/session/core.h"
+#include "mesh/session/upcall.h"
+
+/* ---- a client's GET ---------------------------------------------------------------------------
+ */
+
+/* The rest of a POST's stream: its POST, or who resumed it before, reads no more. */
+static void uplisten_resume(struct core *core, struct call *call, struct session *session,
+                            uint64_t now_ms)
+{
+    struct event_stream *stream = event_stream_find(session, call->position.stream);
+    bool has_gap = false;
+    if (stream == NULL) {
+        event_stream_say_lost(core, call);
+        call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+        return;
+    }
+    struct call *before = call_at(core, stream->reader);
+    if (before != NULL && handle_equal(stream->source, before->self))
+        call_tell_end(core, before, MESH_END_LATER, MESH_OK);
+    else if (before != NULL)
+        call_end(core, before, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
+    uint64_t after = event_stream_after(core, stream, &call->position, &has_gap);
+    event_stream_read(core, stream, call, after, has_gap, now_ms);
+    if (!stream->is_ended)
+        return;
+    stream->reader = (struct handle){0};
+    call->stream = NULL;
+    call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+}
+
+/* The session's own stream: a newer GET supersedes the older one. */
+static void uplisten_read_own(struct core *core, struct call *call, struct session *session,
+                              uint64_t now_ms)
+{
+    struct event_stream *own = event_stream_own(core, session);
+    bool has_gap = false;
+    if (own == NULL) {
+        call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+        return;
+    }
+    struct call *before = call_at(core, own->reader);
+    if (before != NULL)
+        call_end(core, before, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
+    uint64_t after = call->has_position ? event_stream_after(core, own, &call->position, &has_gap)
+                                        : own->delivered;
+    event_stream_read(core, own, call, after, has_gap, now_ms);
+}
+
+/* The newest credentials are those to ask with. */
+static void uplisten_keep_head(struct core *core, struct upstream *up, const struct call *call)
+{
+    slice_drop(&up->listen_head);
+    (void)slice_keep(&up->listen_head, call->head, &core->budget);
+}
+
+void uplisten_begin(struct core *core, struct upstream *up, const struct call *call)
+{
+    if (!upcall_is_http(core))
+        return;
+    uplisten_keep_head(core, up, call);
+    uplisten_open(core, up);
+}
+
+void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    struct upstream *up = upstream_at(core, call->up);
+    if (call->want == MESH_SSE) {
+        session->is_single = true;
+        upcall_announce(core, session);
+    }
+    call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0}, now_ms);
+    if (call->has_position && call->position.stream != 0) {
+        uplisten_resume(core, call, session, now_ms);
+        return;
+    }
+    uplisten_read_own(core, call, session, now_ms);
+    if (session->own == NULL)
+        return;
+    if (call->want == MESH_LISTEN)
+        uplisten_begin(core, up, call);
+    else
+        uplisten_keep_head(core, up, call);
+}
+
+/* ---- the upstream's own stream ----------------------------------------------------------------
+ */
+
+static void uplisten_again(struct core *core, struct upstream *up, uint64_t at_ms)
+{
+    if (heap_set(&core->serve.relistens, &up->again, at_ms) < 0)
+        core->serve.lacks_timers = true;
+}
+
+static void uplisten_ask(struct core *core, struct upstream *up)
+{
+    struct mesh_effect e = {.kind = MESH_UP_LISTEN, .handle = up->self, .call = up->next_call + 1};
+    e.send.want = MESH_LISTEN;
+    e.send.head = up->listen_head;
+    e.send.text = up->listen_mark;
+    heap_remove(&core->serve.relistens, &up->again);
+    up->listen_owed = 0;
+    if (effects_push(&core->effects, &e) == 0)
+        up->listen_call = ++up->next_call;
+    else
+        uplisten_again(core, up, core->serve.now_ms + SERVE_RELISTEN_MAX_MS);
+}
+
+void uplisten_open(struct core *core, struct upstream *up)
+{
+    if (up->listen_call == 0 && up->again.index == 0 && !up->has_no_stream && !up->is_closing)
+        uplisten_ask(core, up);
+}
+
+void uplisten_head(struct core *core, struct upstream *up, int status)
+{
+    up->has_no_stream = status == 405; /* it offers none: the client's stays, with our own words */
+    if (status == 200)
+        up->relisten_ms = 0;
+    else if (status >= 400)
+        slice_drop(&up->listen_mark); /* it cannot go on from there */
+    (void)core;
+}
+
+/* It is over, the session is not: it is asked for again, soon the first time. */
+void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms)
+{
+    uint32_t wait_ms = up->relisten_ms == 0 ? SERVE_RELISTEN_FIRST_MS : up->relisten_ms * 2;
+    up->relisten_ms = wait_ms > SERVE_RELISTEN_MAX_MS ? SERVE_RELISTEN_MAX_MS : wait_ms;
+    up->listen_call = 0;
+    if (up->has_no_stream)
+        return;
+    uplisten_again(
+        core, up,
+        now_ms + (up->listen_retry_ms > up->relisten_ms ? up->listen_retry_ms : up->relisten_ms));
+}
+
+/* ---- the rest of an answer --------------------------------------------------------------------
+ */
+
+bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason why,
+                          uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    bool may_resume = session != NULL && call_is_request(call) && call->form == MESH_FORM_SSE &&
+                      !call->is_answered && call->up_mark.length > 0 &&
+                      (why == MESH_OK || why == MESH_UPSTREAM_LOST) &&
+                      call->resumes < SERVE_RESUMES_MAX;
+    uint64_t wait_ms = call->up_retry_ms != 0 ? call->up_retry_ms : SERVE_RESUME_MS;
+    if (!may_resume || heap_set(&core->serve.resumes, &call->again, now_ms + wait_ms) < 0)
+        return false;
+    upcall_untaken(core, call);
+    call->resumes++;
+    call->up_call = 0;
+    /* what the upstream meant for its client is passed on, if that one can come back, too */
+    if (why == MESH_OK && session->has_marks && call->stream != NULL)
+        call_tell_end(core, call, MESH_END_LATER, MESH_OK);
+    return true;
+}
+
+void uplisten_now(struct core *core, uint64_t now_ms)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&core->serve.relistens)) != NULL && node->at_ms <= now_ms)
+        uplisten_ask(core, container_of(node, struct upstream, again));
+    while ((node = heap_first(&core->serve.resumes)) != NULL && node->at_ms <= now_ms) {
+        struct call *call = container_of(node, struct call, again);
+        heap_remove(&core->serve.resumes, node);
+        if (upcall_send(core, call, MESH_UP_LISTEN) < 0)
+            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+    }
+}
