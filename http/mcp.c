@@ -255,7 +255,8 @@ static struct mcp_own make_post(const struct mcp_config *config, const struct mc
     request->rpc = *rpc;
     request->era = mcp_era(rpc, input->body, version);
     if (request->era == MESH_MODERN)
-        return config->http_upstream ? no_refusal : check_modern_as_server(version, rpc);
+        return config->http_upstream ? mcp_take_modern(config, input, request)
+                                     : check_modern_as_server(version, rpc);
     own = check_legacy(input, version);
     if (own.status == 0)
         own = take_key(input, request);

@@ -34,6 +34,7 @@ struct mcp_config {
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
     enum mcp_bind bind;
     const char *bind_header;
+    const char *affinity_header;   /* of the modern era; or NULL */
     uint8_t principal_keys[2][16]; /* equal on every peer: derived from the cluster key */
 };
 

@@ -297,7 +297,9 @@ struct mesh_stats {
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
-                                   large to be passed on */
+                                    large to be passed on */
+    uint64_t tasks_learned;     /* of our upstream (2026-07-28) */
+    uint64_t tasks_unwritten;   /* told to the client before their ring home knew them */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;

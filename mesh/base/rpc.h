@@ -122,6 +122,9 @@ bool rpc_next_entry(struct slice batch, size_t *at, struct slice *entry);
  * compared. `raw` is JSON text as in rpc_message.id. */
 uint64_t rpc_id_hash(const uint8_t key[16], struct slice raw);
 
+/* Does the JSON string `raw`, quotes and all, say `text`? */
+bool rpc_string_is(struct slice raw, struct slice text);
+
 /* {"jsonrpc":"2.0","id":<id raw>,"error":{"code":..,"message":".."}} into at most `room` bytes;
  * an empty id is written as null. `message` is escaped. Returns the length, 0 if it has no room. */
 size_t rpc_write_error(void *into, size_t room, struct slice id, int code, const char *message);

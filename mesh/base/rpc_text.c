@@ -171,6 +171,24 @@ static size_t read_escape(const uint8_t *p, const uint8_t *end, uint8_t out[4], 
     return 2;
 }
 
+bool rpc_string_is(struct slice raw, struct slice text)
+{
+    size_t at = 0;
+
+    if (raw.length < 2 || raw.at[0] != '"' || raw.at[raw.length - 1] != '"')
+        return false;
+    for (const uint8_t *p = raw.at + 1, *end = raw.at + raw.length - 1; p < end;) {
+        uint8_t out[4] = {*p};
+        size_t length = 1, taken = *p == '\\' ? read_escape(p, end, out, &length) : 0;
+
+        if (length > text.length - at || memcmp(text.at + at, out, length) != 0)
+            return false;
+        at += length;
+        p += taken > 0 ? taken : 1;
+    }
+    return at == text.length;
+}
+
 static void hash_text(struct siphash_state *hash, const uint8_t *p, const uint8_t *end)
 {
     while (p < end) {

@@ -118,7 +118,11 @@ struct principal {
 };
 
 /* What a request is routed by, as it came from outside: not yet decoded, not yet verified. */
-enum mesh_key_kind { MESH_KEY_NONE, MESH_KEY_SESSION };
+enum mesh_key_kind {
+    MESH_KEY_NONE,
+    MESH_KEY_SESSION,
+    MESH_KEY_HANDLE /* modern era: equal ones are served by one process (--affinity-header) */
+};
 struct mesh_key {
     enum mesh_key_kind kind;
     struct slice text; /* the header's value */

@@ -66,8 +66,35 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     list_push_back(&answer->kept, &kept->in_answer);
     answer->count++;
     answer->payload_bytes += kept->message.payload.length;
-    answer_send(answer, links, kept);
+    if (!answer->is_withheld)
+        answer_send(answer, links, kept);
     return 0;
+}
+
+/* Sends the kept messages from that number on, but for what is withheld. */
+static void answer_send_from(struct answer *answer, struct links *links, uint32_t from)
+{
+    uint32_t number = answer->number;
+    LIST_EACH (at, &answer->kept) {
+        if (answer->is_withheld && number >= answer->withheld_from)
+            break;
+        if (number++ >= from)
+            answer_send(answer, links, container_of(at, struct kept, in_answer));
+    }
+}
+
+void answer_withhold(struct answer *answer)
+{
+    answer->is_withheld = true;
+    answer->withheld_from = answer->count;
+}
+
+void answer_release(struct answer *answer, struct links *links)
+{
+    if (!answer->is_withheld)
+        return;
+    answer->is_withheld = false;
+    answer_send_from(answer, links, answer->withheld_from);
 }
 
 /* It has arrived: no attach will ask for it. */
@@ -88,8 +115,7 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
     while (!list_is_empty(&answer->kept) && answer->number < received)
         answer_take_first(answer);
     size_t freed = before - answer->payload_bytes;
-    LIST_EACH (at, &answer->kept)
-        answer_send(answer, links, container_of(at, struct kept, in_answer));
+    answer_send_from(answer, links, answer->number);
     return freed;
 }
 

@@ -18,6 +18,8 @@ struct answer {
     size_t payload_bytes;   /* kept */
     bool is_dropped;        /* nobody waits: messages are taken and forgotten */
     struct event_id taken;  /* of the newest numbered event that was taken */
+    bool is_withheld;       /* from message number withheld_from on */
+    uint32_t withheld_from;
 };
 
 void answer_init(struct answer *answer);
@@ -25,6 +27,9 @@ void answer_deinit(struct answer *answer);
 /* Keeps and sends one message. -ENOMEM: it was not added, the answer can only be cut now. */
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
                struct bytes_budget *budget);
+/* What is added from here on is kept and not sent, until it is released. */
+void answer_withhold(struct answer *answer);
+void answer_release(struct answer *answer, struct links *links);
 /* The entry is back on `lane` and has the first `received` messages: returns the payload bytes that
  * are kept no longer. */
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,

@@ -27,6 +27,7 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->held_lines);
     slice_drop(&call->held_text);
     slice_drop(&call->up_mark);
+    slice_drop(&call->answer_patch.put);
 }
 
 static void call_hash_ids(struct core *core, struct call *call)
@@ -134,7 +135,7 @@ static void call_due_at(uint64_t *due_ms, uint64_t at_ms)
 void call_arm(struct core *core, struct call *call)
 {
     uint64_t due_ms = MESH_NEVER;
-    if (call->detached_ms != 0 && (call->is_ended || call_is_held_stream(call)))
+    if (call->detached_ms != 0 && (call->is_ended || call_ends_unread(call)))
         call_due_at(&due_ms, call->detached_ms + CALL_DETACHED_MS);
     if (call->stall_at_ms != 0)
         call_due_at(&due_ms, call->stall_at_ms);
@@ -176,6 +177,8 @@ static void call_send_head(struct core *core, struct call *call, enum wire_kind 
     if (kind == WIRE_HEAD)
         m.head.serial = call->serial;
     m.head.answers = kind == WIRE_WHOLE && call->text_answers;
+    if (m.head.answers)
+        m.head.patch = call->answer_patch;
     if (session != NULL && handle_equal(session->creator, call->self)) {
         m.has_session = true;
         m.session = session->id;
@@ -193,6 +196,8 @@ static void call_release(struct core *core, struct call *call)
     if (call->holds_text) {
         struct wire_message m = {.kind = WIRE_DATA, .payload = call->held_text};
         m.text.answers = call->text_answers;
+        if (call->text_answers)
+            m.text.patch = call->answer_patch;
         call->holds_text = false;
         call_add(core, call, &m);
     }
@@ -246,6 +251,8 @@ void call_add_text(struct core *core, struct call *call, enum wire_kind kind, st
     call_release(core, call);
     struct wire_message m = {.kind = kind, .payload = text};
     m.text.answers = answers;
+    if (answers)
+        m.text.patch = call->answer_patch;
     call_add(core, call, &m);
 }
 

@@ -11,7 +11,9 @@
 #define CALL_STALL_MS 30000 /* a reader that takes nothing for so long is cut (DESIGN §8) */
 #define CALL_STALL_PAUSED_MS                                                                       \
     2000 /* likewise, while its session's upstream is kept from speaking by it */
-#define CALL_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
+/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread: its
+ * entry gave up before. */
+#define CALL_DETACHED_MS 15000
 /* stdio, built in: a request without an answer for so long is answered by a stream: it can be kept
  * alive by comments, and resumed */
 #define CALL_STREAM_MS 1000
@@ -57,6 +59,7 @@ struct call {
     bool is_held, holds_text, text_answers;
     int held_status;
     struct slice held_lines, held_text;
+    struct patch answer_patch; /* of the text that answers: a state, wrapped (affinity.h) */
     /* HTTP: the upstream's own id of the last event, to go on from if its stream ends early */
     struct slice up_mark;
     uint32_t up_retry_ms;
@@ -89,6 +92,11 @@ static inline bool call_is_request(const struct call *call)
 static inline bool call_is_held_stream(const struct call *call)
 {
     return call->want == MESH_LISTEN || call->want == MESH_SSE;
+}
+/* It ends when nobody reads it any more: what closing cancels is not left to run for nobody. */
+static inline bool call_ends_unread(const struct call *call)
+{
+    return call_is_held_stream(call) || call->era == MESH_MODERN;
 }
 /* Somebody waits for what it brings, or reads its stream. */
 static inline bool call_has_reader(const struct call *call)

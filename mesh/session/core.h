@@ -16,6 +16,7 @@
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
 #include "mesh/session/event_stream.h"
+#include "mesh/session/tasks.h"
 #include "mesh/session/tombs.h"
 #include "mesh/wire/links.h"
 
@@ -39,6 +40,7 @@ struct core {
     struct event_streams streams;
     struct serve serve;
     struct entry entry;
+    struct tasks tasks;
     struct mesh_stats stats;
     bool is_leaving;
 };

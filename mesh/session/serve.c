@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
 #include "mesh/session/core.h"
 #include "mesh/session/place.h"
 #include "mesh/session/upcall.h"
@@ -180,7 +181,8 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
 {
     const struct mesh_request *r = &open->open.request;
     if (session == NULL)
-        return core->is_leaving ? MESH_STOPPING : MESH_OK;
+        return core->is_leaving && !affinity_is_here(core, r, open->payload) ? MESH_STOPPING
+                                                                             : MESH_OK;
     if (memcmp(&session->who, &r->who, sizeof session->who) != 0) {
         core->stats.not_found_principal++;
         return MESH_SESSION_UNKNOWN;
@@ -266,14 +268,14 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
 /* ---- the entry's other words, and its lane -------------------------------------------------- */
 
 /* In the legacy era a client that vanishes cancels nothing: the call goes on, its answer has no
- * reader. In the modern era closing the stream is cancellation. A session of HTTP+SSE ends with its
- * stream: its client could not come back to it. */
-static void serve_abandon(struct core *core, struct call *call, bool is_cancel, uint64_t now_ms)
+ * reader. In the modern era closing the stream is cancellation, and so is every other way in which
+ * nobody is left that waits. A session of HTTP+SSE ends with its stream: its client could not come
+ * back to it. */
+static void serve_abandon(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
     bool is_over = call->is_ended;
-    bool is_cancelled = call_is_held_stream(call) || call->want == MESH_PASS ||
-                        (is_cancel && call->era == MESH_MODERN);
+    bool is_cancelled = call_ends_unread(call) || call->want == MESH_PASS;
     struct handle self = call->self;
     call_drop_answer(core, call);
     if (is_over || !is_cancelled)
@@ -312,7 +314,7 @@ void serve_on_message(struct core *core, const struct links_event *event, uint64
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
     if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE)
-        serve_abandon(core, call, event->message.kind == WIRE_CANCEL, now_ms);
+        serve_abandon(core, call, now_ms);
 }
 
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -345,8 +347,15 @@ void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms)
         if (call == NULL || call->answer.is_dropped || !peer_id_equal(call->name.entry, entry))
             continue;
         serve_forget_name(core, call);
-        serve_abandon(core, call, true, now_ms);
+        serve_abandon(core, call, now_ms);
     }
+}
+
+void serve_release(struct core *core, struct handle h)
+{
+    struct call *call = call_at(core, h);
+    if (call != NULL)
+        answer_release(&call->answer, core->links);
 }
 
 /* ---- sessions, time ------------------------------------------------------------------------- */
@@ -380,8 +389,11 @@ void serve_leave(struct core *core, uint64_t now_ms)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         struct call *call = pool_slot(&core->serve.calls, slot, &h);
-        if (call == NULL || call->is_ended || !call_is_held_stream(call))
+        if (call == NULL || call->is_ended ||
+            (!call_is_held_stream(call) && call->rpc.method != RPC_LISTEN))
             continue;
+        if (!call_is_held_stream(call))
+            upcall_cancel(core, call);
         call_end(core, call, MESH_END_CUT, MESH_STOPPING, now_ms);
     }
 }
@@ -418,9 +430,9 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
     struct handle self = call->self;
     heap_remove(&core->serve.timers, &call->timer);
     if (call->detached_ms != 0 && call->detached_ms + CALL_DETACHED_MS <= now_ms &&
-        (call->is_ended || call_is_held_stream(call))) {
+        (call->is_ended || call_ends_unread(call))) {
         serve_forget_name(core, call);
-        serve_abandon(core, call, false, now_ms);
+        serve_abandon(core, call, now_ms);
         return;
     }
     if (call->stream_at_ms != 0 && call->stream_at_ms <= now_ms) {

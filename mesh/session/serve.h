@@ -60,6 +60,8 @@ void serve_deinit(struct core *core);
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
+/* An answer that waited until others know of its task may go. */
+void serve_release(struct core *core, struct handle call);
 
 /* That entry is gone: nobody will ask for its outcomes. */
 void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms);

@@ -1,5 +1,6 @@
 /* upanswer.c - what becomes of what an upstream says: each message goes to the request it answers,
  * to that request's stream, or to the session's own. */
+#include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
@@ -196,6 +197,8 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     call->is_answered = call->is_answered || answers;
     if (call->is_own)
         return;
+    if (answers)
+        affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
         batch_add(core, call, text, answers, now_ms);
         return;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/handshake.h"
@@ -60,6 +61,8 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     e.send.is_request = kind == MESH_UP_SEND && call_is_request(call);
     e.send.is_own = call->is_own;
     e.send.lists_tools = call_is_request(call) && call->rpc.method == RPC_TOOLS_LIST;
+    if (kind == MESH_UP_SEND)
+        e.patch = affinity_unwrap(core, call);
     call->is_sent = false;
     if (kind == MESH_UP_SEND)
         call->attempts++;

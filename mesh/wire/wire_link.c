@@ -141,16 +141,20 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     codec_put_bin(p, r->token.hash, sizeof r->token.hash);
 }
 
-static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+/* Three elements. */
+static void put_patch(msgpack_packer *p, const struct patch *patch)
 {
-    const struct patch *patch = &m->text.patch;
-
-    msgpack_pack_array(p, m->kind == WIRE_EVENT ? 13 : 7);
-    codec_put_epoch(p, m->epoch);
-    codec_put_bool(p, m->text.answers);
     msgpack_pack_uint64(p, patch->at);
     msgpack_pack_uint64(p, patch->cut);
     codec_put_bin(p, patch->put.at, patch->put.length);
+}
+
+static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+{
+    msgpack_pack_array(p, m->kind == WIRE_EVENT ? 13 : 7);
+    codec_put_epoch(p, m->epoch);
+    codec_put_bool(p, m->text.answers);
+    put_patch(p, &m->text.patch);
     if (m->kind != WIRE_EVENT)
         return;
     put_event_id(p, &m->text.id);
@@ -240,8 +244,9 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         msgpack_pack_uint64(p, m->head.serial);
         break;
     case WIRE_WHOLE:
-        put_answer_head(p, m, 8);
+        put_answer_head(p, m, 11);
         codec_put_bool(p, m->head.answers);
+        put_patch(p, &m->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -252,6 +257,14 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         codec_put_epoch(p, m->epoch);
         msgpack_pack_uint8(p, (uint8_t)m->end.end);
         msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        msgpack_pack_array(p, 4);
+        msgpack_pack_uint64(p, m->task.hash);
+        codec_put_id(p, m->task.peer);
+        msgpack_pack_uint32(p, m->task.number);
         break;
     }
 }
@@ -320,17 +333,21 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
         c->bad = true;
 }
 
+static void read_patch(struct codec_cursor *c, struct patch *patch, size_t payload_length,
+                       struct bytes *buf)
+{
+    patch->at = (size_t)codec_take_uint(c, payload_length);
+    patch->cut = (size_t)codec_take_uint(c, payload_length);
+    patch->put = codec_take_bin(c, buf);
+    if (patch->cut > payload_length - patch->at)
+        c->bad = true;
+}
+
 static void read_text_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
-    struct patch *patch = &m->text.patch;
-
     m->epoch = codec_take_epoch(c);
     m->text.answers = codec_take_bool(c);
-    patch->at = (size_t)codec_take_uint(c, m->payload.length);
-    patch->cut = (size_t)codec_take_uint(c, m->payload.length);
-    patch->put = codec_take_bin(c, buf);
-    if (patch->cut > m->payload.length - patch->at)
-        c->bad = true;
+    read_patch(c, &m->text.patch, m->payload.length, buf);
     if (m->kind != WIRE_EVENT)
         return;
     m->text.id = take_event_id(c);
@@ -423,6 +440,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
     case WIRE_WHOLE:
         read_answer_head(c, m, buf);
         m->head.answers = codec_take_bool(c);
+        read_patch(c, &m->head.patch, m->payload.length, buf);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -432,6 +450,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         m->epoch = codec_take_epoch(c);
         m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_LAST);
         m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m->task.hash = codec_take_uint(c, UINT64_MAX);
+        m->task.peer = codec_take_id(c);
+        m->task.number = (uint32_t)codec_take_uint(c, UINT32_MAX);
         break;
     }
 }

@@ -247,6 +247,22 @@ static inline struct client *pump_client(struct pump *p, uint32_t node, struct h
     return NULL;
 }
 
+/* The beginning of a text, its patch carried out. */
+static inline void pump_text(char into[256], struct slice text, const struct patch *patch)
+{
+    assert_true(patch->at <= text.length && patch->cut <= text.length - patch->at);
+    struct slice parts[] = {
+        slice_borrow(text.at, patch->at), patch->put,
+        slice_borrow(text.at + patch->at + patch->cut, text.length - patch->at - patch->cut)};
+    size_t length = 0;
+    for (int n = 0; n < 3; n++) {
+        size_t more = parts[n].length < 255 - length ? parts[n].length : 255 - length;
+        memcpy(into + length, more > 0 ? (const char *)parts[n].at : "", more);
+        length += more;
+    }
+    into[length] = '\0';
+}
+
 static inline char pump_letter(const struct mesh_effect *e)
 {
     static const char log[] = "{\"data\":\"", missed[] = "events of this stream were missed";
@@ -323,8 +339,7 @@ static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_e
         if (text.length == 0)
             return;
         c->texts++;
-        snprintf(c->last, sizeof c->last, "%.*s", (int)(text.length > 255 ? 255 : text.length),
-                 (const char *)text.at);
+        pump_text(c->last, text, &e->patch);
         for (size_t n = 0; n < text.length; n++)
             c->sum = c->sum * 31 + text.at[n];
         c->bytes += text.length;
@@ -389,9 +404,7 @@ static inline void pump_upstream(struct pump *p, uint32_t node, const struct mes
                             .is_request = e->send.is_request,
                             .length = e->send.text.length,
                             .room = MESH_UP_ROOM_FIRST};
-        snprintf(u->text, sizeof u->text, "%.*s",
-                 (int)(e->send.text.length > 255 ? 255 : e->send.text.length),
-                 (const char *)e->send.text.at);
+        pump_text(u->text, e->send.text, &e->patch);
         mesh_up_sent(p->nodes[node].mesh, e->handle, e->call, p->now_ms);
     }
 }
@@ -599,6 +612,16 @@ static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want wa
     struct mesh_request r = {.want = want, .era = MESH_LEGACY};
     r.who.hash[0] = who;
     return pump_open(p, node, r, session, text);
+}
+
+/* A request of the session-less era; `handle` NULL: it has none. */
+static inline uint32_t pump_ask_modern(struct pump *p, uint32_t node, const char *text,
+                                       const char *handle)
+{
+    struct mesh_request r = {.want = MESH_CALL, .era = MESH_MODERN};
+    if (handle != NULL)
+        r.key = (struct mesh_key){MESH_KEY_HANDLE, slice_text(handle)};
+    return pump_open(p, node, r, NULL, text);
 }
 
 /* A GET with this Last-Event-ID. */

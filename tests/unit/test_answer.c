@@ -160,6 +160,36 @@ static void test_an_entry_that_comes_back_gets_what_it_has_not_and_nothing_twice
     bench_deinit(&b);
 }
 
+static void test_what_is_withheld_goes_when_it_is_released_and_not_before(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    b.answer.lane = lane_open(&b);
+    assert_int_equal(add(&b, 0, 50), 0);
+    answer_withhold(&b.answer);
+    assert_int_equal(add(&b, 1, 50), 0);
+    assert_int_equal(add(&b, 2, 50), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 1);
+    /* on another lane as well: what went before goes again, nothing else */
+    answer_detach(&b.answer);
+    answer_attach(&b.answer, b.links, lane_open(&b), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 2);
+    assert_int_equal(b.got[1], 0);
+    b.bytes /= 2; /* of the new lane */
+    answer_release(&b.answer, b.links);
+    answer_release(&b.answer, b.links);
+    assert_int_equal(add(&b, 3, 50), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 5);
+    for (uint32_t n = 1; n <= 3; n++)
+        assert_int_equal(b.got[n + 1], n);
+    assert_int_equal(answer_consumed(&b.answer, b.bytes), 200);
+    bench_deinit(&b);
+}
+
 static void test_counts_of_a_lost_lane_free_nothing_that_was_not_sent_again(void **state)
 {
     (void)state;
@@ -243,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_messages_are_kept_until_the_entry_took_all_of_them),
         cmocka_unit_test(test_no_number_of_messages_that_were_read_takes_the_text_of_one),
         cmocka_unit_test(test_an_entry_that_comes_back_gets_what_it_has_not_and_nothing_twice),
+        cmocka_unit_test(test_what_is_withheld_goes_when_it_is_released_and_not_before),
         cmocka_unit_test(test_counts_of_a_lost_lane_free_nothing_that_was_not_sent_again),
         cmocka_unit_test(test_what_the_lane_did_not_take_is_not_taken_by_the_entry),
         cmocka_unit_test(test_a_dropped_answer_takes_messages_and_forgets_them),

@@ -26,6 +26,10 @@
     "{\"jsonrpc\":\"2.0\",\"id\":\"d\",\"method\":\"server/discover\",\"params\":{\"_meta\":{"     \
     "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}"
 
+#define TASK_OF(id)                                                                                \
+    "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"" id "\","    \
+    "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}"
+
 enum upstream { OWN = 1, HTTP = 2, EITHER = 3 };
 #define PASSES 0 /* the request goes on to the core */
 
@@ -251,6 +255,35 @@ static const struct row rows[] = {
     {"A16 UTF-8, own server", OWN, POST,
      BOTH SESSION "Content-Type: application/json; charset=\"UTF-8\"\r\n", LIST, PASSES, 0,
      MESH_CALL, MESH_LEGACY},
+    /* A17: the mesh routes on the task's id */
+    {"A17 the task's name", HTTP, POST, BOTH JSON "Mcp-Name: t-1\r\n", TASK_OF("t-1"), PASSES, 0,
+     MESH_CALL, MESH_MODERN},
+    {"A17 the task's name, written otherwise", HTTP, POST, BOTH JSON "Mcp-Name: t/1\r\n",
+     TASK_OF("t\\/\\u0031"), PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 another task's name", HTTP, POST, BOTH JSON "Mcp-Name: t-2\r\n", TASK_OF("t-1"), 400,
+     -32020, 0, 0},
+    {"A17 no name is the upstream's to refuse", HTTP, POST, BOTH JSON, TASK_OF("t-1"), PASSES, 0,
+     MESH_CALL, MESH_MODERN},
+    {"A17 base64", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMQ==?=\r\n", TASK_OF("t\\u00e91"),
+     PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 base64 of another", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dC0y?=\r\n", TASK_OF("t-1"),
+     400, -32020, 0, 0},
+    {"A17 base64 without its padding", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMQ?=\r\n",
+     TASK_OF("t\\u00e91"), 400, -32020, 0, 0},
+    {"A17 base64 with unused bits", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMR==?=\r\n",
+     TASK_OF("t\\u00e91"), 400, -32020, 0, 0},
+    {"A17 no base64", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?t-1?=\r\n", TASK_OF("t-1"), 400,
+     -32020, 0, 0},
+    {"A17 base64 without an end is a name", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?x\r\n",
+     TASK_OF("=?base64?x"), PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 a legacy task stays in its session", HTTP, POST, BOTH JSON SESSION "Mcp-Name: t-2\r\n",
+     "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"t-1\"}}",
+     PASSES, 0, MESH_CALL, MESH_LEGACY},
+    {"A17 a tool's name is the upstream's to check", HTTP, POST, BOTH JSON "Mcp-Name: y\r\n",
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/"
+     "call\",\"params\":{\"name\":\"x\",\"_meta\":{"
+     "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}",
+     PASSES, 0, MESH_CALL, MESH_MODERN},
     /* A18 */
     {"A18 no sessionId", EITHER, "POST /messages HTTP/1.1", JSON, LIST, 400, -32000, 0, 0},
     {"A18 two", EITHER, "POST /messages?sessionId=a&sessionId=b HTTP/1.1", JSON, LIST, 400, -32000,
@@ -436,6 +469,28 @@ static void test_mcp_the_session_id_of_a_modern_request_is_not_looked_at(void **
     open_request(&f, &config, POST, BOTH JSON SESSION, INITIALIZE);
     assert_int_equal(f.made.request.key.kind, MESH_KEY_SESSION);
     assert_true(slice_is(f.made.request.key.text, ID));
+    close_request(&f);
+}
+
+static void test_mcp_a_handle_is_taken_from_the_header_that_the_operator_named(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+
+    (void)state;
+    open_request(&f, &config, POST, BOTH JSON "Mcp-Param-Doc: 7\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_NONE);
+    close_request(&f);
+    config.affinity_header = "Mcp-Param-Doc";
+    open_request(&f, &config, POST, BOTH JSON SESSION "mcp-param-doc: 7\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_HANDLE);
+    assert_true(slice_is(f.made.request.key.text, "7"));
+    close_request(&f);
+    open_request(&f, &config, POST, BOTH JSON "Mcp-Param-Doc:\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_NONE);
+    close_request(&f);
+    open_request(&f, &config, POST, BOTH JSON SESSION "Mcp-Param-Doc: 7\r\n", LIST);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_SESSION);
     close_request(&f);
 }
 
@@ -1180,6 +1235,7 @@ int main(void)
         cmocka_unit_test(test_mcp_initialize_over_64_KiB_makes_no_session),
         cmocka_unit_test(test_mcp_a_batch_has_at_most_100_entries),
         cmocka_unit_test(test_mcp_the_session_id_of_a_modern_request_is_not_looked_at),
+        cmocka_unit_test(test_mcp_a_handle_is_taken_from_the_header_that_the_operator_named),
         cmocka_unit_test(test_mcp_errors_carry_the_id_byte_for_byte),
         cmocka_unit_test(test_mcp_only_lines_for_the_upstream_travel),
         cmocka_unit_test(test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http),

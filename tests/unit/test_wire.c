@@ -623,8 +623,10 @@ static struct wire_message message_of(enum wire_kind kind)
         m.head.head = slice_text("X: y\r\n");
         m.head.answers = kind == WIRE_WHOLE;
         m.head.serial = kind == WIRE_HEAD ? UINT64_MAX : 0;
-        if (kind == WIRE_WHOLE)
+        if (kind == WIRE_WHOLE) {
             m.payload = slice_text(body);
+            m.head.patch = (struct patch){23, 0, slice_text("tag.")};
+        }
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -649,10 +651,23 @@ static struct wire_message message_of(enum wire_kind kind)
     case WIRE_NOT_YET:
         m.not_yet.wait_ms = 250;
         break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m.task.hash = UINT64_MAX - 1;
+        m.task.peer = (struct peer_id){2, 3};
+        m.task.number = 4;
+        break;
     case WIRE_CANCEL:
         break;
     }
     return m;
+}
+
+static void assert_patch_equal(const struct patch *a, const struct patch *b)
+{
+    assert_true(a->at == b->at && a->cut == b->cut);
+    assert_true(slice_equal(a->put, b->put));
 }
 
 static struct slice message_write(const struct wire_message *m, uint8_t *into, size_t room)
@@ -716,14 +731,20 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->head.status, b->head.status);
         assert_int_equal(a->head.form, b->head.form);
         assert_true(slice_equal(a->head.head, b->head.head));
+        assert_patch_equal(&a->head.patch, &b->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
         assert_int_equal(a->text.answers, b->text.answers);
-        assert_true(a->text.patch.at == b->text.patch.at && a->text.patch.cut == b->text.patch.cut);
-        assert_true(slice_equal(a->text.patch.put, b->text.patch.put));
+        assert_patch_equal(&a->text.patch, &b->text.patch);
         assert_event_id_equal(&a->text.id, &b->text.id);
         assert_true(a->text.retry_ms == b->text.retry_ms && a->text.why == b->text.why);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        assert_true(a->task.hash == b->task.hash && a->task.number == b->task.number);
+        assert_true(peer_id_equal(a->task.peer, b->task.peer));
         break;
     case WIRE_END:
     case WIRE_REFUSED:
