@@ -402,7 +402,7 @@ static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_r
     if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
         call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
         return false;
-    return upcall_send(core, call, MESH_UP_SEND) == 0;
+    return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
 }
 
 void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
