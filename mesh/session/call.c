@@ -299,7 +299,8 @@ void call_drop_answer(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
-    upcall_untaken(core, call); /* whose room that was says the stream */
+    if (!call->is_told) /* else it was given back with its end */
+        upcall_untaken(core, call);
     event_stream_leave(core, call);
     answer_drop(&call->answer);
     call->stall_at_ms = 0;

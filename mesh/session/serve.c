@@ -133,7 +133,7 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
 /* The entry has so many bytes more of the answer. */
 static void serve_taken(struct core *core, struct call *call, size_t bytes)
 {
-    if (bytes > 0)
+    if (bytes > 0 && !call->is_told) /* else it was given back with its end */
         upcall_taken(core, call, bytes);
     event_stream_delivered(core, call);
 }
