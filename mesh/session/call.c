@@ -242,19 +242,21 @@ void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum
 }
 
 /* The last word of a request with a stream, or in a session with one stream: an event like the
- * others, so that who resumes hears it, too. */
+ * others, so that who resumes hears it, too. There its POST is accepted, unless it was refused. */
 static void call_add_failure(struct core *core, struct call *call, enum mesh_reason why,
                              uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
     struct event_stream *stream = call->stream;
-    bool is_last = stream != NULL;
-    if (call->front == MESH_FRONT_SSE && session != NULL)
+    bool is_last = stream != NULL, is_refused = call->has_head && !call->is_told;
+    if (call->front == MESH_FRONT_SSE && session != NULL && !is_refused)
         stream = session->own;
     if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK)
         return;
     struct logged event = {.text = call_id(call), .why = why, .answers = true, .is_last = is_last};
     call->is_answered = true;
+    if (call->front == MESH_FRONT_SSE && !call->is_told)
+        upcall_accept_single(core, call, now_ms);
     event_stream_add(core, stream, &event, now_ms);
 }
 
