@@ -124,6 +124,10 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
     }
     serve_forget_name(core, call); /* should it not hear even that, and ask by this name */
     answer_drop(&call->answer);
+    if (!call_is_held_stream(call))
+        return;
+    call->detached_ms = core->serve.now_ms + 1; /* nobody comes back to it */
+    call_arm(core, call);
 }
 
 /* Only the answer that makes a session names it: the client has it from there. */
