@@ -430,10 +430,10 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
     if (is_message)
         without |= h1_set(H1_FIELD_ACCEPT);
     h1_field(input->head, H1_FIELD_HOST, &authority);
-    *headp = mcp_copy_lines(input->head, without,
-                            forwarded_bytes(client, input->client) +
-                                forwarded_bytes(host, authority) + sizeof scheme - 1 +
-                                (is_message ? sizeof both - 1 : 0));
+    *headp =
+        mcp_copy_lines(input->head, without,
+                       forwarded_bytes(client, input->client) + forwarded_bytes(host, authority) +
+                           sizeof scheme - 1 + (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
     forwarded_append(*headp, client, input->client);
