@@ -95,6 +95,12 @@ static int need_tools(struct http_call *call)
 
 /* ---- the body, by form ----------------------------------------------------------------------- */
 
+/* Empty data is a mark for resuming; an event of another name is nothing that clients read. */
+static bool is_message(const struct sse_event *event)
+{
+    return event->data.length > 0 && (event->name.length == 0 || slice_is(event->name, "message"));
+}
+
 static int on_events(struct http_call *call, struct slice in)
 {
     int rc = need_tools(call);
@@ -112,7 +118,7 @@ static int on_events(struct http_call *call, struct slice in)
         else if (event.has_id || event.retry_ms != 0)
             mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number, event.id,
                          event.retry_ms, now(call));
-        if (rc == 0 && event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
+        if (rc == 0 && is_message(&event)) {
             rpc_read(&rpc, call->tools, event.data.at, event.data.length);
             give_message(call, &rpc, call->tools, event.data);
         }
