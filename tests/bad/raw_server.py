@@ -55,7 +55,7 @@ class RawServer:
     on_get, on_delete, on_initialize likewise, where they are not None; on_any first of all."""
 
     def __init__(self, port=0):
-        self.streams, self.sessions = {}, 0  # streams: upstream session -> its GETs, the latest last
+        self.streams, self.sessions, self.sent = {}, 0, 0  # streams: upstream session -> its GETs, the latest last
         self.behave()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port = self.listener.getsockname()[1]
@@ -148,6 +148,7 @@ class RawServer:
                 if text is None:
                     return False
                 connection.sendall(text)
+                self.sent += 1
         finally:
             mine.remove(out)
 
