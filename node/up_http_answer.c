@@ -335,6 +335,13 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
     return false;
 }
 
+/* Events come when the server has something to say, the parts of any other body one by one. */
+static bool is_in_body(const struct http_conn *conn)
+{
+    const struct http_call *call = conn->call;
+    return call != NULL && call->ops == NULL && call->status != 0 && call->form != MESH_FORM_SSE;
+}
+
 void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t length)
 {
     bool again = true;
@@ -351,6 +358,8 @@ void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t lengt
     }
     if (length > 0)
         http_conn_close(conn); /* more than its answer (row U7) */
+    else if (is_in_body(conn))
+        http_conn_await_part(conn);
 }
 
 void http_answer_eof(struct http_conn *conn, bool reset)
