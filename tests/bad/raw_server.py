@@ -40,9 +40,12 @@ class Cut(bytes):
     """An answer after whose last byte the connection is closed."""
 
 
+ASIDE = object()
+
+
 class Request:
-    def __init__(self, head, body):
-        self.time, self.head, self.body = time.monotonic(), head, body
+    def __init__(self, head, body, connection=None):
+        self.time, self.head, self.body, self.connection = time.monotonic(), head, body, connection
         self.method, self.target = head.split(b" ", 2)[:2]
         pairs = (line.partition(b":") for line in head.split(b"\r\n")[1:])
         self.fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -52,10 +55,12 @@ class Request:
 class RawServer:
     """on_call(request) gives the answer to whatever has an id and is not initialize: bytes, Cut bytes,
     parts of them, or a function that is given the connection; None: none, the connection stays.
-    on_get, on_delete, on_initialize likewise, where they are not None; on_any first of all."""
+    on_get, on_delete, on_initialize likewise, where they are not None; on_any first of all, for what it
+    does not leave ASIDE."""
 
     def __init__(self, port=0):
         self.streams, self.sessions, self.sent = {}, 0, 0  # streams: upstream session -> its GETs, the latest last
+        self.greeting = b""  # said to every connection at once
         self.behave()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port = self.listener.getsockname()[1]
@@ -76,6 +81,7 @@ class RawServer:
 
     def serve(self, connection):
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:
+            connection.sendall(self.greeting)
             while self.one(connection, lines):
                 pass
 
@@ -87,7 +93,7 @@ class RawServer:
                 return False
             head += line
         length = int(Request(head, b"").fields.get(b"content-length", 0))
-        asked = Request(head, lines.read(length))
+        asked = Request(head, lines.read(length), connection)
         self.requests.append(asked)
         return self.say(connection, lines, asked, self.answer(asked))
 
@@ -106,8 +112,8 @@ class RawServer:
         return framed and (b"Content-Length" in answer or b"chunked" in answer)
 
     def answer(self, asked):
-        own = self.on_any(asked) if self.on_any else b""
-        if own != b"":
+        own = self.on_any(asked) if self.on_any else ASIDE
+        if own is not ASIDE:
             return own
         if asked.method == b"GET":
             return self.on_get(asked) if self.on_get else EVENTS
