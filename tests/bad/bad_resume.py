@@ -422,5 +422,5 @@ def run():
         errors = canary.end()
         sure(canary.count > 50 and not errors, canary.count, errors[:3])
     for peer in peers:
-        peer.end()
+        peer.kill()
     storm()
