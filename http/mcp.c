@@ -173,14 +173,11 @@ static struct mcp_own refuse(int status, int code, const char *message)
 }
 
 /* What both kinds of upstream need of a message in the legacy era. */
-static struct mcp_own check_legacy(const struct mcp_config *config, const struct mcp_input *input,
-                                   struct slice version)
+static struct mcp_own check_legacy(const struct mcp_input *input, struct slice version)
 {
     const struct rpc_message *rpc = input->rpc;
 
     if (rpc->kind == RPC_BATCH) {
-        if (!config->http_upstream)
-            return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: batches are not served");
         if (rpc->batch_has_modern || rpc->batch_count == 0 || rpc->batch_count > MCP_BATCH_MAX)
             return refuse(400, RPC_INVALID_REQUEST, "Invalid Request: not a usable batch");
         if (version.length > 0 && !slice_is(version, "2025-03-26"))
@@ -258,8 +255,9 @@ static struct mcp_own make_post(const struct mcp_config *config, const struct mc
     request->rpc = *rpc;
     request->era = mcp_era(rpc, input->body, version);
     if (request->era == MESH_MODERN)
-        return config->http_upstream ? no_refusal : check_modern_as_server(version, rpc);
-    own = check_legacy(config, input, version);
+        return config->http_upstream ? mcp_take_modern(config, input, request)
+                                     : check_modern_as_server(version, rpc);
+    own = check_legacy(input, version);
     if (own.status == 0)
         own = take_key(input, request);
     if (own.status == 0 && !config->http_upstream && request->key.kind == MESH_KEY_NONE &&
@@ -337,6 +335,33 @@ static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_reques
     request->want = MESH_SSE;
     request->front = MESH_FRONT_SSE;
     return no_refusal;
+}
+
+/* A client whose stream broke opens a new one and goes on as if nothing were; only this header
+ * tells it from a first one (mcp.md §2.3). Its handshake goes along, as far as it is known. */
+static int make_handshake(const struct mcp_input *input, struct mcp_made *made)
+{
+    static const char before[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":\"session-mesh-initialize\",\"method\":"
+        "\"initialize\",\"params\":{\"protocolVersion\":\"";
+    static const char after[] = "\",\"capabilities\":{},\"clientInfo\":{\"name\":\"session-mesh\","
+                                "\"version\":\"" MESH_VERSION "\"}}}";
+    struct mesh_request *request = &made->request;
+    struct slice version;
+
+    if (request->want != MESH_SSE ||
+        !h1_field(input->head, H1_FIELD_MCP_PROTOCOL_VERSION, &version) ||
+        !is_legacy_version(version))
+        return 0;
+    made->body = bytes_new(NULL, sizeof before + version.length + sizeof after);
+    if (made->body == NULL)
+        return -ENOMEM;
+    mcp_append(made->body, slice_borrow(before, sizeof before - 1));
+    mcp_append(made->body, version);
+    mcp_append(made->body, slice_borrow(after, sizeof after - 1));
+    request->body = slice_of(made->body, 0, made->body->length);
+    rpc_read(&request->rpc, NULL, made->body->data, made->body->length);
+    return 0;
 }
 
 /* The one sessionId of the query (row A18). An id that could be none is unknown at once: clients
@@ -430,9 +455,10 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
     if (is_message)
         without |= h1_set(H1_FIELD_ACCEPT);
     h1_field(input->head, H1_FIELD_HOST, &authority);
-    *headp = mcp_copy_lines(input->head, without,
-                            forwarded_bytes(client, input->client) +
-                                forwarded_bytes(host, authority) + sizeof scheme + sizeof both);
+    *headp =
+        mcp_copy_lines(input->head, without,
+                       forwarded_bytes(client, input->client) + forwarded_bytes(host, authority) +
+                           sizeof scheme - 1 + (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
     forwarded_append(*headp, client, input->client);
@@ -512,10 +538,15 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
         goto fail;
     if (request->want != MESH_PASS && request->era == MESH_LEGACY)
         request->who = mcp_principal(config, input->head);
+    if (request->want != MESH_PASS && request->era == MESH_LEGACY)
+        request->token = mcp_token(config, input->head);
     request->method = slice_part(input->head->text, input->head->method_text);
     request->target = origin_form(input->pass);
     request->head = slice_of(made->head, 0, made->head->length);
     request->body = input->body;
+    rc = make_handshake(input, made);
+    if (rc < 0)
+        goto fail;
     return 0;
 fail:
     mcp_made_deinit(made);
@@ -532,6 +563,7 @@ void mcp_made_deinit(struct mcp_made *made)
 {
     mcp_exchange_deinit(&made->exchange);
     bytes_unref(made->head);
+    bytes_unref(made->body);
     bytes_unref(made->answer);
-    made->head = made->answer = NULL;
+    made->head = made->body = made->answer = NULL;
 }

@@ -34,6 +34,7 @@ struct mcp_config {
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
     enum mcp_bind bind;
     const char *bind_header;
+    const char *affinity_header;   /* of the modern era; or NULL */
     uint8_t principal_keys[2][16]; /* equal on every peer: derived from the cluster key */
 };
 
@@ -66,6 +67,7 @@ struct mcp_made {
     struct mesh_request request; /* slices of the input, and of `head` */
     struct mcp_exchange exchange;
     struct bytes *head;   /* the lines that travel */
+    struct bytes *body;   /* of our own making; or NULL: the request's body is the input's */
     struct bytes *answer; /* not NULL: no request, write these bytes; then see exchange.close */
     int status;           /* of that answer, for the log */
 };
@@ -82,6 +84,8 @@ enum mesh_era mcp_era(const struct rpc_message *rpc, struct slice body, struct s
 
 /* Who asks: all zero for unbound. */
 struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head);
+/* The Authorization header as a keyed hash; all zero: there is none. */
+struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head);
 
 /* An answer of the gate's or the parser's refusal, complete; `allow` NULL: no Allow line. */
 int mcp_write_refusal(int status, const char *reason, const char *allow, bool close,

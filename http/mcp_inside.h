@@ -1,5 +1,5 @@
-/* mcp_inside.h - what mcp.c, mcp_principal.c and mcp_answer.c share: an answer of the mesh's own,
- * and how header values are cut. */
+/* mcp_inside.h - what mcp.c, mcp_modern.c, mcp_principal.c and mcp_answer.c share: an answer of the
+ * mesh's own, and how header values are cut. */
 #ifndef HTTP_MCP_INSIDE_H
 #define HTTP_MCP_INSIDE_H
 
@@ -8,6 +8,7 @@
 #define MCP_BAD_REQUEST (-32000)       /* as the SDKs use it */
 #define MCP_SESSION_NOT_FOUND (-32001) /* as well */
 #define MCP_HEADER_MISMATCH (-32020)   /* MCP 2026-07-28 */
+#define MCP_NAME_MAX 6144 /* bytes of a name that came in base64: a header line of 8 KiB */
 
 struct mcp_own {
     int status; /* 0: none, the request goes on */
@@ -24,6 +25,10 @@ struct mcp_own {
 /* A whole answer, head and body. 0, -ENOMEM or -EINVAL. */
 int mcp_write_own(const struct mcp_exchange *exchange, const struct mcp_own *own,
                   struct bytes **answerp);
+
+/* What a modern request is routed by besides its body. */
+struct mcp_own mcp_take_modern(const struct mcp_config *config, const struct mcp_input *input,
+                               struct mesh_request *request);
 
 /* Without the blanks around it. */
 struct slice mcp_trim(struct slice s);

@@ -130,18 +130,35 @@ static uint64_t hash_parts(const uint8_t key[16], enum mcp_bind bind, struct sli
     return siphash_end(&state);
 }
 
-static struct principal principal_of(const struct mcp_config *config, struct slice a,
-                                     struct slice b)
+static struct principal hash_as(const struct mcp_config *config, enum mcp_bind bind, struct slice a,
+                                struct slice b)
 {
     struct principal who;
 
     for (size_t k = 0; k < 2; k++) {
-        uint64_t hash = hash_parts(config->principal_keys[k], config->bind, a, b);
+        uint64_t hash = hash_parts(config->principal_keys[k], bind, a, b);
 
         for (size_t i = 0; i < 8; i++)
             who.hash[8 * k + i] = (uint8_t)(hash >> 8 * i);
     }
     return who;
+}
+
+static struct principal principal_of(const struct mcp_config *config, struct slice a,
+                                     struct slice b)
+{
+    return hash_as(config, config->bind, a, b);
+}
+
+struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head)
+{
+    const struct slice none = {NULL, NULL, 0};
+    struct principal token = {{0}};
+    struct slice value;
+
+    if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && value.length > 0)
+        token = hash_as(config, MCP_BIND_TOKEN, value, none);
+    return token;
 }
 
 /* The payload of "Bearer head.payload.signature". */

@@ -96,14 +96,35 @@ static int append(struct sse_reader *reader, struct bytes **bufp, const uint8_t 
     return 0;
 }
 
+static struct slice whole(struct bytes *buf)
+{
+    return buf != NULL ? slice_of(buf, 0, buf->length) : (struct slice){0};
+}
+
+/* Data of an event: gathered, or once that is too much given out as it comes. */
+static int add_data(struct sse_reader *reader, struct slice part)
+{
+    if (!reader->is_large) {
+        int rc = append(reader, &reader->data, part.at, part.length, reader->event_max);
+
+        if (rc != -EMSGSIZE || !reader->gives_parts)
+            return rc;
+        reader->is_large = true;
+        if (reader->data != NULL)
+            reader->parts[reader->parts_count++] = whole(reader->data);
+    }
+    if (part.length > 0)
+        reader->parts[reader->parts_count++] = part;
+    return 0;
+}
+
 /* The whole data line that is still only in the input goes to a buffer of ours. */
 static int keep_pending(struct sse_reader *reader)
 {
     if (!reader->has_pending)
         return 0;
     reader->has_pending = false;
-    return append(reader, &reader->data, reader->pending.at, reader->pending.length,
-                  reader->event_max);
+    return add_data(reader, reader->pending);
 }
 
 static enum sse_field name_field(const char *name, size_t length)
@@ -129,7 +150,7 @@ static int begin_value(struct sse_reader *reader)
     case FIELD_DATA:
         rc = keep_pending(reader);
         if (rc == 0 && reader->has_data)
-            rc = append(reader, &reader->data, (const uint8_t *)"\n", 1, reader->event_max);
+            rc = add_data(reader, slice_borrow("\n", 1));
         break;
     case FIELD_ID:
         drop(&reader->next_id);
@@ -168,12 +189,12 @@ static int take_value(struct sse_reader *reader, struct slice part, bool is_whol
 {
     switch ((enum sse_field)reader->field_kind) {
     case FIELD_DATA:
-        if (is_whole && !reader->has_data) {
+        if (is_whole && !reader->has_data && part.length <= reader->event_max) {
             reader->pending = part;
             reader->has_pending = true;
-            return part.length > reader->event_max ? -EMSGSIZE : 0;
+            return 0;
         }
-        return append(reader, &reader->data, part.at, part.length, reader->event_max);
+        return add_data(reader, part);
     case FIELD_ID:
         if (part.length > 0 && memchr(part.at, '\0', part.length) != NULL)
             reader->is_bad_id = true;
@@ -210,11 +231,6 @@ static void end_value(struct sse_reader *reader)
     }
 }
 
-static struct slice whole(struct bytes *buf)
-{
-    return buf != NULL ? slice_of(buf, 0, buf->length) : (struct slice){0};
-}
-
 /* The empty line: the block's id counts from here on; with data it is an event. */
 static bool end_block(struct sse_reader *reader, struct sse_event *event)
 {
@@ -232,12 +248,13 @@ static bool end_block(struct sse_reader *reader, struct sse_event *event)
             .data = reader->has_pending ? reader->pending : whole(reader->data),
             .retry_ms = reader->block_retry_ms,
             .has_id = has_id,
+            .is_large = reader->is_large,
         };
         reader->is_event_out = true;
     } else {
         drop(&reader->name);
     }
-    reader->has_next_id = reader->has_data = reader->has_pending = false;
+    reader->has_next_id = reader->has_data = reader->has_pending = reader->is_large = false;
     reader->block_retry_ms = 0;
     return is_event;
 }
@@ -348,6 +365,21 @@ static void forget_event(struct sse_reader *reader)
     drop(&reader->name);
 }
 
+static bool next_part(struct sse_reader *reader, struct sse_event *event)
+{
+    if (reader->parts_at == reader->parts_count)
+        return false;
+    *event = (struct sse_event){.data = reader->parts[reader->parts_at++]};
+    return true;
+}
+
+static void forget_parts(struct sse_reader *reader)
+{
+    if (reader->parts_count > 0)
+        drop(&reader->data); /* what was gathered before there were too many */
+    reader->parts_at = reader->parts_count = 0;
+}
+
 enum sse_result sse_read(struct sse_reader *reader, struct slice in, size_t *used,
                          struct sse_event *event)
 {
@@ -360,7 +392,10 @@ enum sse_result sse_read(struct sse_reader *reader, struct slice in, size_t *use
         return SSE_ERROR;
     if (reader->is_event_out)
         forget_event(reader);
-    while (i < in.length && !is_event && rc == 0) {
+    if (next_part(reader, event))
+        return SSE_PART;
+    forget_parts(reader);
+    while (i < in.length && !is_event && rc == 0 && reader->parts_count == 0) {
         uint8_t byte = in.at[i];
         bool was_cr = reader->skip_lf;
 
@@ -387,6 +422,8 @@ enum sse_result sse_read(struct sse_reader *reader, struct slice in, size_t *use
         reader->error = rc;
         return SSE_ERROR;
     }
+    if (next_part(reader, event))
+        return SSE_PART;
     return is_event ? SSE_EVENT : SSE_MORE;
 }
 

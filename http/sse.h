@@ -20,11 +20,13 @@ struct sse_event {
     struct slice data;
     uint32_t retry_ms; /* reading: set in this event's block, clamped (row S5) */
     bool has_id;       /* reading: this block set the id */
+    bool is_large;     /* reading: its data came in parts */
 };
 
 enum sse_result {
     SSE_MORE,  /* all input is used */
     SSE_EVENT, /* *event is filled */
+    SSE_PART,  /* event->data is the next part of an event over event_max, which is not kept */
     SSE_ERROR  /* an event, id or name over its cap, or no memory; for good */
 };
 
@@ -33,12 +35,15 @@ struct sse_reader {
     uint64_t comments_count;
     uint32_t retry_ms; /* the last one the stream set, clamped; 0: none */
     int error;         /* after SSE_ERROR: -EMSGSIZE or -ENOMEM */
+    bool gives_parts;  /* to set after init: an event over event_max is no error */
     /* its own */
     size_t event_max;
     struct bytes_budget *budget;
     struct bytes *data, *id, *name, *next_id;
-    struct slice pending; /* one whole data line, still in the input */
-    bool has_pending, has_data, is_event_out, has_next_id, is_bad_id, skip_lf;
+    struct slice pending;  /* one whole data line, still in the input */
+    struct slice parts[3]; /* to be given out, from parts_at on */
+    uint8_t parts_at, parts_count;
+    bool is_large, has_pending, has_data, is_event_out, has_next_id, is_bad_id, skip_lf;
     uint8_t state, bom_count, field_length, field_kind, retry_digits;
     char field[6];
     uint32_t retry_number, block_retry_ms;
@@ -50,7 +55,8 @@ void sse_reader_init(struct sse_reader *reader, size_t event_max, struct bytes_b
 void sse_reader_deinit(struct sse_reader *reader);
 /* Reads up to the next event; call again with the rest until SSE_MORE. An event that lies whole
  * in the input with one data line is a slice of it (and of in.buf); else it is put together in a
- * buffer of its own. Blocks without data are no events: their id and retry count all the same. */
+ * buffer of its own. Blocks without data are no events: their id and retry count all the same. The
+ * input stays where it is until SSE_MORE. */
 enum sse_result sse_read(struct sse_reader *reader, struct slice in, size_t *used,
                          struct sse_event *event);
 /* Nothing of an event has been read yet: the place where a comment may stand. */

@@ -134,11 +134,14 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     retry_init(&core->retry, config->retry_hints, key);
     sessions_init(core);
     event_stream_init(core);
+    tombs_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
     if (rc == 0)
         rc = owner_init(core);
+    if (rc == 0)
+        rc = tasks_init(core);
     if (rc == 0)
         rc = mesh_make_swim(m, nonce, now_ms);
     if (rc == 0)
@@ -160,6 +163,8 @@ void mesh_free(struct mesh *m)
     sessions_deinit(core);
     serve_deinit(core);
     owner_deinit(core);
+    tombs_deinit(core);
+    tasks_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -207,7 +212,10 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
 
 struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
 {
-    return entry_open(&m->core, request, now_ms);
+    struct handle exchange = entry_open(&m->core, request, now_ms);
+    if (m->has_told_left)
+        entry_end_all(&m->core); /* nobody turns for it any more */
+    return exchange;
 }
 
 void mesh_taken(struct mesh *m, struct handle exchange, size_t bytes, uint64_t now_ms)
@@ -375,6 +383,7 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     swim_now(core->swim, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
+    tasks_now(core, now_ms);
     serve_now(core, now_ms);
     entry_now(core, now_ms);
     mesh_leave_now(m, now_ms);
@@ -384,8 +393,8 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
 {
     const struct core *core = &m->core;
     uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
-                            owner_deadline_ms(core), serve_deadline_ms(core),
-                            entry_deadline_ms(core)};
+                            owner_deadline_ms(core),      tasks_deadline_ms(core),
+                            serve_deadline_ms(core),      entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
@@ -409,6 +418,14 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         break;
     case WIRE_FOUND:
         owner_on_found(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_ENDED:
+        tombs_on_ended(core, &event->message, now_ms);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        tasks_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_OPEN:
     case WIRE_CANCEL:
@@ -709,6 +726,7 @@ void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
     levels->sessions = pool_count(&core->sessions.pool);
     levels->upstreams = pool_count(&core->serve.upstreams);
     levels->memory_used = core->budget.used;
+    levels->log_bytes = core->streams.bytes;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         const struct call *call = pool_slot(&core->serve.calls, slot, &h);
         if (call != NULL)

@@ -117,7 +117,7 @@ void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct sli
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
-/* stdio: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
+/* stdio, HTTP+SSE: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
  * JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other is
  * dropped. */
 void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,
@@ -223,6 +223,7 @@ struct mesh_effect {
             /* LISTEN: text is the upstream's own id of the last event that came; empty: none */
             struct slice method, target, head, text;
             bool is_request;  /* JSON-RPC request: an answer will come */
+            bool is_own;      /* the mesh asks it by itself, under the head of another request */
             bool lists_tools; /* its answer lists tools: scan it for their hints */
         } send;
         size_t room;
@@ -296,7 +297,9 @@ struct mesh_stats {
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
-                                   large to be passed on */
+                                    large to be passed on */
+    uint64_t tasks_learned;     /* of our upstream (2026-07-28) */
+    uint64_t tasks_unwritten;   /* told to the client before their ring home knew them */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;
@@ -310,6 +313,7 @@ void mesh_stats(const struct mesh *mesh, struct mesh_stats *stats);
 struct mesh_levels {
     uint32_t exchanges, calls, names, sessions, upstreams, messages_kept;
     size_t memory_used;
+    size_t log_bytes; /* of event logs: kept on purpose while their sessions live */
 };
 void mesh_levels(const struct mesh *mesh, struct mesh_levels *levels);
 

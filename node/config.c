@@ -78,6 +78,11 @@ static const struct setting settings[] = {
      FIELD(host.mcp.bind), 0, 0, NULL,
      "what a session belongs to: issuer and subject of a JWT, the whole Authorization header, "
      "another header, nobody"},
+    {"affinity-header", "NAME", NULL, SECTION_CLIENTS, CONFIG_RUN, read_header,
+     FIELD(host.mcp.affinity_header), 0, 0, NULL,
+     "2026-07-28: requests with an equal value of this header (`Mcp-Param-NAME`) are served by one "
+     "peer; compared as sent, and what a peer keeps for a value is lost to it when peers come or go "
+     "(default: none)"},
     {"session-idle", "TIME", "30m", SECTION_CLIENTS, CONFIG_RUN, read_time,
      FIELD(host.mesh.session_idle_ms), 1000, 30 * (uint64_t)DAY_MS, NULL,
      "an unused session ends after"},

@@ -250,13 +250,26 @@ const char *read_mcp_path(struct config *config, const struct setting *setting, 
 }
 
 /* Names of headers: RFC 9110 section 5.6.2, without the rarer marks. */
+static bool is_header_name(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    size_t length = strlen(name);
+    return length > 0 && length <= HEADER_MAX_BYTES && strspn(name, allowed) == length;
+}
+
+const char *read_header(struct config *config, const struct setting *setting, const char *text,
+                        char why[VALUE_WHY_MAX])
+{
+    (void)why;
+    return is_header_name(text) ? store_text(config, setting, text) : "names no header";
+}
+
 const char *read_bind(struct config *config, const struct setting *setting, const char *text,
                       char why[VALUE_WHY_MAX])
 {
     (void)why;
     static const char header[] = "header:";
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
     enum mcp_bind bind;
     if (strcmp(text, "auto") == 0)
         bind = MCP_BIND_AUTO;
@@ -266,8 +279,7 @@ const char *read_bind(struct config *config, const struct setting *setting, cons
         bind = MCP_BIND_NONE;
     else if (strncmp(text, header, strlen(header)) == 0) {
         const char *name = text + strlen(header);
-        size_t length = strlen(name);
-        if (length == 0 || length > HEADER_MAX_BYTES || strspn(name, allowed) != length)
+        if (!is_header_name(name))
             return "names no header";
         bind = MCP_BIND_HEADER;
         config->host.mcp.bind_header = name;

@@ -41,6 +41,6 @@ setting_read read_path;
 setting_read read_name; /* of a peer */
 setting_read read_word; /* printable ASCII without blanks, min .. max bytes */
 setting_read read_join, read_host, read_origin;
-setting_read read_mcp_path, read_bind, read_upstream;
+setting_read read_mcp_path, read_bind, read_header, read_upstream;
 
 #endif

@@ -139,6 +139,10 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
         "Messages of an epoch that is over, dropped.");
     one(page, "mesh_questions_dropped_total", COUNTER, stats->questions_dropped,
         "Answers of clients to questions that nobody asks any more.");
+    one(page, "mesh_tasks_learned_total", COUNTER, stats->tasks_learned,
+        "Tasks of the local upstream whose id was learned.");
+    one(page, "mesh_tasks_unwritten_total", COUNTER, stats->tasks_unwritten,
+        "Of these, told to the client before another peer knew them.");
     one(page, "mesh_sessions", GAUGE, stats->sessions, "Sessions owned by this peer.");
     one(page, "mesh_sessions_opened_total", COUNTER, stats->sessions_opened, "Sessions opened.");
     one(page, "mesh_sessions_closed_total", COUNTER, stats->sessions_closed, "Sessions ended.");

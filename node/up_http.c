@@ -159,7 +159,7 @@ static void send_call(void *of, const struct mesh_effect *effect)
         .head = effect->send.head,
         .last_event_id = call->is_listen ? effect->send.text : (struct slice){0},
         .body_bytes = text.length - effect->patch.cut + effect->patch.put.length,
-        .is_own = call->is_listen};
+        .is_own = call->is_listen || effect->send.is_own};
     if (up->session != NULL)
         request.session = slice_of(up->session, 0, up->session->length);
     http_call_start(kind, call, &request, text, &effect->patch);
@@ -170,8 +170,6 @@ static void give_room(void *of, const struct mesh_effect *effect)
     struct up_http *kind = of;
     struct http_up *up = up_of(kind, effect);
     struct http_call *call = up != NULL ? call_of(up, effect->call) : NULL;
-    if (up != NULL && effect->call == MESH_NO_CALL && up->sse != NULL)
-        call = sse_up_stream(up->sse);
     if (call == NULL)
         return;
     call->room += (int64_t)effect->room;

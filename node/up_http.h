@@ -117,6 +117,8 @@ void http_answer_begin(struct http_call *call);
 /* Bytes of the answer; the connection may be closed by them. */
 void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t length);
 void http_answer_eof(struct http_conn *conn, bool reset);
+/* So much was given to the core: without room for more nothing is read. */
+void http_take_room(struct http_call *call, size_t length);
 
 /* ---- up_http.c ------------------------------------------------------------------------------- */
 

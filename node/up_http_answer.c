@@ -60,7 +60,7 @@ static int gather(struct http_call *call, struct slice part)
     return rc;
 }
 
-static void take_room(struct http_call *call, size_t length)
+void http_take_room(struct http_call *call, size_t length)
 {
     call->room -= (int64_t)length;
     if (call->room <= 0)
@@ -74,7 +74,7 @@ static void give_message(struct http_call *call, const struct rpc_message *rpc,
     bool has_tools = facts != NULL && tools != NULL && tools->count > 0;
     mesh_up_message(host_of(call)->mesh, call->up->handle, call->number, facts,
                     has_tools ? tools : NULL, text, now(call));
-    take_room(call, text.length);
+    http_take_room(call, text.length);
 }
 
 static void give_data(struct http_call *call, struct slice part)
@@ -82,7 +82,7 @@ static void give_data(struct http_call *call, struct slice part)
     if (part.length == 0)
         return;
     mesh_up_data(host_of(call)->mesh, call->up->handle, call->number, part, now(call));
-    take_room(call, part.length);
+    http_take_room(call, part.length);
 }
 
 static int need_tools(struct http_call *call)

@@ -2,20 +2,9 @@
 #include "node/up_line.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define LINE_HOPELESS (1u << 30) /* offsets of a scan are 32 bit; nobody means such a line */
 #define LINE_FIRST 4096u
-#define LINE_ENDS 4096u /* of a line too long: so much of its beginning and of its end is kept */
-
-/* SDKs write the id at the beginning of the object, or (in TypeScript) at its end. */
-struct large_line {
-    struct rpc_scan scan;
-    uint64_t length;
-    uint8_t first[LINE_ENDS];
-    uint8_t last[LINE_ENDS]; /* by offset modulo */
-};
 
 void line_reader_init(struct line_reader *reader, size_t max,
                       void (*on_line)(struct line_reader *reader, struct slice text))
@@ -26,65 +15,37 @@ void line_reader_init(struct line_reader *reader, size_t max,
 void line_reader_free(struct line_reader *reader)
 {
     bytes_unref(reader->line);
-    free(reader->large);
+    large_free(reader->large);
     reader->line = NULL;
     reader->large = NULL;
-}
-
-static int feed_large(struct large_line *large, const uint8_t *data, size_t length)
-{
-    (void)rpc_scan_feed(&large->scan, data, length);
-    for (size_t i = 0; i < length && large->length + i < LINE_ENDS; i++)
-        large->first[large->length + i] = data[i];
-    for (size_t i = length > LINE_ENDS ? length - LINE_ENDS : 0; i < length; i++)
-        large->last[(large->length + i) % LINE_ENDS] = data[i];
-    large->length += length;
-    return large->length > LINE_HOPELESS ? -EMSGSIZE : 0;
 }
 
 /* From here on the line is read, not kept. */
 static int begin_large(struct line_reader *reader)
 {
-    struct large_line *large = malloc(sizeof *large);
+    struct large_text *large = large_new();
     struct bytes *line = reader->line;
     if (large == NULL)
         return -ENOMEM;
-    rpc_scan_begin(&large->scan, NULL);
-    large->length = 0;
     if (line != NULL)
-        (void)feed_large(large, line->data, line->length);
+        (void)large_feed(large, line->data, line->length);
     bytes_unref(line);
     reader->line = NULL;
     reader->large = large;
     return 0;
 }
 
-/* Its id, copied; 0: it stands where nothing was kept. */
-static size_t find_id(const struct large_line *large, uint8_t into[LINE_ENDS])
-{
-    struct span id = large->scan.facts.id;
-    uint64_t end = (uint64_t)id.at + id.length;
-    if (end <= LINE_ENDS)
-        memcpy(into, large->first + id.at, id.length);
-    else if (id.at + (uint64_t)LINE_ENDS >= large->length) {
-        for (uint32_t i = 0; i < id.length; i++)
-            into[i] = large->last[(id.at + i) % LINE_ENDS];
-    } else
-        return 0;
-    return id.length;
-}
-
 static void end_large(struct line_reader *reader)
 {
     /* Off the reader first: it may be freed by what the line brings about. */
-    struct large_line *large = reader->large;
-    uint8_t id[LINE_ENDS];
+    struct large_text *large = reader->large;
+    uint8_t id[LARGE_ID_MAX];
+    size_t id_length, length;
     reader->large = NULL;
-    rpc_scan_end(&large->scan);
+    enum rpc_kind kind = large_end(large, id, &id_length, &length);
     if (reader->on_large != NULL)
-        reader->on_large(reader, large->scan.facts.kind, slice_borrow(id, find_id(large, id)),
-                         (size_t)large->length);
-    free(large);
+        reader->on_large(reader, kind, slice_borrow(id, id_length), length);
+    large_free(large);
 }
 
 static void end_line(struct line_reader *reader, struct slice text)
@@ -126,7 +87,7 @@ static int keep_part(struct line_reader *reader, const char *data, size_t length
             return rc;
     }
     if (reader->large != NULL)
-        return feed_large(reader->large, (const uint8_t *)data, length);
+        return large_feed(reader->large, data, length);
     memcpy(reader->line->data + have, data, length);
     reader->line->length += length;
     return 0;

@@ -4,7 +4,7 @@
 #ifndef NODE_UP_LINE_H
 #define NODE_UP_LINE_H
 
-#include "mesh/base/rpc.h"
+#include "node/up_large.h"
 
 struct line_reader {
     size_t max;
@@ -18,7 +18,7 @@ struct line_reader {
                      size_t length);
     bool cuts;                /* instead, the first `max` bytes of a line too long are a line */
     struct bytes *line;       /* what came of an unfinished line */
-    struct large_line *large; /* one that is not kept */
+    struct large_text *large; /* one that is not kept */
 };
 
 /* `cuts`, `budget` and `on_large` are the caller's to set after it. */

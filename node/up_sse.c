@@ -7,6 +7,7 @@
 
 #include "http/endpoint.h"
 #include "node/log.h"
+#include "node/up_large.h"
 
 #define OPEN_MS 10000u /* until the endpoint event */
 /* A notification is taken before what follows it is sent: to some servers a request that overtakes
@@ -20,6 +21,7 @@ struct sse_up {
     struct http_up *up;
     struct http_call *stream; /* NULL: it was refused, and is over */
     struct bytes *endpoint;   /* the target of messages; NULL: not known yet */
+    struct large_text *large; /* a message that is not kept; or NULL */
     struct rpc_tools *tools;  /* a list of tools is awaited: each message is looked at for it */
     struct list waiting;      /* messages, in order */
     size_t waiting_bytes;
@@ -301,20 +303,50 @@ static void give_message(struct sse_up *sse, struct slice text)
     struct rpc_message rpc;
     rpc_read(&rpc, sse->tools, text.at, text.length);
     bool has_tools = rpc.kind == RPC_RESPONSE && sse->tools != NULL && sse->tools->count > 0;
-    sse->stream->room -= (int64_t)text.length;
     mesh_up_message(mesh_of(sse), sse->up->handle, MESH_NO_CALL, &rpc,
                     has_tools ? sse->tools : NULL, text, now(sse));
+    http_take_room(sse->stream, text.length); /* MESH_NO_CALL is the stream's own number */
     if (has_tools) {
         free(sse->tools);
         sse->tools = NULL;
     }
 }
 
+/* What is too large to be kept is read for whom it was meant. */
+static int on_large_part(struct sse_up *sse, struct slice part)
+{
+    if (sse->endpoint == NULL)
+        return -EMSGSIZE; /* no word of it was asked for */
+    if (sse->large == NULL)
+        sse->large = large_new();
+    return sse->large == NULL ? -ENOMEM : large_feed(sse->large, part.at, part.length);
+}
+
+static void on_large_end(struct sse_up *sse, bool is_message)
+{
+    struct large_text *large = sse->large;
+    uint8_t id[LARGE_ID_MAX];
+    size_t id_length, length;
+    enum rpc_kind kind = large_end(large, id, &id_length, &length);
+    sse->large = NULL;
+    large_free(large);
+    if (!is_message)
+        return;
+    log_warn("message_too_large", "bytes=%zu answers=%d", length,
+             kind == RPC_RESPONSE || kind == RPC_ERROR);
+    mesh_up_too_large(mesh_of(sse), sse->up->handle, kind, slice_borrow(id, id_length), now(sse));
+}
+
 static int on_event(struct sse_up *sse, const struct sse_event *event)
 {
+    bool is_message = event->name.length == 0 || slice_is(event->name, "message");
+    if (event->is_large) {
+        on_large_end(sse, is_message);
+        return 0;
+    }
     if (slice_is(event->name, "endpoint"))
         return sse->endpoint == NULL ? take_endpoint(sse, event->data) : 0;
-    if (event->data.length > 0 && (event->name.length == 0 || slice_is(event->name, "message")))
+    if (event->data.length > 0 && is_message)
         give_message(sse, event->data);
     return 0;
 }
@@ -353,10 +385,11 @@ static int on_stream_part(struct http_call *call, struct slice in)
         in.length -= used;
         if (result == SSE_MORE)
             break;
-        rc = result == SSE_ERROR ? call->sse.error : on_event(sse, &event);
+        if (result == SSE_PART)
+            rc = on_large_part(sse, event.data);
+        else
+            rc = result == SSE_ERROR ? call->sse.error : on_event(sse, &event);
     }
-    if (rc == 0 && call->room <= 0)
-        http_conn_read(call->conn, false); /* its readers are behind */
     return rc;
 }
 
@@ -412,14 +445,10 @@ void sse_up_open(struct http_up *up)
     call->ops = &stream_ops;
     call->want = MESH_LISTEN;
     call->is_stream = true;
+    call->sse.gives_parts = true;
     set_timer(sse, OPEN_MS);
     struct mcp_upstream_request request = {.want = MESH_LISTEN, .head = up->head, .is_own = true};
     http_call_start(up->kind, call, &request, (struct slice){0}, &none);
-}
-
-struct http_call *sse_up_stream(const struct sse_up *sse)
-{
-    return sse->refused == 0 ? sse->stream : NULL;
 }
 
 void sse_up_free(struct sse_up *sse)
@@ -431,6 +460,7 @@ void sse_up_free(struct sse_up *sse)
         free_message(container_of(at, struct sse_message, in_waiting));
     bytes_unref(sse->endpoint);
     bytes_unref(sse->refusal);
+    large_free(sse->large);
     free(sse->tools);
     free(sse);
 }

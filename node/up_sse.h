@@ -11,7 +11,6 @@
 void sse_up_open(struct http_up *up);
 /* UP_SEND. `sse`, and its session, may be gone afterwards. */
 void sse_up_send(struct sse_up *sse, const struct mesh_effect *effect);
-struct http_call *sse_up_stream(const struct sse_up *sse); /* that brings its messages, or NULL */
 void sse_up_free(struct sse_up *sse); /* after its calls; NULL is fine */
 
 #endif

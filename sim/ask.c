@@ -4,6 +4,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/modern.h"
 
 #define HEAD_LINES                                                                                 \
     "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
@@ -11,9 +12,9 @@
 const char *ask_name(enum ask ask)
 {
     static const char *const names[ASK_KINDS] = {
-        "initialize", "initialized", "listen", "call",   "read",    "list",  "ping",
-        "note",       "answer",      "delete", "forged", "foreign", "twice", "no-id",
-        "resume"};
+        "initialize", "initialized", "listen",  "call",    "read",   "list",   "ping",    "note",
+        "answer",     "delete",      "forged",  "foreign", "twice",  "no-id",  "resume",  "m-call",
+        "m-read",     "m-discover",  "m-begin", "m-go-on", "m-make", "m-task", "m-listen"};
     return names[ask];
 }
 
@@ -58,26 +59,37 @@ static const char *ask_method(enum ask ask)
     case ASK_LISTEN:
     case ASK_ANSWER:
     case ASK_DELETE:
+    case ASK_M_CALL:
+    case ASK_M_READ:
+    case ASK_M_DISCOVER:
+    case ASK_M_BEGIN:
+    case ASK_M_GO_ON:
+    case ASK_M_MAKE:
+    case ASK_M_TASK:
+    case ASK_M_LISTEN:
     case ASK_RESUME:
     case ASK_KINDS:
-        break;
+        break; /* GET, DELETE, no method, or modern.c's */
     }
     return NULL;
 }
 
 static bool ask_has_id(enum ask ask)
 {
-    return ask_method(ask) != NULL && ask != ASK_INITIALIZED && ask != ASK_NOTE;
+    return ask_is_modern(ask) ||
+           (ask_method(ask) != NULL && ask != ASK_INITIALIZED && ask != ASK_NOTE);
 }
 
-static void body_write(struct request *request, const char *question)
+static void body_write(const struct world *world, struct request *request, const char *question)
 {
     char text[600];
     const char *method = ask_method(request->ask);
     uint32_t n = request->n;
     uint32_t s = request->session;
     int length = 0;
-    if (request->ask == ASK_ANSWER)
+    if (ask_is_modern(request->ask))
+        length = modern_body(world, request, text, sizeof text);
+    else if (request->ask == ASK_ANSWER)
         length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u}}",
                           question, n, s);
@@ -139,6 +151,7 @@ static struct request *request_new(struct world *world, uint32_t session, enum a
     request->n = clients->requests_count++;
     request->ask = ask;
     request->session = session;
+    request->of = WORLD_NOBODY;
     request->client = clients->sessions[session]->client;
     request->sent_us = world->now_us;
     request->was_quiet = world->quiet_us != 0 && world->now_us >= world->quiet_us;
@@ -157,12 +170,17 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
         request->id_hash = rpc_id_hash(clients->id_key, slice_text(request->id));
     if (request->ask == ASK_FORGED) {
         key_forge(world, request, session);
-    } else if (request->ask != ASK_INITIALIZE && request->ask != ASK_NO_ID) {
+    } else if (request->ask == ASK_M_CALL) {
+        request->handle_number = request->n % MODERN_HANDLES;
+        request->key_length =
+            (uint32_t)snprintf(request->key, sizeof request->key, "h%u", request->handle_number);
+    } else if (!ask_is_modern(request->ask) && request->ask != ASK_INITIALIZE &&
+               request->ask != ASK_NO_ID) {
         memcpy(request->key, session->id, MESH_SESSION_TEXT);
         request->key_length = MESH_SESSION_TEXT;
     }
     if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE && request->ask != ASK_RESUME)
-        body_write(request, question);
+        body_write(world, request, question);
     if (request->ask == ASK_LISTEN)
         session->listen = request->n;
     if (request->ask == ASK_DELETE && session->delete_us == 0)
@@ -173,7 +191,7 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
     session->open++;
     session->asked++;
     world_at(world, world->now_us + delay_us, CLIENT_OPEN, WORLD_NOBODY, request->n, 0);
-    if (fault_is_on(world->faults, FAULT_VANISH) && !world->calm &&
+    if (fault_is_on(world->faults, FAULT_VANISH) && !world->calm && !ask_is_modern(request->ask) &&
         chance_hits(&clients->chance, 30000)) {
         uint64_t later_us = chance_log(&clients->chance, WORLD_MS, 3 * WORLD_SECOND);
         world_at(world, world->now_us + delay_us + later_us, CLIENT_VANISH, WORLD_NOBODY,
@@ -186,6 +204,14 @@ uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_
                     uint64_t delay_us)
 {
     return request_send(world, request_new(world, session, ask), seat, delay_us, NULL);
+}
+
+uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
+                       uint64_t delay_us, uint32_t of)
+{
+    struct request *request = request_new(world, session, ask);
+    request->of = of;
+    return request_send(world, request, seat, delay_us, NULL);
 }
 
 uint32_t client_resume(struct world *world, uint32_t number, uint32_t seat, uint64_t delay_us)
@@ -239,6 +265,11 @@ static void request_fill(const struct world *world, const struct request *reques
     made->method = slice_text("POST");
     made->target = slice_text("/mcp");
     made->head = slice_text(HEAD_LINES);
+    if (ask_is_modern(request->ask)) {
+        made->era = MESH_MODERN;
+        made->who = (struct principal){0};
+        made->key.kind = request->key_length > 0 ? MESH_KEY_HANDLE : MESH_KEY_NONE;
+    }
     if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME) {
         made->last_event_id = slice_text(request->shown);
         made->want = MESH_LISTEN;

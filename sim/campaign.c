@@ -6,6 +6,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/modern.h"
 #include "sim/net.h"
 #include "sim/upstream.h"
 
@@ -101,6 +102,11 @@ static void result_take(const struct world *world, struct run_result *result)
     result->dials = world->net->dials;
     result->views_compared = world->checks->views_compared;
     result->rings_compared = world->checks->rings_compared;
+    result->modern = world->modern->requests;
+    result->states = world->modern->states;
+    result->tasks = world->modern->tasks;
+    result->handles = world->modern->handles;
+    result->cancels = world->modern->cancels;
     memcpy(result->hits, world->faults->hits, sizeof result->hits);
 }
 
@@ -116,6 +122,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
                                   .calm_ms = calm_ms,
                                   .faults = options->faults,
                                   .load = true,
+                                  .legacy_only = options->legacy_only,
                                   .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)
@@ -127,8 +134,10 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     world->clients->quiet = true;
     check_calm(world);
     probe(world);
+    modern_probe(world);
     world_run(world, end_ms + PROBE_MS);
     end_all(world);
+    modern_end(world);
     world_run(world, end_ms + PROBE_MS + ENDING_MS);
     check_quiescence(world);
     check_void(world);

@@ -10,7 +10,7 @@ struct run_options {
     uint64_t seed, faults;
     uint32_t nodes; /* 0: drawn */
     uint32_t seconds;
-    bool trace;
+    bool trace, legacy_only;
 };
 
 struct run_result {
@@ -26,6 +26,7 @@ struct run_result {
     uint64_t resumed, rested, gaps, polls, replayed;
     uint64_t questions, answered, notes, datagrams, datagram_bytes, dials;
     uint64_t views_compared, rings_compared;
+    uint64_t modern, states, tasks, handles, cancels; /* of the session-less era */
     uint64_t hits[FAULT_CLASSES];
 };
 

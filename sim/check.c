@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "sim/modern.h"
+
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
@@ -172,12 +174,13 @@ bool check_owner_lives(struct world *world, const struct session *session)
 static bool request_is_of_session(const struct request *request)
 {
     return request->ask != ASK_INITIALIZE && request->ask != ASK_FORGED &&
-           request->ask != ASK_FOREIGN && request->ask != ASK_NO_ID;
+           request->ask != ASK_FOREIGN && request->ask != ASK_NO_ID && !ask_is_modern(request->ask);
 }
 
 static bool runs_at_most_once(const struct request *request)
 {
-    return request->ask == ASK_CALL || request->ask == ASK_TWICE;
+    return request->ask == ASK_CALL || request->ask == ASK_TWICE || request->ask == ASK_M_CALL ||
+           request->ask == ASK_M_BEGIN || request->ask == ASK_M_GO_ON || request->ask == ASK_M_MAKE;
 }
 
 static bool reason_denies_running(enum mesh_reason why)
@@ -224,7 +227,9 @@ void check_execution(struct world *world, const struct upstream *up, const struc
         request->executed_us = world->now_us;
     world_say(world, &world->seats[up->seat], "  executes #%u (%u times)", request->n,
               request->executions);
-    if (session_told != up->session || request->session != session_told)
+    if (ask_is_modern(request->ask))
+        modern_check_execution(world, request, up, call);
+    else if (session_told != up->session || request->session != session_told)
         check_fail(world, "E3", "#%u of session %u runs in the upstream of session %u", request->n,
                    request->session, up->session);
     if (request->ask == ASK_FORGED || request->ask == ASK_FOREIGN || request->ask == ASK_NO_ID)
@@ -489,6 +494,8 @@ void check_end(struct world *world, struct request *request)
                    world->lives[session->owner].seat, world->lives[session->owner].life,
                    world_life_runs(world, session->owner) ? "lives" : "died just now");
     check_calm_end(world, request);
+    if (ask_is_modern(request->ask))
+        modern_check_end(world, request);
 }
 
 /* ---- E1: in time ---------------------------------------------------------------------------- */
@@ -504,6 +511,10 @@ static void request_check(struct world *world, const struct world_event *event)
     const struct session *session = world->clients->sessions[request->session];
     if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN || request->ask == ASK_RESUME)
         return;
+    if (request->ask == ASK_M_LISTEN && request->lost_us == 0) { /* open as long as it works */
+        world_at(world, world->now_us + LOSS_WAIT_US, CHECK_REQUEST, WORLD_NOBODY, event->a, 0);
+        return;
+    }
     uint64_t excuse_us = later(request->opened_us, request->lost_us);
     excuse_us = later(excuse_us, request->answers_at_us);
     excuse_us = later(excuse_us, world->seats[request->seat].disturbed_us);
@@ -562,6 +573,9 @@ void check_event(struct world *world, const struct world_event *event)
         break;
     case CHECK_LISTEN:
         listen_check(world, event);
+        break;
+    case CHECK_LEFT:
+        modern_check_left(world, event);
         break;
     }
 }

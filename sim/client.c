@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "sim/check.h"
+#include "sim/modern.h"
 
 #define RATE_GAP_US 430000u /* mean between a client's requests; 1.5 clients a peer */
 
@@ -63,7 +64,8 @@ struct slice text_patched(struct slice text, const struct patch *patch, char **m
     if (whole == NULL)
         abort();
     memcpy(whole, text.at, patch->at);
-    memcpy(whole + patch->at, patch->put.at, patch->put.length);
+    if (patch->put.length > 0)
+        memcpy(whole + patch->at, patch->put.at, patch->put.length);
     memcpy(whole + patch->at + patch->put.length, text.at + after, text.length - after);
     *made = whole;
     return slice_borrow(whole, length);
@@ -316,6 +318,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
         clients->why[request->why]++;
     clients->unsent += state == REQUEST_UNSENT;
     clients->gone += state == REQUEST_GONE;
+    if (ask_is_modern(request->ask))
+        modern_over(world, request, state);
     bool well = request_went_well(request);
     if (session->listen == request->n)
         session->listen = WORLD_NOBODY;
@@ -411,6 +415,8 @@ static void message_came(struct world *world, struct request *request, struct sl
     check_message(world, behind, request, text, &rpc, answers);
     if (answers && behind != request)
         world->clients->rested++;
+    if (ask_is_modern(request->ask))
+        modern_came(world, request, text, &rpc);
     if (rpc.kind == RPC_REQUEST)
         question_note(world, world->clients->sessions[request->session], request->session, text,
                       &rpc);
@@ -524,6 +530,9 @@ void client_event(struct world *world, const struct world_event *event)
         break;
     case CLIENT_OPEN:
         client_open(world, event);
+        break;
+    case CLIENT_MODERN:
+        modern_event(world, event);
         break;
     case CLIENT_VANISH:
         client_vanish(world, event->a);

@@ -23,6 +23,15 @@ enum ask {
     ASK_TWICE,   /* a request with the JSON-RPC id of an open one */
     ASK_NO_ID,   /* a request without a session */
     ASK_RESUME,  /* the rest of a request's stream: GET with Last-Event-ID */
+    /* of the session-less era: modern.c */
+    ASK_M_CALL,
+    ASK_M_READ,
+    ASK_M_DISCOVER,
+    ASK_M_BEGIN, /* a tools/call that is answered with a state */
+    ASK_M_GO_ON, /* it again, with that state */
+    ASK_M_MAKE,  /* a tools/call that is answered with a task */
+    ASK_M_TASK,  /* tasks/get, update or cancel */
+    ASK_M_LISTEN,
     ASK_KINDS
 };
 
@@ -65,6 +74,11 @@ struct request {
     char *text; /* of a JSON answer */
     size_t text_length;
     /* what the world knows */
+    uint32_t of; /* whose answer brought what it carries, or NOBODY */
+    uint32_t handle_number;
+    char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
+    uint32_t made_server, made_seat;
+    uint64_t left_us; /* modern: its client went */
     uint32_t executions;
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
@@ -128,6 +142,9 @@ uint32_t client_session(struct world *world);
  * what comes of it is clients->requests[number]. */
 uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
                     uint64_t delay_us);
+/* The same of the session-less era: with what the answer to request `of` brought (or NOBODY). */
+uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
+                       uint64_t delay_us, uint32_t of);
 /* Answers the newest question that came for the session. */
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us);
 /* Another request under the JSON-RPC id of an open one. */

@@ -18,7 +18,7 @@ struct options {
     uint32_t nodes, seconds;
     uint64_t faults;
     const char *faults_text, *file;
-    bool trace, verify, quiet;
+    bool trace, verify, quiet, legacy_only;
 };
 
 struct totals {
@@ -29,10 +29,11 @@ struct totals {
 
 static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
-    "                [--faults all|none|LIST] [--trace] [--verify] [--quiet]\n"
+    "                [--faults all|none|LIST] [--legacy] [--trace] [--verify] [--quiet]\n"
     "  --nodes N    peers; 0: drawn from 2 to 20 (the default)\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
-    "  --file F     lines `seed nodes seconds # why`\n"
+    "  --file F     lines `seed nodes seconds # why`, or `seed nodes seconds legacy # why`\n"
+    "  --legacy     no clients of the session-less era: as seeds were before there were any\n"
     "  --verify     run each seed twice and compare what happened\n";
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -83,6 +84,9 @@ static bool parse_option(int option, const char *text, struct options *options)
     case 'v':
         options->verify = true;
         return true;
+    case 'l':
+        options->legacy_only = true;
+        return true;
     case 'q':
         options->quiet = true;
         return true;
@@ -92,17 +96,13 @@ static bool parse_option(int option, const char *text, struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {"seeds", required_argument, NULL, 'r'},
-                                          {"nodes", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"faults", required_argument, NULL, 'f'},
-                                          {"file", required_argument, NULL, 'i'},
-                                          {"trace", no_argument, NULL, 'T'},
-                                          {"verify", no_argument, NULL, 'v'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'r'},
+        {"nodes", required_argument, NULL, 'n'},  {"seconds", required_argument, NULL, 't'},
+        {"faults", required_argument, NULL, 'f'}, {"file", required_argument, NULL, 'i'},
+        {"trace", no_argument, NULL, 'T'},        {"verify", no_argument, NULL, 'v'},
+        {"legacy", no_argument, NULL, 'l'},       {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     *options = (struct options){
         .from = 1, .to = 1, .seconds = 60, .faults = FAULTS_ALL, .faults_text = "all"};
     int option = 0;
@@ -159,15 +159,21 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->dials += result->dials;
     sum->views_compared += result->views_compared;
     sum->rings_compared += result->rings_compared;
+    sum->modern += result->modern;
+    sum->states += result->states;
+    sum->tasks += result->tasks;
+    sum->handles += result->handles;
+    sum->cancels += result->cancels;
 }
 
 static int run_one(const struct options *options, struct totals *totals, uint64_t seed,
-                   uint32_t nodes, uint32_t seconds)
+                   uint32_t nodes, uint32_t seconds, bool legacy_only)
 {
     struct run_options run = {.seed = seed,
                               .faults = options->faults,
                               .nodes = nodes,
                               .seconds = seconds,
+                              .legacy_only = legacy_only,
                               .trace = options->trace};
     struct run_result result = {.failed = false};
     int rc = campaign_run(&run, &result);
@@ -188,9 +194,9 @@ static int run_one(const struct options *options, struct totals *totals, uint64_
     totals_add(totals, &result);
     if (result.failed && totals->failures <= FAILURES_SHOWN)
         printf("seed %" PRIu64 " (%u peers): %s\n  repeat: mesh-sim --seed %" PRIu64
-               " --nodes %u --seconds %u --faults %s --trace\n",
+               " --nodes %u --seconds %u --faults %s%s --trace\n",
                seed, result.nodes, result.failure, seed, result.nodes, seconds,
-               options->faults_text);
+               options->faults_text, legacy_only ? " --legacy" : "");
     else if (!options->quiet && (options->from == options->to || options->file != NULL))
         printf("seed %" PRIu64 " (%u peers): trace %016" PRIx64 "\n", seed, result.nodes,
                result.trace);
@@ -211,15 +217,18 @@ static int run_file(const struct options *options, struct totals *totals)
         uint64_t seed = 0;
         uint32_t nodes = 0;
         uint32_t seconds = 0;
+        char era[8] = "";
         if (line[0] == '#' || line[0] == '\n')
             continue;
-        if (sscanf(line, "%" SCNu64 " %" SCNu32 " %" SCNu32, &seed, &nodes, &seconds) != 3 ||
+        if (sscanf(line, "%" SCNu64 " %" SCNu32 " %" SCNu32 " %7s", &seed, &nodes, &seconds, era) <
+                3 ||
             nodes > WORLD_SEATS_MAX / 2 || seconds == 0 || seconds > 100000) {
             fprintf(stderr, "mesh-sim: not `seed nodes seconds`: %s", line);
             rc = -1;
             break;
         }
-        rc = run_one(options, totals, seed, nodes, seconds);
+        rc = run_one(options, totals, seed, nodes, seconds,
+                     options->legacy_only || strcmp(era, "legacy") == 0);
     }
     fclose(file);
     return rc;
@@ -238,6 +247,11 @@ static bool hits_are_complete(const struct options *options, const struct totals
                    fault_name((enum fault_class)n));
             complete = false;
         }
+    if (!options->legacy_only && (totals->sum.states == 0 || totals->sum.tasks == 0 ||
+                                  totals->sum.handles == 0 || totals->sum.cancels == 0)) {
+        printf("of the session-less era something never happened: see the summary\n");
+        complete = false;
+    }
     return complete;
 }
 
@@ -265,6 +279,9 @@ static void summary(const struct totals *totals)
            ", rings compared %" PRIu64 "\n",
            sum->datagrams, sum->datagrams == 0 ? 0 : sum->datagram_bytes / sum->datagrams,
            sum->dials, sum->views_compared, sum->rings_compared);
+    printf("session-less: executions %" PRIu64 ", states back %" PRIu64 ", tasks found %" PRIu64
+           ", handles met %" PRIu64 ", cancelled %" PRIu64 "\n",
+           sum->modern, sum->states, sum->tasks, sum->handles, sum->cancels);
     printf("outcomes:");
     for (uint32_t n = 0; n < sizeof sum->why / sizeof *sum->why; n++)
         if (sum->why[n] > 0)
@@ -288,7 +305,8 @@ int main(int argc, char **argv)
         rc = run_file(&options, &totals);
     } else {
         for (uint64_t seed = options.from; rc == 0 && seed <= options.to; seed++)
-            rc = run_one(&options, &totals, seed, options.nodes, options.seconds);
+            rc = run_one(&options, &totals, seed, options.nodes, options.seconds,
+                         options.legacy_only);
     }
     if (rc < 0)
         return 2;

@@ -7,7 +7,9 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/modern.h"
 
+#define SUBSCRIPTION_GAP_US (2u * WORLD_SECOND)
 #define QUESTION_WAIT_US (3u * WORLD_SECOND) /* then it answers without the client's word */
 
 int upstreams_new(struct world *world)
@@ -19,6 +21,8 @@ int upstreams_new(struct world *world)
     ups->is_scripted = world->config.steady;
     ups->script_us = 5 * WORLD_MS;
     ups->tools = sim_zero(sizeof *ups->tools);
+    for (uint32_t n = 0; n < WORLD_SEATS_MAX; n++)
+        ups->server[n] = ++ups->servers;
     return 0;
 }
 
@@ -62,6 +66,25 @@ static struct request *ucall_request(struct world *world, const struct ucall *ca
 {
     struct clients *clients = world->clients;
     return call->request < clients->requests_count ? clients->requests[call->request] : NULL;
+}
+
+/* The session that its messages speak of: that of its upstream, or what the request named. */
+static uint32_t ucall_session(const struct world *world, const struct ucall *call)
+{
+    uint32_t session = world->upstreams->ups[call->upstream].session;
+    return session == WORLD_NOBODY ? call->session : session;
+}
+
+static bool ucall_is_modern(struct world *world, const struct ucall *call)
+{
+    const struct request *request = ucall_request(world, call);
+    return request != NULL && ask_is_modern(request->ask);
+}
+
+static bool ucall_listens(struct world *world, const struct ucall *call)
+{
+    const struct request *request = ucall_request(world, call);
+    return request != NULL && request->ask == ASK_M_LISTEN;
 }
 
 /* ---- facts for the core --------------------------------------------------------------------- */
@@ -198,7 +221,7 @@ static void ucall_draw(struct world *world, struct ucall *call)
     call->is_sse = call->is_request && chance_below(&ups->chance, 2) == 0;
     if (is_tool && chance_below(&ups->chance, 4) == 0)
         call->progress_max = chance_below(&ups->chance, 4);
-    call->asks = is_tool && chance_below(&ups->chance, 12) == 0;
+    call->asks = is_tool && chance_below(&ups->chance, 12) == 0 && !ucall_is_modern(world, call);
     if (is_tool && chance_below(&ups->chance, 100) == 0)
         call->pad = (uint32_t)chance_log(&ups->chance, 1024, 400000);
     if (ups->is_scripted) {
@@ -207,12 +230,15 @@ static void ucall_draw(struct world *world, struct ucall *call)
         call->pad = 0;
         call->asks = call->is_sse;
     }
+    if (ucall_listens(world, call))
+        call->progress_max = 0;
     if (call->progress_max > 0 || call->asks || call->fate == FATE_HALF)
         call->is_sse = call->is_sse || call->asks || chance_below(&ups->chance, 2) == 0;
     if (!call->is_sse && is_http(world))
         call->progress_max = 0;
-    if (is_http(world) && is_tool && call->is_sse && !call->asks && call->fate == FATE_ANSWERS &&
-        !ups->is_scripted && chance_below(&ups->poll_chance, 8) == 0)
+    bool is_resumable = is_http(world) && is_tool && call->is_sse && !ucall_is_modern(world, call);
+    if (is_resumable && !call->asks && call->fate == FATE_ANSWERS && !ups->is_scripted &&
+        chance_below(&ups->poll_chance, 8) == 0)
         call->polls = 1 + chance_below(&ups->poll_chance, 2);
     if (ups->is_scripted && is_tool && (ups->script_polls > 0 || ups->script_progress > 0)) {
         call->is_sse = true;
@@ -229,10 +255,25 @@ static void progress_say(struct world *world, struct ucall *call)
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{"
                           "\"progressToken\":%s,\"progress\":%u,\"n\":%u,\"s\":%u}}",
-                          call->token, ++call->progress, call->request,
-                          world->upstreams->ups[call->upstream].session);
+                          call->token, ++call->progress, call->request, ucall_session(world, call));
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
+}
+
+/* A held stream of the session-less era: one notification after the other, never an answer. */
+static void subscription_say(struct world *world, uint32_t index)
+{
+    struct ucall *call = &world->upstreams->calls[index];
+    char text[200];
+    int length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/%s\",\"params\":{"
+                          "\"s\":%u,\"k\":%u}}",
+                          call->progress == 0 ? "subscriptions/acknowledged" : "message",
+                          call->session, call->progress + 1);
+    call->progress++;
+    ucall_head(world, call, 200, MESH_FORM_SSE);
+    ucall_say(world, call, text, (size_t)length);
+    step_at(world, index, world->now_us + SUBSCRIPTION_GAP_US);
 }
 
 static void question_say(struct world *world, struct ucall *call)
@@ -259,16 +300,22 @@ static void answer_say(struct world *world, struct ucall *call)
                                     ":{},\"logging\":{}},\"serverInfo\":{\"name\":\"sim\","
                                     "\"version\":\"1\"}";
     const char *body = "\"content\":[]";
+    char modern[300];
+    bool is_good = true;
     if (call->method == RPC_TOOLS_LIST)
         body = tools;
     else if (call->method == RPC_INITIALIZE)
         body = handshake;
-    uint32_t session = world->upstreams->ups[call->upstream].session;
+    if (ucall_is_modern(world, call)) {
+        is_good = modern_result(world, call, modern, sizeof modern);
+        body = modern;
+    }
     char *text = sim_zero(800 + (size_t)call->pad);
     int length = snprintf(text, 800,
-                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{%s,\"n\":%u,"
-                          "\"s\":%u,\"pad\":\"",
-                          call->id, body, call->request, session);
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":{%s,\"n\":%u,\"s\":%u,"
+                          "\"pad\":\"",
+                          call->id, is_good ? "result" : "error", body, call->request,
+                          ucall_session(world, call));
     memset(text + length, 'x', call->pad);
     memcpy(text + length + call->pad, "\"}}", 3);
     ucall_head(world, call, 200, call->is_sse ? MESH_FORM_SSE : MESH_FORM_JSON);
@@ -371,6 +418,8 @@ static void ucall_step(struct world *world, uint32_t index)
             call->waits_for_room = true;
         } else if (call->fate != FATE_ANSWERS) {
             ucall_fails(world, call);
+        } else if (ucall_listens(world, call)) {
+            subscription_say(world, index);
         } else if (call->polls > 0 && call->progress == call->progress_max) {
             ucall_goes_away(world, index);
         } else if (call->progress < call->progress_max) {
@@ -461,12 +510,16 @@ static void ucall_read(struct world *world, struct ucall *call, struct slice tex
         up->session = call->session;
     struct slice id = slice_part(text, rpc.id);
     struct slice token = slice_part(text, rpc.progress_token);
+    struct slice carried =
+        slice_part(text, rpc.request_state.length > 0 ? rpc.request_state : rpc.task_id);
     size_t length = 0;
     for (size_t n = 0; n < id.length && length < sizeof call->id - 1; n++)
         if (id.at[n] != '\\') /* written anew: "r\/1" is "r/1" */
             call->id[length++] = (char)id.at[n];
     snprintf(call->token, sizeof call->token, "%.*s", (int)token.length,
              token.length > 0 ? (const char *)token.at : "0");
+    snprintf(call->carried, sizeof call->carried, "%.*s", (int)carried.length,
+             carried.length > 0 ? (const char *)carried.at : "");
     if (rpc.kind == RPC_RESPONSE)
         question_answered(world, call->upstream, text, &rpc);
 }
@@ -766,6 +819,7 @@ void upstream_event(struct world *world, const struct world_event *event)
 void upstreams_died(struct world *world, struct seat *seat)
 {
     struct upstreams *ups = world->upstreams;
+    ups->server[seat->index] = ++ups->servers;
     for (uint32_t n = 0; n < ups->ups_count; n++)
         if (ups->ups[n].seat == seat->index && ups->ups[n].life == seat->life)
             ups->ups[n].state = UPSTREAM_GONE;
@@ -784,6 +838,7 @@ uint32_t upstreams_kill(struct world *world, struct seat *seat)
 {
     struct upstreams *ups = world->upstreams;
     uint32_t count = 0;
+    ups->server[seat->index] = ++ups->servers;
     for (uint32_t n = 0; n < ups->ups_count; n++) {
         struct upstream *up = &ups->ups[n];
         if (up->seat != seat->index || up->life != seat->life || !up_lives(up))

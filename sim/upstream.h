@@ -39,6 +39,7 @@ struct ucall {
     uint32_t request, session; /* numbers that its text names; NOBODY: none */
     char id[40];               /* of the JSON-RPC request, as an upstream would write it anew */
     char token[16];
+    char carried[64]; /* raw: the state or the task id that it came with */
     uint32_t progress, progress_max;
     uint32_t question, pad;     /* pad: bytes to make the answer long */
     size_t room;                /* bytes that may still be sent (MESH_UP_ROOM) */
@@ -58,7 +59,9 @@ struct upstreams {
     uint32_t script_progress;      /* stories: every tools/call makes progress so often */
     bool refuses[WORLD_SEATS_MAX]; /* cannot be started, refuses connections */
     bool slow[WORLD_SEATS_MAX];
-    struct rpc_tools *tools; /* scratch */
+    struct rpc_tools *tools;          /* scratch */
+    uint32_t server[WORLD_SEATS_MAX]; /* HTTP: number of the server there, a new one each life */
+    uint32_t servers;                 /* so far */
     uint64_t executions, questions, answered, notes, polls, replayed;
 };
 

@@ -9,6 +9,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/modern.h"
 #include "sim/net.h"
 #include "sim/upstream.h"
 
@@ -283,7 +284,7 @@ static void dispatch(struct world *world, const struct world_event *event)
         life_event(world, event);
     else if (event->kind <= NET_RESET)
         net_event(world, event);
-    else if (event->kind <= CLIENT_TAKEN)
+    else if (event->kind <= CLIENT_MODERN)
         client_event(world, event);
     else if (event->kind <= UPSTREAM_CLOSED)
         upstream_event(world, event);
@@ -345,6 +346,8 @@ int world_new(struct world **worldp, const struct world_config *config)
     if (rc == 0)
         rc = clients_new(world);
     if (rc == 0)
+        rc = modern_new(world);
+    if (rc == 0)
         rc = faults_new(world);
     if (rc < 0) {
         world_free(world);
@@ -371,6 +374,7 @@ void world_free(struct world *world)
     for (size_t n = 0; n < world->heap_count; n++)
         net_drop(&world->heap[n]);
     faults_free(world);
+    modern_free(world);
     clients_free(world);
     checks_free(world);
     upstreams_free(world);

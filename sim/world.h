@@ -22,6 +22,7 @@
 
 struct checks;
 struct clients;
+struct modern;
 struct net;
 struct upstreams;
 
@@ -34,6 +35,7 @@ struct world_config {
     bool steady;                      /* stories: every delay is 1 ms, turns and timers are exact */
     enum mesh_upstream_kind upstream; /* stories; under load the seed draws it */
     bool trace;                       /* print every effect */
+    bool legacy_only;                 /* no clients of the session-less era: old seeds */
 };
 
 /* What waits in the heap. Each kind belongs to the module of its name. */
@@ -56,6 +58,7 @@ enum world_event_kind {
     CLIENT_OPEN,     /* a: request */
     CLIENT_VANISH,   /* a: request */
     CLIENT_TAKEN,    /* a: request; b: bytes */
+    CLIENT_MODERN,   /* a: client of modern.c */
     UPSTREAM_READY,  /* a: upstream */
     UPSTREAM_STEP,   /* a: call */
     UPSTREAM_LISTEN, /* a: call */
@@ -66,7 +69,8 @@ enum world_event_kind {
     CHECK_VIEWS,
     CHECK_RINGS,
     CHECK_REQUEST, /* a: request */
-    CHECK_LISTEN   /* a: request */
+    CHECK_LISTEN,  /* a: request */
+    CHECK_LEFT     /* a: request */
 };
 
 struct world_event {
@@ -137,6 +141,7 @@ struct world {
     char failure[512];
     struct net *net;
     struct clients *clients;
+    struct modern *modern;
     struct upstreams *upstreams;
     struct faults *faults;
     struct checks *checks;

@@ -114,10 +114,16 @@ void rpc_scan_end(struct rpc_scan *scan);
 /* The three at once, for a text that is whole. */
 void rpc_read(struct rpc_message *facts, struct rpc_tools *tools, const void *text, size_t length);
 
+/* The next entry of a batch whose scan said RPC_BATCH: *at begins at 0. False: there is none. */
+bool rpc_next_entry(struct slice batch, size_t *at, struct slice *entry);
+
 /* A keyed 64-bit SipHash of an id's (or token's) canonical form: equal for "a\/b" and "a/b", for
  * 1, 1.0 and 10e-1, different for 1 and "1". Upstreams write ids anew, so raw text cannot be
  * compared. `raw` is JSON text as in rpc_message.id. */
 uint64_t rpc_id_hash(const uint8_t key[16], struct slice raw);
+
+/* Does the JSON string `raw`, quotes and all, say `text`? */
+bool rpc_string_is(struct slice raw, struct slice text);
 
 /* {"jsonrpc":"2.0","id":<id raw>,"error":{"code":..,"message":".."}} into at most `room` bytes;
  * an empty id is written as null. `message` is escaped. Returns the length, 0 if it has no room. */

@@ -70,6 +70,38 @@ static void put_escaped(struct writer *w, const uint8_t *p, size_t length)
     }
 }
 
+/* The end of the string that begins at `at`. The text is sound. */
+static size_t string_end(struct slice text, size_t at)
+{
+    for (at++; at < text.length && text.at[at] != '"'; at++)
+        if (text.at[at] == '\\')
+            at++;
+    return at + 1;
+}
+
+bool rpc_next_entry(struct slice batch, size_t *at, struct slice *entry)
+{
+    size_t i = *at, depth = 0, begin;
+
+    while (i < batch.length && batch.at[i] != '{')
+        i++;
+    for (begin = i; i < batch.length; i++) {
+        uint8_t byte = batch.at[i];
+
+        if (byte == '"')
+            i = string_end(batch, i) - 1;
+        else if (byte == '{')
+            depth++;
+        else if (byte == '}' && --depth == 0)
+            break;
+    }
+    if (i >= batch.length)
+        return false;
+    *at = i + 1;
+    *entry = (struct slice){batch.buf, batch.at + begin, i + 1 - begin};
+    return true;
+}
+
 size_t rpc_write_string(void *into, size_t room, struct slice text)
 {
     struct writer w = {into, room, 0, false};
@@ -137,6 +169,24 @@ static size_t read_escape(const uint8_t *p, const uint8_t *end, uint8_t out[4], 
     out[0] = (uint8_t)to[found - from];
     *length = 1;
     return 2;
+}
+
+bool rpc_string_is(struct slice raw, struct slice text)
+{
+    size_t at = 0;
+
+    if (raw.length < 2 || raw.at[0] != '"' || raw.at[raw.length - 1] != '"')
+        return false;
+    for (const uint8_t *p = raw.at + 1, *end = raw.at + raw.length - 1; p < end;) {
+        uint8_t out[4] = {*p};
+        size_t length = 1, taken = *p == '\\' ? read_escape(p, end, out, &length) : 0;
+
+        if (length > text.length - at || memcmp(text.at + at, out, length) != 0)
+            return false;
+        at += length;
+        p += taken > 0 ? taken : 1;
+    }
+    return at == text.length;
 }
 
 static void hash_text(struct siphash_state *hash, const uint8_t *p, const uint8_t *end)

@@ -118,7 +118,11 @@ struct principal {
 };
 
 /* What a request is routed by, as it came from outside: not yet decoded, not yet verified. */
-enum mesh_key_kind { MESH_KEY_NONE, MESH_KEY_SESSION };
+enum mesh_key_kind {
+    MESH_KEY_NONE,
+    MESH_KEY_SESSION,
+    MESH_KEY_HANDLE /* modern era: equal ones are served by one process (--affinity-header) */
+};
 struct mesh_key {
     enum mesh_key_kind kind;
     struct slice text; /* the header's value */
@@ -151,6 +155,7 @@ struct mesh_request {
     enum mesh_front front;
     struct mesh_key key;
     struct principal who;
+    struct principal token;      /* its credentials, hashed alike; all zero: none */
     struct rpc_message rpc;      /* MESH_CALL: offsets into body */
     struct slice last_event_id;  /* MESH_LISTEN: the header's value; empty: a stream from now on */
     struct slice method, target; /* of HTTP, for MESH_PASS and the upstream's request line */

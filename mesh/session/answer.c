@@ -6,7 +6,8 @@
 
 struct kept {
     struct list in_answer;
-    uint64_t end_bytes; /* of the present lane's count, when it was sent there; 0: it was not */
+    uint64_t end_bytes;   /* of the present lane's count, when it was sent there; 0: it was not */
+    uint64_t end_payload; /* likewise, of payload alone */
     struct wire_message message;
 };
 
@@ -42,7 +43,9 @@ static void answer_send(struct answer *answer, struct links *links, struct kept 
     if (rc < 0)
         return;
     answer->sent_bytes += (uint64_t)rc;
+    answer->sent_payload += kept->message.payload.length;
     kept->end_bytes = answer->sent_bytes;
+    kept->end_payload = answer->sent_payload;
 }
 
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
@@ -63,8 +66,35 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     list_push_back(&answer->kept, &kept->in_answer);
     answer->count++;
     answer->payload_bytes += kept->message.payload.length;
-    answer_send(answer, links, kept);
+    if (!answer->is_withheld)
+        answer_send(answer, links, kept);
     return 0;
+}
+
+/* Sends the kept messages from that number on, but for what is withheld. */
+static void answer_send_from(struct answer *answer, struct links *links, uint32_t from)
+{
+    uint32_t number = answer->number;
+    LIST_EACH (at, &answer->kept) {
+        if (answer->is_withheld && number >= answer->withheld_from)
+            break;
+        if (number++ >= from)
+            answer_send(answer, links, container_of(at, struct kept, in_answer));
+    }
+}
+
+void answer_withhold(struct answer *answer)
+{
+    answer->is_withheld = true;
+    answer->withheld_from = answer->count;
+}
+
+void answer_release(struct answer *answer, struct links *links)
+{
+    if (!answer->is_withheld)
+        return;
+    answer->is_withheld = false;
+    answer_send_from(answer, links, answer->withheld_from);
 }
 
 /* It has arrived: no attach will ask for it. */
@@ -80,20 +110,19 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
                      uint32_t received)
 {
     size_t before = answer->payload_bytes;
+    answer_detach(answer);
     answer->lane = lane;
-    answer->sent_bytes = 0;
     while (!list_is_empty(&answer->kept) && answer->number < received)
         answer_take_first(answer);
     size_t freed = before - answer->payload_bytes;
-    LIST_EACH (at, &answer->kept)
-        answer_send(answer, links, container_of(at, struct kept, in_answer));
+    answer_send_from(answer, links, answer->number);
     return freed;
 }
 
 void answer_detach(struct answer *answer)
 {
     answer->lane = (struct lane){0};
-    answer->sent_bytes = 0;
+    answer->sent_bytes = answer->sent_payload = answer->taken_payload = 0;
 }
 
 void answer_drop(struct answer *answer)
@@ -106,10 +135,15 @@ void answer_drop(struct answer *answer)
 size_t answer_consumed(struct answer *answer, uint64_t total)
 {
     size_t before = answer->payload_bytes;
+    /* heads are taken by being read, before the payloads of earlier messages are */
+    uint64_t heads = answer->sent_bytes - answer->sent_payload;
+    if (total > heads && total - heads > answer->taken_payload)
+        answer->taken_payload = total - heads;
     while (!list_is_empty(&answer->kept)) {
         struct kept *kept = container_of(list_first(&answer->kept), struct kept, in_answer);
         /* what counts as taken has arrived whole, in order */
-        if (kept->end_bytes == 0 || kept->end_bytes > total)
+        if (kept->end_bytes == 0 || kept->end_bytes > total ||
+            kept->end_payload > answer->taken_payload)
             break;
         answer_take_first(answer);
     }

@@ -8,14 +8,18 @@
 #include "mesh/wire/links.h"
 
 struct answer {
-    struct lane lane;      /* none: the entry's link is lost, or it is not interested */
-    struct list kept;      /* struct kept, oldest first */
-    uint32_t number;       /* of the oldest kept message; they count from 0 */
-    uint32_t count;        /* messages so far */
-    uint64_t sent_bytes;   /* on this lane, as links count */
-    size_t payload_bytes;  /* kept */
-    bool is_dropped;       /* nobody waits: messages are taken and forgotten */
-    struct event_id taken; /* of the newest numbered event that was taken */
+    struct lane lane;       /* none: the entry's link is lost, or it is not interested */
+    struct list kept;       /* struct kept, oldest first */
+    uint32_t number;        /* of the oldest kept message; they count from 0 */
+    uint32_t count;         /* messages so far */
+    uint64_t sent_bytes;    /* on this lane, as links count */
+    uint64_t sent_payload;  /* of them; the rest is taken by being read */
+    uint64_t taken_payload; /* of them, at least: what the entry's client took */
+    size_t payload_bytes;   /* kept */
+    bool is_dropped;        /* nobody waits: messages are taken and forgotten */
+    struct event_id taken;  /* of the newest numbered event that was taken */
+    bool is_withheld;       /* from message number withheld_from on */
+    uint32_t withheld_from;
 };
 
 void answer_init(struct answer *answer);
@@ -23,6 +27,9 @@ void answer_deinit(struct answer *answer);
 /* Keeps and sends one message. -ENOMEM: it was not added, the answer can only be cut now. */
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,
                struct bytes_budget *budget);
+/* What is added from here on is kept and not sent, until it is released. */
+void answer_withhold(struct answer *answer);
+void answer_release(struct answer *answer, struct links *links);
 /* The entry is back on `lane` and has the first `received` messages: returns the payload bytes that
  * are kept no longer. */
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
@@ -30,7 +37,8 @@ size_t answer_attach(struct answer *answer, struct links *links, struct lane lan
 void answer_detach(struct answer *answer);
 /* Nobody waits for it any more. */
 void answer_drop(struct answer *answer);
-/* The entry took `total` bytes of the lane: returns the payload bytes that are kept no longer. */
+/* The entry took `total` bytes of the lane: returns the payload bytes that are kept no longer,
+ * those of messages whose payload was taken whole. */
 size_t answer_consumed(struct answer *answer, uint64_t total);
 /* More than `limit` bytes wait behind the message under way. */
 bool answer_is_behind(const struct answer *answer, size_t limit);

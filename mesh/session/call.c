@@ -1,7 +1,9 @@
 /* call.c - the life of a request at its owner, and its answer's. */
 #include "mesh/session/call.h"
 
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/handshake.h"
 #include "mesh/session/upcall.h"
 
 struct call *call_at(struct core *core, struct handle h)
@@ -25,6 +27,16 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->held_lines);
     slice_drop(&call->held_text);
     slice_drop(&call->up_mark);
+    slice_drop(&call->answer_patch.put);
+}
+
+static void call_hash_ids(struct core *core, struct call *call)
+{
+    if (call->want == MESH_CALL && call->rpc.id.length > 0)
+        call->id_hash = rpc_id_hash(core->sip_key, call_id(call));
+    if (call->want == MESH_CALL && call->rpc.progress_token.length > 0)
+        call->token_hash =
+            rpc_id_hash(core->sip_key, slice_part(call->body, call->rpc.progress_token));
 }
 
 struct call *call_new(struct core *core, const struct wire_message *m)
@@ -40,6 +52,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
     call->want = r->want;
     call->era = r->era;
     call->front = r->front;
+    call->token = r->token;
     call->rpc = r->rpc;
     call->has_position = m->open.has_position;
     call->position = m->open.position;
@@ -56,19 +69,45 @@ struct call *call_new(struct core *core, const struct wire_message *m)
         pool_give(&core->serve.calls, h);
         return NULL;
     }
-    if (call->want == MESH_CALL && call->rpc.id.length > 0)
-        call->id_hash = rpc_id_hash(core->sip_key, call_id(call));
-    if (call->want == MESH_CALL && call->rpc.progress_token.length > 0)
-        call->token_hash =
-            rpc_id_hash(core->sip_key, slice_part(call->body, call->rpc.progress_token));
+    call_hash_ids(core, call);
     return call;
+}
+
+struct call *call_new_entry(struct core *core, const struct call *batch,
+                            const struct rpc_message *rpc, struct slice text)
+{
+    struct handle h;
+    struct call *entry = pool_take(&core->serve.calls, &h);
+    if (entry == NULL)
+        return NULL;
+    entry->self = h;
+    entry->batch = batch->self;
+    entry->serial = ++core->serve.serial;
+    entry->want = MESH_CALL;
+    entry->rpc = *rpc;
+    entry->session = batch->session;
+    entry->epoch = batch->epoch;
+    entry->up = batch->up;
+    entry->token = batch->token;
+    list_init(&entry->by_up);
+    answer_init(&entry->answer);
+    entry->answer.is_dropped = true;
+    if (slice_keep(&entry->head, batch->head, &core->budget) < 0 ||
+        slice_keep(&entry->body, text, &core->budget) < 0) {
+        call_keep_nothing(entry);
+        pool_give(&core->serve.calls, h);
+        return NULL;
+    }
+    call_hash_ids(core, entry);
+    return entry;
 }
 
 void call_free(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
-    table_remove(&core->serve.by_name, &call->name);
+    if (handle_is_none(call->batch))
+        table_remove(&core->serve.by_name, &call->name);
     heap_remove(&core->serve.timers, &call->timer);
     heap_remove(&core->serve.resumes, &call->again);
     answer_deinit(&call->answer);
@@ -96,7 +135,7 @@ static void call_due_at(uint64_t *due_ms, uint64_t at_ms)
 void call_arm(struct core *core, struct call *call)
 {
     uint64_t due_ms = MESH_NEVER;
-    if (call->detached_ms != 0 && (call->is_ended || call_is_held_stream(call)))
+    if (call->detached_ms != 0 && (call->is_ended || call_ends_unread(call)))
         call_due_at(&due_ms, call->detached_ms + CALL_DETACHED_MS);
     if (call->stall_at_ms != 0)
         call_due_at(&due_ms, call->stall_at_ms);
@@ -138,6 +177,8 @@ static void call_send_head(struct core *core, struct call *call, enum wire_kind 
     if (kind == WIRE_HEAD)
         m.head.serial = call->serial;
     m.head.answers = kind == WIRE_WHOLE && call->text_answers;
+    if (m.head.answers)
+        m.head.patch = call->answer_patch;
     if (session != NULL && handle_equal(session->creator, call->self)) {
         m.has_session = true;
         m.session = session->id;
@@ -155,6 +196,8 @@ static void call_release(struct core *core, struct call *call)
     if (call->holds_text) {
         struct wire_message m = {.kind = WIRE_DATA, .payload = call->held_text};
         m.text.answers = call->text_answers;
+        if (call->text_answers)
+            m.text.patch = call->answer_patch;
         call->holds_text = false;
         call_add(core, call, &m);
     }
@@ -166,7 +209,8 @@ static void call_release(struct core *core, struct call *call)
 static void call_open_stream(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
-    if (session == NULL || !call_is_request(call) || call->is_told)
+    bool wants_answer = call_is_request(call) || call->rpc.kind == RPC_BATCH;
+    if (session == NULL || call->want != MESH_CALL || !wants_answer || !call_has_reader(call))
         return;
     struct event_stream *stream = event_stream_open(core, session, call);
     if (stream != NULL)
@@ -207,6 +251,8 @@ void call_add_text(struct core *core, struct call *call, enum wire_kind kind, st
     call_release(core, call);
     struct wire_message m = {.kind = kind, .payload = text};
     m.text.answers = answers;
+    if (answers)
+        m.text.patch = call->answer_patch;
     call_add(core, call, &m);
 }
 
@@ -228,6 +274,19 @@ static void call_add_end(struct core *core, struct call *call, enum mesh_end end
     call_add(core, call, &m);
 }
 
+void call_add_failed(struct core *core, struct call *call, const struct logged *event,
+                     uint64_t now_ms)
+{
+    if (call->stream != NULL) {
+        event_stream_add(core, call->stream, event, now_ms);
+        return;
+    }
+    struct wire_message m = {.kind = WIRE_EVENT, .payload = event->text};
+    m.text.why = event->why;
+    m.text.answers = event->answers;
+    call_add(core, call, &m);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum mesh_reason why)
@@ -237,8 +296,8 @@ void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum
     call_add_end(core, call, end, why);
     call->is_told = true;
     call->stall_at_ms = 0;
+    upcall_untaken(core, call); /* whose room that was says the stream */
     event_stream_leave(core, call);
-    upcall_untaken(core, call);
 }
 
 /* The last word of a request with a stream, or in a session with one stream: an event like the
@@ -251,7 +310,10 @@ static void call_add_failure(struct core *core, struct call *call, enum mesh_rea
     bool is_last = stream != NULL;
     if (call->front == MESH_FRONT_SSE && session != NULL)
         stream = session->own;
-    if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK)
+    /* on a stream of many nobody waits for what was cancelled */
+    bool is_unheard = call->front == MESH_FRONT_SSE && why == MESH_CANCELLED;
+    if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK ||
+        is_unheard)
         return;
     struct logged event = {.text = call_id(call), .why = why, .answers = true, .is_last = is_last};
     call->is_answered = true;
@@ -268,9 +330,14 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
         upcall_unbind(core, call); /* its initialize came to nothing */
         session = NULL;
     }
+    if (call->rpc.kind == RPC_BATCH && call->entries_open > 0) {
+        batch_end_entries(core, call, why, now_ms);
+        return; /* ended by the last of them */
+    }
     call->is_ended = true;
     list_remove(&call->by_up);
     list_init(&call->by_up);
+    batch_entry_over(core, call, why, now_ms);
     call_add_failure(core, call, why, now_ms);
     if (call->is_answered) {
         end = MESH_END_WHOLE;
@@ -281,6 +348,8 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (stream != NULL && handle_equal(stream->source, call->self))
         event_stream_end(core, stream, now_ms);
     heap_remove(&core->serve.resumes, &call->again);
+    if (call->is_own)
+        handshake_step_over(core, call, now_ms);
     call_keep_nothing(call);
     call->stream_at_ms = 0;
     if (session != NULL) {
@@ -299,8 +368,8 @@ void call_drop_answer(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
+    upcall_untaken(core, call); /* whose room that was says the stream */
     event_stream_leave(core, call);
-    upcall_untaken(core, call);
     answer_drop(&call->answer);
     call->stall_at_ms = 0;
     if (call->is_ended)

@@ -11,7 +11,9 @@
 #define CALL_STALL_MS 30000 /* a reader that takes nothing for so long is cut (DESIGN §8) */
 #define CALL_STALL_PAUSED_MS                                                                       \
     2000 /* likewise, while its session's upstream is kept from speaking by it */
-#define CALL_DETACHED_MS 15000 /* an ended call whose entry is silent is forgotten then */
+/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread: its
+ * entry gave up before. */
+#define CALL_DETACHED_MS 15000
 /* stdio, built in: a request without an answer for so long is answered by a stream: it can be kept
  * alive by comments, and resumed */
 #define CALL_STREAM_MS 1000
@@ -20,6 +22,7 @@ struct core;
 struct session;
 struct event_stream;
 struct wire_message;
+struct logged;
 
 struct call {
     struct handle self;
@@ -33,6 +36,12 @@ struct call {
     struct slice method, target, head, body; /* kept until the call ends */
     bool has_position;                       /* LISTEN: its client showed an event's id: */
     struct event_id position;
+    struct principal token;
+    bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
+    bool is_own;           /* the mesh asks it by itself (handshake.h) */
+    struct handle batch;   /* an entry of it (batch.h); zero: it is none */
+    uint32_t entries_open; /* a batch: requests without an answer */
+    bool is_given;         /* a batch: all of its entries are */
     struct handle session; /* zero: none (stateless, passed through) */
     struct mesh_epoch epoch;
     struct event_stream *stream; /* a POST: that it feeds; LISTEN, SSE: that it reads; or NULL */
@@ -50,6 +59,7 @@ struct call {
     bool is_held, holds_text, text_answers;
     int held_status;
     struct slice held_lines, held_text;
+    struct patch answer_patch; /* of the text that answers: a state, wrapped (affinity.h) */
     /* HTTP: the upstream's own id of the last event, to go on from if its stream ends early */
     struct slice up_mark;
     uint32_t up_retry_ms;
@@ -68,6 +78,9 @@ struct call {
 
 /* From an OPEN. NULL: the cap, or no memory. */
 struct call *call_new(struct core *core, const struct wire_message *open);
+/* An entry of a batch: without a name, an exchange or a reader. */
+struct call *call_new_entry(struct core *core, const struct call *batch,
+                            const struct rpc_message *rpc, struct slice text);
 void call_free(struct core *core, struct call *call);
 struct call *call_at(struct core *core, struct handle h);
 struct call *call_by_name(struct core *core, const struct exchange_name *name);
@@ -80,11 +93,19 @@ static inline bool call_is_held_stream(const struct call *call)
 {
     return call->want == MESH_LISTEN || call->want == MESH_SSE;
 }
+/* It ends when nobody reads it any more: what closing cancels is not left to run for nobody. */
+static inline bool call_ends_unread(const struct call *call)
+{
+    return call_is_held_stream(call) || call->era == MESH_MODERN;
+}
 /* Somebody waits for what it brings, or reads its stream. */
 static inline bool call_has_reader(const struct call *call)
 {
     return !call->answer.is_dropped && !call->is_told;
 }
+/* Adds an error of the mesh to its stream. */
+void call_add_failed(struct core *core, struct call *call, const struct logged *event,
+                     uint64_t now_ms);
 struct slice call_id(const struct call *call); /* the raw JSON-RPC id; empty: none */
 
 /* Adds to its answer. What cannot be kept for want of memory cuts it. */

@@ -16,6 +16,8 @@
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
 #include "mesh/session/event_stream.h"
+#include "mesh/session/tasks.h"
+#include "mesh/session/tombs.h"
 #include "mesh/wire/links.h"
 
 struct core {
@@ -34,9 +36,11 @@ struct core {
     struct retry retry;
     struct owner owner;
     struct sessions sessions;
+    struct tombs tombs;
     struct event_streams streams;
     struct serve serve;
     struct entry entry;
+    struct tasks tasks;
     struct mesh_stats stats;
     bool is_leaving;
 };

@@ -163,7 +163,7 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
         return;
     }
     struct peer_id peer;
-    switch (place_request(core, &x->request, &peer)) {
+    switch (place_request(core, &x->request, &x->affinity, &peer, now_ms)) {
     case PLACE_AT:
         exchange_ask(core, x, peer, now_ms);
         break;
@@ -187,7 +187,8 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
 /* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
 static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
 {
-    if (key->kind == MESH_KEY_NONE || x->request.era == MESH_MODERN || x->request.want == MESH_PASS)
+    if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
+        x->request.want == MESH_PASS)
         return true;
     bool is_ours = key_read(&x->session, key->text);
     bool is_here = is_ours && session_find(core, &x->session) != NULL;
@@ -227,6 +228,7 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         return (struct handle){0};
     }
     x->name = (struct exchange_name){core_self(core), ++e->counter};
+    x->affinity = affinity_of(core, request);
     if (!exchange_read_key(core, x, &request->key)) {
         core->stats.not_found_foreign++;
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
@@ -360,12 +362,21 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
                              .has_session = m->has_session,
                              .session = m->session,
                              .owner = m->epoch.owner};
-    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload};
+    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload, .patch = m->head.patch};
     if (!exchange_tell_head(core, x, &head) ||
         (m->payload.length > 0 && !exchange_tell(core, x, &e)))
         return;
     x->is_answered = m->head.answers;
     exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+}
+
+/* By it a client learns which era is spoken here, for good: it is not told of an upstream that is
+ * down, but waits for one that is not. Nothing ran. */
+static bool exchange_is_probe(const struct exchange *x)
+{
+    return x->request.want == MESH_CALL && x->request.era == MESH_MODERN &&
+           x->request.rpc.method == RPC_DISCOVER && x->request.rpc.kind == RPC_REQUEST &&
+           !x->head_out && x->received == 0;
 }
 
 static bool is_of_answer(enum wire_kind kind)
@@ -424,6 +435,12 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_whole(core, x, m);
         break;
     case WIRE_END:
+        if (m->end.why == MESH_UPSTREAM_DOWN && exchange_is_probe(x)) {
+            exchange_leave_lane(core, x, WIRE_DONE);
+            exchange_unbind(core, x);
+            exchange_park_again(core, x, now_ms);
+            break;
+        }
         if (m->end.why == MESH_OK && !exchange_release_head(core, x))
             break;
         exchange_end(core, x, m->end.end, m->end.why);
@@ -431,10 +448,14 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_OPEN:
     case WIRE_CANCEL:
     case WIRE_DONE:
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
         break; /* not an owner's words */
     }
 }
@@ -566,7 +587,8 @@ void entry_leave(struct core *core)
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
         if (x != NULL && !exchange_is_over(x) &&
-            (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x)))
+            (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x) ||
+             x->request.rpc.method == RPC_LISTEN))
             exchange_stop(core, x);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "mesh/base/heap.h"
 #include "mesh/base/pool.h"
+#include "mesh/session/affinity.h"
 #include "mesh/wire/links.h"
 
 #define ENTRY_LISTEN_GRACE_MS 500 /* a GET with a genuine id gets its 200 by then (DESIGN §6) */
@@ -41,6 +42,7 @@ struct exchange {
     struct mesh_request request; /* slices kept until the end */
     bool has_session;
     struct session_id session;
+    struct affinity affinity;
     struct mesh_epoch epoch; /* highest known; lower answers are dropped */
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;

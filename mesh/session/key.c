@@ -1,4 +1,4 @@
-/* key.c - session ids; the drawing is in key.h. */
+/* key.c - session ids and tags of peers; the drawings are in key.h. */
 #include "mesh/session/key.h"
 
 #include <errno.h>
@@ -8,10 +8,13 @@
 #include "mesh/wire/seal.h"
 
 #define KEY_VERSION 1
+#define KEY_PEER_VERSION 2 /* of a peer's tag: none is ever taken for the beginning of an id */
 #define KEY_HOME_AT 1
 #define KEY_RANDOM_AT 7
 #define KEY_TAG_AT 23
 #define KEY_TAG_BYTES 8
+#define KEY_PEER_TAG_AT 7
+#define KEY_PEER_BYTES 15
 #define KEY_SHARD_BITS 3 /* of the random part: sessions of one home share 8 points */
 
 static void key_derive(uint8_t out[32], const uint8_t *secret, size_t secret_length,
@@ -26,9 +29,12 @@ static void key_derive(uint8_t out[32], const uint8_t *secret, size_t secret_len
 
 int key_ring_init(struct key_ring *ring, const struct mesh_config *config)
 {
+    uint8_t task_key[32];
     memset(ring, 0, sizeof *ring);
     if (config->keys_count > MESH_KEYS_MAX)
         return -EINVAL;
+    key_derive(task_key, NULL, 0, config->cluster, "session-mesh task");
+    memcpy(ring->task_key, task_key, sizeof ring->task_key);
     if (config->keys_count == 0) {
         key_derive(ring->keys[0], NULL, 0, config->cluster, "session-mesh id keyless");
         key_derive(ring->log_key, NULL, 0, config->cluster, "session-mesh log keyless");
@@ -54,20 +60,35 @@ void key_ring_deinit(struct key_ring *ring)
     sodium_memzero(ring, sizeof *ring);
 }
 
-static void key_tag(uint8_t tag[KEY_TAG_BYTES], const uint8_t key[32], const struct session_id *id)
+/* The lengths differ, so what tags an id tags no peer. */
+static void key_tag(uint8_t tag[KEY_TAG_BYTES], const uint8_t key[32], const uint8_t *bytes,
+                    size_t length)
 {
     uint8_t hash[16];
-    crypto_generichash(hash, sizeof hash, id->bytes, KEY_TAG_AT, key, 32);
+    crypto_generichash(hash, sizeof hash, bytes, length, key, 32);
     memcpy(tag, hash, KEY_TAG_BYTES);
+}
+
+static void key_put_home(uint8_t at[6], uint64_t home)
+{
+    for (int byte = 0; byte < 6; byte++)
+        at[byte] = (uint8_t)(home >> (8 * (5 - byte)));
+}
+
+static uint64_t key_get_home(const uint8_t at[6])
+{
+    uint64_t home = 0;
+    for (int byte = 0; byte < 6; byte++)
+        home = home << 8 | at[byte];
+    return home;
 }
 
 void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng)
 {
     id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[ring->minting]);
-    for (int byte = 0; byte < 6; byte++)
-        id->bytes[KEY_HOME_AT + byte] = (uint8_t)(home >> (8 * (5 - byte)));
+    key_put_home(id->bytes + KEY_HOME_AT, home);
     rng_bytes(rng, id->bytes + KEY_RANDOM_AT, KEY_TAG_AT - KEY_RANDOM_AT);
-    key_tag(id->bytes + KEY_TAG_AT, ring->keys[ring->minting], id);
+    key_tag(id->bytes + KEY_TAG_AT, ring->keys[ring->minting], id->bytes, KEY_TAG_AT);
 }
 
 /* The 6 bits of a character of base64url (RFC 4648 section 5), 64: none. libsodium's decoder
@@ -83,13 +104,11 @@ static unsigned key_bits(uint8_t c)
     return c == '-' ? 62 : c == '_' ? 63 : 64;
 }
 
-bool key_read(struct session_id *id, struct slice text)
+static bool key_decode(uint8_t *into, struct slice text)
 {
     uint32_t bits = 0;
     unsigned have = 0;
     size_t at = 0;
-    if (text.length != MESH_SESSION_TEXT)
-        return false;
     for (size_t n = 0; n < text.length; n++) {
         unsigned next = key_bits(text.at[n]);
         if (next > 63)
@@ -98,10 +117,15 @@ bool key_read(struct session_id *id, struct slice text)
         have += 6;
         if (have >= 8) {
             have -= 8;
-            id->bytes[at++] = (uint8_t)(bits >> have);
+            into[at++] = (uint8_t)(bits >> have);
         }
     }
     return (bits & ((1u << have) - 1)) == 0; /* unused bits are zero: one spelling an id */
+}
+
+bool key_read(struct session_id *id, struct slice text)
+{
+    return text.length == MESH_SESSION_TEXT && key_decode(id->bytes, text);
 }
 
 void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id)
@@ -124,7 +148,7 @@ bool key_verify(struct key_ring *ring, const struct session_id *id)
     for (uint8_t n = 0; n < ring->count; n++) {
         if (ring->numbers[n] != (id->bytes[0] & 0x0f))
             continue;
-        key_tag(tag, ring->keys[n], id);
+        key_tag(tag, ring->keys[n], id->bytes, KEY_TAG_AT);
         if (sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) != 0)
             return false;
         *verified = *id;
@@ -133,12 +157,37 @@ bool key_verify(struct key_ring *ring, const struct session_id *id)
     return false;
 }
 
+void key_peer_write(char text[KEY_PEER_TEXT], const struct key_ring *ring, uint64_t home)
+{
+    uint8_t bytes[KEY_PEER_BYTES];
+    char out[KEY_PEER_TEXT + 1];
+    bytes[0] = (uint8_t)(KEY_PEER_VERSION << 4 | ring->numbers[ring->minting]);
+    key_put_home(bytes + KEY_HOME_AT, home);
+    key_tag(bytes + KEY_PEER_TAG_AT, ring->keys[ring->minting], bytes, KEY_PEER_TAG_AT);
+    sodium_bin2base64(out, sizeof out, bytes, sizeof bytes,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    memcpy(text, out, KEY_PEER_TEXT);
+}
+
+bool key_peer_read(const struct key_ring *ring, struct slice text, uint64_t *home)
+{
+    uint8_t bytes[KEY_PEER_BYTES], tag[KEY_TAG_BYTES];
+    if (text.length != KEY_PEER_TEXT || !key_decode(bytes, text) ||
+        bytes[0] >> 4 != KEY_PEER_VERSION)
+        return false;
+    for (uint8_t n = 0; n < ring->count; n++) {
+        if (ring->numbers[n] != (bytes[0] & 0x0f))
+            continue;
+        key_tag(tag, ring->keys[n], bytes, KEY_PEER_TAG_AT);
+        *home = key_get_home(bytes + KEY_HOME_AT);
+        return sodium_memcmp(tag, bytes + KEY_PEER_TAG_AT, KEY_TAG_BYTES) == 0;
+    }
+    return false;
+}
+
 uint64_t key_home(const struct session_id *id)
 {
-    uint64_t home = 0;
-    for (int byte = 0; byte < 6; byte++)
-        home = home << 8 | id->bytes[KEY_HOME_AT + byte];
-    return home;
+    return key_get_home(id->bytes + KEY_HOME_AT);
 }
 
 uint64_t key_point(const struct session_id *id)

@@ -1,10 +1,12 @@
 /* key.h - session ids: minted by the owner, verified by any peer without asking anyone (DESIGN
- * §4). Who owns a session is owner.c's question.
+ * §4); and the tag that names a peer in what the session-less era echoes (DESIGN §12). Who owns a
+ * session is owner.c's question, what a tag is put on affinity.c's.
  *
  *   0: version 4 bit, key number 4 bit | 1: home 6 B | 7: random 16 B | 23: tag 8 B
  *
  * home names the minting generation, the tag is a keyed BLAKE2b over the rest and the cluster
- * label, the key number is the low 4 bits of the key's id. */
+ * label, the key number is the low 4 bits of the key's id. A peer's tag is the same without the
+ * random part: 15 bytes. */
 #ifndef MESH_KEY_H
 #define MESH_KEY_H
 
@@ -12,6 +14,7 @@
 #include "mesh/base/types.h"
 #include "mesh/mesh.h"
 
+#define KEY_PEER_TEXT 20  /* characters of a peer's tag */
 #define KEY_VERIFIED 1024 /* a power of two: a session's requests come in a row */
 
 struct key_ring {
@@ -21,6 +24,7 @@ struct key_ring {
     uint8_t minting; /* index of the key that new ids are made with: the first in use */
     struct session_id verified[KEY_VERIFIED]; /* lately; placed by their random part */
     uint8_t log_key[32];                      /* hashes ids for logs: the same on every peer */
+    uint8_t task_key[16]; /* hashes task ids: of the label alone, equal while keys are changed */
 };
 
 /* Derives the keys of ids from the cluster's keys, or without any from the label. -EINVAL: two
@@ -40,6 +44,11 @@ uint64_t key_home(const struct session_id *id); /* 48 bits: view_home_tag() of t
 /* Where the walk for its candidates begins: from the id's bytes alone, so that a peer that never
  * met the home walks the same way; 8 points a home, so that its sessions spread (DESIGN §5). */
 uint64_t key_point(const struct session_id *id);
+
+/* A generation's tag, in [A-Za-z0-9_-]. `home`: view_home_tag() of the peer. */
+void key_peer_write(char text[KEY_PEER_TEXT], const struct key_ring *ring, uint64_t home);
+/* Decodes strictly and verifies. False: no tag of ours. */
+bool key_peer_read(const struct key_ring *ring, struct slice text, uint64_t *home);
 
 uint64_t key_log_hash(const struct key_ring *ring, const struct session_id *id);
 

@@ -137,6 +137,10 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->epoch = session->epoch;
         return;
     }
+    if (tombs_has(core, id, now_ms)) {
+        found->verdict = OWNER_ENDED;
+        return;
+    }
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     const struct owner_hint *hint = owner_hint_of(&core->owner, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
@@ -238,6 +242,8 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
     const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
     if (session != NULL)
         found.epoch = session->epoch;
+    else if (tombs_has(core, &m->session, now_ms))
+        found.is_ended = true;
     else if (home != NULL && (member_is_living(home) || owner_may_come_back(core, home, now_ms)))
         found.epoch.owner = home->id; /* no record here, but its home lives, or may yet */
     const struct mesh_addr *addr = core_addr_of(core, from);
@@ -269,7 +275,10 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
     struct owner_search *search = owner_search_of(&core->owner, &m->session);
     if (search == NULL || search->is_over)
         return;
-    if (m->epoch.counter != 0) {
+    if (m->is_ended) {
+        tombs_add(core, &m->session, now_ms);
+        entry_wake(core);
+    } else if (m->epoch.counter != 0) {
         owner_learn(core, &m->session, m->epoch);
         entry_wake(core);
     } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known) {

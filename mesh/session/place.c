@@ -41,16 +41,21 @@ static bool place_ring(struct core *core, struct peer_id *peer)
     return member != NULL && place_may_take(member);
 }
 
-static enum place_verdict place_new_session(struct core *core, struct peer_id *peer)
+static bool place_here(struct core *core, struct peer_id *peer)
 {
     const struct mesh_member *self = view_self(core->view);
+    *peer = self->id;
+    return self->serving && !self->draining && !self->hold;
+}
+
+static enum place_verdict place_new_session(struct core *core, struct peer_id *peer)
+{
     bool is_found = false;
     if (!view_is_announced(core->view))
         return PLACE_WAIT;
     switch (core->config.placement) {
     case MESH_PLACE_LOCAL:
-        is_found = self->serving && !self->draining && !self->hold;
-        *peer = self->id;
+        is_found = place_here(core, peer);
         break;
     case MESH_PLACE_RING:
         is_found = place_ring(core, peer);
@@ -74,8 +79,28 @@ bool place_is_new_session(const struct mesh_request *request)
            request->rpc.kind == RPC_REQUEST;
 }
 
+/* A client finds out which era a server speaks by a request of this one: it waits for whoever
+ * serves, since it takes a 5xx for a broken server. Unannounced we could not be named by what we
+ * answer. */
+static enum place_verdict place_modern(struct core *core, const struct affinity *affinity,
+                                       struct peer_id *peer, uint64_t now_ms)
+{
+    if (!view_is_announced(core->view))
+        return PLACE_WAIT;
+    switch (affinity_route(core, affinity, peer, now_ms)) {
+    case AFFINITY_AT:
+        return PLACE_AT;
+    case AFFINITY_WAIT:
+        return PLACE_WAIT;
+    case AFFINITY_NONE:
+        break;
+    }
+    return place_here(core, peer) || place_ring(core, peer) ? PLACE_AT : PLACE_WAIT;
+}
+
 enum place_verdict place_request(struct core *core, const struct mesh_request *request,
-                                 struct peer_id *peer)
+                                 const struct affinity *affinity, struct peer_id *peer,
+                                 uint64_t now_ms)
 {
     bool has_http = core->config.upstream == MESH_UP_HTTP;
     bool has_paths = has_http || core->config.upstream == MESH_UP_SSE;
@@ -84,6 +109,8 @@ enum place_verdict place_request(struct core *core, const struct mesh_request *r
         return place_new_session(core, peer);
     if (request->want == MESH_PASS)
         return has_paths ? PLACE_AT : PLACE_NO_ROUTE;
+    if (has_http && request->era == MESH_MODERN)
+        return place_modern(core, affinity, peer, now_ms);
     if (has_http)
         return PLACE_AT; /* stateless, or it refuses by itself */
     return request->era == MESH_MODERN ? PLACE_NOT_SUPPORTED : PLACE_NO_SESSION_ID;

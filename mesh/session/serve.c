@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
 #include "mesh/session/core.h"
 #include "mesh/session/place.h"
 #include "mesh/session/upcall.h"
@@ -131,9 +132,8 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
 }
 
 /* The entry has so many bytes more of the answer. */
-static void serve_taken(struct core *core, struct call *call, size_t bytes, uint64_t now_ms)
+static void serve_taken(struct core *core, struct call *call, size_t bytes)
 {
-    call->progress_ms = now_ms;
     if (bytes > 0)
         upcall_taken(core, call, bytes);
     event_stream_delivered(core, call);
@@ -154,7 +154,8 @@ static void serve_attach(struct core *core, struct call *call, struct lane lane,
     uint32_t received = open->open.serial == call->serial ? open->open.received : 0;
     size_t freed = answer_attach(&call->answer, core->links, lane, received);
     /* the lost lane cannot acknowledge it any more */
-    serve_taken(core, call, freed, now_ms);
+    call->progress_ms = now_ms;
+    serve_taken(core, call, freed);
 }
 
 /* Two open requests with one id: an SDK server would give the second one the first one's stream. */
@@ -180,7 +181,8 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
 {
     const struct mesh_request *r = &open->open.request;
     if (session == NULL)
-        return core->is_leaving ? MESH_STOPPING : MESH_OK;
+        return core->is_leaving && !affinity_is_here(core, r, open->payload) ? MESH_STOPPING
+                                                                             : MESH_OK;
     if (memcmp(&session->who, &r->who, sizeof session->who) != 0) {
         core->stats.not_found_principal++;
         return MESH_SESSION_UNKNOWN;
@@ -195,8 +197,9 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
         return MESH_OK;
     if (r->rpc.method == RPC_INITIALIZE && r->rpc.kind == RPC_REQUEST && !session->is_single)
         return MESH_ALREADY_INITIALIZED;
-    if (r->rpc.kind == RPC_BATCH && core->config.upstream != MESH_UP_HTTP)
-        return MESH_NOT_SUPPORTED;
+    if (r->rpc.kind == RPC_BATCH && core->config.upstream != MESH_UP_HTTP &&
+        (!session->has_batches || session->calls_open + r->rpc.batch_count > SESSION_CALLS_MAX))
+        return session->has_batches ? MESH_FULL : MESH_NOT_SUPPORTED;
     return serve_id_is_open(core, session, open) ? MESH_ID_IN_USE : MESH_OK;
 }
 
@@ -265,14 +268,14 @@ static void serve_open(struct core *core, const struct links_event *event, uint6
 /* ---- the entry's other words, and its lane -------------------------------------------------- */
 
 /* In the legacy era a client that vanishes cancels nothing: the call goes on, its answer has no
- * reader. In the modern era closing the stream is cancellation. A session of HTTP+SSE ends with its
- * stream: its client could not come back to it. */
-static void serve_abandon(struct core *core, struct call *call, bool is_cancel, uint64_t now_ms)
+ * reader. In the modern era closing the stream is cancellation, and so is every other way in which
+ * nobody is left that waits. A session of HTTP+SSE ends with its stream: its client could not come
+ * back to it. */
+static void serve_abandon(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
     bool is_over = call->is_ended;
-    bool is_cancelled = call_is_held_stream(call) || call->want == MESH_PASS ||
-                        (is_cancel && call->era == MESH_MODERN);
+    bool is_cancelled = call_ends_unread(call) || call->want == MESH_PASS;
     struct handle self = call->self;
     call_drop_answer(core, call);
     if (is_over || !is_cancelled)
@@ -311,7 +314,7 @@ void serve_on_message(struct core *core, const struct links_event *event, uint64
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
     if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE)
-        serve_abandon(core, call, event->message.kind == WIRE_CANCEL, now_ms);
+        serve_abandon(core, call, now_ms);
 }
 
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -319,7 +322,11 @@ void serve_on_consumed(struct core *core, const struct links_event *event, uint6
     struct call *call = call_at(core, event->user);
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
-    serve_taken(core, call, answer_consumed(&call->answer, event->total), now_ms);
+    uint64_t before = call->answer.taken_payload;
+    size_t freed = answer_consumed(&call->answer, event->total);
+    if (call->answer.taken_payload > before) /* part of a large event will do */
+        call->progress_ms = now_ms;
+    serve_taken(core, call, freed);
 }
 
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -340,8 +347,15 @@ void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms)
         if (call == NULL || call->answer.is_dropped || !peer_id_equal(call->name.entry, entry))
             continue;
         serve_forget_name(core, call);
-        serve_abandon(core, call, true, now_ms);
+        serve_abandon(core, call, now_ms);
     }
+}
+
+void serve_release(struct core *core, struct handle h)
+{
+    struct call *call = call_at(core, h);
+    if (call != NULL)
+        answer_release(&call->answer, core->links);
 }
 
 /* ---- sessions, time ------------------------------------------------------------------------- */
@@ -364,6 +378,8 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
         core_tell(core, MESH_SESSION_CLOSED, core_self(core), MEMBER_ALIVE,
                   key_log_hash(&core->keys, &session->id));
     }
+    if (session->is_announced)
+        tombs_tell(core, &session->id, now_ms);
     upcall_close(core, session->up);
     session_free(core, session);
 }
@@ -373,8 +389,11 @@ void serve_leave(struct core *core, uint64_t now_ms)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         struct call *call = pool_slot(&core->serve.calls, slot, &h);
-        if (call == NULL || call->is_ended || !call_is_held_stream(call))
+        if (call == NULL || call->is_ended ||
+            (!call_is_held_stream(call) && call->rpc.method != RPC_LISTEN))
             continue;
+        if (!call_is_held_stream(call))
+            upcall_cancel(core, call);
         call_end(core, call, MESH_END_CUT, MESH_STOPPING, now_ms);
     }
 }
@@ -411,9 +430,9 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
     struct handle self = call->self;
     heap_remove(&core->serve.timers, &call->timer);
     if (call->detached_ms != 0 && call->detached_ms + CALL_DETACHED_MS <= now_ms &&
-        (call->is_ended || call_is_held_stream(call))) {
+        (call->is_ended || call_ends_unread(call))) {
         serve_forget_name(core, call);
-        serve_abandon(core, call, false, now_ms);
+        serve_abandon(core, call, now_ms);
         return;
     }
     if (call->stream_at_ms != 0 && call->stream_at_ms <= now_ms) {

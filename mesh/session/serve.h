@@ -23,6 +23,7 @@ struct upstream {
     struct handle self;
     struct handle session; /* zero: of a single call */
     bool is_ready, is_closing;
+    bool is_shaking; /* our own handshake is under way: what else there is waits */
     uint32_t next_call;
     struct list calls;
     size_t owed; /* stdio, built in: bytes that came and whose room was not given back */
@@ -59,6 +60,8 @@ void serve_deinit(struct core *core);
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
+/* An answer that waited until others know of its task may go. */
+void serve_release(struct core *core, struct handle call);
 
 /* That entry is gone: nobody will ask for its outcomes. */
 void serve_entry_gone(struct core *core, struct peer_id entry, uint64_t now_ms);

@@ -8,6 +8,7 @@
 #include "mesh/base/list.h"
 #include "mesh/base/pool.h"
 #include "mesh/base/table.h"
+#include "mesh/session/trust.h"
 #include "mesh/mesh.h"
 
 #define SESSION_CALLS_MAX 256    /* open at once */
@@ -28,7 +29,10 @@ struct session {
     struct heap_node expiry;
     uint32_t calls_open;
     uint64_t calls_total;
+    struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
+    bool is_initialized;                  /* HTTP+SSE: by us, since its client did that before */
     bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
+    bool has_batches;         /* revision 2025-03-26 */
     bool has_marks;           /* revision 2025-11-25 or later: events without data may be sent */
     struct list streams;      /* struct event_stream */
     struct event_stream *own; /* its own stream; NULL: nothing came for it, nobody asked */

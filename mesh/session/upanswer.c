@@ -1,5 +1,7 @@
 /* upanswer.c - what becomes of what an upstream says: each message goes to the request it answers,
  * to that request's stream, or to the session's own. */
+#include "mesh/session/affinity.h"
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -74,6 +76,12 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
         return;
     }
     call->is_heard = true;
+    if (call->is_asking && trust_answered(core, call, status, now_ms)) {
+        upcall_go_on(core, call, now_ms);
+        return;
+    }
+    if (session != NULL && status < 400)
+        trust_note(session, call, now_ms);
     if (call->resumes > 0) {
         upanswer_resumed(core, call, status, form, now_ms);
         return;
@@ -187,6 +195,14 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
+    if (call->is_own)
+        return;
+    if (answers)
+        affinity_on_answer(core, call, rpc, text, now_ms);
+    if (!handle_is_none(call->batch)) {
+        batch_add(core, call, text, answers, now_ms);
+        return;
+    }
     if (call->front == MESH_FRONT_SSE && call->is_told && session != NULL) {
         upanswer_add_own(core, session, text, now_ms);
         return;
@@ -224,6 +240,8 @@ static void upanswer_on_creation(struct core *core, struct session *session, str
     if (!handle_equal(session->creator, call->self) || call->want != MESH_CALL)
         return;
     if (rpc->kind == RPC_RESPONSE)
+        session->has_batches = slice_is(slice_part(text, rpc->version), "2025-03-26");
+    if (rpc->kind == RPC_RESPONSE)
         session->has_marks = is_with_marks(slice_part(text, rpc->version));
     if (session->is_announced || upcall_is_http(core))
         return;
@@ -248,6 +266,12 @@ static void upanswer_place(struct core *core, struct session *session,
     case SESSION_PLACE_CALL:
         break;
     }
+    if (call->is_asking) {
+        if (trust_answered(core, call, 200, now_ms))
+            upcall_go_on(core, call, now_ms);
+        return;
+    }
+    trust_note(session, call, now_ms); /* it brought an answer: the message was taken */
     upanswer_note_question(core, session, call, rpc, text);
     upanswer_on_creation(core, session, call, rpc, text);
     struct handle self = call->self;

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 
+#include "mesh/session/affinity.h"
+#include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/handshake.h"
 
 bool upcall_is_http(const struct core *core)
 {
@@ -56,7 +59,10 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     e.send.head = call->head;
     e.send.text = kind == MESH_UP_LISTEN ? call->up_mark : call->body;
     e.send.is_request = kind == MESH_UP_SEND && call_is_request(call);
+    e.send.is_own = call->is_own;
     e.send.lists_tools = call_is_request(call) && call->rpc.method == RPC_TOOLS_LIST;
+    if (kind == MESH_UP_SEND)
+        e.patch = affinity_unwrap(core, call);
     call->is_sent = false;
     if (kind == MESH_UP_SEND)
         call->attempts++;
@@ -281,6 +287,10 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
             serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
         return;
     }
+    if (call->rpc.kind == RPC_BATCH && !upcall_has_answer(core, call)) {
+        batch_give(core, call, now_ms);
+        return;
+    }
     if (upcall_send(core, call, MESH_UP_SEND) < 0) {
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
@@ -293,7 +303,7 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         upcall_accept(core, call, now_ms);
     } else if (call->front == MESH_FRONT_SSE) {
         upcall_accept_single(core, call, now_ms);
-    } else if (session != NULL && session->is_announced) {
+    } else if (session != NULL && session->is_announced && handle_is_none(call->batch)) {
         call->stream_at_ms = now_ms + CALL_STREAM_MS;
         call_arm(core, call);
     }
@@ -303,17 +313,34 @@ void upcall_start(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, call->up);
     list_push_back(&up->calls, &call->by_up);
+    if (up->is_ready && trust_must_ask(core, call, now_ms)) {
+        if (trust_ask(core, call) < 0)
+            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+        return;
+    }
     if (call_is_held_stream(call) && !handle_is_none(call->session))
         uplisten_hold(core, call, now_ms);
     else if (up->is_ready)
         upcall_give(core, call, now_ms);
 }
 
+void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms)
+{
+    if (call_is_held_stream(call))
+        uplisten_hold(core, call, now_ms);
+    else
+        upcall_give(core, call, now_ms);
+}
+
 void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, h);
-    if (up == NULL || up->is_ready)
-        return;
+    if (up != NULL && !up->is_ready && !up->is_shaking && !handshake_begins(core, up))
+        upcall_make_ready(core, up, now_ms);
+}
+
+void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+{
     up->is_ready = true;
     LIST_EACH_SAFE (at, next, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);

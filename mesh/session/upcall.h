@@ -18,6 +18,10 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
                    const struct principal *who, uint64_t now_ms);
 /* Gives it to the upstream, or lets it wait for a child that is not up yet. */
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms);
+/* The upstream was asked whether it accepts its token, and does. */
+void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms);
+/* What waits for it is given to it. */
+void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms);
 /* HTTP+SSE: the POST gets its 202, the request goes on; its answer comes on the session's stream.
  */
 void upcall_accept_single(struct core *core, struct call *call, uint64_t now_ms);

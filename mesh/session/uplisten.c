@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "mesh/session/core.h"
+#include "mesh/session/handshake.h"
 #include "mesh/session/upcall.h"
 
 /* ---- a client's GET ---------------------------------------------------------------------------
@@ -74,6 +75,8 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
     if (call->want == MESH_SSE) {
         session->is_single = true;
         upcall_announce(core, session);
+        if (up->is_ready && handshake_begins(core, up))
+            up->is_ready = false;
     }
     call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0}, now_ms);
     if (call->has_position && call->position.stream != 0) {

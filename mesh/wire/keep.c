@@ -17,6 +17,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
     case WIRE_HEAD:
     case WIRE_WHOLE:
         slices[count++] = &m->head.head;
+        slices[count++] = &m->head.patch.put;
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -25,6 +26,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_CANCEL:
     case WIRE_DONE:
@@ -32,6 +34,9 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
     case WIRE_NOT_YET:
     case WIRE_REFUSED:
     case WIRE_END:
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
         break;
     }
     return count;

@@ -123,15 +123,22 @@ enum wire_kind {
     WIRE_EVENT,   /* payload: one event's data */
     WIRE_DATA,    /* payload: part of a JSON or RAW answer */
     WIRE_END,     /* end, why */
-    WIRE_WHOLE    /* HEAD, one text (or none) and a good END in one; payload: the text */
+    WIRE_WHOLE,   /* HEAD, one text (or none) and a good END in one; payload: the text */
+    /* on stream 0 */
+    WIRE_ENDED,      /* this session of mine is over: who looks for it need not look further */
+    WIRE_TASK_IS,    /* task.hash runs at task.peer: keep that, and say TASK_AT (DESIGN §12) */
+    WIRE_TASK_WHERE, /* who runs task.hash? */
+    WIRE_TASK_AT     /* task.peer does, as far as I know (zero: I do not know) */
 };
+#define WIRE_KIND_LAST WIRE_TASK_AT
 
 /* One message on a link, either way. Which fields count stands beside them. Slices are borrowed
  * from the plain record on reading; `payload` is a slice of a ref-counted buffer. */
 struct wire_message {
     enum wire_kind kind;
     struct exchange_name name; /* OPEN; DONE if set */
-    struct session_id session; /* FIND, FOUND; OPEN, HEAD with has_session */
+    struct session_id session; /* FIND, FOUND, ENDED; OPEN, HEAD with has_session */
+    bool is_ended;             /* FOUND: I was told that it is over */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
     struct mesh_epoch epoch; /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE */
     struct slice payload;    /* OPEN, EVENT, DATA, WHOLE */
@@ -152,15 +159,17 @@ struct wire_message {
             int status;
             enum mesh_form form;
             struct slice head;
-            bool answers;    /* WHOLE: the payload answers the request's own id */
-            uint64_t serial; /* HEAD: tells it from one begun anew under the same name */
+            bool answers;       /* WHOLE: the payload answers the request's own id */
+            uint64_t serial;    /* HEAD: tells it from one begun anew under the same name */
+            struct patch patch; /* WHOLE: of the payload */
         } head;
         struct {
             bool answers; /* EVENT, DATA: this text answers the request's own id */
             struct patch patch;
             /* EVENT: */
-            struct event_id id;   /* none: it has no number. Without payload: a place to resume from */
-            uint32_t retry_ms;    /* 0: not said */
+            struct event_id
+                id;            /* none: it has no number. Without payload: a place to resume from */
+            uint32_t retry_ms; /* 0: not said */
             enum mesh_reason why; /* not OK: the mesh's own error; payload: the raw id it answers */
         } text;
         struct {
@@ -170,6 +179,11 @@ struct wire_message {
         struct {
             uint32_t wait_ms; /* NOT_YET: a good time to ask again */
         } not_yet;
+        struct {
+            uint64_t hash; /* of the task's id */
+            struct peer_id peer;
+            uint32_t number; /* of the question; TASK_AT repeats it, 0: it acknowledges */
+        } task;
         uint64_t buckets[WIRE_BUCKETS];
         struct {
             uint64_t mask; /* VIEW: the buckets it is complete for */

@@ -115,7 +115,7 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     const struct mesh_request *r = &m->open.request;
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
 
-    msgpack_pack_array(p, 25);
+    msgpack_pack_array(p, 26);
     codec_put_id(p, m->name.entry);
     msgpack_pack_uint64(p, m->name.counter);
     if (m->has_session)
@@ -138,18 +138,23 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
     codec_put_bool(p, m->open.has_position);
     put_event_id(p, &m->open.position);
     msgpack_pack_uint64(p, m->open.serial);
+    codec_put_bin(p, r->token.hash, sizeof r->token.hash);
+}
+
+/* Three elements. */
+static void put_patch(msgpack_packer *p, const struct patch *patch)
+{
+    msgpack_pack_uint64(p, patch->at);
+    msgpack_pack_uint64(p, patch->cut);
+    codec_put_bin(p, patch->put.at, patch->put.length);
 }
 
 static void put_text_head(msgpack_packer *p, const struct wire_message *m)
 {
-    const struct patch *patch = &m->text.patch;
-
     msgpack_pack_array(p, m->kind == WIRE_EVENT ? 13 : 7);
     codec_put_epoch(p, m->epoch);
     codec_put_bool(p, m->text.answers);
-    msgpack_pack_uint64(p, patch->at);
-    msgpack_pack_uint64(p, patch->cut);
-    codec_put_bin(p, patch->put.at, patch->put.length);
+    put_patch(p, &m->text.patch);
     if (m->kind != WIRE_EVENT)
         return;
     put_event_id(p, &m->text.id);
@@ -201,13 +206,15 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         put_view(p, m);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         msgpack_pack_array(p, 1);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
-        msgpack_pack_array(p, 4);
+        msgpack_pack_array(p, 5);
         codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
         codec_put_epoch(p, m->epoch);
+        codec_put_bool(p, m->is_ended);
         break;
     case WIRE_DONE:
         msgpack_pack_array(p, 3);
@@ -237,8 +244,9 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         msgpack_pack_uint64(p, m->head.serial);
         break;
     case WIRE_WHOLE:
-        put_answer_head(p, m, 8);
+        put_answer_head(p, m, 11);
         codec_put_bool(p, m->head.answers);
+        put_patch(p, &m->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -249,6 +257,14 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
         codec_put_epoch(p, m->epoch);
         msgpack_pack_uint8(p, (uint8_t)m->end.end);
         msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        msgpack_pack_array(p, 4);
+        msgpack_pack_uint64(p, m->task.hash);
+        codec_put_id(p, m->task.peer);
+        msgpack_pack_uint32(p, m->task.number);
         break;
     }
 }
@@ -309,6 +325,7 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     m->open.has_position = codec_take_bool(c);
     m->open.position = take_event_id(c);
     m->open.serial = codec_take_uint(c, UINT64_MAX);
+    codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||
@@ -316,17 +333,21 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
         c->bad = true;
 }
 
+static void read_patch(struct codec_cursor *c, struct patch *patch, size_t payload_length,
+                       struct bytes *buf)
+{
+    patch->at = (size_t)codec_take_uint(c, payload_length);
+    patch->cut = (size_t)codec_take_uint(c, payload_length);
+    patch->put = codec_take_bin(c, buf);
+    if (patch->cut > payload_length - patch->at)
+        c->bad = true;
+}
+
 static void read_text_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
-    struct patch *patch = &m->text.patch;
-
     m->epoch = codec_take_epoch(c);
     m->text.answers = codec_take_bool(c);
-    patch->at = (size_t)codec_take_uint(c, m->payload.length);
-    patch->cut = (size_t)codec_take_uint(c, m->payload.length);
-    patch->put = codec_take_bin(c, buf);
-    if (patch->cut > m->payload.length - patch->at)
-        c->bad = true;
+    read_patch(c, &m->text.patch, m->payload.length, buf);
     if (m->kind != WIRE_EVENT)
         return;
     m->text.id = take_event_id(c);
@@ -384,11 +405,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         read_view(c, m, records);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         m->epoch = codec_take_epoch(c);
+        m->is_ended = codec_take_bool(c);
         break;
     case WIRE_DONE:
         m->name.entry = codec_take_id(c);
@@ -417,6 +440,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
     case WIRE_WHOLE:
         read_answer_head(c, m, buf);
         m->head.answers = codec_take_bool(c);
+        read_patch(c, &m->head.patch, m->payload.length, buf);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -426,6 +450,13 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         m->epoch = codec_take_epoch(c);
         m->end.end = (enum mesh_end)codec_take_uint(c, MESH_END_LAST);
         m->end.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m->task.hash = codec_take_uint(c, UINT64_MAX);
+        m->task.peer = codec_take_id(c);
+        m->task.number = (uint32_t)codec_take_uint(c, UINT32_MAX);
         break;
     }
 }
@@ -443,7 +474,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     msgpack_unpacked result;
     int rc;
 
-    if (kind == 0 || kind > WIRE_WHOLE)
+    if (kind == 0 || kind > WIRE_KIND_LAST)
         return -EBADMSG;
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)

@@ -1,6 +1,6 @@
 /* fuzz_sse.c - an event stream read whole and in random pieces must give the same events; and
  * what the writer writes the reader reads back, line ends in data told alike. The first byte of
- * the input chooses the pieces. */
+ * the input chooses the pieces, and whether events over the cap come in parts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,8 @@ static size_t next_piece(uint64_t *seed, size_t left)
     return n < left ? n : left;
 }
 
-static void drive(const uint8_t *data, size_t length, uint64_t seed, struct record *r)
+static void drive(const uint8_t *data, size_t length, uint64_t seed, bool gives_parts,
+                  struct record *r)
 {
     struct bytes_budget budget = {.max = 1u << 20};
     enum sse_result result = SSE_MORE;
@@ -43,6 +44,7 @@ static void drive(const uint8_t *data, size_t length, uint64_t seed, struct reco
 
     r->length = 0;
     sse_reader_init(&reader, EVENT_MAX, &budget);
+    reader.gives_parts = gives_parts;
     while (at < length && result != SSE_ERROR) {
         size_t piece = next_piece(&seed, length - at), done = 0, used;
         uint8_t *copy = malloc(piece);
@@ -57,6 +59,8 @@ static void drive(const uint8_t *data, size_t length, uint64_t seed, struct reco
             done += used;
             if (result == SSE_MORE && done != piece)
                 abort();
+            if (result == SSE_PART)
+                record_add(r, event.data);
             if (result != SSE_EVENT)
                 continue;
             if (event.data.length > EVENT_MAX || event.name.length > SSE_NAME_MAX ||
@@ -69,7 +73,8 @@ static void drive(const uint8_t *data, size_t length, uint64_t seed, struct reco
             record_add(r, event.name);
             record_add(r, slice_borrow(&event.retry_ms, sizeof event.retry_ms));
             record_add(r, event.data);
-        } while (result == SSE_EVENT);
+            record_add(r, slice_text(event.is_large ? "~" : "]"));
+        } while (result == SSE_EVENT || result == SSE_PART);
         free(copy);
         at += piece;
     }
@@ -151,8 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 
     if (length < 1)
         return 0;
-    drive(data + 1, length - 1, 0, &whole);
-    drive(data + 1, length - 1, data[0] + 1u, &pieces);
+    drive(data + 1, length - 1, 0, data[0] & 1, &whole);
+    drive(data + 1, length - 1, data[0] + 1u, data[0] & 1, &pieces);
     if (whole.length != pieces.length || memcmp(whole.data, pieces.data, whole.length) != 0)
         abort();
     round_trip(data + 1, length - 1, data[0]);

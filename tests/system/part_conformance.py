@@ -27,6 +27,11 @@ CHANGES = {"sep-2575-server-sends-tools-list-changed-on-subscription",
            "sep-2575-server-sends-prompts-list-changed-on-subscription"}
 # The tasks extension, which the fixture has not: run by the runner, not scored.
 NOT_SCORED = re.compile(r"tasks-")
+# The runner waits 600 ms for what these want to see. Where nothing else is wrong it is asked again, so
+# that a busy machine is not taken for a bad server.
+TIMED = {"sep-2575-http-server-no-independent-requests-on-stream",
+         "sep-2575-server-no-log-without-loglevel"}
+ATTEMPTS = 3
 NEEDS_ITS_REPLICA = {"input-required-result-request-state",
                      "input-required-result-multiple-input-requests",
                      "input-required-result-multi-round"}
@@ -45,13 +50,24 @@ class Verdict(threading.Thread):
 
     def run(self):
         try:
-            self.judge()
+            for attempt in range(ATTEMPTS):
+                self.judge(attempt)
+                if not self.was_only_late():
+                    break
         except Exception as error:  # told by show()
             self.problem = f"{type(error).__name__}: {error}"
 
-    def judge(self):
-        directory = os.path.join(Settings.directory, f"{self.name}-checks")
-        runner = Process(f"{self.name}-runner", [
+    def was_only_late(self):
+        failed = {check for name, check, status, _ in self.complaints()
+                  if status == "FAILURE" and not NOT_SCORED.match(name)}
+        return bool(failed) and failed <= TIMED
+
+    def judge(self, attempt):
+        self.scenarios = {}
+        directory = os.path.join(Settings.directory, f"{self.name}-checks-{attempt}")
+        if attempt > 0:
+            note(f"{self.name}: late for what the runner waits for; asked again")
+        runner = Process(f"{self.name}-runner-{attempt}", [
             NODE, RUNNER, "server", "--url", f"http://127.0.0.1:{self.port}/mcp",
             "--requirements", self.requirements, "--timeout", 15000, "-o", directory])
         try:

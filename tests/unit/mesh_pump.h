@@ -23,7 +23,7 @@
 #define CLIENTS_MAX 1024
 #define UCALLS_MAX 1024
 #define UPS_MAX 512
-#define BODY_MAX (2u << 20)
+#define PUMP_HEAD_MAX 64 /* bytes of header lines, and of an event's id, that tests use */
 
 static int pump_outside; /* above 0: what is allocated now is the test's own */
 
@@ -55,9 +55,17 @@ struct client {
     enum mesh_form form;
     bool has_session;
     char session[MESH_SESSION_TEXT];
-    uint32_t texts;   /* events, or parts of data */
+    uint32_t texts;   /* events that say something, or parts of data */
+    uint32_t marks;   /* events that say nothing: places to resume from, times */
     uint32_t answers; /* events that said they answer */
     char last[256];   /* the beginning of the last text */
+    /* its events, a letter each: '.' a mark, '!' events were missed, '?' an error of the mesh, '='
+     * the answer, of a LOG() its first letter, '*' anything else */
+    char heard[1200];
+    struct event_id position; /* of the last event with an id; at first: what was shown */
+    uint32_t retry_ms;
+    enum mesh_reason told;  /* by an event; MESH_OK: no error was */
+    struct event_id end_id; /* of the event that tells how it ended */
     size_t bytes, untaken;
     uint64_t sum; /* of all bytes by place: order and loss show */
     enum mesh_end end;
@@ -75,12 +83,14 @@ struct ucall {
     bool is_request, is_cancelled;
     char text[256];
     size_t length, room;
+    size_t brought, given; /* bytes that came, and room given back for them */
 };
 
 struct up {
     uint32_t node;
     struct handle handle;
     bool is_open, wants_close;
+    size_t brought, given; /* of no call: a child */
 };
 
 struct pump {
@@ -237,6 +247,70 @@ static inline struct client *pump_client(struct pump *p, uint32_t node, struct h
     return NULL;
 }
 
+/* The beginning of a text, its patch carried out. */
+static inline void pump_text(char into[256], struct slice text, const struct patch *patch)
+{
+    assert_true(patch->at <= text.length && patch->cut <= text.length - patch->at);
+    struct slice parts[] = {
+        slice_borrow(text.at, patch->at), patch->put,
+        slice_borrow(text.at + patch->at + patch->cut, text.length - patch->at - patch->cut)};
+    size_t length = 0;
+    for (int n = 0; n < 3; n++) {
+        size_t more = parts[n].length < 255 - length ? parts[n].length : 255 - length;
+        memcpy(into + length, more > 0 ? (const char *)parts[n].at : "", more);
+        length += more;
+    }
+    into[length] = '\0';
+}
+
+static inline char pump_letter(const struct mesh_effect *e)
+{
+    static const char log[] = "{\"data\":\"", missed[] = "events of this stream were missed";
+    struct slice text = e->event.text;
+    const char *at;
+    if (e->event.why != MESH_OK)
+        return '?';
+    if (text.length == 0)
+        return '.';
+    if (memmem(text.at, text.length, missed, sizeof missed - 1) != NULL)
+        return '!';
+    at = memmem(text.at, text.length, log, sizeof log - 1);
+    if (e->event.answers)
+        return '=';
+    return at != NULL ? at[sizeof log - 1] : '*';
+}
+
+/* Within a stream ids go on by one, unless it was said that some are missing (invariant S1). */
+static inline void pump_place(struct client *c, const struct mesh_effect *e, char letter)
+{
+    const struct event_id *id = &e->event.id;
+    size_t heard = strlen(c->heard);
+    bool was_told = heard > 0 && c->heard[heard - 1] == '!';
+    if (event_id_is_none(id))
+        return;
+    assert_false(c->position.is_last); /* nothing comes behind the last one */
+    if (!event_id_is_none(&c->position) && letter != '.' && letter != '!' && !was_told) {
+        assert_int_equal(id->stream, c->position.stream);
+        assert_true(id->number == c->position.number + 1);
+    }
+    c->position = *id;
+}
+
+static inline void pump_event_came(struct client *c, const struct mesh_effect *e)
+{
+    char letter = pump_letter(e);
+    size_t heard = strlen(c->heard);
+    pump_place(c, e, letter);
+    if (heard + 1 < sizeof c->heard)
+        c->heard[heard] = letter;
+    c->answers += e->event.answers;
+    c->marks += letter == '.';
+    if (e->event.why != MESH_OK)
+        c->told = e->event.why;
+    if (e->event.retry_ms != 0)
+        c->retry_ms = e->event.retry_ms;
+}
+
 /* What a client is given; the order of a reply's effects is checked here. */
 static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_effect *e)
 {
@@ -255,14 +329,17 @@ static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_e
         c->end = e->end.end;
         c->why = e->end.why;
         c->head_sent = e->end.head_sent;
+        c->end_id = e->end.id;
         assert_int_equal(c->head_sent, c->heads);
         c->is_open = false;
     } else {
         assert_int_equal(c->heads, 1);
+        if (e->kind == MESH_REPLY_EVENT)
+            pump_event_came(c, e);
+        if (text.length == 0)
+            return;
         c->texts++;
-        c->answers += e->kind == MESH_REPLY_EVENT && e->event.answers;
-        snprintf(c->last, sizeof c->last, "%.*s", (int)(text.length > 255 ? 255 : text.length),
-                 (const char *)text.at);
+        pump_text(c->last, text, &e->patch);
         for (size_t n = 0; n < text.length; n++)
             c->sum = c->sum * 31 + text.at[n];
         c->bytes += text.length;
@@ -297,7 +374,7 @@ static inline void pump_upstream(struct pump *p, uint32_t node, const struct mes
     struct ucall *u = pump_ucall(p, node, e->handle, e->call);
     if (e->kind == MESH_UP_OPEN) {
         assert_true(p->ups_count < UPS_MAX);
-        p->ups[p->ups_count++] = (struct up){node, e->handle, true, false};
+        p->ups[p->ups_count++] = (struct up){.node = node, .handle = e->handle, .is_open = true};
         if (!p->ups_wait)
             mesh_up_ready(p->nodes[node].mesh, e->handle, p->now_ms);
         return;
@@ -307,8 +384,13 @@ static inline void pump_upstream(struct pump *p, uint32_t node, const struct mes
     if (e->kind == MESH_UP_CLOSE) {
         up->is_open = false;
         mesh_up_closed(p->nodes[node].mesh, e->handle, MESH_OK, p->now_ms);
-    } else if (e->kind == MESH_UP_ROOM && u != NULL) {
-        u->room += e->room;
+    } else if (e->kind == MESH_UP_ROOM) {
+        size_t *given = u != NULL ? &u->given : &up->given;
+        *given += e->room;
+        assert_true(u != NULL || e->call == MESH_NO_CALL);
+        assert_true(*given <= (u != NULL ? u->brought : up->brought)); /* not more than came */
+        if (u != NULL)
+            u->room += e->room;
     } else if (e->kind == MESH_UP_CANCEL && u != NULL) {
         u->is_cancelled = true;
     } else if (e->kind == MESH_UP_SEND || e->kind == MESH_UP_LISTEN) {
@@ -322,9 +404,7 @@ static inline void pump_upstream(struct pump *p, uint32_t node, const struct mes
                             .is_request = e->send.is_request,
                             .length = e->send.text.length,
                             .room = MESH_UP_ROOM_FIRST};
-        snprintf(u->text, sizeof u->text, "%.*s",
-                 (int)(e->send.text.length > 255 ? 255 : e->send.text.length),
-                 (const char *)e->send.text.at);
+        pump_text(u->text, e->send.text, &e->patch);
         mesh_up_sent(p->nodes[node].mesh, e->handle, e->call, p->now_ms);
     }
 }
@@ -502,27 +582,78 @@ static inline void pump_join(struct pump *p, uint32_t node)
 
 /* ---- clients -------------------------------------------------------------------------------- */
 
-static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want want,
-                                const char *session, const char *text, uint8_t who)
+/* `r` names what is wanted and how; session, text (of a CALL) and the rest are filled in here. */
+static inline uint32_t pump_open(struct pump *p, uint32_t node, struct mesh_request r,
+                                 const char *session, const char *text)
 {
     assert_true(p->clients_count < CLIENTS_MAX);
     struct client *c = &p->clients[p->clients_count];
-    struct mesh_request r = {.want = want, .era = MESH_LEGACY};
     struct bytes *body = pump_copy(text, strlen(text));
-    if (want == MESH_CALL) {
+    if (r.want == MESH_CALL) {
         rpc_read(&r.rpc, NULL, body->data, body->length);
         assert_int_not_equal(r.rpc.kind, RPC_BAD);
         r.body = slice_of(body, 0, body->length);
     }
     if (session != NULL)
         r.key = (struct mesh_key){MESH_KEY_SESSION, slice_borrow(session, MESH_SESSION_TEXT)};
-    r.who.hash[0] = who;
     r.head = slice_text("Accept: application/json\r\n");
+    if (r.last_event_id.length > 0)
+        (void)event_id_read(&c->position, r.last_event_id);
     c->node = node;
     c->handle = mesh_open(p->nodes[node].mesh, &r, p->now_ms);
     c->is_open = !handle_is_none(c->handle);
     bytes_unref(body);
     return p->clients_count++;
+}
+
+static inline uint32_t pump_ask(struct pump *p, uint32_t node, enum mesh_want want,
+                                const char *session, const char *text, uint8_t who)
+{
+    struct mesh_request r = {.want = want, .era = MESH_LEGACY};
+    r.who.hash[0] = who;
+    return pump_open(p, node, r, session, text);
+}
+
+/* A request of the session-less era; `handle` NULL: it has none. */
+static inline uint32_t pump_ask_modern(struct pump *p, uint32_t node, const char *text,
+                                       const char *handle)
+{
+    struct mesh_request r = {.want = MESH_CALL, .era = MESH_MODERN};
+    if (handle != NULL)
+        r.key = (struct mesh_key){MESH_KEY_HANDLE, slice_text(handle)};
+    return pump_open(p, node, r, NULL, text);
+}
+
+/* A GET with this Last-Event-ID. */
+static inline uint32_t pump_resume(struct pump *p, uint32_t node, const char *session,
+                                   const char *shown)
+{
+    struct mesh_request r = {.want = MESH_LISTEN, .last_event_id = slice_text(shown)};
+    return pump_open(p, node, r, session, "");
+}
+
+/* The GET of a client that goes on where `client` stopped. */
+static inline uint32_t pump_come_back(struct pump *p, uint32_t node, const char *session,
+                                      uint32_t client)
+{
+    char shown[EVENT_ID_TEXT + 1] = {0};
+    assert_false(event_id_is_none(&p->clients[client].position));
+    (void)event_id_write(shown, &p->clients[client].position);
+    return pump_resume(p, node, session, shown);
+}
+
+/* HTTP+SSE: the GET that makes a session, and a POST of it. */
+static inline uint32_t pump_sse(struct pump *p, uint32_t node)
+{
+    struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
+    return pump_open(p, node, r, NULL, "");
+}
+
+static inline uint32_t pump_post(struct pump *p, uint32_t node, const char *session,
+                                 const char *text)
+{
+    struct mesh_request r = {.want = MESH_CALL, .front = MESH_FRONT_SSE};
+    return pump_open(p, node, r, session, text);
 }
 
 static inline const char *pump_session(const struct pump *p, uint32_t client)
@@ -579,6 +710,11 @@ static inline void pump_say_on(struct pump *p, uint32_t node, struct handle up, 
     static struct rpc_tools tools;
     struct rpc_message rpc;
     struct bytes *body = pump_copy(text, length);
+    struct ucall *u = pump_ucall(p, node, up, call);
+    if (u != NULL)
+        u->brought += length;
+    else if (call == MESH_NO_CALL)
+        pump_up(p, node, up)->brought += length;
     tools.count = 0;
     rpc_read(&rpc, &tools, body->data, body->length);
     mesh_up_message(p->nodes[node].mesh, up, call, &rpc, tools.count > 0 ? &tools : NULL,
@@ -605,6 +741,19 @@ static inline void pump_event(struct pump *p, const struct ucall *u, const char 
     pump_say_on(p, u->node, u->up, u->call, text, strlen(text));
 }
 
+/* Its next event has this id, or asks for this time before its stream is asked for again. */
+static inline void pump_mark(struct pump *p, const struct ucall *u, const char *id,
+                             uint32_t retry_ms)
+{
+    mesh_up_mark(p->nodes[u->node].mesh, u->up, u->call, slice_text(id), retry_ms, p->now_ms);
+}
+
+static inline void pump_data(struct pump *p, struct ucall *u, const void *part, size_t length)
+{
+    u->brought += length;
+    mesh_up_data(p->nodes[u->node].mesh, u->up, u->call, slice_borrow(part, length), p->now_ms);
+}
+
 static inline void pump_end(struct pump *p, const struct ucall *u, enum mesh_end end,
                             enum mesh_reason why)
 {
@@ -614,6 +763,12 @@ static inline void pump_end(struct pump *p, const struct ucall *u, enum mesh_end
 #define INITIALIZE                                                                                 \
     "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"     \
     "\"2025-06-18\"}}"
+/* The revision from which on events without data may be sent. */
+#define INITIALIZE_NEW                                                                             \
+    "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"     \
+    "\"2025-11-25\"}}"
+#define AGREED(version)                                                                            \
+    "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":\"" version "\"}}"
 #define INITIALIZED "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"
 #define RESULT(id) "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"result\":{}}"
 #define FAULT(id)                                                                                  \
@@ -624,22 +779,29 @@ static inline void pump_end(struct pump *p, const struct ucall *u, enum mesh_end
 #define LOG(text)                                                                                  \
     "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":\"" text "\"}" \
     "}"
+#define PROGRESS(token)                                                                            \
+    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"                                             \
+    "progress\",\"params\":{\"progressToken\":" token ",\"progress\":1}}"
+#define TOKEN_CALL(id, token)                                                                      \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id                                                              \
+    ",\"method\":\"tools/call\",\"params\":{\"name\":\"t\",\"_meta\":"                             \
+    "{\"progressToken\":" token "}}}"
 #define SAMPLE(id)                                                                                 \
     "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"sampling/createMessage\",\"params\":{}}"
 
-/* A session at `node`, made by a client there; the client that holds its id. */
-static inline uint32_t pump_begin(struct pump *p, uint32_t node, bool is_http)
+static inline uint32_t pump_begin_with(struct pump *p, uint32_t node, bool is_http,
+                                       const char *initialize, const char *result)
 {
-    uint32_t client = pump_ask(p, node, MESH_CALL, NULL, INITIALIZE, 0);
+    uint32_t client = pump_ask(p, node, MESH_CALL, NULL, initialize, 0);
     pump_settle(p);
     struct ucall *u = pump_last(p);
-    assert_string_equal(u->text, INITIALIZE);
+    assert_string_equal(u->text, initialize);
     if (is_http) {
         pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_MADE);
-        pump_event(p, u, RESULT("0"));
+        pump_event(p, u, result);
         pump_end(p, u, MESH_END_WHOLE, MESH_OK);
     } else {
-        pump_say(p, u, RESULT("0"));
+        pump_say(p, u, result);
     }
     pump_settle(p);
     assert_ended(p, client, MESH_OK);
@@ -647,10 +809,23 @@ static inline uint32_t pump_begin(struct pump *p, uint32_t node, bool is_http)
     return client;
 }
 
-/* Nothing is left of any request. */
+/* A session at `node`, made by a client there; the client that holds its id. */
+static inline uint32_t pump_begin(struct pump *p, uint32_t node, bool is_http)
+{
+    return pump_begin_with(p, node, is_http, INITIALIZE, RESULT("0"));
+}
+
+/* Likewise of a revision that has events without data. */
+static inline uint32_t pump_begin_new(struct pump *p, uint32_t node, bool is_http)
+{
+    return pump_begin_with(p, node, is_http, INITIALIZE_NEW, AGREED("2025-11-25"));
+}
+
+/* Nothing is left of any request; of sessions that live, only their logs. */
 static inline void assert_quiet(struct pump *p, uint32_t sessions)
 {
     struct mesh_levels levels, all = {0};
+    size_t heads = 0;
     for (uint32_t n = 0; n < p->nodes_count; n++) {
         if (p->nodes[n].is_dead)
             continue;
@@ -662,14 +837,19 @@ static inline void assert_quiet(struct pump *p, uint32_t sessions)
         all.upstreams += levels.upstreams;
         all.messages_kept += levels.messages_kept;
         all.memory_used += levels.memory_used;
+        all.log_bytes += levels.log_bytes;
     }
+    for (uint32_t n = 0; n < p->ucalls_count; n++) /* the header lines of the client's newest GET */
+        heads += p->ucalls[n].kind == MESH_UP_LISTEN ? PUMP_HEAD_MAX : 0;
     assert_int_equal(all.exchanges, 0);
     assert_int_equal(all.calls, 0);
     assert_int_equal(all.names, 0);
     assert_int_equal(all.sessions, sessions);
     assert_int_equal(all.upstreams, sessions);
     assert_int_equal(all.messages_kept, 0);
-    assert_int_equal(all.memory_used, 0);
+    if (sessions == 0)
+        assert_int_equal(all.log_bytes + all.memory_used, 0);
+    assert_true(all.memory_used <= all.log_bytes + heads);
 }
 
 #endif

@@ -90,16 +90,39 @@ static void test_messages_are_kept_until_the_entry_took_all_of_them(void **state
     drain(&b);
     assert_int_equal(b.got_count, 3);
     assert_int_equal(b.answer.payload_bytes, 300);
-    uint64_t one = b.bytes / 3;
-    assert_int_equal(answer_consumed(&b.answer, one - 1), 0);
-    assert_int_equal(answer_consumed(&b.answer, one), 100);
+    /* all heads are read, whoever takes the texts */
+    uint64_t heads = b.bytes - 300;
+    assert_int_equal(answer_consumed(&b.answer, heads), 0);
+    assert_int_equal(answer_consumed(&b.answer, heads + 99), 0);
+    assert_true(b.answer.taken_payload == 99);
+    assert_int_equal(answer_consumed(&b.answer, heads + 100), 100);
     assert_int_equal(b.answer.number, 1);
-    assert_int_equal(answer_consumed(&b.answer, one), 0);
+    assert_int_equal(answer_consumed(&b.answer, heads + 100), 0);
     assert_int_equal(answer_consumed(&b.answer, b.bytes - 1), 100);
     assert_int_equal(answer_consumed(&b.answer, b.bytes), 100);
     assert_int_equal(b.answer.number, 3);
     assert_int_equal(b.answer.count, 3);
     assert_int_equal(b.answer.payload_bytes, 0);
+    bench_deinit(&b);
+}
+
+/* The heads of many small messages are more than the text of the first. */
+static void test_no_number_of_messages_that_were_read_takes_the_text_of_one(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    b.answer.lane = lane_open(&b);
+    for (uint32_t n = 0; n < 60; n++)
+        assert_int_equal(add(&b, n, 10), 0);
+    drain(&b);
+    uint64_t heads = b.bytes - 600;
+    assert_true(heads > 600);
+    for (uint64_t total = 0; total < heads + 10; total++)
+        assert_int_equal(answer_consumed(&b.answer, total), 0);
+    for (uint32_t n = 1; n <= 60; n++)
+        assert_int_equal(answer_consumed(&b.answer, heads + 10 * n), 10);
+    assert_int_equal(b.answer.number, 60);
     bench_deinit(&b);
 }
 
@@ -112,8 +135,7 @@ static void test_an_entry_that_comes_back_gets_what_it_has_not_and_nothing_twice
     for (uint32_t n = 0; n < 4; n++)
         assert_int_equal(add(&b, n, 50), 0);
     drain(&b);
-    uint64_t first = b.bytes;
-    assert_int_equal(answer_consumed(&b.answer, first / 4), 50);
+    assert_int_equal(answer_consumed(&b.answer, b.bytes - 150), 50);
     answer_detach(&b.answer);
     assert_int_equal(add(&b, 4, 50), 0); /* while nobody is there */
     drain(&b);
@@ -129,12 +151,42 @@ static void test_an_entry_that_comes_back_gets_what_it_has_not_and_nothing_twice
     assert_int_equal(b.answer.number, 3);
     assert_int_equal(b.answer.payload_bytes, 100);
     /* the count of bytes begins anew with the lane */
-    assert_int_equal(answer_consumed(&b.answer, b.bytes / 2), 50);
+    assert_int_equal(answer_consumed(&b.answer, b.bytes - 50), 50);
     assert_int_equal(answer_consumed(&b.answer, b.bytes), 50);
     assert_int_equal(add(&b, 5, 50), 0);
     drain(&b);
     assert_int_equal(b.got[2], 5);
     assert_int_equal(answer_consumed(&b.answer, b.bytes), 50);
+    bench_deinit(&b);
+}
+
+static void test_what_is_withheld_goes_when_it_is_released_and_not_before(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    b.answer.lane = lane_open(&b);
+    assert_int_equal(add(&b, 0, 50), 0);
+    answer_withhold(&b.answer);
+    assert_int_equal(add(&b, 1, 50), 0);
+    assert_int_equal(add(&b, 2, 50), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 1);
+    /* on another lane as well: what went before goes again, nothing else */
+    answer_detach(&b.answer);
+    answer_attach(&b.answer, b.links, lane_open(&b), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 2);
+    assert_int_equal(b.got[1], 0);
+    b.bytes /= 2; /* of the new lane */
+    answer_release(&b.answer, b.links);
+    answer_release(&b.answer, b.links);
+    assert_int_equal(add(&b, 3, 50), 0);
+    drain(&b);
+    assert_int_equal(b.got_count, 5);
+    for (uint32_t n = 1; n <= 3; n++)
+        assert_int_equal(b.got[n + 1], n);
+    assert_int_equal(answer_consumed(&b.answer, b.bytes), 200);
     bench_deinit(&b);
 }
 
@@ -219,7 +271,9 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_are_kept_until_the_entry_took_all_of_them),
+        cmocka_unit_test(test_no_number_of_messages_that_were_read_takes_the_text_of_one),
         cmocka_unit_test(test_an_entry_that_comes_back_gets_what_it_has_not_and_nothing_twice),
+        cmocka_unit_test(test_what_is_withheld_goes_when_it_is_released_and_not_before),
         cmocka_unit_test(test_counts_of_a_lost_lane_free_nothing_that_was_not_sent_again),
         cmocka_unit_test(test_what_the_lane_did_not_take_is_not_taken_by_the_entry),
         cmocka_unit_test(test_a_dropped_answer_takes_messages_and_forgets_them),

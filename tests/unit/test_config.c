@@ -155,6 +155,7 @@ static void test_each_setting_reaches_its_place(void **state)
     take("--name=peer-1 --cluster blue --listen 0.0.0.0:1 --peer-listen [::1]:65535 "
          "--advertise 127.0.0.2:7 --admin [::1]:0 --join a.example:1 --join 10.0.0.1 --expect 3 "
          "--placement least --session-idle 90s --session-max 2d --bind-session header:X-User "
+         "--affinity-header Mcp-Param-Doc "
          "--allow-origin https://a.example --allow-origin null --allow-host a.example:80 "
          "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off "
          "--name-wait 1s --silent-window 2m --zone z1 --weight 16 --max-sessions 7 "
@@ -177,6 +178,7 @@ static void test_each_setting_reaches_its_place(void **state)
     assert_int_equal(host->mesh.session_max_ms, 2 * 86400000);
     assert_int_equal(host->mcp.bind, MCP_BIND_HEADER);
     assert_string_equal(host->mcp.bind_header, "X-User");
+    assert_string_equal(host->mcp.affinity_header, "Mcp-Param-Doc");
     assert_int_equal(host->gate.origins_count, 2);
     assert_string_equal(host->gate.origins[0], "https://a.example");
     assert_int_equal(host->gate.hosts_count, 1);
@@ -327,6 +329,8 @@ static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
         {"--bind-session", "header:a~b"},
         {"--bind-session", "header:a:b"},
         {"--bind-session", "cookie"},
+        {"--affinity-header", ""},
+        {"--affinity-header", "Mcp-Param-a:b"},
         {"--allow-origin", "https://a/"},
         {"--allow-origin", "a.example"},
         {"--allow-host", "https://a"},

@@ -117,14 +117,14 @@ static void test_what_was_read_on_a_lost_link_is_not_acknowledged_on_the_next(vo
     pump_settle(p);
     struct ucall *u = pump_last(p);
     pump_head(p, u, 200, MESH_FORM_RAW, MESH_UP_SESSION_SAME);
-    mesh_up_data(p->nodes[0].mesh, u->up, u->call, slice_borrow(data, sizeof data), p->now_ms);
+    pump_data(p, u, data, sizeof data);
     pump_run(p, 100);
     assert_int_equal(p->clients[call].untaken, sizeof data);
     pump_cut(p, 0, 1);
     pump_run(p, 500);
     size_t room = u->room; /* the entry has it: it is kept no longer */
     assert_int_equal(room, MESH_UP_ROOM_FIRST + sizeof data);
-    mesh_up_data(p->nodes[0].mesh, u->up, u->call, slice_borrow(data, sizeof data), p->now_ms);
+    pump_data(p, u, data, sizeof data);
     pump_run(p, 100);
     pump_take(p, call, sizeof data); /* of the lost link */
     pump_run(p, 100);
@@ -138,20 +138,44 @@ static void test_what_was_read_on_a_lost_link_is_not_acknowledged_on_the_next(vo
 static void test_a_call_that_cannot_be_reached_again_is_unknown_within_ten_seconds(void **state)
 {
     (void)state;
+    for (int is_new = 0; is_new < 2; is_new++) {
+        struct pump *p = pump_new(2, NULL);
+        uint32_t begun = is_new ? pump_begin_new(p, 0, false) : pump_begin(p, 0, false);
+        const char *session = pump_session(p, begun);
+        uint32_t call = pump_ask(p, 1, MESH_CALL, session, CALL("1"), 0);
+        uint32_t held = pump_ask(p, 1, MESH_LISTEN, session, "", 0);
+        pump_run(p, 30000); /* a long call: what counts begins with the loss */
+        assert_true(p->clients[call].is_open);
+        p->nodes[0].refuses = true;
+        pump_cut(p, 0, 1);
+        assert_in_range(run_to_end(p, call, 20000), 9900, 10100);
+        assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
+        assert_int_equal(pump_executions(p, CALL("1")), 1);
+        /* its stream is open since its first second; the word that ends it is the stream's last */
+        assert_int_equal(p->clients[call].form, MESH_FORM_SSE);
+        assert_string_equal(p->clients[call].heard, is_new ? "." : "");
+        assert_int_equal(p->clients[call].end_id.number, is_new ? 1 : 0);
+        assert_int_equal(p->clients[call].end_id.is_last, is_new);
+        run_to_end(p, held, 1000);
+        assert_ended(p, held, MESH_SESSION_ENDED);
+        assert_true(event_id_is_none(&p->clients[held].end_id)); /* the session's own has no end */
+        pump_free(p);
+    }
+}
+
+static void test_a_call_lost_in_its_first_second_is_told_without_a_head(void **state)
+{
+    (void)state;
     struct pump *p = pump_new(2, NULL);
-    const char *session = pump_session(p, pump_begin(p, 0, false));
+    const char *session = pump_session(p, pump_begin_new(p, 0, false));
     uint32_t call = pump_ask(p, 1, MESH_CALL, session, CALL("1"), 0);
-    uint32_t held = pump_ask(p, 1, MESH_LISTEN, session, "", 0);
-    pump_run(p, 30000); /* a long call: what counts begins with the loss */
-    assert_true(p->clients[call].is_open);
+    pump_run(p, 900);
     p->nodes[0].refuses = true;
     pump_cut(p, 0, 1);
     assert_in_range(run_to_end(p, call, 20000), 9900, 10100);
     assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
     assert_int_equal(p->clients[call].heads, 0);
-    assert_int_equal(pump_executions(p, CALL("1")), 1);
-    run_to_end(p, held, 1000);
-    assert_ended(p, held, MESH_SESSION_ENDED);
+    assert_true(event_id_is_none(&p->clients[call].end_id));
     pump_free(p);
 }
 
@@ -433,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_events_go_on_after_a_lost_link_once_and_in_order),
         cmocka_unit_test(test_what_was_read_on_a_lost_link_is_not_acknowledged_on_the_next),
         cmocka_unit_test(test_a_call_that_cannot_be_reached_again_is_unknown_within_ten_seconds),
+        cmocka_unit_test(test_a_call_lost_in_its_first_second_is_told_without_a_head),
         cmocka_unit_test(test_a_link_that_flaps_for_ever_has_an_end),
         cmocka_unit_test(test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_storm),
         cmocka_unit_test(test_a_request_waits_for_its_owners_link_and_then_goes_on),

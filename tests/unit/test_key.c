@@ -1,5 +1,5 @@
-/* Tests of key.h: ids are minted, written, read strictly and verified; a made-up one fails
- * (bad-inputs.md, rows A2 and A8). */
+/* Tests of key.h: ids and tags of peers are minted, written, read strictly and verified; a made-up
+ * one fails (bad-inputs.md, rows A2 and A8). */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -252,6 +252,59 @@ static void test_ids_do_not_repeat(void **state)
     }
 }
 
+static void test_a_peers_tag_names_it_and_nothing_made_up_does(void **state)
+{
+    (void)state;
+    struct key_ring ring = ring_of("test", 2), other = ring_of("other", 2);
+    char tag[KEY_PEER_TEXT], changed[KEY_PEER_TEXT];
+    uint64_t home = 0;
+    key_peer_write(tag, &ring, HOME);
+    assert_true(key_peer_read(&ring, slice_borrow(tag, sizeof tag), &home));
+    assert_true(home == HOME);
+    assert_false(key_peer_read(&other, slice_borrow(tag, sizeof tag), &home));
+    assert_false(key_peer_read(&ring, slice_borrow(tag, sizeof tag - 1), &home));
+    for (size_t n = 0; n < sizeof tag; n++) {
+        assert_non_null(memchr(alphabet, tag[n], 64));
+        for (int byte = 0; byte < 256; byte++) {
+            memcpy(changed, tag, sizeof tag);
+            changed[n] = (char)byte;
+            if (changed[n] != tag[n])
+                assert_false(key_peer_read(&ring, slice_borrow(changed, sizeof changed), &home));
+        }
+    }
+}
+
+static void test_no_beginning_of_an_id_is_a_peers_tag(void **state)
+{
+    (void)state;
+    struct key_ring ring = ring_of("test", 1);
+    uint64_t home = 0;
+    for (uint8_t seed = 0; seed < 100; seed++) {
+        struct session_id id = minted(&ring, seed);
+        char text[MESH_SESSION_TEXT];
+        key_write(text, &id);
+        assert_false(key_peer_read(&ring, slice_borrow(text, KEY_PEER_TEXT), &home));
+    }
+}
+
+static void test_a_key_taken_out_of_use_still_reads_a_peers_tag(void **state)
+{
+    (void)state;
+    struct mesh_config config;
+    struct key_ring old = ring_of("test", 1), ring;
+    char tag[KEY_PEER_TEXT];
+    uint64_t home = 0;
+    key_peer_write(tag, &old, HOME);
+    config_of(&config, "test", 1);
+    memcpy(config.keys[1], config.keys[0], 32);
+    find_key(config.keys[0], seal_key_id(config.keys[1]) & 0x0f, false);
+    config.keys_count = 2;
+    config.verify_only = 2;
+    assert_int_equal(key_ring_init(&ring, &config), 0);
+    assert_true(key_peer_read(&ring, slice_borrow(tag, sizeof tag), &home));
+    assert_memory_equal(ring.task_key, old.task_key, sizeof ring.task_key);
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -267,6 +320,9 @@ int main(void)
         cmocka_unit_test(test_keys_that_share_their_number_are_refused),
         cmocka_unit_test(test_home_and_point_come_from_the_id_alone),
         cmocka_unit_test(test_ids_do_not_repeat),
+        cmocka_unit_test(test_a_peers_tag_names_it_and_nothing_made_up_does),
+        cmocka_unit_test(test_no_beginning_of_an_id_is_a_peers_tag),
+        cmocka_unit_test(test_a_key_taken_out_of_use_still_reads_a_peers_tag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,10 @@
     "{\"jsonrpc\":\"2.0\",\"id\":\"d\",\"method\":\"server/discover\",\"params\":{\"_meta\":{"     \
     "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}"
 
+#define TASK_OF(id)                                                                                \
+    "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"" id "\","    \
+    "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}"
+
 enum upstream { OWN = 1, HTTP = 2, EITHER = 3 };
 #define PASSES 0 /* the request goes on to the core */
 
@@ -161,6 +165,8 @@ struct row {
 #define POST "POST /mcp HTTP/1.1"
 #define GET "GET /mcp HTTP/1.1"
 #define DELETE "DELETE /mcp HTTP/1.1"
+#define SSE "GET /sse HTTP/1.1"
+#define MESSAGES(query) "POST /messages" query " HTTP/1.1"
 #define STREAM "Accept: text/event-stream\r\n"
 
 static const struct row rows[] = {
@@ -249,16 +255,80 @@ static const struct row rows[] = {
     {"A16 UTF-8, own server", OWN, POST,
      BOTH SESSION "Content-Type: application/json; charset=\"UTF-8\"\r\n", LIST, PASSES, 0,
      MESH_CALL, MESH_LEGACY},
+    /* A17: the mesh routes on the task's id */
+    {"A17 the task's name", HTTP, POST, BOTH JSON "Mcp-Name: t-1\r\n", TASK_OF("t-1"), PASSES, 0,
+     MESH_CALL, MESH_MODERN},
+    {"A17 the task's name, written otherwise", HTTP, POST, BOTH JSON "Mcp-Name: t/1\r\n",
+     TASK_OF("t\\/\\u0031"), PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 another task's name", HTTP, POST, BOTH JSON "Mcp-Name: t-2\r\n", TASK_OF("t-1"), 400,
+     -32020, 0, 0},
+    {"A17 no name is the upstream's to refuse", HTTP, POST, BOTH JSON, TASK_OF("t-1"), PASSES, 0,
+     MESH_CALL, MESH_MODERN},
+    {"A17 base64", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMQ==?=\r\n", TASK_OF("t\\u00e91"),
+     PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 base64 of another", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dC0y?=\r\n", TASK_OF("t-1"),
+     400, -32020, 0, 0},
+    {"A17 base64 without its padding", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMQ?=\r\n",
+     TASK_OF("t\\u00e91"), 400, -32020, 0, 0},
+    {"A17 base64 with unused bits", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?dMOpMR==?=\r\n",
+     TASK_OF("t\\u00e91"), 400, -32020, 0, 0},
+    {"A17 no base64", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?t-1?=\r\n", TASK_OF("t-1"), 400,
+     -32020, 0, 0},
+    {"A17 base64 without an end is a name", HTTP, POST, BOTH JSON "Mcp-Name: =?base64?x\r\n",
+     TASK_OF("=?base64?x"), PASSES, 0, MESH_CALL, MESH_MODERN},
+    {"A17 a legacy task stays in its session", HTTP, POST, BOTH JSON SESSION "Mcp-Name: t-2\r\n",
+     "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"t-1\"}}",
+     PASSES, 0, MESH_CALL, MESH_LEGACY},
+    {"A17 a tool's name is the upstream's to check", HTTP, POST, BOTH JSON "Mcp-Name: y\r\n",
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/"
+     "call\",\"params\":{\"name\":\"x\",\"_meta\":{"
+     "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}}}",
+     PASSES, 0, MESH_CALL, MESH_MODERN},
     /* A18 */
     {"A18 no sessionId", EITHER, "POST /messages HTTP/1.1", JSON, LIST, 400, -32000, 0, 0},
     {"A18 two", EITHER, "POST /messages?sessionId=a&sessionId=b HTTP/1.1", JSON, LIST, 400, -32000,
      0, 0},
     {"A18 line ends", EITHER, "POST /messages?sessionId=a%0d%0ab HTTP/1.1", JSON, LIST, 400, -32000,
      0, 0},
-    {"A18 not ours", EITHER, "POST /messages?x=1&sessionId=abc HTTP/1.1", JSON, LIST, 404, -32001,
+    {"A18 an empty one", EITHER, "POST /messages?sessionId= HTTP/1.1", JSON, LIST, 400, -32000, 0,
+     0},
+    {"A18 written in percents", EITHER, "POST /messages?sessionId=%41BC HTTP/1.1", JSON, LIST, 400,
+     -32000, 0, 0},
+    {"A18 another name", EITHER, "POST /messages?xsessionId=" ID " HTTP/1.1", JSON, LIST, 400,
+     -32000, 0, 0},
+    {"A18 in the header alone", EITHER, "POST /messages HTTP/1.1", JSON SESSION, LIST, 400, -32000,
+     0, 0},
+    {"A18 not ours is the core's to refuse", EITHER, MESSAGES("?x=1&sessionId=abc"), JSON, LIST,
+     PASSES, 0, MESH_CALL, MESH_LEGACY},
+    /* HTTP+SSE: whoever speaks it names no types that it accepts */
+    {"a message", EITHER, MESSAGES("?sessionId=" ID), JSON, LIST, PASSES, 0, MESH_CALL,
+     MESH_LEGACY},
+    {"initialize as a message", EITHER, MESSAGES("?sessionId=" ID), JSON, INITIALIZE, PASSES, 0,
+     MESH_CALL, MESH_LEGACY},
+    {"an answer as a message", EITHER, MESSAGES("?sessionId=" ID "&x=1"), JSON,
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", PASSES, 0, MESH_CALL, MESH_LEGACY},
+    {"a message of any revision", EITHER, MESSAGES("?sessionId=" ID),
+     JSON "MCP-Protocol-Version: 2025-06-18\r\n", LIST, PASSES, 0, MESH_CALL, MESH_LEGACY},
+    {"a message in UTF-8", EITHER, MESSAGES("?sessionId=" ID),
+     "Content-Type: application/json; charset=utf-8\r\n", LIST, PASSES, 0, MESH_CALL, MESH_LEGACY},
+    {"a message of another type", EITHER, MESSAGES("?sessionId=" ID),
+     "Content-Type: text/plain\r\n", LIST, 415, -32000, 0, 0},
+    {"a message of no type", EITHER, MESSAGES("?sessionId=" ID), "", LIST, 415, -32000, 0, 0},
+    {"a batch as a message", EITHER, MESSAGES("?sessionId=" ID), JSON, "[" LIST "]", 400, -32600, 0,
+     0},
+    {"half a message", EITHER, MESSAGES("?sessionId=" ID), JSON, "{\"jsonrpc\"", 400, -32700, 0, 0},
+    {"a message that is none", EITHER, MESSAGES("?sessionId=" ID), JSON, "{}", 400, -32600, 0, 0},
+    {"the legacy stream", EITHER, SSE, STREAM, "", PASSES, 0, MESH_SSE, MESH_LEGACY},
+    {"the legacy stream, any type", EITHER, SSE, "Accept: */*\r\n", "", PASSES, 0, MESH_SSE,
+     MESH_LEGACY},
+    {"the legacy stream, opened again", EITHER, SSE,
+     STREAM "MCP-Protocol-Version: 2025-06-18\r\nLast-Event-ID: 3-1-2\r\n", "", PASSES, 0, MESH_SSE,
+     MESH_LEGACY},
+    {"the legacy stream, JSON wanted", EITHER, SSE, "Accept: application/json\r\n", "", 406, -32000,
      0, 0},
     {"POST to the legacy stream", EITHER, "POST /sse HTTP/1.1", BOTH JSON, INITIALIZE, 405, -32000,
      0, 0},
+    {"DELETE of the legacy stream", EITHER, "DELETE /sse HTTP/1.1", SESSION, "", 405, -32000, 0, 0},
     /* J1, J2 */
     {"J1 nothing", EITHER, POST, BOTH JSON SESSION, "", 400, -32700, 0, 0},
     {"J1 an empty object", EITHER, POST, BOTH JSON SESSION, "{}", 400, -32600, 0, 0},
@@ -276,7 +346,8 @@ static const struct row rows[] = {
      MESH_LEGACY},
     {"J3 a batch of 2025-06-18", HTTP, POST,
      BOTH JSON SESSION "MCP-Protocol-Version: 2025-06-18\r\n", "[" LIST "]", 400, -32600, 0, 0},
-    {"J3 a batch, own server", OWN, POST, BOTH JSON SESSION, "[" LIST "]", 400, -32600, 0, 0},
+    {"J3 a batch, own server", OWN, POST, BOTH JSON SESSION, "[" LIST "]", PASSES, 0, MESH_CALL,
+     MESH_LEGACY},
     {"J3 a batch with a modern entry", EITHER, POST, BOTH JSON, "[" DISCOVER "]", 400, -32600, 0,
      0},
     /* methods and paths */
@@ -292,6 +363,14 @@ static const struct row rows[] = {
      "{\"jsonrpc\":\"2.0\",\"method\":\"initialize\",\"params\":{}}", 400, -32600, 0, 0},
 };
 
+/* HTTP+SSE has paths of its own. */
+static enum mesh_front front_of(const struct row *row)
+{
+    bool is_old = strstr(row->line, " /sse") != NULL || strstr(row->line, " /messages") != NULL;
+
+    return is_old ? MESH_FRONT_SSE : MESH_FRONT_HTTP;
+}
+
 static void check_row(const struct row *row, bool http_upstream)
 {
     struct mcp_config config = config_of(http_upstream);
@@ -304,8 +383,10 @@ static void check_row(const struct row *row, bool http_upstream)
         fail_msg("%s (%s): %d instead of %d", row->what, http_upstream ? "http" : "own",
                  f.made.status, row->status);
     if (row->status == PASSES) {
-        if (f.made.request.want != row->want || f.made.request.era != row->era)
-            fail_msg("%s: want %d, era %d", row->what, f.made.request.want, f.made.request.era);
+        if (f.made.request.want != row->want || f.made.request.era != row->era ||
+            f.made.request.front != front_of(row))
+            fail_msg("%s: want %d, era %d, front %d", row->what, f.made.request.want,
+                     f.made.request.era, f.made.request.front);
         close_request(&f);
         return;
     }
@@ -391,6 +472,28 @@ static void test_mcp_the_session_id_of_a_modern_request_is_not_looked_at(void **
     close_request(&f);
 }
 
+static void test_mcp_a_handle_is_taken_from_the_header_that_the_operator_named(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+
+    (void)state;
+    open_request(&f, &config, POST, BOTH JSON "Mcp-Param-Doc: 7\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_NONE);
+    close_request(&f);
+    config.affinity_header = "Mcp-Param-Doc";
+    open_request(&f, &config, POST, BOTH JSON SESSION "mcp-param-doc: 7\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_HANDLE);
+    assert_true(slice_is(f.made.request.key.text, "7"));
+    close_request(&f);
+    open_request(&f, &config, POST, BOTH JSON "Mcp-Param-Doc:\r\n", DISCOVER);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_NONE);
+    close_request(&f);
+    open_request(&f, &config, POST, BOTH JSON SESSION "Mcp-Param-Doc: 7\r\n", LIST);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_SESSION);
+    close_request(&f);
+}
+
 static void test_mcp_errors_carry_the_id_byte_for_byte(void **state)
 {
     static const char *const ids[] = {"7", "\"7\"", "-0", "9007199254740993", "\"a\\/\\u0062\""};
@@ -442,6 +545,47 @@ static void test_mcp_only_lines_for_the_upstream_travel(void **state)
     close_request(&f);
 }
 
+/* Streamable HTTP servers refuse whoever does not accept both; clients of HTTP+SSE ask for less. */
+static void test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+
+    (void)state;
+    open_request(&f, &config, MESSAGES("?sessionId=" ID),
+                 "Accept: */*\r\n" JSON "Authorization: Bearer t\r\n", LIST);
+    assert_true(slice_is(f.made.request.head,
+                         JSON "Authorization: Bearer t\r\nX-Forwarded-For: 192.0.2.7\r\n"
+                              "X-Forwarded-Host: mesh.example:8080\r\n"
+                              "X-Forwarded-Proto: http\r\n" BOTH));
+    assert_int_equal(f.made.head->length, f.made.head->capacity);
+    assert_int_equal(f.made.request.key.kind, MESH_KEY_SESSION);
+    assert_true(slice_is(f.made.request.key.text, ID));
+    assert_false(f.made.exchange.is_request); /* told by its status alone */
+    close_request(&f);
+}
+
+static void test_mcp_the_place_to_resume_from_is_the_cores(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+
+    (void)state;
+    open_request(&f, &config, GET, STREAM SESSION "Last-Event-ID: 3-1-17\r\n", "");
+    assert_int_equal(f.made.request.want, MESH_LISTEN);
+    assert_true(slice_is(f.made.request.last_event_id, "3-1-17"));
+    assert_null(memmem(f.made.head->data, f.made.head->length, "Last-Event-ID", 13));
+    close_request(&f);
+    open_request(&f, &config, GET, STREAM SESSION, "");
+    assert_int_equal(f.made.request.last_event_id.length, 0);
+    close_request(&f);
+    /* what is not ours to answer travels whole */
+    open_request(&f, &config, GET, STREAM "Last-Event-ID: u7\r\n", "");
+    assert_int_equal(f.made.request.want, MESH_PASS);
+    assert_non_null(memmem(f.made.head->data, f.made.head->length, "Last-Event-ID: u7\r\n", 19));
+    close_request(&f);
+}
+
 static void assert_text(const struct bytes *text, const char *wanted)
 {
     char copy[2048];
@@ -478,6 +622,17 @@ static void test_mcp_an_upstream_request_is_written_anew(void **state)
     assert_int_equal(mcp_upstream_request_head(&config, &request, &head), 0);
     assert_text(head, "GET /.well-known/x?y=1 HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n"
                       "Accept-Encoding: identity\r\nAccept: */*\r\n\r\n");
+    bytes_unref(head);
+
+    request = (struct mcp_upstream_request){.want = MESH_LISTEN,
+                                            .target = slice_text("/mcp"),
+                                            .head = slice_text(STREAM),
+                                            .session = slice_text("u-1"),
+                                            .last_event_id = slice_text("g_7")};
+    assert_int_equal(mcp_upstream_request_head(&config, &request, &head), 0);
+    assert_text(head, "GET /srv/mcp HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n"
+                      "Accept-Encoding: identity\r\nMcp-Session-Id: u-1\r\n"
+                      "Last-Event-ID: g_7\r\n" STREAM "\r\n");
     bytes_unref(head);
 
     /* A message of the mesh under the head of a client's GET. */
@@ -719,6 +874,105 @@ static void test_mcp_an_open_event_stream_never_ends_quietly_for_a_request(void 
                      0);
     assert_int_equal(ending, MCP_END_CUT);
     assert_null(text);
+    close_request(&f);
+}
+
+static void test_mcp_the_last_event_of_a_stream_has_its_id(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+    enum mcp_ending ending;
+    struct bytes *text;
+
+    (void)state;
+    open_request(&f, &config, POST, BOTH JSON SESSION, LIST);
+    assert_int_equal(mcp_write_head(&config, &f.made.exchange, 200, MESH_FORM_SSE, slice_text(""),
+                                    NULL, -1, &text),
+                     0);
+    bytes_unref(text);
+    for (int has_id = 0; has_id < 2; has_id++) {
+        static const char event[] = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"error\"";
+        size_t length = has_id ? 12 : 0;
+
+        assert_int_equal(mcp_write_outcome(&config, &f.made.exchange, MESH_OUTCOME_UNKNOWN, true,
+                                           slice_text(has_id ? "3-1-2-e" : ""), &ending, &text),
+                         0);
+        assert_int_equal(ending, MCP_END_WHOLE);
+        assert_memory_equal(text->data, "id: 3-1-2-e\n", length);
+        assert_memory_equal(text->data + length, event, sizeof event - 1);
+        bytes_unref(text);
+    }
+    close_request(&f);
+}
+
+static void test_mcp_every_failure_is_an_event_with_the_id_it_answers(void **state)
+{
+    (void)state;
+    for (enum mesh_reason why = MESH_NO_SESSION_ID; why <= MESH_REASON_LAST; why++) {
+        static const char first[] = "id: 3-1-2-e\nevent: message\ndata: ";
+        char wanted[64];
+        struct rpc_message rpc;
+        struct bytes *text;
+
+        assert_int_equal(
+            mcp_write_failure(why, slice_text("\"a\\/b\""), slice_text("3-1-2-e"), &text), 0);
+        assert_memory_equal(text->data, first, sizeof first - 1);
+        assert_memory_equal(text->data + text->length - 2, "\n\n", 2);
+        rpc_read(&rpc, NULL, text->data + sizeof first - 1, text->length - sizeof first + 1 - 2);
+        assert_int_equal(rpc.kind, RPC_ERROR);
+        assert_non_null(memmem(text->data, text->length, "\"id\":\"a\\/b\",", 12));
+        snprintf(wanted, sizeof wanted, "\"reason\":\"%s\"", mcp_reason_name(why));
+        assert_non_null(memmem(text->data, text->length, wanted, strlen(wanted)));
+        bytes_unref(text);
+    }
+}
+
+static void test_mcp_the_endpoint_is_a_path_that_survives_what_stands_in_front(void **state)
+{
+    static const struct {
+        const char *sse, *messages, *prefix, *wanted;
+    } cases[] = {
+        {"/sse", "/messages", NULL, "messages"},
+        {"/sse", "/messages", "/team/a", "/team/a/messages"},
+        {"/sse", "/messages", "", "/messages"},
+        {"/old/sse", "/old/messages", NULL, "messages"},
+        {"/old/sse", "/messages", NULL, "/messages"}, /* not side by side */
+        {"/sse", "/old/messages", NULL, "/old/messages"},
+        {"/ab/sse", "/cd/messages", NULL, "/cd/messages"},
+    };
+    struct mcp_config config = config_of(true);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes *text;
+        char wanted[256];
+
+        config.sse_path = cases[i].sse;
+        config.messages_path = cases[i].messages;
+        config.public_prefix = cases[i].prefix;
+        assert_int_equal(mcp_write_endpoint(&config, ID, &text), 0);
+        snprintf(wanted, sizeof wanted, "event: endpoint\ndata: %s?sessionId=" ID "\n\n",
+                 cases[i].wanted);
+        assert_text(text, wanted);
+        bytes_unref(text);
+    }
+}
+
+static void test_mcp_a_stream_of_the_old_kind_shows_its_id_in_no_header(void **state)
+{
+    struct mcp_config config = config_of(false);
+    struct fixture f;
+    struct bytes *head;
+
+    (void)state;
+    open_request(&f, &config, SSE, STREAM, "");
+    assert_int_equal(mcp_write_head(&config, &f.made.exchange, 200, MESH_FORM_SSE, slice_text(""),
+                                    ID, -1, &head),
+                     0);
+    assert_text(head, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                      "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n");
+    bytes_unref(head);
     close_request(&f);
 }
 
@@ -981,14 +1235,21 @@ int main(void)
         cmocka_unit_test(test_mcp_initialize_over_64_KiB_makes_no_session),
         cmocka_unit_test(test_mcp_a_batch_has_at_most_100_entries),
         cmocka_unit_test(test_mcp_the_session_id_of_a_modern_request_is_not_looked_at),
+        cmocka_unit_test(test_mcp_a_handle_is_taken_from_the_header_that_the_operator_named),
         cmocka_unit_test(test_mcp_errors_carry_the_id_byte_for_byte),
         cmocka_unit_test(test_mcp_only_lines_for_the_upstream_travel),
+        cmocka_unit_test(test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http),
+        cmocka_unit_test(test_mcp_the_place_to_resume_from_is_the_cores),
         cmocka_unit_test(test_mcp_an_upstream_request_is_written_anew),
         cmocka_unit_test(test_mcp_an_upstreams_head_says_its_form),
         cmocka_unit_test(test_mcp_a_lost_upstream_session_is_told_from_other_refusals),
         cmocka_unit_test(test_mcp_every_unknown_session_gets_the_same_bytes),
         cmocka_unit_test(test_mcp_every_reason_has_its_status_and_code),
         cmocka_unit_test(test_mcp_an_open_event_stream_never_ends_quietly_for_a_request),
+        cmocka_unit_test(test_mcp_the_last_event_of_a_stream_has_its_id),
+        cmocka_unit_test(test_mcp_every_failure_is_an_event_with_the_id_it_answers),
+        cmocka_unit_test(test_mcp_the_endpoint_is_a_path_that_survives_what_stands_in_front),
+        cmocka_unit_test(test_mcp_a_stream_of_the_old_kind_shows_its_id_in_no_header),
         cmocka_unit_test(test_mcp_a_superseded_stream_ends_with_a_comment),
         cmocka_unit_test(test_mcp_a_json_answer_already_begun_can_only_be_cut),
         cmocka_unit_test(test_mcp_heads_are_framed_for_the_client_at_hand),

@@ -241,6 +241,19 @@ static void test_leaving_is_over_in_time_with_an_end_for_everybody(void **state)
     pump_free(p);
 }
 
+static void test_what_comes_after_the_last_word_of_leaving_is_answered_as_well(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms);
+    mesh_now(p->nodes[0].mesh, p->now_ms); /* it has left, and its host has not seen that yet */
+    uint32_t client = pump_ask(p, 0, MESH_CALL, NULL, INITIALIZE, 0);
+    pump_drain(p, 0);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_ended(p, client, MESH_STOPPING);
+    pump_free(p);
+}
+
 /* ---- small budgets -------------------------------------------------------------------------- */
 
 static size_t small_budget;
@@ -275,8 +288,7 @@ static void test_a_small_budget_refuses_and_crashes_nothing(void **state)
         for (uint32_t n = 0; n < p->ucalls_count; n++) {
             struct ucall *u = &p->ucalls[n];
             pump_head(p, u, 200, MESH_FORM_RAW, MESH_UP_SESSION_SAME);
-            mesh_up_data(p->nodes[u->node].mesh, u->up, u->call, slice_borrow(part, sizeof part),
-                         p->now_ms);
+            pump_data(p, u, part, sizeof part);
             pump_settle(p);
             pump_end(p, u, MESH_END_WHOLE, MESH_OK);
             pump_settle(p);
@@ -391,6 +403,86 @@ static void test_any_one_allocation_may_fail(void **state)
     assert_in_range(n, 50, 20000);
 }
 
+/* The requests that came to an upstream since, and wait there, are answered. */
+static void server_says(struct pump *p, uint32_t since, const char *text)
+{
+    for (uint32_t n = since; n < p->ucalls_count; n++) {
+        struct ucall *u = &p->ucalls[n];
+        if (!pump_up(p, u->node, u->up)->is_open)
+            continue;
+        pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+        pump_event(p, u, text);
+        pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+        pump_settle(p);
+    }
+}
+
+/* Asked of `node`, answered with `text`; the client. */
+static uint32_t modern_round(struct pump *p, uint32_t node, const char *ask, const char *text)
+{
+    uint32_t since = p->ucalls_count;
+    uint32_t client = pump_ask_modern(p, node, ask, NULL);
+    pump_settle(p);
+    pump_run(p, 1500);
+    server_says(p, since, text);
+    pump_run(p, 1500);
+    return client;
+}
+
+static void http(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+}
+
+#define GIVES_STATE                                                                                \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"requestState\":\"a-state-of-that-server\"}}"
+#define GIVES_TASK "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"taskId\":\"t-%u\"}}"
+#define ASKS_TASK                                                                                  \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tasks/get\",\"params\":{\"taskId\":\"t-%u\"}}"
+
+/* A state and some tasks of the session-less era. Returns whether memory failed at all. */
+static bool modern_sweep_step(uint32_t from)
+{
+    struct pump *p = pump_new(2, http);
+    uint32_t clients[16], count = 0;
+    char text[200], asks[200], *state;
+    arm(from, 1);
+    clients[count++] = modern_round(p, 0, CALL("1"), GIVES_STATE);
+    state = strstr(p->clients[clients[0]].last, "\"requestState\":");
+    snprintf(text, sizeof text,
+             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{%.*s}}",
+             state == NULL ? 0 : (int)strcspn(state, "}"), state == NULL ? "" : state);
+    clients[count++] = modern_round(p, 1, text, RESULT("1"));
+    for (uint32_t n = 0; n < 4; n++) {
+        snprintf(text, sizeof text, GIVES_TASK, n);
+        snprintf(asks, sizeof asks, ASKS_TASK, n);
+        clients[count++] = modern_round(p, n % 2, CALL("1"), text);
+        clients[count++] = modern_round(p, (n + 1) % 2, asks, RESULT("1"));
+    }
+    bool failed = allocations > from;
+    is_armed = false;
+    pump_run(p, 10000);
+    server_says(p, 0, RESULT("1")); /* what came late */
+    pump_run(p, 30000);
+    for (uint32_t n = 0; n < count; n++) {
+        const struct client *c = &p->clients[clients[n]];
+        assert_false(c->is_open);
+        assert_int_equal(c->ends, !handle_is_none(c->handle));
+    }
+    assert_quiet(p, 0);
+    pump_free(p);
+    return failed;
+}
+
+static void test_any_one_allocation_of_the_session_less_era_may_fail(void **state)
+{
+    (void)state;
+    uint32_t n = 0;
+    while (modern_sweep_step(n))
+        n++;
+    assert_true(n > 100);
+}
+
 static void test_memory_may_be_short_for_a_while(void **state)
 {
     (void)state;
@@ -427,9 +519,11 @@ int main(void)
         cmocka_unit_test(test_what_a_host_sees_of_sessions_and_ids),
         cmocka_unit_test(test_leaving_ends_what_waits_and_lets_what_runs_finish),
         cmocka_unit_test(test_leaving_is_over_in_time_with_an_end_for_everybody),
+        cmocka_unit_test(test_what_comes_after_the_last_word_of_leaving_is_answered_as_well),
         cmocka_unit_test(test_a_small_budget_refuses_and_crashes_nothing),
         cmocka_unit_test(test_making_a_mesh_without_memory_is_an_error),
         cmocka_unit_test(test_any_one_allocation_may_fail),
+        cmocka_unit_test(test_any_one_allocation_of_the_session_less_era_may_fail),
         cmocka_unit_test(test_memory_may_be_short_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -976,6 +976,36 @@ static void test_a_written_string_is_valid_whatever_is_in_it(void **state)
     }
 }
 
+static void test_a_string_is_what_it_says_however_it_is_written(void **state)
+{
+    static const struct {
+        const char *raw, *text;
+        bool is_equal;
+    } rows[] = {
+        {"\"abc\"", "abc", true},
+        {"\"\"", "", true},
+        {"\"a\\/b\"", "a/b", true},
+        {"\"\\u0061\\n\\\"\"", "a\n\"", true},
+        {"\"\\u00e9\"", "\xc3\xa9", true},
+        {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80", true},
+        {"\"\xc3\xa9\"", "\xc3\xa9", true},
+        {"\"abc\"", "abcd", false},
+        {"\"abcd\"", "abc", false},
+        {"\"abc\"", "abx", false},
+        {"\"abc\"", "", false},
+        {"\"\"", "a", false},
+        {"\"\\u00e9\"", "\xc3", false},
+        {"1", "1", false},
+        {"\"", "", false},
+        {"", "", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(rpc_string_is(slice_text(rows[i].raw), slice_text(rows[i].text)),
+                         rows[i].is_equal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -999,6 +1029,7 @@ int main(void)
         cmocka_unit_test(test_hashing_what_is_no_id_reads_no_further),
         cmocka_unit_test(test_an_error_is_written_whole_or_not_at_all),
         cmocka_unit_test(test_a_written_string_is_valid_whatever_is_in_it),
+        cmocka_unit_test(test_a_string_is_what_it_says_however_it_is_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,13 +2,6 @@
  * 4.2 rule 8), what waits for a stream, whose answers go on, and when a session ends by itself. */
 #include "tests/unit/mesh_pump.h"
 
-#define PROGRESS(token)                                                                            \
-    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"                                             \
-    "progress\",\"params\":{\"progressToken\":" token ",\"progress\":1}}"
-#define TOKEN_CALL(id, token)                                                                      \
-    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"tools/call\",\"params\":{\"name\":\"t\","     \
-    "\"_meta\":{\"progressToken\":" token "}}}"
-
 struct bench {
     struct pump *p;
     const char *session;

@@ -31,7 +31,10 @@ static void note(struct transcript *t, const char *mark, struct slice s)
     assert_true(t->length < sizeof t->text);
 }
 
-/* Events as "[name#id!retry=data]"; "?" in place of "#" for an id of an earlier block. */
+static bool gives_parts;
+
+/* Events as "[name#id!retry=data]"; "?" in place of "#" for an id of an earlier block; "~]" ends
+ * one whose data stands before it, in parts. */
 static void run(struct transcript *t, const char *data, size_t length, size_t first, size_t piece)
 {
     struct bytes_budget budget = {.max = 1u << 20};
@@ -42,6 +45,7 @@ static void run(struct transcript *t, const char *data, size_t length, size_t fi
     t->length = 0;
     t->text[0] = '\0';
     sse_reader_init(&reader, EVENT_MAX, &budget);
+    reader.gives_parts = gives_parts;
     while (at < length && result != SSE_ERROR) {
         size_t n = at == 0 ? first : piece, done = 0;
         uint8_t *copy;
@@ -60,6 +64,8 @@ static void run(struct transcript *t, const char *data, size_t length, size_t fi
             assert_true(done <= n);
             if (result == SSE_ERROR)
                 note(t, "X", (struct slice){0});
+            if (result == SSE_PART)
+                note(t, "", event.data);
             if (result != SSE_EVENT)
                 continue;
             note(t, "[", event.name);
@@ -67,8 +73,8 @@ static void run(struct transcript *t, const char *data, size_t length, size_t fi
             snprintf(retry, sizeof retry, "!%u", event.retry_ms);
             note(t, event.retry_ms > 0 ? retry : "", (struct slice){0});
             note(t, "=", event.data);
-            note(t, "]", (struct slice){0});
-        } while (result == SSE_EVENT);
+            note(t, event.is_large ? "~]" : "]", (struct slice){0});
+        } while (result == SSE_EVENT || result == SSE_PART);
         memset(copy, 0xee, n);
         free(copy);
         at += n;
@@ -193,6 +199,25 @@ static void test_sse_bounds_events_ids_and_names(void **state)
         run(&t, text, 4 + SSE_ID_MAX + 3, sizeof text, 1);
         assert_string_equal(t.text, "X");
     }
+}
+
+static void test_sse_gives_out_what_is_too_large_in_parts(void **state)
+{
+#define DIGITS "0123456789"
+#define LONG DIGITS DIGITS DIGITS DIGITS DIGITS DIGITS /* 60 bytes, of 64 */
+
+    (void)state;
+    gives_parts = true;
+    check(BYTES("data: " LONG "0123\n\n"), "[?=" LONG "0123]");
+    check(BYTES("data: " LONG "01234\n\n"), LONG "01234[?=~]");
+    check(BYTES("data: " LONG "\ndata: " LONG "\ndata\ndata: a\n\ndata: b\n\n"),
+          LONG "\\n" LONG "\\n\\na[?=~][?=b]");
+    check(BYTES("data: " LONG "012\ndata\n\n"), "[?=" LONG "012\\n]");
+    check(BYTES("data: " LONG "0123\ndata\n\n"), LONG "0123\\n[?=~]"); /* its line end counts */
+    check(BYTES("data\ndata: " LONG LONG "\r\n\r\n"), "\\n" LONG LONG "[?=~]");
+    check(BYTES("data: " LONG LONG "\nid: 1\nevent: a\nretry: 200\n\n"), LONG LONG "[a#1!200=~]");
+    check(BYTES("data: " LONG LONG "\n"), LONG LONG); /* and its end never comes (row S4) */
+    gives_parts = false;
 }
 
 static void test_sse_hands_out_slices_of_the_input(void **state)
@@ -330,6 +355,30 @@ static void test_sse_reads_a_stream_of_bare_line_ends_in_linear_time(void **stat
     free(text);
 }
 
+static void test_sse_a_retry_block_says_a_time_and_is_no_event(void **state)
+{
+    static const uint32_t times[] = {100, 1500, 60000, UINT32_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        uint8_t text[SSE_RETRY_ROOM + 1] = {0};
+        char wanted[SSE_RETRY_ROOM];
+        struct sse_reader reader;
+        struct sse_event event;
+        size_t used, length = sse_write_retry(text, times[i]);
+
+        snprintf(wanted, sizeof wanted, "retry: %u\n\n", times[i]);
+        assert_true(length <= SSE_RETRY_ROOM);
+        assert_string_equal((const char *)text, wanted);
+        assert_int_equal(length, strlen(wanted));
+        sse_reader_init(&reader, EVENT_MAX, NULL);
+        assert_int_equal(sse_read(&reader, slice_borrow(text, length), &used, &event), SSE_MORE);
+        assert_int_equal(reader.retry_ms, times[i] < 60000 ? times[i] : 60000);
+        assert_true(sse_reader_is_between(&reader));
+        sse_reader_deinit(&reader);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,9 +387,11 @@ int main(void)
         cmocka_unit_test(test_sse_drops_marks_comments_and_half_events),
         cmocka_unit_test(test_sse_clamps_retry),
         cmocka_unit_test(test_sse_bounds_events_ids_and_names),
+        cmocka_unit_test(test_sse_gives_out_what_is_too_large_in_parts),
         cmocka_unit_test(test_sse_hands_out_slices_of_the_input),
         cmocka_unit_test(test_sse_writer_splits_data_and_forges_nothing),
         cmocka_unit_test(test_sse_writer_refuses_ids_and_names_that_end_lines),
+        cmocka_unit_test(test_sse_a_retry_block_says_a_time_and_is_no_event),
         cmocka_unit_test(test_sse_reads_a_stream_of_bare_line_ends_in_linear_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,7 @@ static void on_large(struct line_reader *reader, enum rpc_kind kind, struct slic
 /* The line `before filler after`, fed in parts of any size; the next line comes out whole. */
 static void check_large(const char *before, const char *after, enum rpc_kind kind, const char *id)
 {
-    static char filler[4 * LINE_ENDS], text[6 * LINE_ENDS];
+    static char filler[4 * LARGE_ID_MAX], text[6 * LARGE_ID_MAX];
     memset(filler, 'y', sizeof filler - 1);
     int length = snprintf(text, sizeof text, "%s%s%s\n", before, filler, after);
     assert_true(length > (int)LINE_MAX_TEST && (size_t)length < sizeof text);
@@ -131,17 +131,17 @@ static void test_line_too_long_tells_its_kind_and_its_id(void **state)
 static void test_id_of_a_line_too_long_is_found_as_far_as_its_ends_are_kept(void **state)
 {
     (void)state;
-    static char before[LINE_ENDS + 64], after[LINE_ENDS + 64];
+    static char before[LARGE_ID_MAX + 64], after[LARGE_ID_MAX + 64];
     static const char end[] = ",\"id\":\"id-7\"", begin[] = "{\"jsonrpc\":\"2.0\",";
     for (size_t more = 0; more < 2; more++) {
         /* its last byte is the last kept one of the beginning, or the one after that */
-        size_t blanks = LINE_ENDS - (sizeof begin - 1) - (sizeof end - 2) + more;
+        size_t blanks = LARGE_ID_MAX - (sizeof begin - 1) - (sizeof end - 2) + more;
         int n = snprintf(before, sizeof before, "%s%*s%s,\"result\":\"", begin, (int)blanks, "",
                          end + 1);
         assert_true(n > 0 && (size_t)n < sizeof before);
         check_large(before, "\"}", RPC_RESPONSE, more == 0 ? "\"id-7\"" : "");
         /* its first byte is the first kept one of the end, or the one before that */
-        blanks = LINE_ENDS - 6 - 1 + more;
+        blanks = LARGE_ID_MAX - 6 - 1 + more;
         n = snprintf(after, sizeof after, "\",\"id\":\"id-7\"%*s}", (int)blanks, "");
         assert_true(n > 0 && (size_t)n < sizeof after);
         check_large("{\"jsonrpc\":\"2.0\",\"result\":\"", after, RPC_RESPONSE,

@@ -291,6 +291,14 @@ static void spoil_loopback(struct mesh_member *m)
 {
     memcpy(m->addr.ip + 12, "\x7f\0\0\1", 4);
 }
+static void spoil_name(struct mesh_member *m)
+{
+    m->name[0] = '\0';
+}
+static void spoil_zone(struct mesh_member *m)
+{
+    m->zone[0] = '\0';
+}
 static void spoil_nobody(struct mesh_member *m)
 {
     m->id = (struct peer_id){0};
@@ -301,6 +309,8 @@ static void test_illegal_members_are_refused(void **state)
     (void)state;
     assert_true(is_accepted(spoil_nothing));
     assert_true(is_accepted(spoil_loopback)); /* whose it is is judged by the membership */
+    assert_true(is_accepted(spoil_zone));     /* it has none */
+    assert_false(is_accepted(spoil_name));
     assert_false(is_accepted(spoil_upper));
     assert_false(is_accepted(spoil_newline));
     assert_false(is_accepted(spoil_escape));
@@ -313,6 +323,29 @@ static void test_illegal_members_are_refused(void **state)
     assert_false(is_accepted(spoil_broadcast));
     assert_false(is_accepted(spoil_multicast_v6));
     assert_false(is_accepted(spoil_nobody));
+}
+
+/* An empty text is decoded as no pointer at all (corpus: wire/empty-text). */
+static void test_an_empty_text_in_a_record_is_no_text(void **state)
+{
+    (void)state;
+    static const uint8_t found[] = {
+        0xd2, 0x7e, 0x07, 0x52, 0x52, 0x72, 0x51, 0,    0, 0,    0xc7, 0xad, 0xad, 0x0e, 0xfc,
+        0xad, 0x94, 0x07, 0,    0x7f, 0x27, 0x9e, 0x02, 0, 0x72, 0x2e, 0,    0,    0,    0x52,
+        0xa0, 0,    0x7a, 0,    0,    0,    0xdc, 0,    0, 0xdc, 0,    0,    0,    0};
+    static struct wire_datagram read;
+    struct wire_datagram d = datagram_of(DATAGRAM_PING);
+    struct wire_update u = update_alive(5);
+    uint8_t plain[WIRE_PLAIN_MAX];
+    struct wire_writer w;
+
+    assert_int_equal(wire_datagram_read(&read, found, sizeof found), -EBADMSG);
+    memset(u.member.zone, 0, sizeof u.member.zone);
+    assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+    assert_int_equal(wire_datagram_add(&w, &u), 0);
+    memset(&read, 0xff, sizeof read);
+    assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+    assert_update_equal(&read.updates[0], &u);
 }
 
 /* ---- the scan ------------------------------------------------------------------------------- */
@@ -551,6 +584,10 @@ static struct wire_message message_of(enum wire_kind kind)
         m.open.is_attach = true;
         m.open.lost_link = 0xaabbccddeeff0011;
         m.open.received = 12;
+        m.open.serial = UINT64_MAX - 1;
+        m.open.has_position = true;
+        m.open.position = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
+        m.open.request.front = MESH_FRONT_SSE;
         m.open.request.want = MESH_CALL;
         m.open.request.era = MESH_MODERN;
         memset(m.open.request.who.hash, 7, 16);
@@ -567,6 +604,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.payload = slice_text(body);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
         memset(m.session.bytes, 0xa5, MESH_SESSION_BYTES);
         if (kind == WIRE_FOUND)
@@ -584,8 +622,11 @@ static struct wire_message message_of(enum wire_kind kind)
         m.head.form = MESH_FORM_SSE;
         m.head.head = slice_text("X: y\r\n");
         m.head.answers = kind == WIRE_WHOLE;
-        if (kind == WIRE_WHOLE)
+        m.head.serial = kind == WIRE_HEAD ? UINT64_MAX : 0;
+        if (kind == WIRE_WHOLE) {
             m.payload = slice_text(body);
+            m.head.patch = (struct patch){23, 0, slice_text("tag.")};
+        }
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -593,10 +634,15 @@ static struct wire_message message_of(enum wire_kind kind)
         m.payload = slice_text(body);
         m.text.answers = true;
         m.text.patch = (struct patch){22, 1, slice_text("\"s-7\"")};
+        if (kind == WIRE_DATA)
+            break;
+        m.text.id = (struct event_id){9, UINT64_MAX, 0x80000000, true};
+        m.text.retry_ms = UINT32_MAX;
+        m.text.why = MESH_REASON_LAST;
         break;
     case WIRE_END:
         m.epoch = (struct mesh_epoch){1, {2, 3}};
-        m.end.end = MESH_END_CUT;
+        m.end.end = MESH_END_LATER;
         m.end.why = MESH_STOPPING;
         break;
     case WIRE_REFUSED:
@@ -605,10 +651,23 @@ static struct wire_message message_of(enum wire_kind kind)
     case WIRE_NOT_YET:
         m.not_yet.wait_ms = 250;
         break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        m.task.hash = UINT64_MAX - 1;
+        m.task.peer = (struct peer_id){2, 3};
+        m.task.number = 4;
+        break;
     case WIRE_CANCEL:
         break;
     }
     return m;
+}
+
+static void assert_patch_equal(const struct patch *a, const struct patch *b)
+{
+    assert_true(a->at == b->at && a->cut == b->cut);
+    assert_true(slice_equal(a->put, b->put));
 }
 
 static struct slice message_write(const struct wire_message *m, uint8_t *into, size_t room)
@@ -619,6 +678,13 @@ static struct slice message_write(const struct wire_message *m, uint8_t *into, s
     if (m->payload.length > 0)
         memcpy(into + head, m->payload.at, m->payload.length);
     return slice_borrow(into, (size_t)head + m->payload.length);
+}
+
+static void assert_event_id_equal(const struct event_id *a, const struct event_id *b)
+{
+    assert_int_equal(a->stream, b->stream);
+    assert_true(a->epoch == b->epoch && a->number == b->number);
+    assert_int_equal(a->is_last, b->is_last);
 }
 
 static void assert_head_equal(const struct wire_message *a, const struct wire_message *b)
@@ -640,9 +706,14 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->open.is_attach, b->open.is_attach);
         assert_true(a->open.lost_link == b->open.lost_link);
         assert_int_equal(a->open.received, b->open.received);
+        assert_true(a->open.serial == b->open.serial);
+        assert_int_equal(a->open.has_position, b->open.has_position);
+        assert_event_id_equal(&a->open.position, &b->open.position);
         assert_int_equal(r->want, s->want);
         assert_int_equal(r->era, s->era);
+        assert_int_equal(r->front, s->front);
         assert_memory_equal(&r->who, &s->who, sizeof r->who);
+        assert_memory_equal(&r->token, &s->token, sizeof r->token);
         assert_true(slice_equal(r->method, s->method) && slice_equal(r->target, s->target));
         assert_true(slice_equal(r->head, s->head));
         assert_memory_equal(&r->rpc.id, &s->rpc.id, sizeof r->rpc.id);
@@ -656,15 +727,24 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
     case WIRE_HEAD:
     case WIRE_WHOLE:
         assert_int_equal(a->head.answers, b->head.answers);
+        assert_true(a->head.serial == b->head.serial);
         assert_int_equal(a->head.status, b->head.status);
         assert_int_equal(a->head.form, b->head.form);
         assert_true(slice_equal(a->head.head, b->head.head));
+        assert_patch_equal(&a->head.patch, &b->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
         assert_int_equal(a->text.answers, b->text.answers);
-        assert_true(a->text.patch.at == b->text.patch.at && a->text.patch.cut == b->text.patch.cut);
-        assert_true(slice_equal(a->text.patch.put, b->text.patch.put));
+        assert_patch_equal(&a->text.patch, &b->text.patch);
+        assert_event_id_equal(&a->text.id, &b->text.id);
+        assert_true(a->text.retry_ms == b->text.retry_ms && a->text.why == b->text.why);
+        break;
+    case WIRE_TASK_IS:
+    case WIRE_TASK_WHERE:
+    case WIRE_TASK_AT:
+        assert_true(a->task.hash == b->task.hash && a->task.number == b->task.number);
+        assert_true(peer_id_equal(a->task.peer, b->task.peer));
         break;
     case WIRE_END:
     case WIRE_REFUSED:
@@ -675,6 +755,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->not_yet.wait_ms, b->not_yet.wait_ms);
         break;
     case WIRE_FIND:
+    case WIRE_ENDED:
     case WIRE_FOUND:
     case WIRE_DONE:
     case WIRE_CANCEL:
@@ -697,7 +778,7 @@ static void assert_message_equal(const struct wire_message *a, const struct wire
 static void test_each_link_message_reads_as_it_was_written(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_KIND_LAST; kind++) {
         struct wire_message written = message_of(kind), read;
         uint8_t bytes[2048];
         struct slice text = message_write(&written, bytes, sizeof bytes);
@@ -812,7 +893,12 @@ static void test_messages_that_make_no_sense_are_refused(void **state)
     assert_int_equal(open_read(&m), -EBADMSG);
     m.open.request.want = MESH_LISTEN;
     assert_int_equal(open_read(&m), 0);
-    m.open.request.want = (enum mesh_want)4;
+    m.open.request.want = MESH_WANT_LAST;
+    assert_int_equal(open_read(&m), 0);
+    m.open.request.want = (enum mesh_want)(MESH_WANT_LAST + 1);
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_OPEN);
+    m.open.request.front = (enum mesh_front)(MESH_FRONT_SSE + 1);
     assert_int_equal(open_read(&m), -EBADMSG);
     m = message_of(WIRE_OPEN);
     m.open.request.method = slice_text("GET /x HTTP/1.1");
@@ -833,9 +919,52 @@ static void test_messages_that_make_no_sense_are_refused(void **state)
     assert_int_equal(open_read(&m), -EBADMSG);
     m.head.status = 600;
     assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_END);
+    m.end.end = (enum mesh_end)(MESH_END_LAST + 1);
+    assert_int_equal(open_read(&m), -EBADMSG);
+    m = message_of(WIRE_EVENT);
+    m.text.why = (enum mesh_reason)(MESH_REASON_LAST + 1);
+    assert_int_equal(open_read(&m), -EBADMSG);
     m = message_of(WIRE_CANCEL);
     m.payload = slice_text("x"); /* a payload where none belongs */
     assert_int_equal(open_read(&m), -EBADMSG);
+}
+
+/* The place before the first event of a tenure, and no place at all. */
+static void test_an_event_may_say_nothing_but_a_place(void **state)
+{
+    (void)state;
+    const struct event_id ids[] = {{0}, {.epoch = 1}, {.epoch = 1, .stream = 4, .number = 9}};
+    for (size_t n = 0; n < sizeof ids / sizeof ids[0]; n++) {
+        struct wire_message m = {.kind = WIRE_EVENT, .epoch = {1, {2, 3}}}, read;
+        uint8_t bytes[128];
+        m.text.id = ids[n];
+        struct slice text = message_write(&m, bytes, sizeof bytes);
+        assert_int_equal(wire_link_read(&read, text, NULL), 0);
+        assert_int_equal(read.payload.length, 0);
+        assert_event_id_equal(&read.text.id, &ids[n]);
+        assert_int_equal(event_id_is_none(&read.text.id), n == 0);
+    }
+}
+
+/* A stream's number has 32 bits: one with more would be another stream's. */
+static void test_numbers_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    struct wire_message m = message_of(WIRE_EVENT), read;
+    uint8_t bytes[2048];
+    struct slice text = message_write(&m, bytes, sizeof bytes);
+    uint8_t *number = memmem(bytes, text.length, "\xce\x80\0\0\0", 5);
+
+    assert_non_null(number);
+    assert_int_equal(wire_link_read(&read, text, NULL), 0);
+    memmove(number + 9, number + 5, text.length - (size_t)(number + 5 - bytes));
+    memcpy(number, "\xcf\0\0\0\1\0\0\0\0", 9);
+    text.length += 4;
+    assert_int_equal(wire_link_read(&read, text, NULL), -EBADMSG);
+    number[4] = 0;
+    assert_int_equal(wire_link_read(&read, text, NULL), 0);
+    assert_int_equal(read.text.id.stream, 0);
 }
 
 static void test_elements_of_a_later_version_are_skipped(void **state)
@@ -883,7 +1012,7 @@ static void assert_message_settles(struct slice text)
 static void test_each_truncation_and_each_changed_byte_of_a_message(void **state)
 {
     (void)state;
-    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_WHOLE; kind++) {
+    for (enum wire_kind kind = WIRE_BUCKETS_ARE; kind <= WIRE_KIND_LAST; kind++) {
         struct wire_message m = message_of(kind);
         uint8_t bytes[2048];
         struct slice text = message_write(&m, bytes, sizeof bytes);
@@ -909,6 +1038,7 @@ int main(void)
         cmocka_unit_test(test_padding_makes_a_hello_long_and_means_nothing),
         cmocka_unit_test(test_sixty_five_updates_are_refused_whole),
         cmocka_unit_test(test_illegal_members_are_refused),
+        cmocka_unit_test(test_an_empty_text_in_a_record_is_no_text),
         cmocka_unit_test(test_scan_takes_each_form_of_the_format),
         cmocka_unit_test(test_scan_refuses_bombs),
         cmocka_unit_test(test_scan_counts_declared_elements),
@@ -921,6 +1051,8 @@ int main(void)
         cmocka_unit_test(test_spans_and_patches_outside_their_text_are_refused),
         cmocka_unit_test(test_an_attach_without_its_body_has_no_spans),
         cmocka_unit_test(test_messages_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_an_event_may_say_nothing_but_a_place),
+        cmocka_unit_test(test_numbers_that_do_not_fit_are_refused),
         cmocka_unit_test(test_elements_of_a_later_version_are_skipped),
         cmocka_unit_test(test_a_wait_is_never_longer_than_a_minute),
         cmocka_unit_test(test_each_truncation_and_each_changed_byte_of_a_message),

@@ -1,0 +1,24 @@
+/* batch.h - batches (MCP 2025-03-26, base protocol) where the mesh is the server: a child, or a
+ * server that speaks HTTP+SSE, takes one message at a time. The POST's entries become requests of
+ * their own without a reader, what they bring goes on the POST's stream, and that ends with the
+ * last of them. A Streamable HTTP server gets the batch as it is. */
+#ifndef MESH_BATCH_H
+#define MESH_BATCH_H
+
+#include "mesh/base/types.h"
+
+struct core;
+struct call;
+
+/* Gives the entries of this POST to its upstream. */
+void batch_give(struct core *core, struct call *batch, uint64_t now_ms);
+/* A message for an entry: it goes on the batch's stream. */
+void batch_add(struct core *core, struct call *entry, struct slice text, bool answers,
+               uint64_t now_ms);
+/* An entry is over; `why` not MESH_OK: without its answer, and its client is told so. */
+void batch_entry_over(struct core *core, struct call *entry, enum mesh_reason why, uint64_t now_ms);
+/* The POST is over before its entries: they are, too. */
+void batch_end_entries(struct core *core, struct call *batch, enum mesh_reason why,
+                       uint64_t now_ms);
+
+#endif

@@ -1,0 +1,111 @@
+/* trust.c - tokens that upstreams accepted. */
+#include "mesh/session/trust.h"
+
+#include "mesh/session/core.h"
+#include "mesh/session/upcall.h"
+
+static const char question[] = "{\"jsonrpc\":\"2.0\",\"id\":\"mesh-01234567\",\"method\":\"ping\"}";
+#define QUESTION_ID_AT 22 /* quotes included */
+#define QUESTION_ID_BYTES 15
+
+static bool principal_is_equal(const struct principal *a, const struct principal *b)
+{
+    return memcmp(a->hash, b->hash, sizeof a->hash) == 0;
+}
+
+void trust_note(struct session *session, const struct call *call, uint64_t now_ms)
+{
+    struct trusted *at = &session->trusted[0];
+    for (size_t n = 0; n < TRUST_TOKENS; n++) {
+        struct trusted *other = &session->trusted[n];
+        if (other->is_used && principal_is_equal(&other->token, &call->token)) {
+            other->accepted_ms = now_ms;
+            return;
+        }
+        if (!other->is_used || (at->is_used && other->accepted_ms < at->accepted_ms))
+            at = other;
+    }
+    *at = (struct trusted){call->token, now_ms, true};
+}
+
+/* Who needs no token at all needs none later, either. */
+static bool principal_is_none(const struct principal *token)
+{
+    static const struct principal none;
+    return principal_is_equal(token, &none);
+}
+
+static bool trust_holds(const struct session *session, const struct principal *token,
+                        uint64_t now_ms)
+{
+    for (size_t n = 0; n < TRUST_TOKENS; n++) {
+        const struct trusted *at = &session->trusted[n];
+        if (at->is_used && principal_is_equal(&at->token, token))
+            return principal_is_none(token) || at->accepted_ms + TRUST_MS > now_ms;
+    }
+    return false;
+}
+
+/* A child, or the server in this process, judges no token; a DELETE that goes to the upstream is
+ * judged there. */
+bool trust_must_ask(struct core *core, const struct call *call, uint64_t now_ms)
+{
+    const struct session *session = session_at(core, call->session);
+    enum mesh_upstream_kind kind = core->config.upstream;
+    bool is_from_memory =
+        call->want == MESH_LISTEN || (call->want == MESH_DELETE && kind == MESH_UP_SSE);
+    if (session == NULL || !is_from_memory || (kind != MESH_UP_HTTP && kind != MESH_UP_SSE))
+        return false;
+    return !trust_holds(session, &call->token, now_ms);
+}
+
+/* The id is ours alone: chance tells it from the client's (mcp.md §4.2 rule 2). */
+static void trust_write_question(struct core *core, char text[sizeof question])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t chance = rng_u64(&core->rng);
+    memcpy(text, question, sizeof question);
+    for (size_t n = 0; n < 8; n++)
+        text[QUESTION_ID_AT + QUESTION_ID_BYTES - 2 - n] = digits[chance >> (4 * n) & 0x0f];
+}
+
+int trust_ask(struct core *core, struct call *call)
+{
+    char text[sizeof question];
+    struct upstream *up = upstream_at(core, call->up);
+    struct mesh_effect e = {.kind = MESH_UP_SEND, .handle = call->up};
+    trust_write_question(core, text);
+    call->up_call = e.call = ++up->next_call;
+    call->is_asking = true;
+    /* known by its id where answers come among other messages */
+    call->rpc.kind = RPC_REQUEST;
+    call->id_hash =
+        rpc_id_hash(core->sip_key, slice_borrow(text + QUESTION_ID_AT, QUESTION_ID_BYTES));
+    e.send.want = MESH_CALL;
+    e.send.head = call->head;
+    e.send.text = slice_text(text);
+    e.send.is_request = e.send.is_own = true;
+    return effects_push(&core->effects, &e);
+}
+
+/* Statuses that come after the credentials were looked at. */
+static bool trust_is_accepted(int status)
+{
+    return status / 100 == 2 || status == 400 || status == 405 || status == 406;
+}
+
+bool trust_answered(struct core *core, struct call *call, int status, uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    if (!trust_is_accepted(status)) {
+        call->is_asking = false;
+        return false;
+    }
+    upcall_cancel(core, call); /* what it answers is of no interest */
+    call->is_asking = false;
+    call->rpc.kind = RPC_BAD;
+    call->id_hash = 0;
+    if (session != NULL)
+        trust_note(session, call, now_ms);
+    return true;
+}
