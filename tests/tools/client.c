@@ -167,14 +167,13 @@ static void conn_events(struct client_conn *conn, struct slice part)
 static void conn_body(struct client_conn *conn, struct slice part)
 {
     const struct h1_head *head = conn->h1.head;
-    if (conn->call->is_sse) {
-        conn_events(conn, part);
-        return;
-    }
-    if (conn->client->on_part != NULL) {
+    bool wants_parts = conn->client->on_part != NULL, is_sse = conn->call->is_sse;
+    if (wants_parts)
         conn->client->on_part(conn->call, part);
+    if (is_sse)
+        conn_events(conn, part);
+    if (wants_parts || is_sse)
         return;
-    }
     if (conn->body == NULL && head->framing == H1_LENGTH && part.length == head->content_length) {
         conn->client->on_text(conn->call, part, (struct slice){0});
         return;

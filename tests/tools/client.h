@@ -29,7 +29,8 @@ struct client {
     void (*on_head)(struct client_call *call, const struct h1_head *head);
     /* One event's data, or a whole body of another type; holds for the call only. */
     void (*on_text)(struct client_call *call, struct slice text, struct slice event_id);
-    /* NULL: bodies that are no SSE are gathered for on_text; else their parts, as they come. */
+    /* The parts of a body as they come, those of SSE beside its events. NULL: not wanted, bodies
+     * of other types are gathered for on_text instead. */
     void (*on_part)(struct client_call *call, struct slice part);
     /* The answer is complete (0), or its connection broke: a negative error, -EPROTO for an
      * answer that is no HTTP or no SSE. The last callback of a call. */
