@@ -345,9 +345,6 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     list_init(&call->by_up);
     batch_entry_over(core, call, why, now_ms);
     call_add_failure(core, call, why, now_ms);
-    /* HTTP+SSE: the stream has the failure, the POST is accepted like any other */
-    if (call->is_answered && call->front == MESH_FRONT_SSE && !call->has_head)
-        call_add_head(core, call, 202, MESH_FORM_NONE, (struct slice){0}, now_ms);
     if (call->is_answered) {
         end = MESH_END_WHOLE;
         why = MESH_OK;
