@@ -542,6 +542,8 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
         request->token = mcp_token(config, input->head);
     request->method = slice_part(input->head->text, input->head->method_text);
     request->target = origin_form(input->pass);
+    if (request->front == MESH_FRONT_SSE)
+        request->target = input->pass->path; /* the query is the session's id, and ours */
     request->head = slice_of(made->head, 0, made->head->length);
     request->body = input->body;
     rc = make_handshake(input, made);

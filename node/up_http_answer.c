@@ -95,6 +95,12 @@ static int need_tools(struct http_call *call)
 
 /* ---- the body, by form ----------------------------------------------------------------------- */
 
+/* Empty data is a mark for resuming; an event of another name is nothing that clients read. */
+static bool is_message(const struct sse_event *event)
+{
+    return event->data.length > 0 && (event->name.length == 0 || slice_is(event->name, "message"));
+}
+
 static int on_events(struct http_call *call, struct slice in)
 {
     int rc = need_tools(call);
@@ -112,7 +118,7 @@ static int on_events(struct http_call *call, struct slice in)
         else if (event.has_id || event.retry_ms != 0)
             mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number, event.id,
                          event.retry_ms, now(call));
-        if (rc == 0 && event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
+        if (rc == 0 && is_message(&event)) {
             rpc_read(&rpc, call->tools, event.data.at, event.data.length);
             give_message(call, &rpc, call->tools, event.data);
         }
@@ -329,6 +335,13 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
     return false;
 }
 
+/* Events come when the server has something to say, the parts of any other body one by one. */
+static bool is_in_body(const struct http_conn *conn)
+{
+    const struct http_call *call = conn->call;
+    return call != NULL && call->ops == NULL && call->status != 0 && call->form != MESH_FORM_SSE;
+}
+
 void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t length)
 {
     bool again = true;
@@ -345,6 +358,8 @@ void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t lengt
     }
     if (length > 0)
         http_conn_close(conn); /* more than its answer (row U7) */
+    else if (is_in_body(conn))
+        http_conn_await_part(conn);
 }
 
 void http_answer_eof(struct http_conn *conn, bool reset)

@@ -11,8 +11,8 @@
 #define CALL_STALL_MS 30000 /* a reader that takes nothing for so long is cut (DESIGN §8) */
 #define CALL_STALL_PAUSED_MS                                                                       \
     2000 /* likewise, while its session's upstream is kept from speaking by it */
-/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread: its
- * entry gave up before. */
+/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread:
+ * its entry gave up before. */
 #define CALL_DETACHED_MS 15000
 /* stdio, built in: a request without an answer for so long is answered by a stream: it can be kept
  * alive by comments, and resumed */

@@ -350,7 +350,9 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
     x->received++;
     x->unread_bytes += m->payload.length;
     exchange_is_heard(x);
-    if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && m->text.answers)
+    /* the one stream of HTTP+SSE has answers of others, and goes on */
+    bool answers = m->text.answers && x->request.want != MESH_SSE;
+    if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && answers)
         x->is_answered = true;
 }
 

@@ -74,6 +74,10 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
     struct upstream *up = upstream_at(core, call->up);
     if (call->want == MESH_SSE) {
         session->is_single = true;
+        if (event_stream_own(core, session) == NULL) { /* without it there is no session */
+            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+            return;
+        }
         upcall_announce(core, session);
         if (up->is_ready && handshake_begins(core, up))
             up->is_ready = false;

@@ -60,11 +60,25 @@ def on_long_call(message):
         answer(message, {"content": [{"type": "text", "text": "ok"}]})
 
 
+def on_words(message):
+    """The answer, written in the way that is asked for."""
+    way, value = message["params"]["arguments"]["way"], message["params"]["arguments"]["value"]
+    text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}, indent=1)
+    text = text.replace("\n", "\r" if way == "CR inside" else " ")
+    if way == "blanks around":
+        text = " \t" + text + "  "
+    text += "\r\n" if way == "CR LF at its end" else "\n"
+    write(text * 2 if way == "twice in one write" else text)
+
+
 def on_call(message):
     if kind in ("parent", "escaped"):
         os._exit(1)
     if kind == "long":
         on_long_call(message)
+        return
+    if kind == "words":
+        on_words(message)
         return
     text = "ok"
     if kind == "no-line-end":

@@ -264,21 +264,26 @@ static inline void pump_text(char into[256], struct slice text, const struct pat
     into[length] = '\0';
 }
 
+/* What stands behind those words; NULL: they are not in it. */
+static inline const char *pump_find(struct slice text, const char *words)
+{
+    const char *at = text.at == NULL ? NULL : memmem(text.at, text.length, words, strlen(words));
+    return at == NULL ? NULL : at + strlen(words);
+}
+
 static inline char pump_letter(const struct mesh_effect *e)
 {
-    static const char log[] = "{\"data\":\"", missed[] = "events of this stream were missed";
     struct slice text = e->event.text;
-    const char *at;
+    const char *data = pump_find(text, "{\"data\":\"");
     if (e->event.why != MESH_OK)
         return '?';
     if (text.length == 0)
         return '.';
-    if (memmem(text.at, text.length, missed, sizeof missed - 1) != NULL)
+    if (pump_find(text, "events of this stream were missed") != NULL)
         return '!';
-    at = memmem(text.at, text.length, log, sizeof log - 1);
     if (e->event.answers)
         return '=';
-    return at != NULL ? at[sizeof log - 1] : '*';
+    return data != NULL ? *data : '*';
 }
 
 /* Within a stream ids go on by one, unless it was said that some are missing (invariant S1). */

@@ -1228,6 +1228,20 @@ static void test_mcp_binding_follows_the_setting(void **state)
     assert_true(same(principal_with(&config, token), unbound));
 }
 
+/* Row A22: the id is ours, and the upstream writes targets into its log. */
+static void test_mcp_the_session_id_of_a_message_goes_no_further(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+
+    (void)state;
+    open_request(&f, &config, MESSAGES("?sessionId=" ID "&x=1"), JSON, LIST);
+    assert_int_equal(f.made.status, 0);
+    assert_true(slice_is(f.made.request.key.text, ID));
+    assert_true(slice_is(f.made.request.target, "/messages"));
+    close_request(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1259,6 +1273,7 @@ int main(void)
         cmocka_unit_test(test_mcp_a_jwt_binds_by_issuer_and_subject_alone),
         cmocka_unit_test(test_mcp_what_is_no_sound_jwt_is_unbound),
         cmocka_unit_test(test_mcp_binding_follows_the_setting),
+        cmocka_unit_test(test_mcp_the_session_id_of_a_message_goes_no_further),
     };
 
     return cmocka_run_group_tests_name("mcp", tests, NULL, NULL);
