@@ -380,6 +380,7 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     struct handle self = session->self;
     struct upstream *up = upstream_at(core, session->up);
     struct call *call;
+    session->is_ending = true;
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
