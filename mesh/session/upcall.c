@@ -339,14 +339,23 @@ void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
         upcall_make_ready(core, up, now_ms);
 }
 
-void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+static struct call *upcall_next_waiting(struct upstream *up)
 {
-    up->is_ready = true;
-    LIST_EACH_SAFE (at, next, &up->calls) {
+    LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == 0 && !call_is_held_stream(call))
-            upcall_give(core, call, now_ms);
+            return call;
     }
+    return NULL;
+}
+
+void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+{
+    struct call *call;
+    up->is_ready = true;
+    /* looked for anew each time: what one says may end others, a cancel for example */
+    while ((call = upcall_next_waiting(up)) != NULL)
+        upcall_give(core, call, now_ms);
 }
 
 void serve_up_sent(struct core *core, struct handle h, uint32_t up_call)
