@@ -67,6 +67,9 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
     struct session *session = up != NULL ? session_at(core, up->session) : NULL;
     if (call == NULL && !is_own)
         return;
+    /* a server that offers no stream may have no route for its GET: that says nothing */
+    if ((is_own || call->resumes > 0) && !up->was_listened)
+        said = MESH_UP_SESSION_SAME;
     if (said == MESH_UP_SESSION_LOST && session != NULL) {
         upanswer_session_lost(core, session, call, now_ms);
         return;
@@ -111,6 +114,7 @@ void serve_up_mark(struct core *core, struct handle h, uint32_t up_call, struct 
     struct slice *mark = call != NULL ? &call->up_mark : NULL;
     if (up != NULL && up_call != 0 && up_call == up->listen_call) {
         mark = &up->listen_mark;
+        uplisten_heard(up);
         if (retry_ms != 0)
             up->listen_retry_ms = retry_ms;
     }
@@ -348,6 +352,7 @@ void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
         if (session != NULL && rpc != NULL)
             upanswer_place(core, session, rpc, text, now_ms);
     } else if (up_call == up->listen_call) {
+        uplisten_heard(up);
         upanswer_own(core, session, rpc, text, now_ms);
     } else if (call != NULL) {
         call->is_heard = true;
@@ -397,12 +402,13 @@ void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, 
 /* Once more: when no byte of it left, or when nothing came back and it may run twice. */
 static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why)
 {
-    bool may_run_again = !call->is_sent || retry_class_of(&core->retry, &call->rpc, call->body,
-                                                          call->user_was_asked) == RETRY_SAFE;
+    bool may_run_again =
+        !call->is_sent || call->is_asking ||
+        retry_class_of(&core->retry, &call->rpc, call->body, call->user_was_asked) == RETRY_SAFE;
     if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
         call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
         return false;
-    return upcall_send(core, call, MESH_UP_SEND) == 0;
+    return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
 }
 
 void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
@@ -415,6 +421,8 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
     if (call == NULL)
         return;
     struct session *session = session_at(core, call->session);
+    if (why == MESH_UPSTREAM_DOWN && call->is_heard)
+        why = MESH_UPSTREAM_LOST; /* only the rest was not asked for: the request ran */
     if (why != MESH_OK && upanswer_try_again(core, call, why))
         return;
     if (uplisten_awaits_rest(core, call, why, now_ms))

@@ -36,6 +36,7 @@ void upcall_close(struct core *core, struct handle h)
         return;
     up->is_closing = true;
     up->session = (struct handle){0};
+    heap_remove(&core->serve.relistens, &up->again);
     (void)upcall_effect(core, MESH_UP_CLOSE, h, MESH_NO_CALL, 0);
 }
 

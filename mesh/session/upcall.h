@@ -58,6 +58,8 @@ void uplisten_begin(struct core *core, struct upstream *up, const struct call *c
 /* HTTP: asks for it, unless that was done. */
 void uplisten_open(struct core *core, struct upstream *up);
 void uplisten_head(struct core *core, struct upstream *up, int status);
+/* An event of it came. */
+void uplisten_heard(struct upstream *up);
 void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms);
 /* The upstream's stream ended before the answer: is the rest asked for later? */
 bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason why,

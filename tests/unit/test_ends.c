@@ -79,11 +79,155 @@ static void test_a_session_that_ends_in_its_handshake_runs_nothing(void **state)
     pump_free(p);
 }
 
+/* ---- the rest of an answer, and tokens ------------------------------------------------------- */
+
+static void test_a_rest_that_cannot_be_asked_for_is_of_a_request_that_ran(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold(p, 0, session), call = ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    pump_mark(p, u, "m1", 0);
+    event(p, u, LOG("a"));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1010);
+    u = pump_last(p);
+    assert_string_equal(u->text, "m1");
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_DOWN); /* it starts anew, perhaps */
+    pump_run(p, 1010);
+    assert_true(p->clients[call].is_open);
+    u = pump_last(p);
+    assert_string_equal(u->text, "m1");
+    for (int n = 0; n < 8 && p->clients[call].is_open; n++) {
+        pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
+        pump_run(p, 1010);
+    }
+    assert_int_equal(p->clients[call].told, MESH_UPSTREAM_LOST); /* not: nothing ran */
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
+static uint32_t hold_with(struct pump *p, const char *session, uint8_t token)
+{
+    struct mesh_request r = {.want = MESH_LISTEN};
+    r.token.hash[0] = token;
+    uint32_t client = pump_open(p, 0, r, session, "");
+    pump_settle(p);
+    return client;
+}
+
+static void test_a_question_about_a_token_is_asked_again_as_it_was(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold_with(p, session, 7);
+    struct ucall *u = pump_last(p);
+    assert_non_null(strstr(u->text, "\"ping\""));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST); /* a kept connection that was none */
+    pump_settle(p);
+    u = pump_last(p);
+    assert_non_null(strstr(u->text, "\"ping\""));
+    assert_int_equal(u->want, MESH_CALL);
+    pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+    pump_settle(p);
+    assert_int_equal(p->clients[held].status, 200);
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
+/* ---- an upstream's own stream ---------------------------------------------------------------- */
+
+static void
+test_a_server_without_a_route_for_the_get_has_no_stream_and_keeps_its_session(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin(p, 0, true));
+    uint32_t held = hold(p, 0, session);
+    struct ucall *u = pump_last(p);
+    pump_head(p, u, 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_run(p, 60000);
+    assert_true(p->clients[held].is_open);
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    assert_string_equal(pump_last(p)->text, CALL("1"));
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_ended(p, call, MESH_UPSTREAM_LOST); /* here a 404 means the session */
+    assert_ended(p, held, MESH_SESSION_ENDED);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+static void test_a_rest_that_is_404_there_ends_its_request_alone(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    pump_mark(p, u, "m1", 0);
+    event(p, u, LOG("a"));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1010);
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_int_equal(p->clients[call].told, MESH_UPSTREAM_LOST);
+    (void)ask(p, 0, session, CALL("2"));
+    assert_string_equal(pump_last(p)->text, CALL("2"));
+    pump_free(p);
+}
+
+static void test_a_stream_that_was_there_and_is_404_takes_its_session_with_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    uint32_t held = hold(p, 0, pump_session(p, pump_begin(p, 0, true)));
+    struct ucall *u = stream_begins(p);
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1000);
+    assert_true(pump_last(p)->call != u->call);
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_ended(p, held, MESH_SESSION_ENDED);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+static void test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_storm(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    uint32_t held = hold(p, 0, pump_session(p, pump_begin(p, 0, true)));
+    uint32_t before = p->ucalls_count, seen = p->ucalls_count - 1;
+    for (int n = 0; n < 1000; n++) {
+        for (; seen < p->ucalls_count; seen++) {
+            struct ucall *u = &p->ucalls[seen];
+            pump_head(p, u, 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
+            pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+        }
+        pump_run(p, 10);
+    }
+    assert_in_range(p->ucalls_count - before, 10, 16); /* in 10 s */
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_waits_for_a_child_may_be_cancelled_by_what_waits_before_it),
         cmocka_unit_test(test_a_session_that_ends_in_its_handshake_runs_nothing),
+        cmocka_unit_test(test_a_rest_that_cannot_be_asked_for_is_of_a_request_that_ran),
+        cmocka_unit_test(test_a_question_about_a_token_is_asked_again_as_it_was),
+        cmocka_unit_test(
+            test_a_server_without_a_route_for_the_get_has_no_stream_and_keeps_its_session),
+        cmocka_unit_test(test_a_rest_that_is_404_there_ends_its_request_alone),
+        cmocka_unit_test(test_a_stream_that_was_there_and_is_404_takes_its_session_with_it),
+        cmocka_unit_test(test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_storm),
     };
     if (sodium_init() < 0)
         return 1;
