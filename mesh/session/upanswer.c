@@ -151,6 +151,8 @@ static bool upanswer_is_senseless(const struct call *call, const struct rpc_mess
                                   bool answers)
 {
     bool is_answer = rpc != NULL && (rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR);
+    if (call->is_answered && call_is_request(call))
+        return true; /* the answer is the last event of its stream */
     if ((call->form == MESH_FORM_SSE && call->has_head) || call->is_told)
         return rpc == NULL || rpc->kind == RPC_BAD ||
                (call_is_request(call) && is_answer && !answers);
@@ -191,6 +193,7 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     bool answers = upanswer_answers(core, call, rpc, text);
     if (upanswer_is_senseless(call, rpc, answers)) {
         core->stats.messages_bad++;
+        upcall_waste(core, upstream_at(core, call->up), call->up_call, text.length);
         if (call->is_held) {
             upcall_cancel(core, call);
             call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_BAD, now_ms);
@@ -288,12 +291,14 @@ static void upanswer_place(struct core *core, struct session *session,
 }
 
 /* A message on the upstream's own GET stream. */
-static void upanswer_own(struct core *core, struct session *session, const struct rpc_message *rpc,
+static void upanswer_own(struct core *core, struct upstream *up, const struct rpc_message *rpc,
                          struct slice text, uint64_t now_ms)
 {
+    struct session *session = session_at(core, up->session);
     bool is_senseless = rpc == NULL || (rpc->kind != RPC_REQUEST && rpc->kind != RPC_NOTIFICATION);
     if (session == NULL || is_senseless) {
         core->stats.messages_bad++;
+        upcall_waste(core, up, up->listen_call, text.length);
         return;
     }
     upanswer_note_question(core, session, NULL, rpc, text);
@@ -353,7 +358,7 @@ void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
             upanswer_place(core, session, rpc, text, now_ms);
     } else if (up_call == up->listen_call) {
         uplisten_heard(up);
-        upanswer_own(core, session, rpc, text, now_ms);
+        upanswer_own(core, up, rpc, text, now_ms);
     } else if (call != NULL) {
         call->is_heard = true;
         if (rpc != NULL)
@@ -376,6 +381,11 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
         return;
     call->is_heard = true;
     upcall_owe(core, up, up_call, part.length, now_ms);
+    if (call->is_told) { /* HTTP+SSE: no event is made of parts */
+        upcall_cancel(core, call);
+        call_end(core, call, MESH_END_CUT, MESH_ANSWER_TOO_LARGE, now_ms);
+        return;
+    }
     call_add_text(core, call, WIRE_DATA, part, false, now_ms);
     upanswer_settle(core, up, up_call);
 }

@@ -134,6 +134,17 @@ void upcall_owe(struct core *core, struct upstream *up, uint32_t up_call, size_t
         upcall_hurry(core, up, now_ms);
 }
 
+void upcall_waste(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes)
+{
+    struct call *call = upanswer_find(up, up_call);
+    struct room room = {.up = up->self, .up_call = up_call};
+    if (call != NULL)
+        room.owed = &call->owed;
+    else if (up_call != MESH_NO_CALL && up_call == up->listen_call)
+        room.owed = &up->listen_owed;
+    room_give(core, room, bytes);
+}
+
 void upcall_taken(struct core *core, struct call *reader, size_t bytes)
 {
     room_give(core, room_of(core, reader), bytes);

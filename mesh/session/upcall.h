@@ -45,6 +45,8 @@ void upcall_announce(struct core *core, struct session *session);
  * what it has not. */
 void upcall_owe(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes,
                 uint64_t now_ms);
+/* What came on it was given to nobody. (A child's messages are counted together: upanswer.c.) */
+void upcall_waste(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes);
 void upcall_taken(struct core *core, struct call *reader, size_t bytes);
 void upcall_untaken(struct core *core, struct call *reader);
 

@@ -216,6 +216,84 @@ static void test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_stor
     pump_free(p);
 }
 
+/* ---- words after the last one ---------------------------------------------------------------- */
+
+static void test_what_comes_behind_an_answer_is_not_on_its_stream(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold(p, 1, session), call = ask(p, 1, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    event(p, u, LOG("a"));
+    event(p, u, RESULT("1"));
+    event(p, u, RESULT("1"));
+    event(p, u, LOG("b"));
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_heard(p, call, ".a=");
+    assert_heard(p, held, ".");
+    pump_free(p);
+}
+
+static void test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    uint32_t call = pump_ask_modern(p, 1, CALL("1"), NULL);
+    pump_settle(p);
+    struct ucall *u = stream_begins(p);
+    event(p, u, RESULT("1"));
+    event(p, u, RESULT("1"));
+    event(p, u, LOG("b"));
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_heard(p, call, "=");
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+/* What reaches nobody is nobody's to take: else it would hold its stream up in the end. */
+static void test_what_makes_no_sense_costs_a_stream_none_of_its_room(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    (void)hold(p, 0, session);
+    struct ucall *own = stream_begins(p);
+    (void)ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    for (int n = 0; n < 3; n++) {
+        event(p, u, RESULT("2"));
+        event(p, own, RESULT("2"));
+        event(p, u, n == 1 ? RESULT("1") : LOG("a"));
+    }
+    assert_int_equal(u->given, u->brought);
+    assert_int_equal(own->given, own->brought);
+    pump_free(p);
+}
+
+static void test_an_answer_in_parts_is_too_large_for_http_sse(void **state)
+{
+    (void)state;
+    static const char part[4096];
+    struct pump *p = pump_new(1, http);
+    uint32_t held = pump_sse(p, 0);
+    pump_settle(p);
+    uint32_t call = post(p, 0, pump_session(p, held), CALL("1"));
+    struct ucall *u = pump_last(p);
+    pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_MADE);
+    pump_data(p, u, part, sizeof part);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_true(u->is_cancelled);
+    assert_heard(p, held, "?");
+    assert_int_equal(p->clients[held].told, MESH_ANSWER_TOO_LARGE);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +306,10 @@ int main(void)
         cmocka_unit_test(test_a_rest_that_is_404_there_ends_its_request_alone),
         cmocka_unit_test(test_a_stream_that_was_there_and_is_404_takes_its_session_with_it),
         cmocka_unit_test(test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_storm),
+        cmocka_unit_test(test_what_comes_behind_an_answer_is_not_on_its_stream),
+        cmocka_unit_test(test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys),
+        cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
+        cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
     };
     if (sodium_init() < 0)
         return 1;
