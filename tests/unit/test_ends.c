@@ -8,6 +8,11 @@
 #define CANCEL(id)                                                                                 \
     "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":" id "}}"
 
+static struct core *core_of(struct pump *p, uint32_t node)
+{
+    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
+}
+
 static void up_is_ready(struct pump *p, uint32_t up)
 {
     mesh_up_ready(p->nodes[p->ups[up].node].mesh, p->ups[up].handle, p->now_ms);
@@ -294,6 +299,40 @@ static void test_an_answer_in_parts_is_too_large_for_http_sse(void **state)
     pump_free(p);
 }
 
+/* ---- bounds ---------------------------------------------------------------------------------- */
+
+static void small(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+    config->memory_max = 4u << 20;
+}
+
+/* Sessions that live keep their own streams' logs for as long as they do. */
+static void test_the_logs_of_many_living_streams_leave_room_for_requests(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, small);
+    const char *session = NULL;
+    for (uint32_t n = 0; n < 60; n++) {
+        session = pump_session(p, pump_begin_new(p, 0, true));
+        uint32_t held = hold(p, 0, session);
+        struct ucall *u = stream_begins(p);
+        for (int k = 0; k < 50; k++)
+            event(p, u, note(3 * KIB));
+        assert_int_equal(p->clients[held].texts, 50);
+        leave(p, held);
+    }
+    assert_true(log_bytes(p, 0) <= (4u << 20) / 2 + 60 * 4 * KIB);
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    assert_string_equal(pump_last(p)->text, CALL("1"));
+    pump_head(p, pump_last(p), 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+    event(p, pump_last(p), RESULT("1"));
+    pump_end(p, pump_last(p), MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_ended(p, call, MESH_OK);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys),
         cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
         cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
+        cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
     };
     if (sodium_init() < 0)
         return 1;
