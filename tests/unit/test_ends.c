@@ -333,6 +333,45 @@ static void test_the_logs_of_many_living_streams_leave_room_for_requests(void **
     pump_free(p);
 }
 
+/* ---- an owner that talks nonsense ------------------------------------------------------------ */
+
+/* The owner's only call that waits says this to its entry. */
+static void owner_says(struct pump *p, uint32_t node, struct wire_message *m)
+{
+    struct core *core = core_of(p, node);
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
+        struct call *call = pool_slot(&core->serve.calls, slot, &h);
+        if (call == NULL || lane_is_none(call->answer.lane))
+            continue;
+        m->name = call->name;
+        m->epoch = call->epoch;
+        (void)links_send(core->links, call->answer.lane, LINKS_OWNER, m);
+    }
+    pump_settle(p);
+}
+
+static void test_an_answer_without_a_head_is_none(void **state)
+{
+    (void)state;
+    static const enum wire_kind kinds[] = {WIRE_END, WIRE_EVENT, WIRE_DATA};
+    for (size_t n = 0; n < sizeof kinds / sizeof kinds[0]; n++)
+        for (uint32_t entry = 0; entry < 2; entry++) {
+            struct pump *p = pump_new(2, http);
+            const char *session = pump_session(p, pump_begin_new(p, 0, true));
+            uint32_t call = ask(p, entry, session, CALL("1"));
+            struct wire_message m = {.kind = kinds[n]};
+            if (kinds[n] != WIRE_END)
+                m.payload = slice_text(RESULT("1"));
+            else
+                m.end.end = MESH_END_LATER;
+            owner_says(p, 0, &m);
+            assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
+            assert_int_equal(p->clients[call].texts, 0);
+            pump_free(p);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
         cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
         cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
+        cmocka_unit_test(test_an_answer_without_a_head_is_none),
     };
     if (sodium_init() < 0)
         return 1;
