@@ -212,7 +212,7 @@ static enum mesh_up_session read_session(struct http_call *call)
     struct http_up *up = call->up;
     bool is_good = call->status >= 200 && call->status < 300;
     if (call->had_session && mcp_is_session_lost(call->status, gathered(call))) {
-        up->is_over = true;
+        up->is_over = up->is_over || !call->is_listen; /* a GET may have no route */
         return MESH_UP_SESSION_LOST;
     }
     if (call->want == MESH_DELETE && is_good)

@@ -77,6 +77,8 @@ int trust_ask(struct core *core, struct call *call)
     trust_write_question(core, text);
     call->up_call = e.call = ++up->next_call;
     call->is_asking = true;
+    call->is_sent = false;
+    call->attempts++;
     /* known by its id where answers come among other messages */
     call->rpc.kind = RPC_REQUEST;
     call->id_hash =
