@@ -333,12 +333,16 @@ static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp
  * 2024-11-05" (mcp.md §2.2). */
 static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_request *request)
 {
+    struct slice accept;
+
     if (input->head->method == H1_METHOD_OPTIONS)
         return preflight(GATE_SSE);
     if (input->head->method != H1_METHOD_GET)
         return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
                                 .allow = gate_allow(GATE_SSE)};
-    if (!accepts(input->head, "text/event-stream", true))
+    /* Clients of that time were never asked for it. */
+    if (h1_field(input->head, H1_FIELD_ACCEPT, &accept) &&
+        !accepts(input->head, "text/event-stream", true))
         return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
     request->want = MESH_SSE;
     request->front = MESH_FRONT_SSE;

@@ -356,6 +356,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     heap_remove(&core->serve.resumes, &call->again);
     if (call->is_own)
         handshake_step_over(core, call, now_ms);
+    session = session_at(core, call->session); /* what waited may have ended it */
     call_keep_nothing(call);
     call->stream_at_ms = 0;
     if (session != NULL) {

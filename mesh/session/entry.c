@@ -413,6 +413,10 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_stale(core, x, now_ms);
         return;
     }
+    if (exchange_lacks_head(x, m)) {
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
     switch (m->kind) {
     case WIRE_MOVED:
         exchange_unbind(core, x);

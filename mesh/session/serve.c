@@ -380,7 +380,7 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     struct handle self = session->self;
     struct upstream *up = upstream_at(core, session->up);
     struct call *call;
-    session->is_ending = true;
+    upcall_close(core, session->up); /* nothing that waits is given to it any more */
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
@@ -394,7 +394,6 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     }
     if (session->is_announced)
         tombs_tell(core, &session->id, now_ms);
-    upcall_close(core, session->up);
     session_free(core, session);
 }
 

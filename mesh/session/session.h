@@ -25,7 +25,6 @@ struct session {
     struct handle up;      /* its upstream */
     struct handle creator; /* the call that initializes it; closed once answered */
     bool is_announced;     /* the client was told its id */
-    bool is_ending;        /* nothing more is given to its upstream */
     uint64_t opened_ms, used_ms;
     struct heap_node expiry;
     uint32_t calls_open;

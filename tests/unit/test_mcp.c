@@ -324,6 +324,7 @@ static const struct row rows[] = {
     {"the legacy stream, opened again", EITHER, SSE,
      STREAM "MCP-Protocol-Version: 2025-06-18\r\nLast-Event-ID: 3-1-2\r\n", "", PASSES, 0, MESH_SSE,
      MESH_LEGACY},
+    {"the legacy stream, no Accept", EITHER, SSE, "", "", PASSES, 0, MESH_SSE, MESH_LEGACY},
     {"the legacy stream, JSON wanted", EITHER, SSE, "Accept: application/json\r\n", "", 406, -32000,
      0, 0},
     {"POST to the legacy stream", EITHER, "POST /sse HTTP/1.1", BOTH JSON, INITIALIZE, 405, -32000,
