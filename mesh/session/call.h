@@ -39,6 +39,7 @@ struct call {
     struct principal token;
     bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
     bool is_own;           /* the mesh asks it by itself (handshake.h) */
+    bool is_refused;       /* likewise, and an error was the answer */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */

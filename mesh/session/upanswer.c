@@ -202,8 +202,10 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
-    if (call->is_own)
+    if (call->is_own) {
+        call->is_refused = answers && rpc->kind == RPC_ERROR;
         return;
+    }
     if (answers)
         affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
