@@ -8,7 +8,7 @@ from bad_framing import FRAMING, GATED
 from bad_messages import BODIES, one as as_bytes
 from bad_resume import make_sessions
 from harness import BOTH, Session, check, note, start_peers, sure, wait_until
-from raw import MARK, Canary, head
+from raw import KEEPS_LITTLE, MARK, Canary, head
 
 MIB = 1 << 20
 REPEATS, WARM = 10000, 3000
@@ -87,7 +87,7 @@ def repeated(what, work, peers):
 
 
 def run():
-    peers = start_peers(2, cluster="repeats", each=lambda i: {"log": f"repeats-p{i + 1}"})
+    peers = start_peers(2, cluster="repeats", env=KEEPS_LITTLE, each=lambda i: {"log": f"repeats-p{i + 1}"})
     canary = Canary(peers)
     mine, far = Session(peers[0].port), Session(peers[1].port)
     framing = [row[2]("/mcp") for row in FRAMING + GATED if len(row[2]("/mcp")) < 9000]
