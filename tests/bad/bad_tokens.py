@@ -441,8 +441,8 @@ def headers_and_bodies(server, peers):
     with check("A17: whatever the mesh does not route on is the upstream's to judge, and comes to it "
                "as it was sent"):
         server.on_call = lambda one: as_json(result(one.message["id"]))
-        for more in ({"method": "tools/list", "name": "other"}, {"method": "tools/call", "name": "=?base64?*?="},
-                     {"name": "x"}, {}):
+        for more in ({"method": "tools/list", "name": "other"}, {"name": "x"}, {},
+                     {"method": "tools/call", "name": "=?base64?*?="}):
             answer, body = modern("tools/call", {"name": "any"}, **more)
             sure(answer.status == 200, more, answer)
             seen = server.requests[-1]
