@@ -8,9 +8,9 @@ import threading
 import time
 
 from bad_events import memory_most
-from front import FRONTS, OldSession
-from harness import (BOTH, NOT_FOUND, Session, check, note, request, start_peers, sure, wait_until)
-from raw import Canary, exchange, post
+from front import FRONTS
+from harness import BOTH, NOT_FOUND, Session, check, request, start_peers, sure, wait_until
+from raw import Canary
 from raw_server import ASIDE, EVENTS, Cut, RawServer, as_json, event, result, status
 
 MIB = 1 << 20
@@ -92,7 +92,8 @@ def reason(message):
 def no_answer(server, peers):
     sessions = [(front, kind(peers[0].port)) for front, kind in FRONTS.items()]
     for row, what, text in NO_ANSWER:
-        with check(f"{row}: {what}: in-band on both fronts, its connection is not used again, the session goes on"):
+        with check(f"{row}: {what}: in-band on both fronts, its connection is not used again, the "
+                   "session goes on"):
             server.behave(on_call=lambda _: Cut(text))
             for front, session in sessions:
                 answer, message = session.ask(peers[1].port, "tools/call", {"name": "any"}, timeout=6)

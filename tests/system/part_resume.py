@@ -37,7 +37,11 @@ class Resume(Process):
     def sound(self):
         """Its report, once it ended well: nothing lost, nothing double."""
         code, report = tool_report(self, self.seconds + 30)
-        note(f"{self.name}: {report}")
+        back = report["back_us"]
+        note(f"{self.name}: {report['received']} events on {report['done']} streams in "
+             f"{report['seconds']} s, {report['cuts']} cuts, {report['missed']} missed in "
+             f"{report['gaps']} gaps that were said; the first event after "
+             f"{back['p50'] / 1000:.1f} ms, p99 {back['p99'] / 1000:.1f} ms")
         sure(code == 0 and report["lost"] == report["double"] == 0, code, report, self.text()[:800])
         return report
 
@@ -65,6 +69,13 @@ def start_too_long(name, peers, *flags):
                   500, "--cuts", 1, "--away-min-ms", 3000, "--away-ms", 3200, "--gaps", *flags)
 
 
+def start_slow(name, peers, stall_ms, *flags):
+    """Readers that take nothing for so long, of 16 MB each: more than the sockets on the way hold."""
+    return Resume(name, peers, 60 + stall_ms // 1000, "--streams", 4, "--events", 4000, "--bytes",
+                  4000, "--interval-ms", 1, "--stalls", "--cut-ms", 200, "--cuts", 1, "--receive",
+                  16384, "--away-min-ms", stall_ms, "--away-ms", stall_ms, "--gaps", *flags)
+
+
 def exact(kind, tool, what):
     with check(f"{kind}: {tool.streams} {what} streams of {tool.events} events, cut at any moment, "
                "back at any peer: 0 lost, 0 double, in order, each answer there"):
@@ -79,6 +90,13 @@ def missed(kind, tool, what):
         sure(report["gaps"] >= 6 and report["missed"] > 0, report)
 
 
+def slow(kind, tool, what):
+    with check(f"{kind}: a {what} stream whose client takes nothing is cut; once it reads on it gets "
+               "what was on its way, comes back, and is told of what it missed"):
+        report = tool.sound()
+        sure(report["broken"] >= 4 and report["gaps"] >= 4, report)
+
+
 def run():
     for kind in ("http", "stdio"):
         peers = start(kind)
@@ -91,6 +109,11 @@ def run():
         exact(kind, get, "GET")
         missed(kind, long_post, "POST")
         missed(kind, long_get, "GET")
+        if kind == "stdio":  # where a reader that holds up its session is given two seconds
+            slow_post = start_slow("stdio-post-slow", peers, 7000, "--post", "--seed", 16)
+            slow_get = start_slow("stdio-get-slow", peers, 7000, "--seed", 17)
+            slow(kind, slow_post, "POST")
+            slow(kind, slow_get, "GET")
         for peer in peers:
             peer.end()
     broken = Exact("http-breaks", start("http", BREAK_EVERY), *sizes, "--seed", 15)
