@@ -136,6 +136,12 @@ def deleted_anywhere():
         answer = session.end(peers[2].port)
         sure(answer.status == 405 and answer.headers["allow"] == "POST", answer)
         sure(is_known(peers[1:], session))
+    with check("a peer that is stopped ends its sessions at the server"):
+        servers[1].answer = lambda seen: None
+        sure(len(servers[1].sessions) == 1, servers[1].sessions)
+        peers[1].process.terminate()
+        sure(peers[1].wait(40) == 0)
+        sure(not servers[1].sessions, servers[1].sessions)
 
 
 # ---- caps -----------------------------------------------------------------------------------------
