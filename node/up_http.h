@@ -108,6 +108,8 @@ void http_conn_close(struct http_conn *conn); /* its call is let go of, nothing 
 /* The answer is over: back to the idle ones, or closed. */
 void http_conn_release(struct http_conn *conn, bool keep);
 void http_conn_read(struct http_conn *conn, bool wanted); /* back-pressure */
+/* Within a body that does not wait for a tool: its next part has to come in some time. */
+void http_conn_await_part(struct http_conn *conn);
 void http_pool_start(struct up_http *kind);
 void http_pool_close(struct up_http *kind);
 

@@ -95,6 +95,12 @@ static int need_tools(struct http_call *call)
 
 /* ---- the body, by form ----------------------------------------------------------------------- */
 
+/* Empty data is a mark for resuming; an event of another name is nothing that clients read. */
+static bool is_message(const struct sse_event *event)
+{
+    return event->data.length > 0 && (event->name.length == 0 || slice_is(event->name, "message"));
+}
+
 static int on_events(struct http_call *call, struct slice in)
 {
     int rc = need_tools(call);
@@ -112,7 +118,7 @@ static int on_events(struct http_call *call, struct slice in)
         else if (event.has_id || event.retry_ms != 0)
             mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number, event.id,
                          event.retry_ms, now(call));
-        if (rc == 0 && event.data.length > 0) { /* empty data: a mark for resuming, nothing said */
+        if (rc == 0 && is_message(&event)) {
             rpc_read(&rpc, call->tools, event.data.at, event.data.length);
             give_message(call, &rpc, call->tools, event.data);
         }
@@ -206,7 +212,7 @@ static enum mesh_up_session read_session(struct http_call *call)
     struct http_up *up = call->up;
     bool is_good = call->status >= 200 && call->status < 300;
     if (call->had_session && mcp_is_session_lost(call->status, gathered(call))) {
-        up->is_over = true;
+        up->is_over = up->is_over || !call->is_listen; /* a GET may have no route */
         return MESH_UP_SESSION_LOST;
     }
     if (call->want == MESH_DELETE && is_good)
@@ -286,6 +292,18 @@ static int on_end(struct http_call *call)
     return rc;
 }
 
+/* A stream is over. Its last block may have had an id or a time and no data: no event told them. */
+static void tell_last_mark(struct http_call *call)
+{
+    const struct sse_reader *sse = &call->sse;
+    if (call->up == NULL || call->ops != NULL || call->form != MESH_FORM_SSE ||
+        (sse->id == NULL && sse->retry_ms == 0))
+        return;
+    mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number,
+                 sse->id == NULL ? (struct slice){0} : slice_of(sse->id, 0, sse->id->length),
+                 sse->retry_ms, now(call));
+}
+
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
 static enum mesh_reason reason_of(int rc)
@@ -311,6 +329,7 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
         rc = on_end(call);
         if (rc == 0) {
             bool keep = conn->h1.head->keep_alive;
+            tell_last_mark(call);
             http_call_end(call, MESH_OK);
             http_conn_release(conn, keep);
             return false;
@@ -329,6 +348,13 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
     return false;
 }
 
+/* Events come when the server has something to say, the parts of any other body one by one. */
+static bool is_in_body(const struct http_conn *conn)
+{
+    const struct http_call *call = conn->call;
+    return call != NULL && call->ops == NULL && call->status != 0 && call->form != MESH_FORM_SSE;
+}
+
 void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t length)
 {
     bool again = true;
@@ -345,6 +371,8 @@ void http_answer_bytes(struct http_conn *conn, const uint8_t *data, size_t lengt
     }
     if (length > 0)
         http_conn_close(conn); /* more than its answer (row U7) */
+    else if (is_in_body(conn))
+        http_conn_await_part(conn);
 }
 
 void http_answer_eof(struct http_conn *conn, bool reset)
@@ -355,6 +383,7 @@ void http_answer_eof(struct http_conn *conn, bool reset)
         http_conn_close(conn);
         return;
     }
+    tell_last_mark(call);
     http_call_end(call, MESH_UPSTREAM_LOST);
     http_conn_close(conn);
 }

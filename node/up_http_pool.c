@@ -8,6 +8,7 @@
 #define IDLE_MS 3000u /* Node closes after 5 s: a request must not meet that (mcp.md §2.1) */
 #define IDLE_MAX 256u
 #define CONNECT_MS 2000u
+#define PART_MS 30000u /* a body that stands still (row U5) */
 #define PROBE_EVERY_MS 1000u
 #define PROBE_MS 1000u
 #define FAILURES_MAX 2u /* in a row, once it was there: not serving */
@@ -82,6 +83,15 @@ static void on_timer(struct wheel_item *item, uint64_t now_ms)
         fail(conn, MESH_UPSTREAM_DOWN);
     else if (conn->state == CONN_IDLE)
         http_conn_close(conn);
+    else if (conn->reading)
+        fail(conn, MESH_UPSTREAM_LOST);
+    else
+        http_conn_await_part(conn); /* we are the ones who wait for a reader */
+}
+
+void http_conn_await_part(struct http_conn *conn)
+{
+    wheel_set(&conn->kind->upstream->host->wheel, &conn->timer, now(conn->kind) + PART_MS);
 }
 
 static void on_written(struct writer *writer, int status)

@@ -290,8 +290,8 @@ static void check_answer(struct world *world, struct request *request, struct sl
                    request->n, request->session, text_number(text, "n"), text_number(text, "s"));
 }
 
-/* Notifications of an HTTP server come on the session's own stream alone: none is missing, but where
- * that was said. A child's go where its only request is. */
+/* Notifications of an HTTP server come on the session's own stream alone: none is missing, but
+ * where that was said. A child's go where its only request is. */
 static void check_note(struct world *world, struct request *on, uint32_t note)
 {
     bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && on->last_note > 0 &&

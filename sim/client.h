@@ -67,8 +67,8 @@ struct request {
     enum mesh_end end;
     enum mesh_reason why;
     uint32_t events, last_note;
-    bool has_position, has_gap, was_told_gap, is_resumed;
-    struct event_id position;     /* of the newest event; before: what was shown */
+    bool has_position, has_gap, was_told_gap;
+    struct event_id position;      /* of the newest event; before: what was shown */
     enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
     uint32_t retry_ms;
     char *text; /* of a JSON answer */
@@ -152,8 +152,8 @@ uint32_t client_repeat(struct world *world, uint32_t request, uint32_t seat, uin
 /* Goes on with a request's stream, from the last event that came on it. */
 uint32_t client_resume(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
 /* A GET that shows this Last-Event-ID. */
-uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown, uint32_t seat,
-                             uint64_t delay_us);
+uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown,
+                             uint32_t seat, uint64_t delay_us);
 /* The client of an open request goes away. */
 void client_vanish(struct world *world, uint32_t request);
 void client_open(struct world *world, const struct world_event *event); /* CLIENT_OPEN */

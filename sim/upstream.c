@@ -740,16 +740,21 @@ static void listen_begin(struct world *world, uint32_t index)
     notes_replay(world, call);
 }
 
+void upstream_break(struct world *world, uint32_t index)
+{
+    uint32_t call = ucall_find(world, index, world->upstreams->ups[index].listen);
+    if (call != WORLD_NOBODY)
+        ucall_end(world, &world->upstreams->calls[call], MESH_END_WHOLE, MESH_OK);
+}
+
 /* Now and then a server's GET stream breaks. */
-static void listen_breaks(struct world *world, struct upstream *up, uint32_t index)
+static void listen_breaks(struct world *world, uint32_t index)
 {
     struct upstreams *ups = world->upstreams;
     if (ups->is_scripted || world->calm || !fault_is_on(world->faults, FAULT_UP_HALF) ||
         chance_below(&ups->poll_chance, 12) != 0)
         return;
-    uint32_t call = ucall_find(world, index, up->listen);
-    if (call != WORLD_NOBODY)
-        ucall_end(world, &ups->calls[call], MESH_END_WHOLE, MESH_OK);
+    upstream_break(world, index);
 }
 
 void upstream_notify(struct world *world, uint32_t index)
@@ -765,7 +770,7 @@ void upstream_notify(struct world *world, uint32_t index)
         return;
     }
     if (up->listen != 0)
-        listen_breaks(world, up, index);
+        listen_breaks(world, index);
     if (up->listen != 0)
         note_say(world, index, up->listen, up->notes);
 }

@@ -75,6 +75,8 @@ void upstreams_died(struct world *world, struct seat *seat);
 uint32_t upstreams_kill(struct world *world, struct seat *seat);
 /* Sends one notification of this session's upstream, where it would put it. */
 void upstream_notify(struct world *world, uint32_t upstream);
+/* The GET stream of an HTTP server ends; what it says meanwhile is in its event store. */
+void upstream_break(struct world *world, uint32_t upstream);
 /* The living upstream of a session, or NOBODY. */
 uint32_t upstream_of(const struct world *world, uint32_t session);
 

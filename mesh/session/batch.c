@@ -13,7 +13,7 @@ static struct call *batch_of(struct core *core, const struct call *entry)
 /* The last answer is the last event. */
 static bool batch_is_last(const struct call *batch)
 {
-    return batch->entries_open == 1 && batch->is_given;
+    return batch->entries_open == 1;
 }
 
 void batch_add(struct core *core, struct call *entry, struct slice text, bool answers,
@@ -34,19 +34,22 @@ static void batch_end_if_over(struct core *core, struct call *batch, uint64_t no
         call_end(core, batch, MESH_END_WHOLE, MESH_OK, now_ms);
 }
 
+static void batch_fail(struct core *core, struct call *batch, struct slice id, enum mesh_reason why,
+                       uint64_t now_ms)
+{
+    struct logged event = {
+        .text = id, .why = why, .answers = batch_is_last(batch), .is_last = batch_is_last(batch)};
+    batch->is_answered = event.is_last;
+    call_add_failed(core, batch, &event, now_ms);
+}
+
 void batch_entry_over(struct core *core, struct call *entry, enum mesh_reason why, uint64_t now_ms)
 {
     struct call *batch = batch_of(core, entry);
     if (batch == NULL || !call_is_request(entry))
         return;
-    if (!entry->is_answered) {
-        struct logged event = {.text = call_id(entry),
-                               .why = why == MESH_OK ? MESH_UPSTREAM_LOST : why,
-                               .answers = batch_is_last(batch),
-                               .is_last = batch_is_last(batch)};
-        batch->is_answered = event.is_last;
-        call_add_failed(core, batch, &event, now_ms);
-    }
+    if (!entry->is_answered)
+        batch_fail(core, batch, call_id(entry), why == MESH_OK ? MESH_UPSTREAM_LOST : why, now_ms);
     batch->entries_open--;
     batch_end_if_over(core, batch, now_ms);
 }
@@ -64,9 +67,12 @@ void batch_end_entries(struct core *core, struct call *batch, enum mesh_reason w
             entry = NULL;
         }
         if (entry == NULL)
-            return;
+            break;
         call_end(core, entry, MESH_END_CUT, why, now_ms);
     }
+    batch = call_at(core, self);
+    if (batch != NULL && !batch->is_ended)
+        batch->entries_open = 0; /* those not given yet never were */
 }
 
 /* NULL: no room; it gets an error of its own. */
@@ -95,13 +101,6 @@ static enum mesh_reason batch_admit(struct core *core, struct call *batch,
     return session_open_call(core, session, hash) != NULL ? MESH_ID_IN_USE : MESH_OK;
 }
 
-static void batch_refuse(struct core *core, struct call *batch, struct slice id,
-                         enum mesh_reason why, uint64_t now_ms)
-{
-    struct logged event = {.text = id, .why = why};
-    call_add_failed(core, batch, &event, now_ms);
-}
-
 static void batch_give_entry(struct core *core, struct call *batch, struct slice text,
                              uint64_t now_ms)
 {
@@ -114,25 +113,25 @@ static void batch_give_entry(struct core *core, struct call *batch, struct slice
         why = MESH_FULL;
     }
     if (entry != NULL) {
-        batch->entries_open += rpc.kind == RPC_REQUEST;
         upcall_start(core, entry, now_ms);
     } else if (rpc.kind == RPC_REQUEST) {
-        batch_refuse(core, batch, slice_part(text, rpc.id), why, now_ms);
+        batch_fail(core, batch, slice_part(text, rpc.id), why, now_ms);
+        batch->entries_open--;
     }
 }
 
-/* Does any entry want an answer? */
-static bool batch_has_requests(struct slice body)
+/* How many entries want an answer. */
+static uint32_t batch_requests(struct slice body)
 {
     struct slice entry;
     size_t at = 0;
+    uint32_t count = 0;
     while (rpc_next_entry(body, &at, &entry)) {
         struct rpc_message rpc;
         rpc_read(&rpc, NULL, entry.at, entry.length);
-        if (rpc.kind == RPC_REQUEST)
-            return true;
+        count += rpc.kind == RPC_REQUEST;
     }
-    return false;
+    return count;
 }
 
 void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
@@ -140,14 +139,15 @@ void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
     struct handle self = batch->self, session = batch->session;
     struct slice body, entry;
     size_t at = 0;
-    bool has_requests = batch_has_requests(batch->body);
+    uint32_t requests = batch_requests(batch->body);
     if (slice_keep(&body, batch->body, &core->budget) < 0) {
         call_end(core, batch, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
     batch->up_call = UINT32_MAX; /* given: to nobody by this number */
-    call_add_head(core, batch, has_requests ? 200 : 202,
-                  has_requests ? MESH_FORM_SSE : MESH_FORM_NONE, (struct slice){0}, now_ms);
+    batch->entries_open = requests;
+    call_add_head(core, batch, requests > 0 ? 200 : 202,
+                  requests > 0 ? MESH_FORM_SSE : MESH_FORM_NONE, (struct slice){0}, now_ms);
     /* what an entry says may end the session, and with it all of this */
     while (rpc_next_entry(body, &at, &entry) && batch != NULL && !batch->is_ended) {
         batch_give_entry(core, batch, entry, now_ms);

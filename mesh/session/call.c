@@ -163,6 +163,10 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
     }
     serve_forget_name(core, call); /* should it not hear even that, and ask by this name */
     answer_drop(&call->answer);
+    if (!call_is_held_stream(call))
+        return;
+    call->detached_ms = core->serve.now_ms + 1; /* nobody comes back to it */
+    call_arm(core, call);
 }
 
 /* Only the answer that makes a session names it: the client has it from there. */
@@ -301,14 +305,14 @@ void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum
 }
 
 /* The last word of a request with a stream, or in a session with one stream: an event like the
- * others, so that who resumes hears it, too. */
+ * others, so that who resumes hears it, too. There its POST is accepted, unless it was refused. */
 static void call_add_failure(struct core *core, struct call *call, enum mesh_reason why,
                              uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
     struct event_stream *stream = call->stream;
-    bool is_last = stream != NULL;
-    if (call->front == MESH_FRONT_SSE && session != NULL)
+    bool is_last = stream != NULL, is_refused = call->has_head && !call->is_told;
+    if (call->front == MESH_FRONT_SSE && session != NULL && !is_refused)
         stream = session->own;
     /* on a stream of many nobody waits for what was cancelled */
     bool is_unheard = call->front == MESH_FRONT_SSE && why == MESH_CANCELLED;
@@ -317,6 +321,8 @@ static void call_add_failure(struct core *core, struct call *call, enum mesh_rea
         return;
     struct logged event = {.text = call_id(call), .why = why, .answers = true, .is_last = is_last};
     call->is_answered = true;
+    if (call->front == MESH_FRONT_SSE && !call->is_told)
+        upcall_accept_single(core, call, now_ms);
     event_stream_add(core, stream, &event, now_ms);
 }
 
@@ -350,6 +356,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     heap_remove(&core->serve.resumes, &call->again);
     if (call->is_own)
         handshake_step_over(core, call, now_ms);
+    session = session_at(core, call->session); /* what waited may have ended it */
     call_keep_nothing(call);
     call->stream_at_ms = 0;
     if (session != NULL) {
@@ -368,7 +375,8 @@ void call_drop_answer(struct core *core, struct call *call)
 {
     if (!lane_is_none(call->answer.lane))
         links_close(core->links, call->answer.lane, LINKS_OWNER);
-    upcall_untaken(core, call); /* whose room that was says the stream */
+    if (!call->is_told) /* else it was given back with its end */
+        upcall_untaken(core, call);
     event_stream_leave(core, call);
     answer_drop(&call->answer);
     call->stall_at_ms = 0;

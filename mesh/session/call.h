@@ -11,8 +11,8 @@
 #define CALL_STALL_MS 30000 /* a reader that takes nothing for so long is cut (DESIGN §8) */
 #define CALL_STALL_PAUSED_MS                                                                       \
     2000 /* likewise, while its session's upstream is kept from speaking by it */
-/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread: its
- * entry gave up before. */
+/* A call whose entry is silent is forgotten then if it is ended, and given up if it ends unread:
+ * its entry gave up before. */
 #define CALL_DETACHED_MS 15000
 /* stdio, built in: a request without an answer for so long is answered by a stream: it can be kept
  * alive by comments, and resumed */
@@ -39,6 +39,7 @@ struct call {
     struct principal token;
     bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
     bool is_own;           /* the mesh asks it by itself (handshake.h) */
+    bool is_refused;       /* likewise, and an error was the answer */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */

@@ -350,7 +350,9 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
     x->received++;
     x->unread_bytes += m->payload.length;
     exchange_is_heard(x);
-    if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && m->text.answers)
+    /* the one stream of HTTP+SSE has answers of others, and goes on */
+    bool answers = m->text.answers && x->request.want != MESH_SSE;
+    if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && answers)
         x->is_answered = true;
 }
 
@@ -409,6 +411,10 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     if (is_of_answer(m->kind) && m->epoch.counter != 0 && x->has_session &&
         mesh_epoch_compare(m->epoch, x->epoch) < 0) {
         exchange_on_stale(core, x, now_ms);
+        return;
+    }
+    if (exchange_lacks_head(x, m)) {
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
     }
     switch (m->kind) {

@@ -128,6 +128,18 @@ static void event_stream_trim(struct core *core, struct session *session)
     }
 }
 
+/* The logs of all sessions leave room for what is under way: where none that ended is left to give
+ * way, who adds to its log loses its past. */
+static void event_stream_yield(struct core *core, struct event_stream *stream)
+{
+    size_t before = stream->log.bytes;
+    size_t rest = core->streams.bytes - before;
+    while (list_is_empty(&core->streams.ended) && stream->log.count > 1 &&
+           rest + stream->log.bytes > core->config.memory_max / 2)
+        (void)events_drop_oldest(&stream->log);
+    event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
+}
+
 /* ---- events --------------------------------------------------------------------------------- */
 
 static struct event_id event_stream_id(const struct core *core, const struct event_stream *stream,
@@ -174,6 +186,7 @@ void event_stream_add(struct core *core, struct event_stream *stream, const stru
         event_stream_expect(core, reader, now_ms);
     }
     event_stream_trim(core, session);
+    event_stream_yield(core, stream);
 }
 
 static void event_stream_tell_retry(struct core *core, struct call *reader, uint32_t retry_ms)

@@ -180,6 +180,13 @@ bool exchange_release_head(struct core *core, struct exchange *x)
     return is_told;
 }
 
+bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m)
+{
+    bool needs_head = m->kind == WIRE_EVENT || m->kind == WIRE_DATA ||
+                      (m->kind == WIRE_END && m->end.why == MESH_OK);
+    return needs_head && !x->head_out && !x->held.is_held;
+}
+
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
 {
     struct held_head head = {.status = m->head.status,

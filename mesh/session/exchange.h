@@ -20,6 +20,8 @@ void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind l
 /* Queues an effect for its client. False: no memory; it is BROKEN and will be ended later. */
 bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect);
 bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head);
+/* Says its owner something that needs a head before it, and there was none? */
+bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m);
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);
 bool exchange_release_head(struct core *core, struct exchange *x);
 void exchange_grant_grace(struct core *core, struct exchange *x);

@@ -6,8 +6,6 @@
 
 #include "mesh/session/core.h"
 
-#define HINTS_FIRST 1024
-
 int owner_init(struct core *core)
 {
     struct owner *o = &core->owner;
@@ -15,7 +13,8 @@ int owner_init(struct core *core)
     o->searches = calloc(OWNER_SEARCHES_MAX, sizeof *o->searches);
     if (o->searches == NULL)
         return -ENOMEM;
-    table_init(&o->hint_slots, sizeof(struct session_id), core->sip_key);
+    newest_init(&o->hints, sizeof(struct session_id), sizeof(struct mesh_epoch), OWNER_HINTS_MAX,
+                core->sip_key);
     table_init(&o->search_slots, sizeof(struct session_id), core->sip_key);
     return 0;
 }
@@ -23,16 +22,15 @@ int owner_init(struct core *core)
 void owner_deinit(struct core *core)
 {
     struct owner *o = &core->owner;
-    table_deinit(&o->hint_slots);
+    newest_deinit(&o->hints);
     table_deinit(&o->search_slots);
-    free(o->hints);
     free(o->searches);
 }
 
-static struct owner_hint *owner_hint_of(struct owner *o, const struct session_id *id)
+/* NULL: none. */
+static struct mesh_epoch *owner_hint_of(const struct owner *o, const struct session_id *id)
 {
-    uint32_t slot = 0;
-    return table_get(&o->hint_slots, id->bytes, &slot) ? &o->hints[slot] : NULL;
+    return newest_find(&o->hints, id->bytes);
 }
 
 static struct owner_search *owner_search_of(struct owner *o, const struct session_id *id)
@@ -41,47 +39,19 @@ static struct owner_search *owner_search_of(struct owner *o, const struct sessio
     return table_get(&o->search_slots, id->bytes, &slot) ? &o->searches[slot] : NULL;
 }
 
-/* Room for one more hint: the array grows up to its cap, then the oldest gives way. */
-static struct owner_hint *owner_hint_room(struct owner *o)
-{
-    if (o->hints_next == o->hints_capacity && o->hints_capacity < OWNER_HINTS_MAX) {
-        uint32_t capacity = o->hints_capacity == 0 ? HINTS_FIRST : o->hints_capacity * 2;
-        struct owner_hint *hints = realloc(o->hints, capacity * sizeof *hints);
-        if (hints == NULL)
-            return NULL;
-        memset(hints + o->hints_capacity, 0, (capacity - o->hints_capacity) * sizeof *hints);
-        o->hints = hints;
-        o->hints_capacity = capacity;
-    }
-    if (o->hints_next == o->hints_capacity)
-        o->hints_next = 0;
-    return &o->hints[o->hints_next];
-}
-
 void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch)
 {
     struct owner *o = &core->owner;
     if (epoch.counter == 0)
         return;
-    struct owner_hint *hint = owner_hint_of(o, id);
-    if (hint != NULL) {
-        if (mesh_epoch_compare(hint->epoch, epoch) < 0)
-            hint->epoch = epoch;
-        return;
-    }
+    struct mesh_epoch *hint = owner_hint_of(o, id);
     /* The home is asked anyway: only what the id does not say is worth a place. */
-    if (view_home_tag(epoch.owner) == key_home(id))
+    if (hint == NULL && view_home_tag(epoch.owner) == key_home(id))
         return;
-    hint = owner_hint_room(o);
     if (hint == NULL)
-        return;
-    if (hint->is_used)
-        table_remove(&o->hint_slots, hint->id.bytes);
-    hint->is_used = table_put(&o->hint_slots, id->bytes, o->hints_next) == 0;
-    hint->id = *id;
-    hint->epoch = epoch;
-    if (hint->is_used)
-        o->hints_next++;
+        hint = newest_put(&o->hints, id->bytes);
+    if (hint != NULL && mesh_epoch_compare(*hint, epoch) < 0)
+        *hint = epoch;
 }
 
 /* Invariant N1: a home that fell silent lately may come back with the session. One whose name
@@ -142,18 +112,18 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         return;
     }
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
-    const struct owner_hint *hint = owner_hint_of(&core->owner, id);
+    const struct mesh_epoch *hint = owner_hint_of(&core->owner, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
     found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
                          owner_search_has_settled(core, search, now_ms);
     if (hint != NULL) {
-        found->epoch = hint->epoch;
-        found->hint = hint->epoch.owner;
+        found->epoch = *hint;
+        found->hint = hint->owner;
     }
-    if (hint != NULL && core_is_living(core, hint->epoch.owner) &&
-        !peer_id_equal(hint->epoch.owner, core_self(core))) {
+    if (hint != NULL && core_is_living(core, hint->owner) &&
+        !peer_id_equal(hint->owner, core_self(core))) {
         found->verdict = OWNER_THERE;
-        found->peer = hint->epoch.owner;
+        found->peer = hint->owner;
     } else if (home != NULL && peer_id_equal(home->id, core_self(core))) {
         found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
     } else if (home != NULL && member_is_living(home)) {

@@ -4,7 +4,7 @@
 #ifndef MESH_OWNER_H
 #define MESH_OWNER_H
 
-#include "mesh/base/table.h"
+#include "mesh/base/newest.h"
 #include "mesh/mesh.h"
 
 #define OWNER_HINTS_MAX 65536
@@ -17,13 +17,6 @@
 struct core;
 struct wire_message;
 
-/* What was learned about a session that another peer owns. */
-struct owner_hint {
-    struct session_id id;
-    struct mesh_epoch epoch;
-    bool is_used;
-};
-
 /* Asking every living member once for a record (one search at a time per id). */
 struct owner_search {
     struct session_id id;
@@ -34,9 +27,7 @@ struct owner_search {
 };
 
 struct owner {
-    struct owner_hint *hints; /* a ring: the oldest gives way */
-    uint32_t hints_next, hints_capacity;
-    struct table hint_slots;
+    struct newest hints; /* epochs of sessions that other peers own */
     struct owner_search *searches;
     uint32_t searches_next, searching; /* searching: how many run */
     struct table search_slots;

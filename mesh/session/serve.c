@@ -134,7 +134,7 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
 /* The entry has so many bytes more of the answer. */
 static void serve_taken(struct core *core, struct call *call, size_t bytes)
 {
-    if (bytes > 0)
+    if (bytes > 0 && !call->is_told) /* else it was given back with its end */
         upcall_taken(core, call, bytes);
     event_stream_delivered(core, call);
 }
@@ -360,16 +360,30 @@ void serve_release(struct core *core, struct handle h)
 
 /* ---- sessions, time ------------------------------------------------------------------------- */
 
+/* Held streams are the last to end: what becomes of the others may be said on them. */
+static struct call *serve_next_to_end(struct upstream *up)
+{
+    struct call *held = NULL;
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        if (!call_is_held_stream(call))
+            return call;
+        if (held == NULL)
+            held = call;
+    }
+    return held;
+}
+
 void serve_end_session(struct core *core, struct session *session, enum mesh_reason why,
                        uint64_t now_ms)
 {
     struct handle self = session->self;
     struct upstream *up = upstream_at(core, session->up);
-    while (up != NULL && !list_is_empty(&up->calls)) {
-        struct call *call = container_of(list_first(&up->calls), struct call, by_up);
+    struct call *call;
+    upcall_close(core, session->up); /* nothing that waits is given to it any more */
+    while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
-    }
     session = session_at(core, self);
     if (session == NULL)
         return; /* it was still being made, and went with its initialize */
@@ -380,7 +394,6 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     }
     if (session->is_announced)
         tombs_tell(core, &session->id, now_ms);
-    upcall_close(core, session->up);
     session_free(core, session);
 }
 

@@ -29,8 +29,9 @@ struct upstream {
     size_t owed; /* stdio, built in: bytes that came and whose room was not given back */
     /* HTTP: its own GET stream, which outlives the client's, so that nothing is missed meanwhile */
     uint32_t listen_call;     /* 0: it is not asked for now */
-    bool has_no_stream;       /* it answered its GET with 405 */
-    uint32_t relisten_ms;     /* the wait before it was asked for last; 0: it was answered 200 */
+    bool was_listened;        /* it answered its GET with 200 once */
+    bool has_no_stream;       /* it answered its GET with 405, or 404 from the first */
+    uint32_t relisten_ms;     /* the wait before it was asked for last; 0: something came since */
     uint32_t listen_retry_ms; /* the wait it asked for; 0: none */
     size_t listen_owed;
     struct slice listen_head, listen_mark; /* of the client's newest GET; its own last event id */

@@ -6,8 +6,6 @@
 
 #include "mesh/session/core.h"
 
-#define TASKS_FIRST 256
-
 /* An answer that is kept back until one of the task's homes knows. */
 struct task_wait {
     struct list in_waits;
@@ -20,7 +18,7 @@ int tasks_init(struct core *core)
     struct tasks *t = &core->tasks;
     memset(t, 0, sizeof *t);
     list_init(&t->waits);
-    table_init(&t->slots, sizeof(uint64_t), core->sip_key);
+    newest_init(&t->known, sizeof(uint64_t), sizeof(struct task), TASKS_MAX, core->sip_key);
     t->searches = calloc(TASKS_SEARCHES_MAX, sizeof *t->searches);
     return t->searches == NULL ? -ENOMEM : 0;
 }
@@ -37,52 +35,23 @@ void tasks_deinit(struct core *core)
     struct tasks *t = &core->tasks;
     while (t->waits_count > 0)
         wait_free(t, container_of(list_first(&t->waits), struct task_wait, in_waits));
-    table_deinit(&t->slots);
+    newest_deinit(&t->known);
     free(t->searches);
-    free(t->ring);
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
 static struct task *task_of(const struct tasks *t, uint64_t hash)
 {
-    uint32_t slot = 0;
-    return table_get(&t->slots, &hash, &slot) ? &t->ring[slot] : NULL;
-}
-
-/* Room for one more: the array grows up to its cap, then the oldest gives way. */
-static struct task *task_room(struct tasks *t)
-{
-    if (t->next == t->capacity && t->capacity < TASKS_MAX) {
-        uint32_t capacity = t->capacity == 0 ? TASKS_FIRST : t->capacity * 2;
-        struct task *ring = realloc(t->ring, capacity * sizeof *ring);
-        if (ring == NULL)
-            return NULL;
-        memset(ring + t->capacity, 0, (capacity - t->capacity) * sizeof *ring);
-        t->ring = ring;
-        t->capacity = capacity;
-    }
-    if (t->next == t->capacity)
-        t->next = 0;
-    return &t->ring[t->next];
+    return newest_find(&t->known, &hash);
 }
 
 /* What is said last is true: an id that came anew is another task. NULL: no memory. */
 static struct task *task_note(struct tasks *t, uint64_t hash, struct peer_id peer, uint64_t now_ms)
 {
-    struct task *task = task_of(t, hash);
-    if (task == NULL) {
-        task = task_room(t);
-        if (task == NULL)
-            return NULL;
-        if (task->is_used)
-            table_remove(&t->slots, &task->hash);
-        *task = (struct task){.hash = hash};
-        task->is_used = table_put(&t->slots, &hash, t->next) == 0;
-        if (!task->is_used)
-            return NULL;
-        t->next++;
-    }
+    struct task *task = newest_put(&t->known, &hash);
+    if (task == NULL)
+        return NULL;
     task->peer = peer;
     task->at_ms = now_ms;
     return task;

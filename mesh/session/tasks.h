@@ -8,7 +8,7 @@
 #define MESH_TASKS_H
 
 #include "mesh/base/list.h"
-#include "mesh/base/table.h"
+#include "mesh/base/newest.h"
 #include "mesh/base/types.h"
 
 #define TASKS_MAX 65536                    /* the oldest gives way */
@@ -27,11 +27,9 @@ struct core;
 struct wire_message;
 
 struct task {
-    uint64_t hash;
     struct peer_id peer; /* that runs it */
     uint64_t at_ms;      /* when it was learned, or named again */
     uint64_t told_ms;    /* of our own: when its ring home was told */
-    bool is_used;
 };
 
 /* Asking for one task. */
@@ -46,10 +44,8 @@ struct task_search {
 };
 
 struct tasks {
-    struct task *ring; /* in the order in which they were learned */
-    uint32_t next, capacity;
-    struct table slots;
-    struct list waits; /* struct task_wait, the oldest first: all wait equally long */
+    struct newest known; /* struct task, by the hash of its id */
+    struct list waits;   /* struct task_wait, the oldest first: all wait equally long */
     uint32_t waits_count;
     struct task_search *searches;
     uint32_t searches_next, searching, numbers;

@@ -1,66 +1,31 @@
-/* tombs.c - a ring of ended sessions. */
+/* tombs.c - ended sessions, the newest of them. */
 #include "mesh/session/tombs.h"
-
-#include <stdlib.h>
 
 #include "mesh/session/core.h"
 
-#define TOMBS_FIRST 256
-
 void tombs_init(struct core *core)
 {
-    memset(&core->tombs, 0, sizeof core->tombs);
-    table_init(&core->tombs.slots, sizeof(struct session_id), core->sip_key);
+    newest_init(&core->tombs.until_ms, sizeof(struct session_id), sizeof(uint64_t), TOMBS_MAX,
+                core->sip_key);
 }
 
 void tombs_deinit(struct core *core)
 {
-    table_deinit(&core->tombs.slots);
-    free(core->tombs.ring);
+    newest_deinit(&core->tombs.until_ms);
 }
 
-/* Grows up to its cap; NULL: no memory, and what is not noted is asked for as before. */
-static struct tomb *tombs_room(struct tombs *tombs)
-{
-    if (tombs->next == tombs->capacity && tombs->capacity < TOMBS_MAX) {
-        uint32_t capacity = tombs->capacity == 0 ? TOMBS_FIRST : tombs->capacity * 2;
-        struct tomb *ring = realloc(tombs->ring, capacity * sizeof *ring);
-        if (ring == NULL)
-            return NULL;
-        memset(ring + tombs->capacity, 0, (capacity - tombs->capacity) * sizeof *ring);
-        tombs->ring = ring;
-        tombs->capacity = capacity;
-    }
-    if (tombs->next == tombs->capacity)
-        tombs->next = 0;
-    return &tombs->ring[tombs->next];
-}
-
+/* Without memory it is not noted, and asked for as before. */
 void tombs_add(struct core *core, const struct session_id *id, uint64_t now_ms)
 {
-    struct tombs *tombs = &core->tombs;
-    uint64_t until_ms = now_ms + core->config.session_idle_ms;
-    uint32_t slot = 0;
-    if (table_get(&tombs->slots, id->bytes, &slot)) {
-        tombs->ring[slot].until_ms = until_ms;
-        return;
-    }
-    struct tomb *tomb = tombs_room(tombs);
-    if (tomb == NULL)
-        return;
-    if (tomb->is_used)
-        table_remove(&tombs->slots, tomb->id.bytes);
-    *tomb = (struct tomb){.id = *id, .until_ms = until_ms};
-    tomb->is_used = table_put(&tombs->slots, id->bytes, tombs->next) == 0;
-    if (tomb->is_used)
-        tombs->next++;
+    uint64_t *until_ms = newest_put(&core->tombs.until_ms, id->bytes);
+    if (until_ms != NULL)
+        *until_ms = now_ms + core->config.session_idle_ms;
 }
 
 bool tombs_has(const struct core *core, const struct session_id *id, uint64_t now_ms)
 {
-    uint32_t slot = 0;
-    return table_get(&core->tombs.slots, id->bytes, &slot) &&
-           core->tombs.ring[slot].until_ms > now_ms;
+    const uint64_t *until_ms = newest_find(&core->tombs.until_ms, id->bytes);
+    return until_ms != NULL && *until_ms > now_ms;
 }
 
 void tombs_tell(struct core *core, const struct session_id *id, uint64_t now_ms)

@@ -5,7 +5,7 @@
 #ifndef MESH_TOMBS_H
 #define MESH_TOMBS_H
 
-#include "mesh/base/table.h"
+#include "mesh/base/newest.h"
 #include "mesh/base/types.h"
 
 #define TOMBS_MAX 65536 /* the oldest gives way */
@@ -14,16 +14,8 @@
 struct core;
 struct wire_message;
 
-struct tomb {
-    struct session_id id;
-    uint64_t until_ms;
-    bool is_used;
-};
-
 struct tombs {
-    struct tomb *ring;
-    uint32_t next, capacity;
-    struct table slots; /* of ids */
+    struct newest until_ms; /* of session ids */
 };
 
 void tombs_init(struct core *core);

@@ -67,6 +67,9 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
     struct session *session = up != NULL ? session_at(core, up->session) : NULL;
     if (call == NULL && !is_own)
         return;
+    /* a server that offers no stream may have no route for its GET: that says nothing */
+    if ((is_own || call->resumes > 0) && !up->was_listened)
+        said = MESH_UP_SESSION_SAME;
     if (said == MESH_UP_SESSION_LOST && session != NULL) {
         upanswer_session_lost(core, session, call, now_ms);
         return;
@@ -111,6 +114,7 @@ void serve_up_mark(struct core *core, struct handle h, uint32_t up_call, struct 
     struct slice *mark = call != NULL ? &call->up_mark : NULL;
     if (up != NULL && up_call != 0 && up_call == up->listen_call) {
         mark = &up->listen_mark;
+        uplisten_heard(up);
         if (retry_ms != 0)
             up->listen_retry_ms = retry_ms;
     }
@@ -147,6 +151,8 @@ static bool upanswer_is_senseless(const struct call *call, const struct rpc_mess
                                   bool answers)
 {
     bool is_answer = rpc != NULL && (rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR);
+    if (call->is_answered && call_is_request(call))
+        return true; /* the answer is the last event of its stream */
     if ((call->form == MESH_FORM_SSE && call->has_head) || call->is_told)
         return rpc == NULL || rpc->kind == RPC_BAD ||
                (call_is_request(call) && is_answer && !answers);
@@ -187,6 +193,7 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     bool answers = upanswer_answers(core, call, rpc, text);
     if (upanswer_is_senseless(call, rpc, answers)) {
         core->stats.messages_bad++;
+        upcall_waste(core, upstream_at(core, call->up), call->up_call, text.length);
         if (call->is_held) {
             upcall_cancel(core, call);
             call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_BAD, now_ms);
@@ -195,8 +202,10 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
-    if (call->is_own)
+    if (call->is_own) {
+        call->is_refused = answers && rpc->kind == RPC_ERROR;
         return;
+    }
     if (answers)
         affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
@@ -284,12 +293,14 @@ static void upanswer_place(struct core *core, struct session *session,
 }
 
 /* A message on the upstream's own GET stream. */
-static void upanswer_own(struct core *core, struct session *session, const struct rpc_message *rpc,
+static void upanswer_own(struct core *core, struct upstream *up, const struct rpc_message *rpc,
                          struct slice text, uint64_t now_ms)
 {
+    struct session *session = session_at(core, up->session);
     bool is_senseless = rpc == NULL || (rpc->kind != RPC_REQUEST && rpc->kind != RPC_NOTIFICATION);
     if (session == NULL || is_senseless) {
         core->stats.messages_bad++;
+        upcall_waste(core, up, up->listen_call, text.length);
         return;
     }
     upanswer_note_question(core, session, NULL, rpc, text);
@@ -348,7 +359,8 @@ void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
         if (session != NULL && rpc != NULL)
             upanswer_place(core, session, rpc, text, now_ms);
     } else if (up_call == up->listen_call) {
-        upanswer_own(core, session, rpc, text, now_ms);
+        uplisten_heard(up);
+        upanswer_own(core, up, rpc, text, now_ms);
     } else if (call != NULL) {
         call->is_heard = true;
         if (rpc != NULL)
@@ -371,6 +383,11 @@ void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct 
         return;
     call->is_heard = true;
     upcall_owe(core, up, up_call, part.length, now_ms);
+    if (call->is_told) { /* HTTP+SSE: no event is made of parts */
+        upcall_cancel(core, call);
+        call_end(core, call, MESH_END_CUT, MESH_ANSWER_TOO_LARGE, now_ms);
+        return;
+    }
     call_add_text(core, call, WIRE_DATA, part, false, now_ms);
     upanswer_settle(core, up, up_call);
 }
@@ -397,12 +414,13 @@ void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, 
 /* Once more: when no byte of it left, or when nothing came back and it may run twice. */
 static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why)
 {
-    bool may_run_again = !call->is_sent || retry_class_of(&core->retry, &call->rpc, call->body,
-                                                          call->user_was_asked) == RETRY_SAFE;
+    bool may_run_again =
+        !call->is_sent || call->is_asking ||
+        retry_class_of(&core->retry, &call->rpc, call->body, call->user_was_asked) == RETRY_SAFE;
     if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
         call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
         return false;
-    return upcall_send(core, call, MESH_UP_SEND) == 0;
+    return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
 }
 
 void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
@@ -415,6 +433,8 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
     if (call == NULL)
         return;
     struct session *session = session_at(core, call->session);
+    if (why == MESH_UPSTREAM_DOWN && call->is_heard)
+        why = MESH_UPSTREAM_LOST; /* only the rest was not asked for: the request ran */
     if (why != MESH_OK && upanswer_try_again(core, call, why))
         return;
     if (uplisten_awaits_rest(core, call, why, now_ms))

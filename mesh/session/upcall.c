@@ -36,6 +36,7 @@ void upcall_close(struct core *core, struct handle h)
         return;
     up->is_closing = true;
     up->session = (struct handle){0};
+    heap_remove(&core->serve.relistens, &up->again);
     (void)upcall_effect(core, MESH_UP_CLOSE, h, MESH_NO_CALL, 0);
 }
 
@@ -131,6 +132,17 @@ void upcall_owe(struct core *core, struct upstream *up, uint32_t up_call, size_t
         up->listen_owed += bytes;
     if (!was_paused && up->owed >= MESH_UP_ROOM_FIRST)
         upcall_hurry(core, up, now_ms);
+}
+
+void upcall_waste(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes)
+{
+    struct call *call = upanswer_find(up, up_call);
+    struct room room = {.up = up->self, .up_call = up_call};
+    if (call != NULL)
+        room.owed = &call->owed;
+    else if (up_call != MESH_NO_CALL && up_call == up->listen_call)
+        room.owed = &up->listen_owed;
+    room_give(core, room, bytes);
 }
 
 void upcall_taken(struct core *core, struct call *reader, size_t bytes)
@@ -339,14 +351,23 @@ void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
         upcall_make_ready(core, up, now_ms);
 }
 
-void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+static struct call *upcall_next_waiting(struct upstream *up)
 {
-    up->is_ready = true;
-    LIST_EACH_SAFE (at, next, &up->calls) {
+    LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
         if (call->up_call == 0 && !call_is_held_stream(call))
-            upcall_give(core, call, now_ms);
+            return call;
     }
+    return NULL;
+}
+
+void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
+{
+    struct call *call;
+    up->is_ready = true;
+    /* looked for anew each time: what one says may end others, a cancel for example */
+    while ((call = upcall_next_waiting(up)) != NULL)
+        upcall_give(core, call, now_ms);
 }
 
 void serve_up_sent(struct core *core, struct handle h, uint32_t up_call)

@@ -45,6 +45,8 @@ void upcall_announce(struct core *core, struct session *session);
  * what it has not. */
 void upcall_owe(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes,
                 uint64_t now_ms);
+/* What came on it was given to nobody. (A child's messages are counted together: upanswer.c.) */
+void upcall_waste(struct core *core, struct upstream *up, uint32_t up_call, size_t bytes);
 void upcall_taken(struct core *core, struct call *reader, size_t bytes);
 void upcall_untaken(struct core *core, struct call *reader);
 
@@ -58,6 +60,8 @@ void uplisten_begin(struct core *core, struct upstream *up, const struct call *c
 /* HTTP: asks for it, unless that was done. */
 void uplisten_open(struct core *core, struct upstream *up);
 void uplisten_head(struct core *core, struct upstream *up, int status);
+/* An event of it came. */
+void uplisten_heard(struct upstream *up);
 void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms);
 /* The upstream's stream ended before the answer: is the rest asked for later? */
 bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason why,

@@ -74,6 +74,10 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
     struct upstream *up = upstream_at(core, call->up);
     if (call->want == MESH_SSE) {
         session->is_single = true;
+        if (event_stream_own(core, session) == NULL) { /* without it there is no session */
+            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+            return;
+        }
         upcall_announce(core, session);
         if (up->is_ready && handshake_begins(core, up))
             up->is_ready = false;
@@ -123,12 +127,19 @@ void uplisten_open(struct core *core, struct upstream *up)
 
 void uplisten_head(struct core *core, struct upstream *up, int status)
 {
-    up->has_no_stream = status == 405; /* it offers none: the client's stays, with our own words */
+    /* it offers none, or has no such route: the client's stays, with our own words */
+    up->has_no_stream = status == 405 || (status == 404 && !up->was_listened);
     if (status == 200)
-        up->relisten_ms = 0;
+        up->was_listened = true;
     else if (status >= 400)
         slice_drop(&up->listen_mark); /* it cannot go on from there */
     (void)core;
+}
+
+/* A stream that only begins and ends is asked for ever more slowly. */
+void uplisten_heard(struct upstream *up)
+{
+    up->relisten_ms = 0;
 }
 
 /* It is over, the session is not: it is asked for again, soon the first time. */
@@ -137,7 +148,7 @@ void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms)
     uint32_t wait_ms = up->relisten_ms == 0 ? SERVE_RELISTEN_FIRST_MS : up->relisten_ms * 2;
     up->relisten_ms = wait_ms > SERVE_RELISTEN_MAX_MS ? SERVE_RELISTEN_MAX_MS : wait_ms;
     up->listen_call = 0;
-    if (up->has_no_stream)
+    if (up->has_no_stream || up->is_closing)
         return;
     uplisten_again(
         core, up,

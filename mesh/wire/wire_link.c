@@ -110,12 +110,45 @@ static struct event_id take_event_id(struct codec_cursor *c)
     return id;
 }
 
+/* What most requests do not have is left out. */
+enum open_flag {
+    OPEN_IS_ATTACH = 1,    /* lost_link, received, serial */
+    OPEN_HAS_POSITION = 2, /* an event id */
+    OPEN_HAS_WHO = 4,
+    OPEN_HAS_TOKEN = 8,
+    OPEN_IS_SSE = 16,
+    OPEN_FLAGS = 31
+};
+
+static bool has_principal(const struct principal *who)
+{
+    static const struct principal none;
+    return memcmp(who, &none, sizeof none) != 0;
+}
+
+static unsigned open_flags(const struct wire_message *m)
+{
+    const struct mesh_request *r = &m->open.request;
+    return (m->open.is_attach ? OPEN_IS_ATTACH : 0u) |
+           (m->open.has_position ? OPEN_HAS_POSITION : 0u) |
+           (has_principal(&r->who) ? OPEN_HAS_WHO : 0u) |
+           (has_principal(&r->token) ? OPEN_HAS_TOKEN : 0u) |
+           (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u);
+}
+
+static size_t open_elements(unsigned flags)
+{
+    return 15u + (flags & OPEN_IS_ATTACH ? 3u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
+           (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
+}
+
 static void put_open(msgpack_packer *p, const struct wire_message *m)
 {
     const struct mesh_request *r = &m->open.request;
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
+    unsigned flags = open_flags(m);
 
-    msgpack_pack_array(p, 26);
+    msgpack_pack_array(p, open_elements(flags));
     codec_put_id(p, m->name.entry);
     msgpack_pack_uint64(p, m->name.counter);
     if (m->has_session)
@@ -124,21 +157,24 @@ static void put_open(msgpack_packer *p, const struct wire_message *m)
         msgpack_pack_nil(p);
     codec_put_epoch(p, m->epoch);
     msgpack_pack_uint8(p, m->open.hops);
-    codec_put_bool(p, m->open.is_attach);
-    msgpack_pack_uint64(p, m->open.lost_link);
-    msgpack_pack_uint32(p, m->open.received);
     msgpack_pack_uint8(p, (uint8_t)r->want);
     msgpack_pack_uint8(p, (uint8_t)r->era);
-    codec_put_bin(p, r->who.hash, sizeof r->who.hash);
     codec_put_bin(p, r->method.at, r->method.length);
     codec_put_bin(p, r->target.at, r->target.length);
     codec_put_bin(p, r->head.at, r->head.length);
     codec_put_bin(p, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
-    msgpack_pack_uint8(p, (uint8_t)r->front);
-    codec_put_bool(p, m->open.has_position);
-    put_event_id(p, &m->open.position);
-    msgpack_pack_uint64(p, m->open.serial);
-    codec_put_bin(p, r->token.hash, sizeof r->token.hash);
+    msgpack_pack_uint8(p, (uint8_t)flags);
+    if (flags & OPEN_IS_ATTACH) {
+        msgpack_pack_uint64(p, m->open.lost_link);
+        msgpack_pack_uint32(p, m->open.received);
+        msgpack_pack_uint64(p, m->open.serial);
+    }
+    if (flags & OPEN_HAS_POSITION)
+        put_event_id(p, &m->open.position);
+    if (flags & OPEN_HAS_WHO)
+        codec_put_bin(p, r->who.hash, sizeof r->who.hash);
+    if (flags & OPEN_HAS_TOKEN)
+        codec_put_bin(p, r->token.hash, sizeof r->token.hash);
 }
 
 /* Three elements. */
@@ -302,6 +338,27 @@ static void read_session(struct codec_cursor *c, struct wire_message *m)
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
 }
 
+static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
+{
+    struct mesh_request *r = &m->open.request;
+    unsigned flags = (unsigned)codec_take_uint(c, OPEN_FLAGS);
+
+    r->front = flags & OPEN_IS_SSE ? MESH_FRONT_SSE : MESH_FRONT_HTTP;
+    m->open.is_attach = flags & OPEN_IS_ATTACH;
+    if (m->open.is_attach) {
+        m->open.lost_link = codec_take_uint(c, UINT64_MAX);
+        m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
+        m->open.serial = codec_take_uint(c, UINT64_MAX);
+    }
+    m->open.has_position = flags & OPEN_HAS_POSITION;
+    if (m->open.has_position)
+        m->open.position = take_event_id(c);
+    if (flags & OPEN_HAS_WHO)
+        codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
+    if (flags & OPEN_HAS_TOKEN)
+        codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
+}
+
 static void read_open(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
     struct mesh_request *r = &m->open.request;
@@ -311,21 +368,13 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     read_session(c, m);
     m->epoch = codec_take_epoch(c);
     m->open.hops = (uint8_t)codec_take_uint(c, UINT8_MAX);
-    m->open.is_attach = codec_take_bool(c);
-    m->open.lost_link = codec_take_uint(c, UINT64_MAX);
-    m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
     r->want = (enum mesh_want)codec_take_uint(c, MESH_WANT_LAST);
     r->era = (enum mesh_era)codec_take_uint(c, MESH_MODERN);
-    codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
     r->method = codec_take_bin(c, buf);
     r->target = codec_take_bin(c, buf);
     r->head = codec_take_bin(c, buf);
     struct slice facts = codec_take_bin(c, NULL);
-    r->front = (enum mesh_front)codec_take_uint(c, MESH_FRONT_SSE);
-    m->open.has_position = codec_take_bool(c);
-    m->open.position = take_event_id(c);
-    m->open.serial = codec_take_uint(c, UINT64_MAX);
-    codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
+    read_open_rest(c, m);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||

@@ -60,11 +60,41 @@ def on_long_call(message):
         answer(message, {"content": [{"type": "text", "text": "ok"}]})
 
 
+def on_words(message):
+    """The answer, written in the way that is asked for."""
+    way, value = message["params"]["arguments"]["way"], message["params"]["arguments"]["value"]
+    text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}, indent=1)
+    text = text.replace("\n", "\r" if way == "CR inside" else " ")
+    if way == "blanks around":
+        text = " \t" + text + "  "
+    text += "\r\n" if way == "CR LF at its end" else "\n"
+    write(text * 2 if way == "twice in one write" else text)
+
+
+def on_pieces(message):
+    """The answer in the pieces that its seed cuts."""
+    import random  # the others start without it
+    how = message["params"]["arguments"]
+    chance = random.Random(how["seed"])
+    text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": how["value"]},
+                      ensure_ascii=False).encode() + chance.choice((b"\n", b"\r\n", b"\n\n"))
+    cuts = sorted(chance.randrange(len(text)) for _ in range(4))
+    for a, b in zip([0, *cuts], [*cuts, len(text)]):
+        os.write(1, text[a:b])
+        time.sleep(0.001)
+
+
 def on_call(message):
     if kind in ("parent", "escaped"):
         os._exit(1)
     if kind == "long":
         on_long_call(message)
+        return
+    if kind == "pieces":
+        on_pieces(message)
+        return
+    if kind == "words":
+        on_words(message)
         return
     text = "ok"
     if kind == "no-line-end":

@@ -79,6 +79,10 @@ static void drive(const uint8_t *data, size_t length, uint64_t seed, bool gives_
         at += piece;
     }
     record_add(r, slice_text(result == SSE_ERROR ? "X" : "."));
+    /* what blocks without data left behind, and where a comment might stand */
+    record_add(r, slice_borrow(&reader.retry_ms, sizeof reader.retry_ms));
+    record_add(r, slice_borrow(&reader.comments_count, sizeof reader.comments_count));
+    record_add(r, slice_text(sse_reader_is_between(&reader) ? "b" : "i"));
     sse_reader_deinit(&reader);
     if (budget.used != 0)
         abort();

@@ -1,82 +1,6 @@
 /* story_forward.c - stories of requests that land on the wrong peer, told in virtual time: every
  * delay is 1 ms, nothing goes wrong but what a story says. Campaigns over seeds are mesh-sim's. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "sim/check.h"
-#include "sim/client.h"
-#include "sim/net.h"
-#include "sim/upstream.h"
-#include "sim/world.h"
-
-#define SETTLED_MS 6000
-
-static uint64_t now_ms(const struct world *world)
-{
-    return world->now_us / WORLD_MS;
-}
-
-static void run_for(struct world *world, uint64_t ms)
-{
-    world_run(world, now_ms(world) + ms);
-    if (world->failed)
-        fail_msg("%s", world->failure);
-}
-
-static struct world *world_of(uint32_t nodes, enum mesh_upstream_kind upstream)
-{
-    struct world *world = NULL;
-    struct world_config config = {.seed = 42, .nodes = nodes, .steady = true, .upstream = upstream};
-    assert_int_equal(world_new(&world, &config), 0);
-    run_for(world, SETTLED_MS);
-    assert_true(world_agrees(world, nodes));
-    return world;
-}
-
-static const struct request *request_of(const struct world *world, uint32_t number)
-{
-    return world->clients->requests[number];
-}
-
-static const struct request *ask_now(struct world *world, uint32_t session, enum ask ask,
-                                     uint32_t seat, uint64_t wait_ms)
-{
-    uint32_t number = client_ask(world, session, ask, seat, 0);
-    run_for(world, wait_ms);
-    return request_of(world, number);
-}
-
-static void assert_answered(const struct request *request)
-{
-    assert_int_equal(request->state, REQUEST_ENDED);
-    assert_int_equal(request->why, MESH_OK);
-    assert_int_equal(request->status, 200);
-    assert_true(request->has_answer);
-}
-
-static void assert_refused(const struct request *request, enum mesh_reason why)
-{
-    assert_int_equal(request->state, REQUEST_ENDED);
-    assert_string_equal(reason_name(request->why), reason_name(why));
-    assert_false(request->has_head);
-}
-
-static uint32_t session_at(struct world *world, uint32_t seat)
-{
-    uint32_t session = client_session(world);
-    assert_answered(ask_now(world, session, ASK_INITIALIZE, seat, 500));
-    assert_true(world->clients->sessions[session]->has_id);
-    const struct request *told = ask_now(world, session, ASK_INITIALIZED, seat, 100);
-    assert_int_equal(told->state, REQUEST_ENDED);
-    assert_int_equal(told->status, 202);
-    return session;
-}
-
-static const enum mesh_upstream_kind kinds[] = {MESH_UP_HTTP, MESH_UP_STDIO};
+#include "tests/stories/story.h"
 
 static void test_any_peer_serves_any_session(void **state)
 {
@@ -274,6 +198,33 @@ static void test_a_deleted_session_is_unknown_everywhere(void **state)
     }
 }
 
+/* Not an in-band error, after which its client would ask again: the candidates were told, and the
+ * others ask them once they know of the death. */
+static void test_a_deleted_session_stays_unknown_when_its_owner_is_killed(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        struct world *world = world_of(3, kinds[k]);
+        uint32_t session = session_at(world, 0);
+        assert_int_equal(ask_now(world, session, ASK_DELETE, 1, 500)->status / 100, 2);
+        world_crash(world, 0, DEATH_KILLED);
+        for (uint32_t seat = 1; seat < 3; seat++) {
+            assert_refused(ask_now(world, session, ASK_CALL, seat, 1), MESH_SESSION_UNKNOWN);
+            assert_refused(ask_now(world, session, ASK_LISTEN, seat, 1), MESH_SESSION_UNKNOWN);
+        }
+        world_free(world);
+
+        world = world_of(6, kinds[k]);
+        session = session_at(world, 0);
+        assert_int_equal(ask_now(world, session, ASK_DELETE, 1, 500)->status / 100, 2);
+        world_crash(world, 0, DEATH_KILLED);
+        run_for(world, 10000);
+        for (uint32_t seat = 1; seat < 6; seat++)
+            assert_refused(ask_now(world, session, ASK_CALL, seat, 100), MESH_SESSION_UNKNOWN);
+        world_free(world);
+    }
+}
+
 static void test_an_open_id_is_not_taken_twice(void **state)
 {
     (void)state;
@@ -396,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_a_second_get_supersedes_the_first),
         cmocka_unit_test(test_an_answer_to_a_question_reaches_the_owner_through_any_peer),
         cmocka_unit_test(test_a_deleted_session_is_unknown_everywhere),
+        cmocka_unit_test(test_a_deleted_session_stays_unknown_when_its_owner_is_killed),
         cmocka_unit_test(test_an_open_id_is_not_taken_twice),
         cmocka_unit_test(test_a_newcomer_of_a_taken_name_waits_and_then_leaves),
         cmocka_unit_test(test_a_newcomer_takes_the_name_when_its_holder_dies),

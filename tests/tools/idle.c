@@ -22,12 +22,14 @@ struct stream {
     char session[MCP_SESSION_MAX + 1];
 };
 
+enum idle_phase { OPENING, PAUSING, LISTENING, HOLDING };
+
 static struct {
     struct client client;
     unsigned holders_count; /* targets of --to; those of --open-at stand behind them */
     uint64_t streams_count, seconds, pause_seconds;
     struct stream *streams;
-    enum { OPENING, PAUSING, LISTENING, HOLDING } phase;
+    enum idle_phase phase;
     uint64_t next, under_way, open, held, broken;
     uint64_t begun_ns; /* of the phase */
     uv_timer_t ticks;
@@ -49,7 +51,7 @@ static void listen_to(struct stream *stream)
     mcp_send(&idle.client, &stream->http, target_of(stream), &request);
 }
 
-static void enter(int phase, const char *word, uint64_t count)
+static void enter(enum idle_phase phase, const char *word, uint64_t count)
 {
     idle.phase = phase;
     idle.next = 0;

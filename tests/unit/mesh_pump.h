@@ -53,6 +53,7 @@ struct client {
     uint32_t heads, ends;
     int status;
     enum mesh_form form;
+    char lines[PUMP_HEAD_MAX]; /* the header lines of its head */
     bool has_session;
     char session[MESH_SESSION_TEXT];
     uint32_t texts;   /* events that say something, or parts of data */
@@ -263,21 +264,26 @@ static inline void pump_text(char into[256], struct slice text, const struct pat
     into[length] = '\0';
 }
 
+/* What stands behind those words; NULL: they are not in it. */
+static inline const char *pump_find(struct slice text, const char *words)
+{
+    const char *at = text.at == NULL ? NULL : memmem(text.at, text.length, words, strlen(words));
+    return at == NULL ? NULL : at + strlen(words);
+}
+
 static inline char pump_letter(const struct mesh_effect *e)
 {
-    static const char log[] = "{\"data\":\"", missed[] = "events of this stream were missed";
     struct slice text = e->event.text;
-    const char *at;
+    const char *data = pump_find(text, "{\"data\":\"");
     if (e->event.why != MESH_OK)
         return '?';
     if (text.length == 0)
         return '.';
-    if (memmem(text.at, text.length, missed, sizeof missed - 1) != NULL)
+    if (pump_find(text, "events of this stream were missed") != NULL)
         return '!';
-    at = memmem(text.at, text.length, log, sizeof log - 1);
     if (e->event.answers)
         return '=';
-    return at != NULL ? at[sizeof log - 1] : '*';
+    return data != NULL ? *data : '*';
 }
 
 /* Within a stream ids go on by one, unless it was said that some are missing (invariant S1). */
@@ -322,6 +328,8 @@ static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_e
         c->heads++;
         c->status = e->head.status;
         c->form = e->head.form;
+        snprintf(c->lines, sizeof c->lines, "%.*s", (int)e->head.head.length,
+                 e->head.head.length > 0 ? (const char *)e->head.head.at : "");
         c->has_session = e->head.has_session;
         memcpy(c->session, e->head.session, sizeof c->session);
     } else if (e->kind == MESH_REPLY_END) {

@@ -425,7 +425,7 @@ static void test_the_oldest_of_too_many_tasks_is_forgotten(void **state)
         assert_false(tasks_learn(core, hash, (struct handle){0}, 0));
     for (uint64_t hash = 1; hash <= TASKS_MAX + 10; hash++)
         assert_int_equal(tasks_is_here(core, hash), hash > 10);
-    assert_int_equal(core->tasks.capacity, TASKS_MAX);
+    assert_int_equal(core->tasks.known.capacity, TASKS_MAX);
     core_free(core);
 }
 

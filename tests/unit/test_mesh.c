@@ -315,6 +315,7 @@ struct story {
     struct pump *p;
     uint32_t clients[16];
     uint32_t count;
+    uint32_t served; /* HTTP: requests that the server has answered */
 };
 
 static void tell(struct story *s, uint32_t node, enum mesh_want want, const char *session,
@@ -356,6 +357,110 @@ static void story_run(struct story *s, const char *session)
     pump_run(p, 100);
 }
 
+/* An HTTP server that ends its first answer's stream early, loses its second, and has the rest of
+ * the first when asked for it. */
+static void server_answers(struct story *s, struct ucall *u)
+{
+    struct pump *p = s->p;
+    bool is_rest = u->kind == MESH_UP_LISTEN && u->want == MESH_CALL;
+    bool is_first = strcmp(u->text, CALL("1")) == 0, is_second = strcmp(u->text, CALL("2")) == 0;
+    if (!pump_up(p, u->node, u->up)->is_open)
+        return;
+    if (strcmp(u->text, INITIALIZE_NEW) == 0) {
+        pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_MADE);
+        pump_event(p, u, AGREED("2025-11-25"));
+    } else if (is_rest || is_first || is_second || u->want == MESH_LISTEN) {
+        pump_head(p, u, 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
+        pump_mark(p, u, "m1", 100);
+        pump_event(p, u, is_rest ? RESULT("1") : LOG("a"));
+    } else {
+        pump_head(p, u, u->want == MESH_DELETE ? 200 : 202, MESH_FORM_NONE, MESH_UP_SESSION_SAME);
+    }
+    if (u->want != MESH_LISTEN)
+        pump_end(p, u, is_second ? MESH_END_CUT : MESH_END_WHOLE,
+                 is_second ? MESH_UPSTREAM_LOST : MESH_OK);
+}
+
+static void server_runs(struct story *s, uint64_t ms)
+{
+    for (uint64_t ran = 0; ran <= ms; ran += 20) {
+        pump_settle(s->p);
+        while (s->served < s->p->ucalls_count)
+            server_answers(s, &s->p->ucalls[s->served++]);
+        pump_run(s->p, 20);
+    }
+}
+
+/* The last one that asked goes away: nothing more is told to it. */
+static void leaves(struct story *s)
+{
+    uint32_t client = s->clients[--s->count];
+    if (s->p->clients[client].is_open)
+        pump_close(s->p, client);
+}
+
+static void resumes(struct story *s, uint32_t node, const char *session, const char *shown)
+{
+    s->clients[s->count++] = pump_resume(s->p, node, session, shown);
+    server_runs(s, 50);
+}
+
+/* Streams that end early, break, and are gone on with at another peer. */
+static void story_of_streams(struct story *s, const char *session)
+{
+    tell(s, 1, MESH_LISTEN, session, "");
+    server_runs(s, 50);
+    leaves(s);
+    resumes(s, 0, session, "0-1-0");
+    tell(s, 1, MESH_CALL, session, CALL("1"));
+    server_runs(s, 50);
+    resumes(s, 0, session, "1-1-0");
+    pump_cut(s->p, 0, 1);
+    server_runs(s, 200);
+    resumes(s, 1, session, "1-1-1");
+    tell(s, 1, MESH_CALL, session, CALL("2"));
+    server_runs(s, 50);
+    resumes(s, 1, session, "2-1-1");
+    resumes(s, 1, session, "0-1-9");
+    tell(s, 0, MESH_DELETE, session, "");
+    server_runs(s, 100);
+}
+
+/* HTTP+SSE in front of the same server. */
+static void story_of_one_stream(struct story *s, const char *session)
+{
+    struct pump *p = s->p;
+    char own[MESH_SESSION_TEXT];
+    uint32_t stream = s->clients[s->count++] = pump_sse(p, 1);
+    server_runs(s, 50);
+    if (p->clients[stream].has_session) {
+        memcpy(own, p->clients[stream].session, sizeof own);
+        s->clients[s->count++] = pump_post(p, 1, own, INITIALIZE_NEW);
+        server_runs(s, 50);
+        s->clients[s->count++] = pump_post(p, 0, own, CALL("1"));
+        s->clients[s->count++] = pump_post(p, 0, own, CALL("2"));
+        server_runs(s, 200);
+    }
+    if (p->clients[stream].is_open)
+        pump_close(p, stream);
+    s->clients[0] = s->clients[--s->count];
+    tell(s, 0, MESH_DELETE, session, "");
+    server_runs(s, 100);
+}
+
+static void http(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+}
+
+struct tale {
+    void (*change)(struct mesh_config *config);
+    void (*run)(struct story *s, const char *session);
+};
+static const struct tale of_a_child = {NULL, story_run};
+static const struct tale of_streams = {http, story_of_streams};
+static const struct tale of_one_stream = {http, story_of_one_stream};
+
 static void check_outcomes(const struct story *s)
 {
     const struct pump *p = s->p;
@@ -370,20 +475,24 @@ static void check_outcomes(const struct story *s)
 }
 
 /* Returns whether memory failed at all. */
-static bool sweep_step(uint32_t from, uint32_t count)
+static bool sweep_step(const struct tale *tale, uint32_t from, uint32_t count)
 {
-    struct story s = {.p = pump_new(2, NULL)};
+    struct story s = {.p = pump_new(2, tale->change)};
     struct pump *p = s.p;
+    bool is_http = tale->change != NULL;
     char session[MESH_SESSION_TEXT];
-    memcpy(session, pump_session(p, pump_begin(p, 0, false)), sizeof session);
+    memcpy(session, pump_session(p, pump_begin_new(p, 0, is_http)), sizeof session);
+    s.served = p->ucalls_count;
     arm(from, count);
-    story_run(&s, session);
+    tale->run(&s, session);
     bool failed = allocations > from;
     pump_run(p, 2000);
     is_armed = false;
     /* memory is back: what was begun ends, and what was refused may be asked again */
     pump_run(p, 21000);
     uint32_t again = pump_ask(p, 1, MESH_DELETE, session, "", 0);
+    if (is_http)
+        server_runs(&s, 1000);
     pump_run(p, 1000);
     assert_false(p->clients[again].is_open);
     assert_true(p->clients[again].why == MESH_OK || p->clients[again].why == MESH_SESSION_UNKNOWN);
@@ -394,13 +503,14 @@ static bool sweep_step(uint32_t from, uint32_t count)
     return failed;
 }
 
-static void test_any_one_allocation_may_fail(void **state)
+static void sweep(const struct tale *tale)
 {
-    (void)state;
     uint32_t n = 0;
-    while (sweep_step(n, 1))
+    while (sweep_step(tale, n, 1))
         n++;
     assert_in_range(n, 50, 20000);
+    for (n = 0; sweep_step(tale, n, 40);)
+        n += 7;
 }
 
 /* The requests that came to an upstream since, and wait there, are answered. */
@@ -427,11 +537,6 @@ static uint32_t modern_round(struct pump *p, uint32_t node, const char *ask, con
     server_says(p, since, text);
     pump_run(p, 1500);
     return client;
-}
-
-static void http(struct mesh_config *config)
-{
-    config->upstream = MESH_UP_HTTP;
 }
 
 #define GIVES_STATE                                                                                \
@@ -483,12 +588,22 @@ static void test_any_one_allocation_of_the_session_less_era_may_fail(void **stat
     assert_true(n > 100);
 }
 
-static void test_memory_may_be_short_for_a_while(void **state)
+static void test_memory_may_fail_a_child_and_its_clients(void **state)
 {
     (void)state;
-    uint32_t n = 0;
-    while (sweep_step(n, 40))
-        n += 7;
+    sweep(&of_a_child);
+}
+
+static void test_memory_may_fail_streams_that_go_on(void **state)
+{
+    (void)state;
+    sweep(&of_streams);
+}
+
+static void test_memory_may_fail_sessions_of_one_stream(void **state)
+{
+    (void)state;
+    sweep(&of_one_stream);
 }
 
 static void test_making_a_mesh_without_memory_is_an_error(void **state)
@@ -522,9 +637,10 @@ int main(void)
         cmocka_unit_test(test_what_comes_after_the_last_word_of_leaving_is_answered_as_well),
         cmocka_unit_test(test_a_small_budget_refuses_and_crashes_nothing),
         cmocka_unit_test(test_making_a_mesh_without_memory_is_an_error),
-        cmocka_unit_test(test_any_one_allocation_may_fail),
         cmocka_unit_test(test_any_one_allocation_of_the_session_less_era_may_fail),
-        cmocka_unit_test(test_memory_may_be_short_for_a_while),
+        cmocka_unit_test(test_memory_may_fail_a_child_and_its_clients),
+        cmocka_unit_test(test_memory_may_fail_streams_that_go_on),
+        cmocka_unit_test(test_memory_may_fail_sessions_of_one_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -898,9 +898,6 @@ static void test_messages_that_make_no_sense_are_refused(void **state)
     m.open.request.want = (enum mesh_want)(MESH_WANT_LAST + 1);
     assert_int_equal(open_read(&m), -EBADMSG);
     m = message_of(WIRE_OPEN);
-    m.open.request.front = (enum mesh_front)(MESH_FRONT_SSE + 1);
-    assert_int_equal(open_read(&m), -EBADMSG);
-    m = message_of(WIRE_OPEN);
     m.open.request.method = slice_text("GET /x HTTP/1.1");
     assert_int_equal(open_read(&m), -EBADMSG);
     m = message_of(WIRE_OPEN);

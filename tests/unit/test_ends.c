@@ -1,0 +1,397 @@
+/* Tests of what ends while something else is under way, and of upstreams and peers that say what
+ * nobody would: cancels that come before their request, sessions that end in a handshake, rests
+ * that cannot be asked for, words after the last one. */
+#include "mesh/session/call.h"
+#include "mesh/session/core.h"
+#include "tests/unit/streams_pump.h"
+
+#define CANCEL(id)                                                                                 \
+    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":" id "}}"
+
+static struct core *core_of(struct pump *p, uint32_t node)
+{
+    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
+}
+
+static void up_is_ready(struct pump *p, uint32_t up)
+{
+    mesh_up_ready(p->nodes[p->ups[up].node].mesh, p->ups[up].handle, p->now_ms);
+    pump_settle(p);
+}
+
+/* The GET of a client of HTTP+SSE that goes on without initialize (mcp.md, section 2.3). */
+static uint32_t stream_again(struct pump *p, uint32_t node)
+{
+    struct bytes *body = pump_copy(INITIALIZE, strlen(INITIALIZE));
+    struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
+    struct client *c = &p->clients[p->clients_count];
+    r.body = slice_of(body, 0, body->length);
+    rpc_read(&r.rpc, NULL, body->data, body->length);
+    c->node = node;
+    c->handle = mesh_open(p->nodes[node].mesh, &r, p->now_ms);
+    c->is_open = true;
+    bytes_unref(body);
+    p->clients_count++;
+    pump_settle(p);
+    assert_int_equal(c->status, 200);
+    return p->clients_count - 1;
+}
+
+static uint32_t post(struct pump *p, uint32_t node, const char *session, const char *text)
+{
+    uint32_t client = pump_post(p, node, session, text);
+    pump_settle(p);
+    return client;
+}
+
+/* ---- what waits for an upstream -------------------------------------------------------------- */
+
+static void test_what_waits_for_a_child_may_be_cancelled_by_what_waits_before_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    p->ups_wait = true;
+    uint32_t held = pump_sse(p, 0);
+    pump_settle(p);
+    const char *session = pump_session(p, held);
+    uint32_t cancel = post(p, 0, session, CANCEL("7")), call = post(p, 0, session, CALL("7"));
+    uint32_t other = post(p, 0, session, CALL("8"));
+    assert_true(p->clients[call].is_open);
+    up_is_ready(p, 0);
+    assert_ended(p, cancel, MESH_OK);
+    assert_false(p->clients[call].is_open);
+    assert_int_equal(p->clients[call].ends, 1);
+    assert_ended(p, other, MESH_OK);
+    assert_int_equal(pump_executions(p, CALL("7")), 0);
+    assert_int_equal(pump_executions(p, CALL("8")), 1);
+    leave(p, held);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+static void test_a_session_that_ends_in_its_handshake_runs_nothing(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    uint32_t held = stream_again(p, 0);
+    assert_string_equal(pump_last(p)->text, INITIALIZE);
+    uint32_t call = post(p, 0, pump_session(p, held), CALL("1"));
+    assert_true(p->clients[call].is_open); /* it waits for the handshake */
+    leave(p, held);
+    assert_int_equal(p->clients[call].ends, 1);
+    assert_int_equal(pump_executions(p, CALL("1")), 0);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+/* ---- the rest of an answer, and tokens ------------------------------------------------------- */
+
+static void test_a_rest_that_cannot_be_asked_for_is_of_a_request_that_ran(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold(p, 0, session), call = ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    pump_mark(p, u, "m1", 0);
+    event(p, u, LOG("a"));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1010);
+    u = pump_last(p);
+    assert_string_equal(u->text, "m1");
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_DOWN); /* it starts anew, perhaps */
+    pump_run(p, 1010);
+    assert_true(p->clients[call].is_open);
+    u = pump_last(p);
+    assert_string_equal(u->text, "m1");
+    for (int n = 0; n < 8 && p->clients[call].is_open; n++) {
+        pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
+        pump_run(p, 1010);
+    }
+    assert_int_equal(p->clients[call].told, MESH_UPSTREAM_LOST); /* not: nothing ran */
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
+static uint32_t hold_with(struct pump *p, const char *session, uint8_t token)
+{
+    struct mesh_request r = {.want = MESH_LISTEN};
+    r.token.hash[0] = token;
+    uint32_t client = pump_open(p, 0, r, session, "");
+    pump_settle(p);
+    return client;
+}
+
+static void test_a_question_about_a_token_is_asked_again_as_it_was(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold_with(p, session, 7);
+    struct ucall *u = pump_last(p);
+    assert_non_null(strstr(u->text, "\"ping\""));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST); /* a kept connection that was none */
+    pump_settle(p);
+    u = pump_last(p);
+    assert_non_null(strstr(u->text, "\"ping\""));
+    assert_int_equal(u->want, MESH_CALL);
+    pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+    pump_settle(p);
+    assert_int_equal(p->clients[held].status, 200);
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
+/* ---- an upstream's own stream ---------------------------------------------------------------- */
+
+static void
+test_a_server_without_a_route_for_the_get_has_no_stream_and_keeps_its_session(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin(p, 0, true));
+    uint32_t held = hold(p, 0, session);
+    struct ucall *u = pump_last(p);
+    pump_head(p, u, 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_run(p, 60000);
+    assert_true(p->clients[held].is_open);
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    assert_string_equal(pump_last(p)->text, CALL("1"));
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_ended(p, call, MESH_UPSTREAM_LOST); /* here a 404 means the session */
+    assert_ended(p, held, MESH_SESSION_ENDED);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+static void test_a_rest_that_is_404_there_ends_its_request_alone(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    pump_mark(p, u, "m1", 0);
+    event(p, u, LOG("a"));
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1010);
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_int_equal(p->clients[call].told, MESH_UPSTREAM_LOST);
+    (void)ask(p, 0, session, CALL("2"));
+    assert_string_equal(pump_last(p)->text, CALL("2"));
+    pump_free(p);
+}
+
+static void test_a_stream_that_was_there_and_is_404_takes_its_session_with_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    uint32_t held = hold(p, 0, pump_session(p, pump_begin(p, 0, true)));
+    struct ucall *u = stream_begins(p);
+    pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(p, 1000);
+    assert_true(pump_last(p)->call != u->call);
+    pump_head(p, pump_last(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(p);
+    assert_ended(p, held, MESH_SESSION_ENDED);
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+static void test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_storm(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    uint32_t held = hold(p, 0, pump_session(p, pump_begin(p, 0, true)));
+    uint32_t before = p->ucalls_count, seen = p->ucalls_count - 1;
+    for (int n = 0; n < 1000; n++) {
+        for (; seen < p->ucalls_count; seen++) {
+            struct ucall *u = &p->ucalls[seen];
+            pump_head(p, u, 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
+            pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+        }
+        pump_run(p, 10);
+    }
+    assert_in_range(p->ucalls_count - before, 10, 16); /* in 10 s */
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
+
+/* ---- words after the last one ---------------------------------------------------------------- */
+
+static void test_what_comes_behind_an_answer_is_not_on_its_stream(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    uint32_t held = hold(p, 1, session), call = ask(p, 1, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    event(p, u, LOG("a"));
+    event(p, u, RESULT("1"));
+    event(p, u, RESULT("1"));
+    event(p, u, LOG("b"));
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_heard(p, call, ".a=");
+    assert_heard(p, held, ".");
+    pump_free(p);
+}
+
+static void test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    uint32_t call = pump_ask_modern(p, 1, CALL("1"), NULL);
+    pump_settle(p);
+    struct ucall *u = stream_begins(p);
+    event(p, u, RESULT("1"));
+    event(p, u, RESULT("1"));
+    event(p, u, LOG("b"));
+    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_heard(p, call, "=");
+    assert_quiet(p, 0);
+    pump_free(p);
+}
+
+/* What reaches nobody is nobody's to take: else it would hold its stream up in the end. */
+static void test_what_makes_no_sense_costs_a_stream_none_of_its_room(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    (void)hold(p, 0, session);
+    struct ucall *own = stream_begins(p);
+    (void)ask(p, 0, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    for (int n = 0; n < 3; n++) {
+        event(p, u, RESULT("2"));
+        event(p, own, RESULT("2"));
+        event(p, u, n == 1 ? RESULT("1") : LOG("a"));
+    }
+    assert_int_equal(u->given, u->brought);
+    assert_int_equal(own->given, own->brought);
+    pump_free(p);
+}
+
+static void test_an_answer_in_parts_is_too_large_for_http_sse(void **state)
+{
+    (void)state;
+    static const char part[4096];
+    struct pump *p = pump_new(1, http);
+    uint32_t held = pump_sse(p, 0);
+    pump_settle(p);
+    uint32_t call = post(p, 0, pump_session(p, held), CALL("1"));
+    struct ucall *u = pump_last(p);
+    pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_MADE);
+    pump_data(p, u, part, sizeof part);
+    pump_settle(p);
+    assert_whole(p, call);
+    assert_true(u->is_cancelled);
+    assert_heard(p, held, "?");
+    assert_int_equal(p->clients[held].told, MESH_ANSWER_TOO_LARGE);
+    pump_free(p);
+}
+
+/* ---- bounds ---------------------------------------------------------------------------------- */
+
+static void small(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+    config->memory_max = 4u << 20;
+}
+
+/* Sessions that live keep their own streams' logs for as long as they do. */
+static void test_the_logs_of_many_living_streams_leave_room_for_requests(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, small);
+    const char *session = NULL;
+    for (uint32_t n = 0; n < 60; n++) {
+        session = pump_session(p, pump_begin_new(p, 0, true));
+        uint32_t held = hold(p, 0, session);
+        struct ucall *u = stream_begins(p);
+        for (int k = 0; k < 50; k++)
+            event(p, u, note(3 * KIB));
+        assert_int_equal(p->clients[held].texts, 50);
+        leave(p, held);
+    }
+    assert_true(log_bytes(p, 0) <= (4u << 20) / 2 + 60 * 4 * KIB);
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    assert_string_equal(pump_last(p)->text, CALL("1"));
+    pump_head(p, pump_last(p), 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
+    event(p, pump_last(p), RESULT("1"));
+    pump_end(p, pump_last(p), MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
+    assert_ended(p, call, MESH_OK);
+    pump_free(p);
+}
+
+/* ---- an owner that talks nonsense ------------------------------------------------------------ */
+
+/* The owner's only call that waits says this to its entry. */
+static void owner_says(struct pump *p, uint32_t node, struct wire_message *m)
+{
+    struct core *core = core_of(p, node);
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
+        struct call *call = pool_slot(&core->serve.calls, slot, &h);
+        if (call == NULL || lane_is_none(call->answer.lane))
+            continue;
+        m->name = call->name;
+        m->epoch = call->epoch;
+        (void)links_send(core->links, call->answer.lane, LINKS_OWNER, m);
+    }
+    pump_settle(p);
+}
+
+static void test_an_answer_without_a_head_is_none(void **state)
+{
+    (void)state;
+    static const enum wire_kind kinds[] = {WIRE_END, WIRE_EVENT, WIRE_DATA};
+    for (size_t n = 0; n < sizeof kinds / sizeof kinds[0]; n++)
+        for (uint32_t entry = 0; entry < 2; entry++) {
+            struct pump *p = pump_new(2, http);
+            const char *session = pump_session(p, pump_begin_new(p, 0, true));
+            uint32_t call = ask(p, entry, session, CALL("1"));
+            struct wire_message m = {.kind = kinds[n]};
+            if (kinds[n] != WIRE_END)
+                m.payload = slice_text(RESULT("1"));
+            else
+                m.end.end = MESH_END_LATER;
+            owner_says(p, 0, &m);
+            assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
+            assert_int_equal(p->clients[call].texts, 0);
+            pump_free(p);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_waits_for_a_child_may_be_cancelled_by_what_waits_before_it),
+        cmocka_unit_test(test_a_session_that_ends_in_its_handshake_runs_nothing),
+        cmocka_unit_test(test_a_rest_that_cannot_be_asked_for_is_of_a_request_that_ran),
+        cmocka_unit_test(test_a_question_about_a_token_is_asked_again_as_it_was),
+        cmocka_unit_test(
+            test_a_server_without_a_route_for_the_get_has_no_stream_and_keeps_its_session),
+        cmocka_unit_test(test_a_rest_that_is_404_there_ends_its_request_alone),
+        cmocka_unit_test(test_a_stream_that_was_there_and_is_404_takes_its_session_with_it),
+        cmocka_unit_test(test_a_stream_that_ends_at_once_each_time_is_not_asked_for_in_a_storm),
+        cmocka_unit_test(test_what_comes_behind_an_answer_is_not_on_its_stream),
+        cmocka_unit_test(test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys),
+        cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
+        cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
+        cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
+        cmocka_unit_test(test_an_answer_without_a_head_is_none),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
