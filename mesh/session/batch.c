@@ -2,6 +2,8 @@
  * was found at the edge says only that each is sound. */
 #include "mesh/session/batch.h"
 
+#include <stdlib.h>
+
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -120,18 +122,77 @@ static void batch_give_entry(struct core *core, struct call *batch, struct slice
     }
 }
 
-/* How many entries want an answer. */
-static uint32_t batch_requests(struct slice body)
+static bool batch_has_answer(const struct call *batch, uint64_t id_hash)
+{
+    for (uint32_t n = 0; n < batch->answered_count; n++)
+        if (batch->answered[n] == id_hash)
+            return true;
+    return false;
+}
+
+static void batch_note_answer(struct core *core, struct call *batch, const struct rpc_message *rpc,
+                              struct slice text)
+{
+    if ((rpc->kind != RPC_RESPONSE && rpc->kind != RPC_ERROR) || rpc->id.length == 0)
+        return;
+    uint64_t hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->id));
+    if (batch->answered_count < BATCH_ANSWERS_MAX && !batch_has_answer(batch, hash))
+        batch->answered[batch->answered_count++] = hash;
+}
+
+void batch_note(struct core *core, struct call *batch, const struct rpc_message *rpc,
+                struct slice text)
 {
     struct slice entry;
     size_t at = 0;
-    uint32_t count = 0;
-    while (rpc_next_entry(body, &at, &entry)) {
-        struct rpc_message rpc;
-        rpc_read(&rpc, NULL, entry.at, entry.length);
-        count += rpc.kind == RPC_REQUEST;
+    if (batch->answered == NULL)
+        batch->answered = calloc(BATCH_ANSWERS_MAX, sizeof *batch->answered);
+    if (batch->answered == NULL)
+        return; /* its client is told of too many, and has had their answers */
+    if (rpc->kind != RPC_BATCH) {
+        batch_note_answer(core, batch, rpc, text);
+        return;
     }
-    return count;
+    while (rpc_next_entry(text, &at, &entry)) {
+        struct rpc_message each;
+        rpc_read(&each, NULL, entry.at, entry.length);
+        batch_note_answer(core, batch, &each, entry);
+    }
+}
+
+/* Is this entry a request without an answer? `id`: its own. */
+static bool batch_lacks(struct core *core, const struct call *batch, struct slice entry,
+                        struct slice *id)
+{
+    struct rpc_message rpc;
+    rpc_read(&rpc, NULL, entry.at, entry.length);
+    *id = slice_part(entry, rpc.id);
+    return rpc.kind == RPC_REQUEST && !batch_has_answer(batch, rpc_id_hash(core->sip_key, *id));
+}
+
+uint32_t batch_missing(struct core *core, const struct call *batch)
+{
+    struct slice entry, id;
+    size_t at = 0;
+    uint32_t missing = 0;
+    while (rpc_next_entry(batch->body, &at, &entry))
+        missing += batch_lacks(core, batch, entry, &id);
+    return missing;
+}
+
+void batch_fail_rest(struct core *core, struct call *batch, enum mesh_reason why, uint64_t now_ms)
+{
+    struct slice entry, id;
+    size_t at = 0;
+    uint32_t missing = batch_missing(core, batch);
+    batch->is_answered = true;
+    while (rpc_next_entry(batch->body, &at, &entry)) {
+        if (!batch_lacks(core, batch, entry, &id))
+            continue;
+        bool is_last = --missing == 0;
+        struct logged event = {.text = id, .why = why, .answers = is_last, .is_last = is_last};
+        call_add_failed(core, batch, &event, now_ms);
+    }
 }
 
 void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
@@ -139,7 +200,7 @@ void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
     struct handle self = batch->self, session = batch->session;
     struct slice body, entry;
     size_t at = 0;
-    uint32_t requests = batch_requests(batch->body);
+    uint32_t requests = batch_missing(core, batch);
     if (slice_keep(&body, batch->body, &core->budget) < 0) {
         call_end(core, batch, MESH_END_CUT, MESH_FULL, now_ms);
         return;
