@@ -252,8 +252,13 @@ void http_up_close(struct http_up *up, enum mesh_reason why)
 static void shut_up(void *of, const struct mesh_effect *effect)
 {
     struct http_up *up = up_of(of, effect);
-    if (up != NULL)
-        http_up_close(up, MESH_OK);
+    if (up == NULL)
+        return;
+    if (effect->send.head.length > 0) {
+        slice_drop(&up->head);
+        (void)slice_keep(&up->head, effect->send.head, NULL);
+    }
+    http_up_close(up, MESH_OK);
 }
 
 /* ---- the kind -------------------------------------------------------------------------------- */

@@ -144,6 +144,32 @@ def deleted_anywhere():
         sure(not servers[1].sessions, servers[1].sessions)
 
 
+class Held(Stream):
+    """A stream under header lines of one's own."""
+
+    def __init__(self, port, lines):
+        self.lines = lines
+        super().__init__(port, self)
+
+    def headers(self):
+        return self.lines
+
+
+def newest_credentials():
+    server = Recorder("renewed")
+    peer = Peer("renewed", cluster="life-renewed", flags=["--session-idle", "1s", *upstream(server)])
+    wait_until(10, peer.is_ready, "ready")
+    with check("a session that expires is ended at the server under the newest token that it was listened "
+               "with: the first one may have expired, too"):
+        answer = initialize(peer.port, headers={"Authorization": "Bearer first"})
+        lines = {"Mcp-Session-Id": answer.headers["mcp-session-id"]}
+        sure(request(peer.port, "POST", "/mcp", {**BOTH, **lines, "Authorization": "Bearer first"},
+                     b'{"jsonrpc":"2.0","method":"notifications/initialized"}').status == 202)
+        Held(peer.port, {**lines, "Authorization": "Bearer second"}).close()
+        wait_until(1 + LATE, lambda: not server.sessions, "its end, at the server")
+        sure(server.last("DELETE").value("authorization") == "Bearer second", server.last("DELETE"))
+
+
 # ---- caps -----------------------------------------------------------------------------------------
 
 def is_full(answer):
@@ -248,6 +274,7 @@ def batches(kind, peers):
 def run():
     expiries()
     deleted_anywhere()
+    newest_credentials()
     caps()
     stateless()
     servers = [Recorder(f"batch-{i + 1}") for i in range(3)]
