@@ -163,7 +163,7 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
     }
     serve_forget_name(core, call); /* should it not hear even that, and ask by this name */
     answer_drop(&call->answer);
-    if (!call_is_held_stream(call))
+    if (!call_ends_unread(call))
         return;
     call->detached_ms = core->serve.now_ms + 1; /* nobody comes back to it */
     call_arm(core, call);

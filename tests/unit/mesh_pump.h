@@ -654,6 +654,20 @@ static inline uint32_t pump_sse(struct pump *p, uint32_t node)
     return pump_open(p, node, r, NULL, "");
 }
 
+/* Likewise of a client that goes on without initialize (mcp.md, section 2.3). */
+static inline uint32_t pump_sse_again(struct pump *p, uint32_t node)
+{
+    static const char initialize[] = "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\","
+                                     "\"params\":{\"protocolVersion\":\"2024-11-05\"}}";
+    struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
+    struct bytes *body = pump_copy(initialize, sizeof initialize - 1);
+    rpc_read(&r.rpc, NULL, body->data, body->length);
+    r.body = slice_of(body, 0, body->length);
+    uint32_t client = pump_open(p, node, r, NULL, "");
+    bytes_unref(body);
+    return client;
+}
+
 static inline uint32_t pump_post(struct pump *p, uint32_t node, const char *session,
                                  const char *text)
 {
