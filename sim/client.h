@@ -32,6 +32,14 @@ enum ask {
     ASK_M_MAKE,  /* a tools/call that is answered with a task */
     ASK_M_TASK,  /* tasks/get, update or cancel */
     ASK_M_LISTEN,
+    /* of HTTP+SSE: sse.c */
+    ASK_S_STREAM, /* GET: a session and its one stream */
+    ASK_S_AGAIN,  /* likewise, by who goes on without initialize */
+    ASK_S_INITIALIZE,
+    ASK_S_INITIALIZED,
+    ASK_S_CALL,
+    ASK_S_READ,
+    ASK_S_ANSWER,
     ASK_KINDS
 };
 
@@ -68,7 +76,7 @@ struct request {
     enum mesh_reason why;
     uint32_t events, last_note;
     bool has_position, has_gap, was_told_gap, is_resumed;
-    struct event_id position;     /* of the newest event; before: what was shown */
+    struct event_id position;      /* of the newest event; before: what was shown */
     enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
     uint32_t retry_ms;
     char *text; /* of a JSON answer */
@@ -78,7 +86,7 @@ struct request {
     uint32_t handle_number;
     char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
     uint32_t made_server, made_seat;
-    uint64_t left_us; /* modern: its client went */
+    uint64_t left_us; /* modern, HTTP+SSE: its client went */
     uint32_t executions;
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
@@ -98,6 +106,8 @@ struct session {
     char question[40];            /* raw id of the newest question of its server; empty: none */
     uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
     bool upstream_lost;
+    bool is_single;  /* of HTTP+SSE, */
+    uint32_t stream; /* and this its GET; or NOBODY */
 };
 
 struct client {
@@ -145,6 +155,9 @@ uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_
 /* The same of the session-less era: with what the answer to request `of` brought (or NOBODY). */
 uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
                        uint64_t delay_us, uint32_t of);
+/* A question of its server came. */
+void client_question(struct world *world, uint32_t session, struct slice text,
+                     const struct rpc_message *rpc);
 /* Answers the newest question that came for the session. */
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us);
 /* Another request under the JSON-RPC id of an open one. */
@@ -152,8 +165,8 @@ uint32_t client_repeat(struct world *world, uint32_t request, uint32_t seat, uin
 /* Goes on with a request's stream, from the last event that came on it. */
 uint32_t client_resume(struct world *world, uint32_t request, uint32_t seat, uint64_t delay_us);
 /* A GET that shows this Last-Event-ID. */
-uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown, uint32_t seat,
-                             uint64_t delay_us);
+uint32_t client_listen_after(struct world *world, uint32_t session, const char *shown,
+                             uint32_t seat, uint64_t delay_us);
 /* The client of an open request goes away. */
 void client_vanish(struct world *world, uint32_t request);
 void client_open(struct world *world, const struct world_event *event); /* CLIENT_OPEN */
