@@ -58,10 +58,12 @@ struct upstream *upstream_at(struct core *core, struct handle h)
 
 bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
 {
-    enum mesh_want want = open->open.request.want;
-    return want != MESH_LISTEN && want != MESH_SSE &&
-           retry_class_of(&core->retry, &open->open.request.rpc, open->payload, false) !=
-               RETRY_SAFE;
+    const struct mesh_request *r = &open->open.request;
+    if (r->want == MESH_LISTEN || r->want == MESH_SSE)
+        return false;
+    /* HTTP+SSE: its answer may be on the stream, whatever its entry heard */
+    return r->front == MESH_FRONT_SSE ||
+           retry_class_of(&core->retry, &r->rpc, open->payload, false) != RETRY_SAFE;
 }
 
 /* When the table is full, of nobody's. */
