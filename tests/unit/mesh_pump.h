@@ -50,6 +50,7 @@ struct client {
     uint32_t node;
     struct handle handle;
     bool is_open, is_slow; /* slow: takes nothing by itself */
+    bool is_lied_to;       /* its owner's peer says what it likes: S1 is not to be had */
     uint32_t heads, ends;
     int status;
     enum mesh_form form;
@@ -291,7 +292,7 @@ static inline void pump_place(struct client *c, const struct mesh_effect *e, cha
     const struct event_id *id = &e->event.id;
     size_t heard = strlen(c->heard);
     bool was_told = heard > 0 && c->heard[heard - 1] == '!';
-    if (event_id_is_none(id))
+    if (event_id_is_none(id) || c->is_lied_to)
         return;
     assert_false(c->position.is_last); /* nothing comes behind the last one */
     if (!event_id_is_none(&c->position) && letter != '.' && letter != '!' && !was_told) {
