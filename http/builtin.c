@@ -260,6 +260,10 @@ static int on_subscribe(const struct builtin_request *request)
     if (i == BUILTIN_SUBSCRIPTIONS_MAX)
         return builtin_reply_error(session, request->id, BUILTIN_INVALID_PARAMS,
                                    "too many subscriptions");
+    if (session->subscriptions == NULL)
+        session->subscriptions = calloc(BUILTIN_SUBSCRIPTIONS_MAX, sizeof *session->subscriptions);
+    if (session->subscriptions == NULL)
+        return -ENOMEM;
     memcpy(session->subscriptions[i], uri, strlen(uri) + 1);
     session->subscriptions_count++;
     return builtin_reply(session, request->id, json_object());
@@ -453,6 +457,7 @@ void builtin_close(struct builtin_session *session)
         session->previous->next = session->next;
     else
         session->builtin->sessions = session->next;
+    free(session->subscriptions);
     free(session);
 }
 

@@ -26,7 +26,8 @@ struct builtin_session {
     int level; /* index of the lowest log level wanted; beyond the last: none asked for */
     bool initialized, elicits, members_changed;
     uint32_t subscriptions_count;
-    char subscriptions[BUILTIN_SUBSCRIPTIONS_MAX][BUILTIN_URI_MAX + 1];
+    /* BUILTIN_SUBSCRIPTIONS_MAX of them; NULL until there is one: most sessions watch nothing. */
+    char (*subscriptions)[BUILTIN_URI_MAX + 1];
 };
 
 struct builtin {

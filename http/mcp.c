@@ -297,6 +297,12 @@ static struct mcp_own make_get_or_delete(const struct mcp_config *config,
     return no_refusal;
 }
 
+/* A page asks before it sends what no form could; the answer is nobody's but ours. */
+static struct mcp_own preflight(enum gate_route route)
+{
+    return (struct mcp_own){.status = 204, .allow = gate_allow(route), .is_preflight = true};
+}
+
 static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp_input *input,
                                struct mesh_request *request)
 {
@@ -310,7 +316,7 @@ static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp
         request->want = MESH_PASS;
         if (config->http_upstream)
             return no_refusal;
-        return (struct mcp_own){.status = 204, .allow = gate_allow(GATE_MCP), .is_preflight = true};
+        return preflight(GATE_MCP);
     case H1_METHOD_HEAD:
     case H1_METHOD_PUT:
     case H1_METHOD_PATCH:
@@ -327,10 +333,15 @@ static struct mcp_own make_mcp(const struct mcp_config *config, const struct mcp
  * 2024-11-05" (mcp.md §2.2). */
 static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_request *request)
 {
+    struct slice accept;
+
+    if (input->head->method == H1_METHOD_OPTIONS)
+        return preflight(GATE_SSE);
     if (input->head->method != H1_METHOD_GET)
         return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
                                 .allow = gate_allow(GATE_SSE)};
-    if (!accepts(input->head, "text/event-stream", true))
+    /* Clients of that time were never asked for it. */
+    if (h1_field(input->head, H1_FIELD_ACCEPT, &accept) && !accepts(input->head, "text/event-stream", true))
         return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
     request->want = MESH_SSE;
     request->front = MESH_FRONT_SSE;
@@ -388,8 +399,11 @@ static struct mcp_own take_query_key(const struct mcp_input *input, struct mesh_
 static struct mcp_own make_message(const struct mcp_input *input, struct mesh_request *request)
 {
     const struct rpc_message *rpc = input->rpc;
-    struct mcp_own own = take_query_key(input, request);
+    struct mcp_own own;
 
+    if (input->head->method == H1_METHOD_OPTIONS)
+        return preflight(GATE_MESSAGES);
+    own = take_query_key(input, request);
     if (own.status != 0)
         return own;
     if (!is_json_content(input->head))

@@ -373,6 +373,14 @@ static enum h1_framing answer_framing(const struct mcp_exchange *exchange, int s
     return exchange->is_http10 ? H1_UNTIL_CLOSE : H1_CHUNKED;
 }
 
+/* What an HTTP upstream says to browsers is its own policy. But a head without any line of its is
+ * of our own making (a stream, the 202 of HTTP+SSE), and says nothing that it could forbid. */
+static bool is_ours_to_open(const struct mcp_config *config, struct slice lines)
+{
+    return lines.length == 0 ||
+           (!config->http_upstream && !has_line(lines, "Access-Control-Allow-Origin"));
+}
+
 int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchange, int status,
                    enum mesh_form form, struct slice lines, const char *session, int64_t length,
                    struct bytes **headp)
@@ -394,8 +402,7 @@ int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchang
     }
     if (session != NULL && exchange->want != MESH_SSE)
         add(&more, "Mcp-Session-Id", slice_borrow(session, MESH_SESSION_TEXT));
-    /* What an HTTP upstream says to browsers is its own policy. */
-    if (!config->http_upstream && exchange->want != MESH_PASS)
+    if (exchange->want != MESH_PASS && is_ours_to_open(config, lines))
         add_cors(&more, kept(exchange, exchange->origin));
     out.lines_count = more.count;
     out.framing = exchange->framing;

@@ -85,8 +85,8 @@ void mesh_close(struct mesh *mesh, struct handle exchange, uint64_t now_ms);
 
 /* ---- an upstream, at the owner: an HTTP server's session, a child, the built-in server ------ */
 
-/* Bytes of answers that a call (stdio, built in: the upstream) may bring before MESH_UP_ROOM adds to
- * it. */
+/* Bytes of answers that a call (stdio, built in: the upstream) may bring before MESH_UP_ROOM adds
+ * to it. */
 #define MESH_UP_ROOM_FIRST (256u << 10)
 #define MESH_NO_CALL 0u /* of a message that no call of ours caused to come where it came */
 
@@ -117,9 +117,9 @@ void mesh_up_mark(struct mesh *mesh, struct handle up, uint32_t call, struct sli
 /* Part of an answer that is not taken message by message (RAW, or JSON over 1 MiB). */
 void mesh_up_data(struct mesh *mesh, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms);
-/* stdio, HTTP+SSE: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it. `id`: raw
- * JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other is
- * dropped. */
+/* stdio, HTTP+SSE: a message over MESH_MESSAGE_MAX came and was not kept; what is known of it.
+ * `id`: raw JSON, or empty. The open request that it answers ends with ANSWER_TOO_LARGE, any other
+ * is dropped. */
 void mesh_up_too_large(struct mesh *mesh, struct handle up, enum rpc_kind kind, struct slice id,
                        uint64_t now_ms);
 /* The answer to this call is over, or will not come. `why` MESH_OK, or what went wrong:
@@ -156,18 +156,18 @@ uint64_t mesh_deadline_ms(const struct mesh *mesh);
 /* ---- effects -------------------------------------------------------------------------------- */
 
 enum mesh_effect_kind {
-    MESH_DATAGRAM,    /* wire: send it; may be dropped */
-    MESH_LINK_DIAL,   /* wire.to */
-    MESH_LINK_BYTES,  /* wire.sealed: write it; tell mesh_link_taken() */
-    MESH_LINK_CLOSE,  /* after what was written: FIN; `end.cut`: RST */
-    MESH_UP_OPEN,     /* send.head: header lines of the request that causes it (credentials);
-                         send.want: MESH_PASS if it is for that one request of another path */
-    MESH_UP_SEND,     /* one message or request on call `call` */
-    MESH_UP_LISTEN,   /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
-    MESH_UP_ROOM,     /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */
-    MESH_UP_CANCEL,   /* call: nobody waits for it any more (modern era, a superseded GET) */
-    MESH_UP_CLOSE,    /* end the upstream session; mesh_up_closed() is awaited */
-    MESH_REPLY_HEAD,  /* head */
+    MESH_DATAGRAM,   /* wire: send it; may be dropped */
+    MESH_LINK_DIAL,  /* wire.to */
+    MESH_LINK_BYTES, /* wire.sealed: write it; tell mesh_link_taken() */
+    MESH_LINK_CLOSE, /* after what was written: FIN; `end.cut`: RST */
+    MESH_UP_OPEN,    /* send.head: header lines of the request that causes it (credentials);
+                        send.want: MESH_PASS if it is for that one request of another path */
+    MESH_UP_SEND,    /* one message or request on call `call` */
+    MESH_UP_LISTEN,  /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
+    MESH_UP_ROOM,    /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */
+    MESH_UP_CANCEL,  /* call: nobody waits for it any more (modern era, a superseded GET) */
+    MESH_UP_CLOSE,   /* end the upstream session; mesh_up_closed() is awaited */
+    MESH_REPLY_HEAD, /* head */
     MESH_REPLY_EVENT, /* event: one SSE event */
     MESH_REPLY_DATA,  /* data */
     MESH_REPLY_END,   /* end: `why` not MESH_OK means that http/mcp.c words the outcome */
@@ -204,9 +204,9 @@ struct mesh_effect {
             struct peer_id owner; /* who answers */
         } head;
         struct {
-            struct slice text;    /* empty: nothing is said, but a place to resume from, or a time */
-            bool answers;         /* it answers the request's own id */
-            enum mesh_reason why; /* not MESH_OK: an error of the mesh; text: the raw id it answers */
+            struct slice text; /* empty: nothing is said, but a place to resume from, or a time */
+            bool answers;      /* it answers the request's own id */
+            enum mesh_reason why; /* not MESH_OK: an error of the mesh; text: the id, raw */
             struct event_id id;   /* none: it has none */
             uint32_t retry_ms;    /* 0: not said */
         } event;

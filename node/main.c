@@ -2,6 +2,7 @@
  * config.c; the commands that ask a running peer are in ctl.c. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -14,6 +15,11 @@
 #include "node/child_exec.h"
 #include "node/config.h"
 #include "node/ctl.h"
+
+/* From here on memory is a mapping of its own: it grows without a copy beside it, and is given back
+ * when it is freed. Left to itself malloc raises this to the largest block that was ever freed, and
+ * keeps twice as much. */
+#define LARGE_BYTES (1024 * 1024)
 
 static const char usage_text[] =
     "meshd " MESH_VERSION " - any peer of the mesh serves any MCP session\n"
@@ -230,6 +236,8 @@ int main(int argc, char **argv)
         return child_main(argc - 1, argv + 1);
     if (argc == 2 && strcmp(argv[1], "child-watch") == 0)
         return child_watch_main();
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES);
     if (sodium_init() < 0)
         return fail(HOST_EXIT_INTERNAL, "meshd: libsodium cannot be used");
     if (argc < 2)

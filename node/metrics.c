@@ -191,7 +191,7 @@ static void write_clients(struct page *page, struct host *host)
         labelled(page, gate, "cause", gate_name((enum gate_verdict)i), stats->refused[i]);
     labelled(page, gate, "cause", "framing", stats->bad_framing);
     family(page, ends, COUNTER, "Requests by how they ended.");
-    for (size_t i = MESH_OK; i <= MESH_STOPPING; i++)
+    for (size_t i = MESH_OK; i <= MESH_REASON_LAST; i++)
         labelled(page, ends, "end", mcp_reason_name((enum mesh_reason)i), stats->outcomes[i]);
     family(page, broken, COUNTER, "Connections that broke or were given up, by cause.");
     labelled(page, broken, "cause", "lost", stats->lost);

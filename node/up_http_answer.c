@@ -292,6 +292,18 @@ static int on_end(struct http_call *call)
     return rc;
 }
 
+/* A stream is over. Its last block may have had an id or a time and no data: no event told them. */
+static void tell_last_mark(struct http_call *call)
+{
+    const struct sse_reader *sse = &call->sse;
+    if (call->up == NULL || call->ops != NULL || call->form != MESH_FORM_SSE ||
+        (sse->id == NULL && sse->retry_ms == 0))
+        return;
+    mesh_up_mark(host_of(call)->mesh, call->up->handle, call->number,
+                 sse->id == NULL ? (struct slice){0} : slice_of(sse->id, 0, sse->id->length),
+                 sse->retry_ms, now(call));
+}
+
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
 static enum mesh_reason reason_of(int rc)
@@ -317,6 +329,7 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
         rc = on_end(call);
         if (rc == 0) {
             bool keep = conn->h1.head->keep_alive;
+            tell_last_mark(call);
             http_call_end(call, MESH_OK);
             http_conn_release(conn, keep);
             return false;
@@ -370,6 +383,7 @@ void http_answer_eof(struct http_conn *conn, bool reset)
         http_conn_close(conn);
         return;
     }
+    tell_last_mark(call);
     http_call_end(call, MESH_UPSTREAM_LOST);
     http_conn_close(conn);
 }

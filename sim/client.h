@@ -75,7 +75,7 @@ struct request {
     enum mesh_end end;
     enum mesh_reason why;
     uint32_t events, last_note;
-    bool has_position, has_gap, was_told_gap, is_resumed;
+    bool has_position, has_gap, was_told_gap;
     struct event_id position;      /* of the newest event; before: what was shown */
     enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
     uint32_t retry_ms;

@@ -1,6 +1,6 @@
 /* resume.c - clients whose stream broke, or was ended before its answer: they come back with the id
- * of the last event they saw, through any peer (MCP 2025-11-25, transports, resumability). Some come
- * back with an id that makes no sense. What they then get is judged in check.c. */
+ * of the last event they saw, through any peer (MCP 2025-11-25, transports, resumability). Some
+ * come back with an id that makes no sense. What they then get is judged in check.c. */
 #include "sim/client.h"
 
 #include "sim/check.h"
@@ -26,8 +26,8 @@ static void resume_nonsense(struct world *world, const struct request *request, 
                             uint64_t away_us)
 {
     struct shuffle *chance = &world->clients->resume_chance;
-    static const char *const shown[] = {"0-1-999999", "0-7-1", "x", "0-1-01", "4000000000-1-3",
-                                        "9f8e7d6c_1"};
+    static const char *const shown[] = {"0-1-999999", "0-7-1",          "x",
+                                        "0-1-01",     "4000000000-1-3", "9f8e7d6c_1"};
     uint32_t which = chance_below(chance, sizeof shown / sizeof shown[0]);
     client_listen_after(world, request->session, shown[which], seat, away_us);
 }

@@ -2,6 +2,8 @@
  * was found at the edge says only that each is sound. */
 #include "mesh/session/batch.h"
 
+#include <stdlib.h>
+
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -13,7 +15,7 @@ static struct call *batch_of(struct core *core, const struct call *entry)
 /* The last answer is the last event. */
 static bool batch_is_last(const struct call *batch)
 {
-    return batch->entries_open == 1 && batch->is_given;
+    return batch->entries_open == 1;
 }
 
 void batch_add(struct core *core, struct call *entry, struct slice text, bool answers,
@@ -34,19 +36,22 @@ static void batch_end_if_over(struct core *core, struct call *batch, uint64_t no
         call_end(core, batch, MESH_END_WHOLE, MESH_OK, now_ms);
 }
 
+static void batch_fail(struct core *core, struct call *batch, struct slice id, enum mesh_reason why,
+                       uint64_t now_ms)
+{
+    struct logged event = {
+        .text = id, .why = why, .answers = batch_is_last(batch), .is_last = batch_is_last(batch)};
+    batch->is_answered = event.is_last;
+    call_add_failed(core, batch, &event, now_ms);
+}
+
 void batch_entry_over(struct core *core, struct call *entry, enum mesh_reason why, uint64_t now_ms)
 {
     struct call *batch = batch_of(core, entry);
     if (batch == NULL || !call_is_request(entry))
         return;
-    if (!entry->is_answered) {
-        struct logged event = {.text = call_id(entry),
-                               .why = why == MESH_OK ? MESH_UPSTREAM_LOST : why,
-                               .answers = batch_is_last(batch),
-                               .is_last = batch_is_last(batch)};
-        batch->is_answered = event.is_last;
-        call_add_failed(core, batch, &event, now_ms);
-    }
+    if (!entry->is_answered)
+        batch_fail(core, batch, call_id(entry), why == MESH_OK ? MESH_UPSTREAM_LOST : why, now_ms);
     batch->entries_open--;
     batch_end_if_over(core, batch, now_ms);
 }
@@ -64,9 +69,12 @@ void batch_end_entries(struct core *core, struct call *batch, enum mesh_reason w
             entry = NULL;
         }
         if (entry == NULL)
-            return;
+            break;
         call_end(core, entry, MESH_END_CUT, why, now_ms);
     }
+    batch = call_at(core, self);
+    if (batch != NULL && !batch->is_ended)
+        batch->entries_open = 0; /* those not given yet never were */
 }
 
 /* NULL: no room; it gets an error of its own. */
@@ -97,13 +105,6 @@ static enum mesh_reason batch_admit(struct core *core, struct call *batch,
     return session_open_call(core, session, hash) != NULL ? MESH_ID_IN_USE : MESH_OK;
 }
 
-static void batch_refuse(struct core *core, struct call *batch, struct slice id,
-                         enum mesh_reason why, uint64_t now_ms)
-{
-    struct logged event = {.text = id, .why = why};
-    call_add_failed(core, batch, &event, now_ms);
-}
-
 static void batch_give_entry(struct core *core, struct call *batch, struct slice text,
                              uint64_t now_ms)
 {
@@ -116,25 +117,84 @@ static void batch_give_entry(struct core *core, struct call *batch, struct slice
         why = MESH_FULL;
     }
     if (entry != NULL) {
-        batch->entries_open += rpc.kind == RPC_REQUEST;
         upcall_start(core, entry, now_ms);
     } else if (rpc.kind == RPC_REQUEST) {
-        batch_refuse(core, batch, slice_part(text, rpc.id), why, now_ms);
+        batch_fail(core, batch, slice_part(text, rpc.id), why, now_ms);
+        batch->entries_open--;
     }
 }
 
-/* Does any entry want an answer? */
-static bool batch_has_requests(struct slice body)
+static bool batch_has_answer(const struct call *batch, uint64_t id_hash)
+{
+    for (uint32_t n = 0; n < batch->answered_count; n++)
+        if (batch->answered[n] == id_hash)
+            return true;
+    return false;
+}
+
+static void batch_note_answer(struct core *core, struct call *batch, const struct rpc_message *rpc,
+                              struct slice text)
+{
+    if ((rpc->kind != RPC_RESPONSE && rpc->kind != RPC_ERROR) || rpc->id.length == 0)
+        return;
+    uint64_t hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->id));
+    if (batch->answered_count < BATCH_ANSWERS_MAX && !batch_has_answer(batch, hash))
+        batch->answered[batch->answered_count++] = hash;
+}
+
+void batch_note(struct core *core, struct call *batch, const struct rpc_message *rpc,
+                struct slice text)
 {
     struct slice entry;
     size_t at = 0;
-    while (rpc_next_entry(body, &at, &entry)) {
-        struct rpc_message rpc;
-        rpc_read(&rpc, NULL, entry.at, entry.length);
-        if (rpc.kind == RPC_REQUEST)
-            return true;
+    if (batch->answered == NULL)
+        batch->answered = calloc(BATCH_ANSWERS_MAX, sizeof *batch->answered);
+    if (batch->answered == NULL)
+        return; /* its client is told of too many, and has had their answers */
+    if (rpc->kind != RPC_BATCH) {
+        batch_note_answer(core, batch, rpc, text);
+        return;
     }
-    return false;
+    while (rpc_next_entry(text, &at, &entry)) {
+        struct rpc_message each;
+        rpc_read(&each, NULL, entry.at, entry.length);
+        batch_note_answer(core, batch, &each, entry);
+    }
+}
+
+/* Is this entry a request without an answer? `id`: its own. */
+static bool batch_lacks(struct core *core, const struct call *batch, struct slice entry,
+                        struct slice *id)
+{
+    struct rpc_message rpc;
+    rpc_read(&rpc, NULL, entry.at, entry.length);
+    *id = slice_part(entry, rpc.id);
+    return rpc.kind == RPC_REQUEST && !batch_has_answer(batch, rpc_id_hash(core->sip_key, *id));
+}
+
+uint32_t batch_missing(struct core *core, const struct call *batch)
+{
+    struct slice entry, id;
+    size_t at = 0;
+    uint32_t missing = 0;
+    while (rpc_next_entry(batch->body, &at, &entry))
+        missing += batch_lacks(core, batch, entry, &id);
+    return missing;
+}
+
+void batch_fail_rest(struct core *core, struct call *batch, enum mesh_reason why, uint64_t now_ms)
+{
+    struct slice entry, id;
+    size_t at = 0;
+    uint32_t missing = batch_missing(core, batch);
+    batch->is_answered = true;
+    while (rpc_next_entry(batch->body, &at, &entry)) {
+        if (!batch_lacks(core, batch, entry, &id))
+            continue;
+        bool is_last = --missing == 0;
+        struct logged event = {.text = id, .why = why, .answers = is_last, .is_last = is_last};
+        call_add_failed(core, batch, &event, now_ms);
+    }
 }
 
 void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
@@ -142,14 +202,15 @@ void batch_give(struct core *core, struct call *batch, uint64_t now_ms)
     struct handle self = batch->self, session = batch->session;
     struct slice body, entry;
     size_t at = 0;
-    bool has_requests = batch_has_requests(batch->body);
+    uint32_t requests = batch_missing(core, batch);
     if (slice_keep(&body, batch->body, &core->budget) < 0) {
         call_end(core, batch, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
     batch->up_call = UINT32_MAX; /* given: to nobody by this number */
-    call_add_head(core, batch, has_requests ? 200 : 202,
-                  has_requests ? MESH_FORM_SSE : MESH_FORM_NONE, (struct slice){0}, now_ms);
+    batch->entries_open = requests;
+    call_add_head(core, batch, requests > 0 ? 200 : 202,
+                  requests > 0 ? MESH_FORM_SSE : MESH_FORM_NONE, (struct slice){0}, now_ms);
     /* what an entry says may end the session, and with it all of this */
     while (rpc_next_entry(body, &at, &entry) && batch != NULL && !batch->is_ended) {
         batch_give_entry(core, batch, entry, now_ms);

@@ -1,6 +1,8 @@
 /* call.c - the life of a request at its owner, and its answer's. */
 #include "mesh/session/call.h"
 
+#include <stdlib.h>
+
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/handshake.h"
@@ -28,6 +30,8 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->held_text);
     slice_drop(&call->up_mark);
     slice_drop(&call->answer_patch.put);
+    free(call->answered);
+    call->answered = NULL;
 }
 
 static void call_hash_ids(struct core *core, struct call *call)
@@ -304,6 +308,12 @@ void call_tell_end(struct core *core, struct call *call, enum mesh_end end, enum
     event_stream_leave(core, call);
 }
 
+bool call_is_batch_on_stream(const struct core *core, const struct call *call)
+{
+    return upcall_is_http(core) && call->want == MESH_CALL && call->rpc.kind == RPC_BATCH &&
+           call->form == MESH_FORM_SSE && call->stream != NULL;
+}
+
 /* The last word of a request with a stream, or in a session with one stream: an event like the
  * others, so that who resumes hears it, too. There its POST is accepted, unless it was refused. */
 static void call_add_failure(struct core *core, struct call *call, enum mesh_reason why,
@@ -314,6 +324,10 @@ static void call_add_failure(struct core *core, struct call *call, enum mesh_rea
     bool is_last = stream != NULL, is_refused = call->has_head && !call->is_told;
     if (call->front == MESH_FRONT_SSE && session != NULL && !is_refused)
         stream = session->own;
+    if (call_is_batch_on_stream(core, call) && !call->is_answered && why != MESH_OK) {
+        batch_fail_rest(core, call, why, now_ms);
+        return;
+    }
     /* on a stream of many nobody waits for what was cancelled */
     bool is_unheard = call->front == MESH_FRONT_SSE && why == MESH_CANCELLED;
     if (stream == NULL || !call_is_request(call) || call->is_answered || why == MESH_OK ||
@@ -345,9 +359,6 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     list_init(&call->by_up);
     batch_entry_over(core, call, why, now_ms);
     call_add_failure(core, call, why, now_ms);
-    /* HTTP+SSE: the stream has the failure, the POST is accepted like any other */
-    if (call->is_answered && call->front == MESH_FRONT_SSE && !call->has_head)
-        call_add_head(core, call, 202, MESH_FORM_NONE, (struct slice){0}, now_ms);
     if (call->is_answered) {
         end = MESH_END_WHOLE;
         why = MESH_OK;

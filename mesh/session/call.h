@@ -39,9 +39,12 @@ struct call {
     struct principal token;
     bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
     bool is_own;           /* the mesh asks it by itself (handshake.h) */
+    bool is_refused;       /* likewise, and an error was the answer */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */
+    uint64_t *answered;    /* HTTP, a batch: hashes of the ids that have their answer; or NULL */
+    uint32_t answered_count;
     struct handle session; /* zero: none (stateless, passed through) */
     struct mesh_epoch epoch;
     struct event_stream *stream; /* a POST: that it feeds; LISTEN, SSE: that it reads; or NULL */
@@ -98,6 +101,8 @@ static inline bool call_ends_unread(const struct call *call)
 {
     return call_is_held_stream(call) || call->era == MESH_MODERN;
 }
+/* A batch that its upstream answers by events, as a whole. */
+bool call_is_batch_on_stream(const struct core *core, const struct call *call);
 /* Somebody waits for what it brings, or reads its stream. */
 static inline bool call_has_reader(const struct call *call)
 {

@@ -79,8 +79,9 @@ int trust_ask(struct core *core, struct call *call)
     call->is_asking = true;
     call->is_sent = false;
     call->attempts++;
-    /* known by its id where answers come among other messages */
+    /* known by its id where answers come among other messages; asked again if it is lost */
     call->rpc.kind = RPC_REQUEST;
+    call->rpc.method = RPC_PING;
     call->id_hash =
         rpc_id_hash(core->sip_key, slice_borrow(text + QUESTION_ID_AT, QUESTION_ID_BYTES));
     e.send.want = MESH_CALL;
@@ -106,6 +107,7 @@ bool trust_answered(struct core *core, struct call *call, int status, uint64_t n
     upcall_cancel(core, call); /* what it answers is of no interest */
     call->is_asking = false;
     call->rpc.kind = RPC_BAD;
+    call->rpc.method = RPC_OTHER;
     call->id_hash = 0;
     if (session != NULL)
         trust_note(session, call, now_ms);

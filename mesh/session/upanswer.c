@@ -202,8 +202,10 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
     }
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
-    if (call->is_own)
+    if (call->is_own) {
+        call->is_refused = answers && rpc->kind == RPC_ERROR;
         return;
+    }
     if (answers)
         affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
@@ -214,6 +216,8 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
         upanswer_add_own(core, session, text, now_ms);
         return;
     }
+    if (call_is_batch_on_stream(core, call) && rpc != NULL)
+        batch_note(core, call, rpc, text);
     if (!call->has_head)
         call_add_head(core, call, 200, answers ? MESH_FORM_JSON : MESH_FORM_SSE, (struct slice){0},
                       now_ms);
@@ -438,8 +442,12 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
     if (uplisten_awaits_rest(core, call, why, now_ms))
         return;
     /* a stream that ends without its answer must not end quietly: clients wait a minute */
-    bool is_missing = call_is_request(call) && !call->is_answered &&
-                      (call->form == MESH_FORM_SSE || call->is_told);
+    bool is_batch = call_is_batch_on_stream(core, call);
+    if (is_batch)
+        call->is_answered = batch_missing(core, call) == 0;
+    bool is_missing =
+        !call->is_answered &&
+        (is_batch || (call_is_request(call) && (call->form == MESH_FORM_SSE || call->is_told)));
     bool ends_session = call->ends_session && why == MESH_OK;
     if (call->is_answered)
         why = MESH_OK;

@@ -25,8 +25,10 @@
 #include "mesh/wire/tunnel.h"
 #include "mesh/wire/wire.h"
 
-#define LINK_DEADLINE_MS 5000   /* for the handshake */
-#define LINK_ACK_DELAY_MS 25    /* what a reader took is told so late, if nothing else leaves */
+#define LINK_DEADLINE_MS 5000 /* for the handshake */
+#define LINK_ACK_DELAY_MS 25  /* what a reader took is told so late, if nothing else leaves */
+/* Unless it is so much: who waits for it may have less room than a wide window. */
+#define LINK_ACK_MAX (64u << 10)
 #define LINK_ADMIT_AGAIN_MS 100 /* between tries to find memory for a message under way */
 #define LINK_MESSAGE_MAX (1u + WIRE_HEAD_MAX + WIRE_PAYLOAD_MAX)
 #define LINK_CONTROL_MAX (1u << 20)    /* a message on stream 0 */

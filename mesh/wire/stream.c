@@ -233,7 +233,8 @@ void stream_take(struct link *link, struct link_stream *s, size_t bytes)
     adapt_window(link, s);
     if (!grant(link, s, s->consumed + s->window))
         grant(link, s, s->consumed + LINK_WINDOW_FIRST);
-    stream_report(link, s, s->limit - s->limit_told >= s->window / 2);
+    uint32_t late_max = s->window / 2 < LINK_ACK_MAX ? s->window / 2 : LINK_ACK_MAX;
+    stream_report(link, s, s->limit - s->limit_told >= late_max);
     streams_admit_waiting(link);
 }
 

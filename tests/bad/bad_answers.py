@@ -8,9 +8,9 @@ import threading
 import time
 
 from bad_events import memory_most
-from front import FRONTS, OldSession
-from harness import (BOTH, NOT_FOUND, Session, check, note, request, start_peers, sure, wait_until)
-from raw import Canary, exchange, post
+from front import FRONTS
+from harness import BOTH, NOT_FOUND, Session, check, request, start_peers, sure, wait_until
+from raw import Canary
 from raw_server import ASIDE, EVENTS, Cut, RawServer, as_json, event, result, status
 
 MIB = 1 << 20
@@ -92,7 +92,8 @@ def reason(message):
 def no_answer(server, peers):
     sessions = [(front, kind(peers[0].port)) for front, kind in FRONTS.items()]
     for row, what, text in NO_ANSWER:
-        with check(f"{row}: {what}: in-band on both fronts, its connection is not used again, the session goes on"):
+        with check(f"{row}: {what}: in-band on both fronts, its connection is not used again, the "
+                   "session goes on"):
             server.behave(on_call=lambda _: Cut(text))
             for front, session in sessions:
                 answer, message = session.ask(peers[1].port, "tools/call", {"name": "any"}, timeout=6)
@@ -131,6 +132,48 @@ def no_answer(server, peers):
         session.end(peers[0].port)
     for _, session in sessions:
         session.end(peers[0].port)
+
+
+def batches(server, peers):
+    """A client waits for every id of its batch."""
+    ids = (1, "b", 3)
+    batch = json.dumps([*[{"jsonrpc": "2.0", "id": one, "method": "tools/call"} for one in ids],
+                        {"jsonrpc": "2.0", "method": "notifications/x"}]).encode()
+    first, all_of_them = event(result(1)), b"[" + b",".join(result(one) for one in ids) + b"]"
+    noted = event(b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":1}}')
+    answers = [
+        ("the first answer, and its end", EVENTS + noted + first, [1]),
+        ("two answers, and its end", EVENTS + event(result("b")) + first, [1, "b"]),
+        ("half an answer, and its end", EVENTS + first[:-3], []),
+        ("nothing but its head", EVENTS, []),
+        ("an answer to nothing", EVENTS + event(result(4712)), []),
+        ("the first answer twice", EVENTS + first + first, [1]),
+        ("all of them, in one event", EVENTS + event(all_of_them), list(ids)),
+        ("all of them, and half a note", EVENTS + b"".join(event(result(one)) for one in ids) + noted[:-4],
+         list(ids)),
+        ("all of them, as JSON", as_json(all_of_them), list(ids)),
+    ]
+    session = Session(peers[0].port, version="2025-03-26")
+    for what, text, good in answers:
+        with check(f"J3: a batch is answered by {what}: an answer or an error in-band for every id"):
+            server.behave(on_any=lambda one: Cut(text) if one.body[:1] == b"[" else ASIDE)
+            for peer in peers[:2]:
+                answer = session.send(peer.port, batch, timeout=4)
+                sure(answer.status == 200, answer)
+                found = answer.messages()
+                found = [one for each in found for one in (each if isinstance(each, list) else [each])]
+                for number in ids:
+                    mine = [one for one in found if one.get("id") == number and "method" not in one]
+                    sure(mine and ("result" in mine[0]) == (number in good), number, answer)
+                    sure(number in good or (len(mine) == 1 and reason(mine[0])), number, answer)
+                sure(any(one.body == batch for one in server.requests), "it was changed on its way")
+    with check("J3: a batch without any answer has a definite end, and the session goes on"):
+        server.behave(on_any=lambda one: Cut() if one.body[:1] == b"[" else ASIDE)
+        answer = session.send(peers[1].port, batch, timeout=4)
+        sure(answer.status in (200, 502) and b"-32603" in answer.body, answer)
+        server.behave()
+        sure(session.call(peers[2].port, "any") == "ok")
+    session.end(peers[0].port)
 
 
 def headers(server, peers):
@@ -323,6 +366,7 @@ def run():
     waiting.start()
     no_answer(server, peers)
     headers(server, peers)
+    batches(server, peers)
     large(server, peers)
     with check("a session that worked meanwhile saw no error"):
         errors = canary.end()

@@ -11,8 +11,8 @@ import threading
 import time
 
 from bad_child import CHILD
-from front import FRONTS, OldSession, RawStream, read_events, resume
-from harness import (BOTH, Peer, Session, check, note, request, start_peers, sure, wait_until)
+from front import FRONTS, OldSession, read_events, resume
+from harness import Session, check, note, start_peers, sure, wait_until
 from old_server import OldServer, answer_all
 from raw import Canary, exchange, post
 from raw_server import EVENTS, Cut, RawServer, as_json, event, notification, result, status

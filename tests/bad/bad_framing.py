@@ -136,6 +136,8 @@ GATED = [
      lambda path: post(path, target=f"{path}?access_token={MARK}"), {400}),
 ]
 
+# Of a POST to /sse the head is refused: what is wrong in its body is never looked at.
+OF_BODIES = {"H12", "H13", "H14", "H15", "H16"}
 NO_PATHS = ("/mcp/../admin", "//mcp", "/mcp%2f..", "/MCP", "\\mcp", "/mcp;x", "/mcp/%c0%ae")
 
 
@@ -146,6 +148,8 @@ def refuse(peers, recorder, rows, closes, softer=()):
             for i, path in enumerate(PATHS):
                 reply = exchange(peers[i % len(peers)].port, make(path))
                 allowed = statuses if path == "/mcp" else statuses | set(softer)
+                if path == "/sse" and row in OF_BODIES:
+                    allowed = {405}
                 sure(reply.status in allowed, path, reply)
                 sure(reply.closed or not closes, path, "not closed:", reply)
                 sure(reply.count == 1, path, "more than one answer:", reply)

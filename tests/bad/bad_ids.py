@@ -7,11 +7,10 @@ import time
 
 from bad_messages import refused
 from bad_resume import Swarm, make_sessions
-from front import FRONTS, OldSession, read_events
-from harness import (BOTH, Session, Settings, check, note, request, start_peers, start_stub, sure,
-                     wait_until)
+from front import FRONTS, OldSession
+from harness import Settings, check, start_peers, start_stub, sure, wait_until
 from raw import Canary, post
-from raw_server import RawServer, as_json, result
+from raw_server import RawServer, result
 
 SLOW = {"name": "slow", "arguments": {"seconds": 1, "ms": 1000, "steps": 2}}
 ECHO = {"name": "echo", "arguments": {"message": "mine"}}

@@ -252,6 +252,15 @@ def old_ids(peers, foreign):
             answer = say(peers[0].port, f"?sessionId={old.id}", method, path)
             sure(answer.status == 405 and "allow" in answer.headers, method, path, answer)
         sure(sum(peer.metrics()["mesh_sessions"] for peer in peers) == before)
+    with check("A15, A16: /sse for who accepts no events is 406, a message that is no JSON 415"):
+        for accept in ("text/html", "application/json", "text/event-stream;q=0"):
+            answer = request(peers[0].port, "GET", "/sse", {"Accept": accept})
+            sure(answer.status == 406, accept, answer)
+        for kind in ("text/plain", "application/json; charset=utf-16", "multipart/form-data", ""):
+            answer = request(peers[0].port, "POST", old.path, {"Content-Type": kind}, body)
+            sure(answer.status == 415, kind, answer)
+        answer = request(peers[2].port, "POST", old.path, {"Content-Type": "application/json"}, body)
+        sure(answer.status == 202, "without Accept:", answer)
     with check("A18: GET /sse looks at no id of whichever kind: another session, its own endpoint"):
         for lines in ({"Mcp-Session-Id": streamable.id}, {"Mcp-Session-Id": old.id},
                       {"Last-Event-ID": "0-1-1"}, {"Last-Event-ID": "1-1-1-e"}):

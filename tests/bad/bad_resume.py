@@ -208,13 +208,17 @@ def strange_positions(server, peers):
             wait_until(3, lambda: found.ended, "its end")
             sure(numbers(found) == [] and are_missed(found) == 1, shown, found.raw)
             sure((found.last_id() or "").endswith("-e"), shown, found.raw)
-    with check("A19: an end mark is 405 without a word, and disturbs nothing"):
+    with check("A19: an end mark is 405 without a word, counted, and disturbs nothing"):
+        counted = sum(peer.metrics()['mesh_client_exchanges_total{end="stream_over"}'] for peer in peers)
         held = resume(peers[2].port, mine, None)
         for shown in ("1-1-9-e", "0-1-1-e", "8-7-1-e"):
             for peer in peers:
                 found = resume(peer.port, mine, shown)
                 sure(found.status == 405, shown, found.status)
         sure(not held.ended, "the held stream was disturbed")
+        counted = sum(peer.metrics()['mesh_client_exchanges_total{end="stream_over"}']
+                      for peer in peers) - counted
+        sure(counted == 9, counted)
     with check("A19: 1 MB of it is 431, one with a line end or NUL 400, twice 400"):
         lines = [f"{name}: {value}" for name, value in mine.headers().items()]
         lines.append("Accept: text/event-stream")

@@ -12,7 +12,7 @@ from bad_messages import is_not_found, jwt, ping, refused
 from front import OldSession, RawStream, resume
 from harness import (BOTH, NOT_FOUND, Session, check, note, request, start_peers, sure, wait_until)
 from old_server import TAKEN, OldServer
-from raw import Canary
+from raw import KEEPS_LITTLE, Canary
 from raw_server import ASIDE, RawServer, as_json, event, notification, result, status
 
 MISSING, GOOD, ROTATED = "", "Bearer good-4711", "Bearer rotated-4711"
@@ -227,6 +227,8 @@ def memory_has(pid, text):
             if "r" not in fields[1] or (len(fields) > 5 and fields[5].startswith("[v")):
                 continue
             begin, end = (int(one, 16) for one in fields[0].split("-"))
+            if end - begin > 1 << 30:
+                continue  # a sanitizer's own
             try:
                 memory.seek(begin)
                 if text in memory.read(end - begin):
@@ -304,7 +306,7 @@ def cpu_seconds(peer):
 
 
 def guesses(foreign):
-    peers = start_peers(cluster="guesses", each=lambda i: {"log": f"guesses-p{i + 1}"})
+    peers = start_peers(cluster="guesses", env=KEEPS_LITTLE, each=lambda i: {"log": f"guesses-p{i + 1}"})
     canary = Canary(peers)
     identity = Session(peers[0].port).id
     # The tag is at the end, the home at the beginning: each is another way to be none of ours.
@@ -378,7 +380,7 @@ def ids_of_the_dead():
 
 
 def too_many():
-    peer = start_peers(1, cluster="many-sessions", flags=["--max-sessions", "60"],
+    peer = start_peers(1, cluster="many-sessions", flags=["--max-sessions", "60"], env=KEEPS_LITTLE,
                        each=lambda i: {"log": "many-sessions"})[0]
     mine = Session(peer.port)
     with check("A12: beyond --max-sessions initialize is 503 with Retry-After or in-band, memory is "
@@ -391,7 +393,8 @@ def too_many():
         for _ in range(1500):
             answer = request(peer.port, "POST", "/mcp", BOTH, json.dumps(INITIALIZE).encode())
             sure(answer.status == 503 and "retry-after" in answer.headers, answer)
-        sure(peer.metrics()["process_resident_memory_bytes"] < before + (1 << 20))
+        grown = peer.metrics()["process_resident_memory_bytes"] - before
+        sure(grown < 1 << 20, grown)
         sure(mine.ask(peer.port, "ping")[1]["result"] == {})
         stream = RawStream(peer.port, "/sse")
         sure(stream.status == 503, stream.status)
@@ -438,8 +441,8 @@ def headers_and_bodies(server, peers):
     with check("A17: whatever the mesh does not route on is the upstream's to judge, and comes to it "
                "as it was sent"):
         server.on_call = lambda one: as_json(result(one.message["id"]))
-        for more in ({"method": "tools/list", "name": "other"}, {"method": "tools/call", "name": "=?base64?*?="},
-                     {"name": "x"}, {}):
+        for more in ({"method": "tools/list", "name": "other"}, {"name": "x"}, {},
+                     {"method": "tools/call", "name": "=?base64?*?="}):
             answer, body = modern("tools/call", {"name": "any"}, **more)
             sure(answer.status == 200, more, answer)
             seen = server.requests[-1]

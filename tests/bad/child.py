@@ -71,11 +71,27 @@ def on_words(message):
     write(text * 2 if way == "twice in one write" else text)
 
 
+def on_pieces(message):
+    """The answer in the pieces that its seed cuts."""
+    import random  # the others start without it
+    how = message["params"]["arguments"]
+    chance = random.Random(how["seed"])
+    text = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": how["value"]},
+                      ensure_ascii=False).encode() + chance.choice((b"\n", b"\r\n", b"\n\n"))
+    cuts = sorted(chance.randrange(len(text)) for _ in range(4))
+    for a, b in zip([0, *cuts], [*cuts, len(text)]):
+        os.write(1, text[a:b])
+        time.sleep(0.001)
+
+
 def on_call(message):
     if kind in ("parent", "escaped"):
         os._exit(1)
     if kind == "long":
         on_long_call(message)
+        return
+    if kind == "pieces":
+        on_pieces(message)
         return
     if kind == "words":
         on_words(message)

@@ -2,6 +2,7 @@
 notice any of it, an upstream that remembers what reached it."""
 import http.server
 import json
+import os
 import socket
 import threading
 import time
@@ -13,6 +14,9 @@ PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 MARK = "smuggled-4711"
 SMUGGLED = f"GET /{MARK} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 REPLY_MAX_BYTES = 1024
+# Where memory is looked at: what a sanitizer keeps of what was freed is no growth of the peer's.
+KEEPS_LITTLE = {"ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=1:"
+                "thread_local_quarantine_size_kb=64"}
 
 
 class Reply:

@@ -59,7 +59,8 @@ class RawServer:
     does not leave ASIDE."""
 
     def __init__(self, port=0):
-        self.streams, self.sessions, self.sent = {}, 0, 0  # streams: upstream session -> its GETs, the latest last
+        self.streams = {}  # session -> its GETs, the latest last
+        self.sessions = self.sent = 0
         self.greeting = b""  # said to every connection at once
         self.behave()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=256)

@@ -198,6 +198,33 @@ static void test_a_deleted_session_is_unknown_everywhere(void **state)
     }
 }
 
+/* Not an in-band error, after which its client would ask again: the candidates were told, and the
+ * others ask them once they know of the death. */
+static void test_a_deleted_session_stays_unknown_when_its_owner_is_killed(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        struct world *world = world_of(3, kinds[k]);
+        uint32_t session = session_at(world, 0);
+        assert_int_equal(ask_now(world, session, ASK_DELETE, 1, 500)->status / 100, 2);
+        world_crash(world, 0, DEATH_KILLED);
+        for (uint32_t seat = 1; seat < 3; seat++) {
+            assert_refused(ask_now(world, session, ASK_CALL, seat, 1), MESH_SESSION_UNKNOWN);
+            assert_refused(ask_now(world, session, ASK_LISTEN, seat, 1), MESH_SESSION_UNKNOWN);
+        }
+        world_free(world);
+
+        world = world_of(6, kinds[k]);
+        session = session_at(world, 0);
+        assert_int_equal(ask_now(world, session, ASK_DELETE, 1, 500)->status / 100, 2);
+        world_crash(world, 0, DEATH_KILLED);
+        run_for(world, 10000);
+        for (uint32_t seat = 1; seat < 6; seat++)
+            assert_refused(ask_now(world, session, ASK_CALL, seat, 100), MESH_SESSION_UNKNOWN);
+        world_free(world);
+    }
+}
+
 static void test_an_open_id_is_not_taken_twice(void **state)
 {
     (void)state;
@@ -320,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_a_second_get_supersedes_the_first),
         cmocka_unit_test(test_an_answer_to_a_question_reaches_the_owner_through_any_peer),
         cmocka_unit_test(test_a_deleted_session_is_unknown_everywhere),
+        cmocka_unit_test(test_a_deleted_session_stays_unknown_when_its_owner_is_killed),
         cmocka_unit_test(test_an_open_id_is_not_taken_twice),
         cmocka_unit_test(test_a_newcomer_of_a_taken_name_waits_and_then_leaves),
         cmocka_unit_test(test_a_newcomer_takes_the_name_when_its_holder_dies),

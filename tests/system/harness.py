@@ -328,10 +328,10 @@ def start_balancer(ports, name="balancer", flags=()):
     return balancer
 
 
-def start_stub(name, kind="http", port=0):
+def start_stub(name, kind="http", port=0, flags=()):
     stub = Process(name, [Settings.program("tests/tools/stub"), kind, "--name", name,
                           "--listen", f"127.0.0.1:{port}",
-                          "--log", os.path.join(Settings.directory, f"{name}.calls")])
+                          "--log", os.path.join(Settings.directory, f"{name}.calls"), *flags])
     stub.port = int(stub.wait_line(r"listening on port (\d+)").group(1))
     return stub
 

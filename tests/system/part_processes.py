@@ -242,7 +242,8 @@ def killed():
         peer.process.terminate()
         sure(peer.wait(10) == 0, "exit code")
         wait_until(3, lambda: not is_alive(watcher, WATCH), "the watcher is gone")
-        sure(not any(is_alive(pid, SLEEP) for pid in grandchildren), grandchildren)
+        wait_until(3, lambda: not any(is_alive(pid, SLEEP) for pid in grandchildren),
+                   f"{grandchildren} are gone")
 
 
 # ---- spares -------------------------------------------------------------------------------------

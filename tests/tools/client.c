@@ -87,6 +87,18 @@ void client_abort(struct client_call *call)
     call->conn = NULL;
 }
 
+void client_pause(struct client_call *call)
+{
+    if (call->conn != NULL)
+        io_pause(&call->conn->stream);
+}
+
+void client_resume(struct client_call *call)
+{
+    if (call->conn != NULL)
+        io_resume(&call->conn->stream);
+}
+
 /* The answer is complete. */
 static void conn_done(struct client_conn *conn)
 {
@@ -139,6 +151,7 @@ static void conn_events(struct client_conn *conn, struct slice part)
         struct sse_event event;
         size_t used = 0;
         enum sse_result result = sse_read(&conn->sse, part, &used, &event);
+        conn->call->comments = conn->sse.comments_count;
         part.at += used;
         part.length -= used;
         if (result == SSE_MORE)
@@ -154,10 +167,13 @@ static void conn_events(struct client_conn *conn, struct slice part)
 static void conn_body(struct client_conn *conn, struct slice part)
 {
     const struct h1_head *head = conn->h1.head;
-    if (conn->call->is_sse) {
+    bool wants_parts = conn->client->on_part != NULL, is_sse = conn->call->is_sse;
+    if (wants_parts)
+        conn->client->on_part(conn->call, part);
+    if (is_sse)
         conn_events(conn, part);
+    if (wants_parts || is_sse)
         return;
-    }
     if (conn->body == NULL && head->framing == H1_LENGTH && part.length == head->content_length) {
         conn->client->on_text(conn->call, part, (struct slice){0});
         return;
@@ -266,7 +282,8 @@ static struct client_conn *conn_new(struct client *client, struct client_target 
                                       .on_bytes = on_bytes,
                                       .on_end = on_end,
                                       .on_connected = on_connected,
-                                      .on_closed = on_closed};
+                                      .on_closed = on_closed,
+                                      .receive_bytes = client->receive_bytes};
     client->connections++;
     return conn;
 }
@@ -283,6 +300,7 @@ void client_send(struct client *client, struct client_call *call, unsigned targe
     call->conn = conn;
     call->status = 0;
     call->is_sse = false;
+    call->comments = 0;
     call->is_sent = !is_new;
     h1_expect_response(&conn->h1, call->is_get ? H1_METHOD_GET : H1_METHOD_POST);
     int rc;

@@ -23,11 +23,15 @@ struct client {
     struct client_target targets[CLIENT_TARGETS_MAX];
     unsigned targets_count;
     bool is_new_connection; /* for each call */
+    int receive_bytes;      /* of the kernel's buffer for a connection; 0: as it likes */
     uint64_t connections;   /* opened so far */
     /* The final head came. */
     void (*on_head)(struct client_call *call, const struct h1_head *head);
     /* One event's data, or a whole body of another type; holds for the call only. */
     void (*on_text)(struct client_call *call, struct slice text, struct slice event_id);
+    /* The parts of a body as they come, those of SSE beside its events. NULL: not wanted, bodies
+     * of other types are gathered for on_text instead. */
+    void (*on_part)(struct client_call *call, struct slice part);
     /* The answer is complete (0), or its connection broke: a negative error, -EPROTO for an
      * answer that is no HTTP or no SSE. The last callback of a call. */
     void (*on_done)(struct client_call *call, int rc);
@@ -38,6 +42,7 @@ struct client_call {
     struct client_conn *conn; /* NULL: not under way */
     int status;               /* 0: no head yet */
     bool is_sse, is_get, is_sent;
+    uint64_t comments; /* of its event stream */
 };
 
 /* "HOST:PORT[,HOST:PORT...]", to be called again for more. 0 or -EINVAL. */
@@ -47,5 +52,8 @@ void client_send(struct client *client, struct client_call *call, unsigned targe
                  const void *request, size_t length);
 /* Closes the call's connection; no callback follows. */
 void client_abort(struct client_call *call);
+/* Reads no further, until client_resume(). */
+void client_pause(struct client_call *call);
+void client_resume(struct client_call *call);
 
 #endif

@@ -148,11 +148,13 @@ static void on_tcp_connected(uv_connect_t *connecting, int rc)
 
 int io_connect(uv_loop_t *loop, struct io_stream *stream, const struct sockaddr_storage *addr)
 {
-    int rc = uv_tcp_init(loop, &stream->tcp);
+    int rc = uv_tcp_init_ex(loop, &stream->tcp, addr->ss_family);
     if (rc < 0)
         return rc;
     stream->tcp.data = stream;
     stream->connecting.data = stream;
+    if (stream->receive_bytes > 0) /* before the other side is told of it */
+        (void)uv_recv_buffer_size((uv_handle_t *)&stream->tcp, &stream->receive_bytes);
     rc = uv_tcp_connect(&stream->connecting, &stream->tcp, (const struct sockaddr *)addr,
                         on_tcp_connected);
     if (rc < 0)

@@ -29,6 +29,7 @@ struct io_stream {
     uv_shutdown_t shutting;
     void *owner;
     bool closing, is_shut, has_ended; /* ended: nothing more comes from the other side */
+    int receive_bytes;                /* of the kernel's buffer; 0: as it likes */
     /* Bytes hold for the call only. */
     void (*on_bytes)(struct io_stream *stream, const uint8_t *bytes, size_t length);
     /* The other side will send no more: UV_EOF, or the error that broke the connection. */

@@ -14,16 +14,18 @@ struct stub_session {
     uint32_t hash;      /* names it in the log */
     uint32_t count;     /* executions of the counters */
     uint64_t seq;       /* of its last notification, from 1 */
+    size_t note_bytes;  /* of filling in each */
     uint64_t questions; /* asked of the client so far: the next one's id, as SDKs count */
 };
 
 struct stub {
     const char *name;
-    FILE *log; /* NULL: none */
+    FILE *log;            /* NULL: none */
+    uint64_t break_every; /* events of the session's own stream; 0: it does not break */
     /* One message of a call's stream; `is_last` with its response, or (length 0) without one. */
     void (*reply)(void *stream, const char *text, size_t length, bool is_last);
-    /* One message of the session's own stream. */
-    void (*push)(struct stub_session *session, const char *text, size_t length);
+    /* One message of the session's own stream: its notification of that number. */
+    void (*push)(struct stub_session *session, uint64_t seq, const char *text, size_t length);
     struct stub_job *jobs; /* calls that take time */
 };
 
@@ -33,6 +35,8 @@ void stub_take(struct stub *stub, struct stub_session *session, struct slice tex
                const struct rpc_message *m, void *stream, uint64_t now_ms);
 /* The client left: the call goes on, its replies go nowhere. */
 void stub_stream_gone(struct stub *stub, const void *stream);
+/* Says the session's notifications behind that one again. */
+void stub_replay(struct stub *stub, struct stub_session *session, uint64_t after);
 void stub_session_gone(struct stub *stub, const struct stub_session *session);
 uint64_t stub_deadline_ms(const struct stub *stub); /* or STUB_NEVER */
 void stub_run(struct stub *stub, uint64_t now_ms);

@@ -12,6 +12,7 @@
 
 #include "http/h1.h"
 #include "tests/tools/io.h"
+#include "tests/tools/json.h"
 
 #define ID_TEXT 24
 #define SESSIONS_MAX (1u << 20)
@@ -23,6 +24,7 @@ struct session {
     uint32_t index;
     char id[ID_TEXT + 1];
     struct conn *listener; /* its GET stream (of HTTP+SSE: its only stream) */
+    uint64_t said;         /* notifications that a listener got */
 };
 
 /* A client's connection: one request at a time. */
@@ -187,13 +189,15 @@ static void open_sse(struct conn *conn)
     conn_write(conn, &(uv_buf_t){.base = head, .len = length}, 1);
 }
 
-/* One event as one chunk; `is_last` ends the stream. */
-static void write_event(struct conn *conn, const char *name, const char *text, size_t length,
-                        bool is_last)
+/* One event as one chunk, with an id unless that is 0; `is_last` ends the stream. */
+static void write_event(struct conn *conn, uint64_t id, const char *name, const char *text,
+                        size_t length, bool is_last)
 {
-    char before[128];
+    char before[128], id_line[32] = "";
+    if (id > 0)
+        snprintf(id_line, sizeof id_line, "id: %" PRIu64 "\n", id);
     int prefix = snprintf(before + H1_CHUNK_HEAD_MAX, sizeof before - H1_CHUNK_HEAD_MAX,
-                          "event: %s\ndata: ", name);
+                          "%sevent: %s\ndata: ", id_line, name);
     uint8_t chunk[H1_CHUNK_HEAD_MAX];
     size_t chunk_length = h1_write_chunk_head(chunk, (size_t)prefix + length + 2);
     char *start = before + H1_CHUNK_HEAD_MAX - chunk_length;
@@ -225,18 +229,27 @@ static void http_reply(void *stream, const char *text, size_t length, bool is_la
     if (!conn->is_sse)
         open_sse(conn);
     if (length > 0)
-        write_event(conn, "message", text, length, is_last);
+        write_event(conn, 0, "message", text, length, is_last);
     else
         end_sse(conn);
     if (length > 0 && is_last)
         conn_done(conn);
 }
 
-static void http_push(struct stub_session *stub, const char *text, size_t length)
+static void http_push(struct stub_session *stub, uint64_t seq, const char *text, size_t length)
 {
     struct session *session = (struct session *)stub;
-    if (session->listener != NULL)
-        write_event(session->listener, "message", text, length, false);
+    struct conn *listener = session->listener;
+    bool breaks = server.stub->break_every > 0 && !server.is_legacy;
+    if (listener == NULL)
+        return;
+    write_event(listener, breaks ? seq : 0, "message", text, length, false);
+    session->said++;
+    if (!breaks || session->said % server.stub->break_every > 0)
+        return;
+    session->listener = NULL;
+    listener->listens = NULL;
+    end_sse(listener);
 }
 
 /* HTTP+SSE has one stream for everything. */
@@ -244,7 +257,7 @@ static void legacy_reply(void *stream, const char *text, size_t length, bool is_
 {
     (void)is_last;
     if (length > 0)
-        http_push(stream, text, length);
+        http_push(stream, 0, text, length);
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -323,6 +336,17 @@ static void listen_for(struct conn *conn, struct session *session)
     open_sse(conn);
 }
 
+/* What was said before the first one came is said to it. */
+static void listen_after(struct conn *conn, struct session *session, const struct h1_head *head)
+{
+    struct slice last;
+    uint64_t after = session->said == 0 ? 0 : session->stub.seq;
+    listen_for(conn, session);
+    if (h1_header(head, "last-event-id", &last))
+        after = json_number(last, after);
+    stub_replay(server.stub, &session->stub, after);
+}
+
 static void streamable(struct conn *conn, const struct h1_head *head)
 {
     struct slice id;
@@ -341,7 +365,7 @@ static void streamable(struct conn *conn, const struct h1_head *head)
     else if (head->method == H1_METHOD_GET && session->listener != NULL)
         answer_error(conn, 409, -32000, "Conflict: Only one SSE stream is allowed per session");
     else if (head->method == H1_METHOD_GET)
-        listen_for(conn, session);
+        listen_after(conn, session, head);
     else {
         session_end(session);
         answer(conn, 200, "", NULL, 0);
@@ -361,7 +385,7 @@ static void legacy(struct conn *conn, const struct h1_head *head, struct slice t
         char endpoint[sizeof messages + ID_TEXT];
         int length = snprintf(endpoint, sizeof endpoint, "%s%s", messages, session->id);
         listen_for(conn, session);
-        write_event(conn, "endpoint", endpoint, (size_t)length, false);
+        write_event(conn, 0, "endpoint", endpoint, (size_t)length, false);
     } else if (head->method == H1_METHOD_POST && target.length > prefix &&
                memcmp(target.at, messages, prefix) == 0) {
         post(conn, true, slice_borrow(target.at + prefix, target.length - prefix));

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/tools/fill.h"
 #include "tests/tools/json.h"
 
-#define BIG_MAX (16u << 20)
+#define BIG_MAX (128u << 20)
+#define STEP_MAX (8u << 20) /* bytes of one notification */
 #define STEPS_MAX 100000
 
 enum job_kind { JOB_SLOW, JOB_ASK, JOB_NOTIFY };
@@ -26,6 +28,7 @@ struct stub_job {
     uint32_t step, steps;
     uint64_t question; /* JOB_ASK: the id it was asked under */
     bool counts;
+    size_t bytes; /* of filling in each notification */
 };
 
 #define READ_ONLY "\"annotations\":{\"readOnlyHint\":true,\"idempotentHint\":true}"
@@ -151,6 +154,24 @@ static struct stub_job *job_new(struct stub *stub, enum job_kind kind, struct st
     return job;
 }
 
+/* One more member of an object, `prefix` first; nothing where it would be empty. */
+static int fill_member(char *text, const char *prefix, size_t bytes, uint64_t seed)
+{
+    size_t length = strlen(prefix);
+    if (bytes == 0)
+        return 0;
+    memcpy(text, prefix, length);
+    fill_text(text + length, bytes, seed);
+    text[length + bytes] = '"';
+    return (int)(length + bytes + 1);
+}
+
+static size_t fill_bytes(struct slice arguments)
+{
+    uint64_t bytes = json_number(json_field(arguments, "bytes"), 0);
+    return bytes < STEP_MAX ? bytes : STEP_MAX;
+}
+
 static void jobs_sweep(struct stub *stub) /* frees those whose session is NULL */
 {
     for (struct stub_job **at = &stub->jobs; *at != NULL;) {
@@ -164,29 +185,61 @@ static void jobs_sweep(struct stub *stub) /* frees those whose session is NULL *
     }
 }
 
+/* Notification `seq` of a session: the same text whenever it is said. */
+static void push_note(struct stub *stub, struct stub_session *session, uint64_t seq)
+{
+    char small[1024];
+    size_t room = session->note_bytes + 256;
+    char *text = room <= sizeof small ? small : malloc(room);
+    if (text == NULL)
+        return;
+    int length = snprintf(text, room,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":"
+                          "{\"level\":\"info\",\"logger\":\"stub\",\"data\":{\"seq\":%" PRIu64,
+                          seq);
+    length += fill_member(text + length, ",\"fill\":\"", session->note_bytes, seq);
+    length += snprintf(text + length, room - (size_t)length, "}}}");
+    stub->push(session, seq, text, (size_t)length);
+    if (text != small)
+        free(text);
+}
+
+static void say_progress(struct stub *stub, const struct stub_job *job)
+{
+    char small[1024];
+    size_t room = job->bytes + job->token_length + 256;
+    char *text = room <= sizeof small ? small : malloc(room);
+    if (text == NULL)
+        return;
+    int length = snprintf(text, room,
+                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":"
+                          "{\"progressToken\":%.*s,\"progress\":%" PRIu32 ",\"total\":%" PRIu32,
+                          (int)job->token_length, job->token, job->step, job->steps);
+    length += fill_member(text + length, ",\"message\":\"", job->bytes, job->step);
+    length += snprintf(text + length, room - (size_t)length, "}}");
+    stub->reply(job->stream, text, (size_t)length, false);
+    if (text != small)
+        free(text);
+}
+
+void stub_replay(struct stub *stub, struct stub_session *session, uint64_t after)
+{
+    for (uint64_t seq = after + 1; seq <= session->seq; seq++)
+        push_note(stub, session, seq);
+}
+
 /* One step of a slow call; false: it was the last. */
 static bool job_step(struct stub *stub, struct stub_job *job)
 {
-    char text[STUB_ID_MAX + 256];
     struct slice id = slice_borrow(job->id, job->id_length);
     job->step++;
     if (job->kind == JOB_NOTIFY) {
-        int length =
-            snprintf(text, sizeof text,
-                     "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":"
-                     "{\"level\":\"info\",\"logger\":\"stub\",\"data\":{\"seq\":%" PRIu64 "}}}",
-                     ++job->session->seq);
-        stub->push(job->session, text, (size_t)length);
+        job->session->note_bytes = job->bytes;
+        push_note(stub, job->session, ++job->session->seq);
         return job->step < job->steps;
     }
-    if (job->token_length > 0 && job->stream != NULL) {
-        int length =
-            snprintf(text, sizeof text,
-                     "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":"
-                     "{\"progressToken\":%.*s,\"progress\":%" PRIu32 ",\"total\":%" PRIu32 "}}",
-                     (int)job->token_length, job->token, job->step, job->steps);
-        stub->reply(job->stream, text, (size_t)length, false);
-    }
+    if (job->token_length > 0 && job->stream != NULL)
+        say_progress(stub, job);
     if (job->step < job->steps)
         return true;
     if (job->counts)
@@ -263,6 +316,7 @@ static void call_slow(struct stub *stub, struct stub_session *session, struct sl
     job->interval_ms = json_number(json_field(arguments, "ms"), 1000) / job->steps;
     job->at_ms = now_ms + job->interval_ms;
     job->counts = slice_is(slice_part(text, m->name), "slow_counter");
+    job->bytes = fill_bytes(arguments);
 }
 
 static void call_notify(struct stub *stub, struct stub_session *session, struct slice text,
@@ -275,6 +329,7 @@ static void call_notify(struct stub *stub, struct stub_session *session, struct 
     job->stream = NULL;
     job->steps = (uint32_t)json_number(json_field(arguments, "count"), 1);
     job->interval_ms = json_number(json_field(arguments, "interval_ms"), 1000);
+    job->bytes = fill_bytes(arguments);
     job->at_ms = job->steps == 0 ? STUB_NEVER : now_ms + job->interval_ms;
     if (job->interval_ms == 0)
         job->interval_ms = 1;
@@ -332,7 +387,11 @@ static void call_big(struct stub *stub, struct slice id, struct slice arguments,
         reply_error(stub, stream, id, -32602, "stub: too big");
         return;
     }
-    memset(text, 'x', bytes);
+    uint64_t seed = json_number(json_field(arguments, "fill"), UINT64_MAX);
+    if (seed == UINT64_MAX)
+        memset(text, 'x', bytes);
+    else
+        fill_text(text, bytes, seed);
     reply_text(stub, stream, id, slice_borrow(text, bytes));
     free(text);
 }

@@ -54,6 +54,7 @@ struct client {
     uint32_t heads, ends;
     int status;
     enum mesh_form form;
+    char lines[PUMP_HEAD_MAX]; /* the header lines of its head */
     bool has_session;
     char session[MESH_SESSION_TEXT];
     uint32_t texts;   /* events that say something, or parts of data */
@@ -328,6 +329,8 @@ static inline void pump_reply(struct pump *p, uint32_t node, const struct mesh_e
         c->heads++;
         c->status = e->head.status;
         c->form = e->head.form;
+        snprintf(c->lines, sizeof c->lines, "%.*s", (int)e->head.head.length,
+                 e->head.head.length > 0 ? (const char *)e->head.head.at : "");
         c->has_session = e->head.has_session;
         memcpy(c->session, e->head.session, sizeof c->session);
     } else if (e->kind == MESH_REPLY_END) {

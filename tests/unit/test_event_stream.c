@@ -594,21 +594,29 @@ static void test_where_none_ended_the_fullest_log_gives_way(void **state)
     pump_free(p);
 }
 
+static void narrow(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+    config->memory_max = 8u << 20;
+}
+
 static void test_many_logs_leave_room_for_what_is_under_way(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(1, http);
-    for (uint32_t n = 0; n < 400; n++) {
+    struct pump *p = pump_new(1, narrow);
+    size_t most = 0;
+    for (uint32_t n = 0; n < 60; n++) {
         const char *session = pump_session(p, pump_begin_new(p, 0, true));
         uint32_t call = ask(p, 0, session, CALL("1"));
         struct ucall *u = stream_begins(p);
         leave(p, call);
-        event(p, u, note(390 * KIB));
+        event(p, u, note(200 * KIB));
         event(p, u, RESULT("1"));
         pump_end(p, u, MESH_END_WHOLE, MESH_OK);
-        pump_run(p, 1);
+        pump_run(p, 2000); /* the next turn */
+        most = log_bytes(p, 0) > most ? log_bytes(p, 0) : most;
     }
-    assert_true(log_bytes(p, 0) <= (256u << 20) / 2 + 400 * KIB);
+    assert_in_range(most, 3u << 20, 4u << 20);
     pump_free(p);
 }
 

@@ -135,16 +135,15 @@ static void test_a_list_keeps_the_order_it_was_given(void **state)
     list_push_back(&list, &owners[1].link);
     list_push_front(&list, &owners[2].link);
     assert_ptr_equal(list_first(&list), &owners[2].link);
-    LIST_EACH(node, &list)
-    assert_int_equal(container_of(node, struct owner, link)->number, expected[at++]);
+    LIST_EACH (node, &list)
+        assert_int_equal(container_of(node, struct owner, link)->number, expected[at++]);
     assert_int_equal(at, 3);
     list_remove(&owners[0].link);
     list_remove(&owners[0].link);
     assert_false(list_is_linked(&owners[0].link));
     assert_true(list_is_linked(&owners[1].link));
     at = 0;
-    LIST_EACH_SAFE(node, after, &list)
-    {
+    LIST_EACH_SAFE (node, after, &list) {
         at++;
         list_remove(node);
     }

@@ -733,6 +733,29 @@ static void test_small_consumption_is_told_a_little_later(void **state)
     pair_free(p);
 }
 
+static void test_64_kib_of_consumption_are_told_at_once_in_a_wide_window(void **state)
+{
+    (void)state;
+    struct pair *p = pair_open((struct link_config){0});
+    uint32_t stream = open_stream(&p->a);
+
+    for (int i = 0; i < 4096; i++) {
+        assert_int_equal(send_filled(&p->a, stream, 2048, (uint8_t)i), 0);
+        pump(p);
+    }
+    assert_int_equal(stream_find(&p->b.link, stream)->window, LINK_WINDOW_MAX);
+    wait_ms(p, LINK_ACK_DELAY_MS);
+    uint64_t told = p->a.seen.consumed_total;
+    assert_int_equal(told, 4096 * 2048);
+    assert_int_equal(send_filled(&p->a, stream, LINK_ACK_MAX - 1, 1), 0);
+    pump(p);
+    assert_int_equal(p->a.seen.consumed_total, told);
+    assert_int_equal(send_filled(&p->a, stream, 1, 1), 0);
+    pump(p);
+    assert_int_equal(p->a.seen.consumed_total, told + LINK_ACK_MAX);
+    pair_free(p);
+}
+
 static void test_consumption_travels_with_what_leaves_anyway(void **state)
 {
     (void)state;
@@ -1283,6 +1306,7 @@ int main(void)
         cmocka_unit_test(test_sender_stops_where_its_credit_ends),
         cmocka_unit_test(test_window_grows_while_the_reader_keeps_up),
         cmocka_unit_test(test_small_consumption_is_told_a_little_later),
+        cmocka_unit_test(test_64_kib_of_consumption_are_told_at_once_in_a_wide_window),
         cmocka_unit_test(test_consumption_travels_with_what_leaves_anyway),
         cmocka_unit_test(test_stalled_streams_stop_no_other),
         cmocka_unit_test(test_large_messages_wait_for_room_in_the_grants),

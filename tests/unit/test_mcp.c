@@ -324,6 +324,7 @@ static const struct row rows[] = {
     {"the legacy stream, opened again", EITHER, SSE,
      STREAM "MCP-Protocol-Version: 2025-06-18\r\nLast-Event-ID: 3-1-2\r\n", "", PASSES, 0, MESH_SSE,
      MESH_LEGACY},
+    {"the legacy stream, no Accept", EITHER, SSE, "", "", PASSES, 0, MESH_SSE, MESH_LEGACY},
     {"the legacy stream, JSON wanted", EITHER, SSE, "Accept: application/json\r\n", "", 406, -32000,
      0, 0},
     {"POST to the legacy stream", EITHER, "POST /sse HTTP/1.1", BOTH JSON, INITIALIZE, 405, -32000,
@@ -355,6 +356,9 @@ static const struct row rows[] = {
     {"HEAD", EITHER, "HEAD /mcp HTTP/1.1", SESSION, "", 405, 0, 0, 0},
     {"OPTIONS", HTTP, "OPTIONS /mcp HTTP/1.1", "", "", PASSES, 0, MESH_PASS, MESH_LEGACY},
     {"OPTIONS, own server", OWN, "OPTIONS /mcp HTTP/1.1", "", "", 204, 0, 0, 0},
+    {"OPTIONS of the legacy stream", EITHER, "OPTIONS /sse HTTP/1.1", "", "", 204, 0, 0, 0},
+    {"OPTIONS of a message", EITHER, "OPTIONS /messages?sessionId=" ID " HTTP/1.1", "", "", 204, 0,
+     0, 0},
     {"another path", HTTP, "GET /.well-known/oauth-protected-resource HTTP/1.1", "", "", PASSES, 0,
      MESH_PASS, MESH_LEGACY},
     {"another path, own server", OWN, "GET /.well-known/oauth-protected-resource HTTP/1.1", "", "",
@@ -1080,6 +1084,42 @@ static void test_mcp_a_head_carries_the_session_and_what_the_form_needs(void **s
     close_request(&f);
 }
 
+/* A page must be able to read what the mesh answers itself; an upstream's own words stand alone. */
+static void test_mcp_pages_may_read_heads_of_our_own_and_those_that_an_upstream_opens(void **state)
+{
+    static const char open[] = "Access-Control-Allow-Origin: http://ok.example\r\n";
+    static const struct {
+        bool is_http;
+        const char *line, *lines;
+        bool is_open;
+    } cases[] = {
+        {true, SSE, "", true},
+        {true, "GET /mcp HTTP/1.1", "", true},
+        {true, "GET /mcp HTTP/1.1", "Date: now\r\n", false},
+        {false, "GET /mcp HTTP/1.1", "", true},
+        {false, "GET /mcp HTTP/1.1", "X-Refusal: 1\r\n", true},
+        {false, "GET /mcp HTTP/1.1", "Access-Control-Allow-Origin: *\r\n", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mcp_config config = config_of(cases[i].is_http);
+        struct fixture f;
+        struct bytes *head;
+
+        open_request(&f, &config, cases[i].line, STREAM SESSION "Origin: http://ok.example\r\n",
+                     "");
+        assert_int_equal(f.made.status, 0);
+        assert_int_equal(mcp_write_head(&config, &f.made.exchange, 200, MESH_FORM_SSE,
+                                        slice_text(cases[i].lines), NULL, -1, &head),
+                         0);
+        assert_int_equal(memmem(head->data, head->length, open, sizeof open - 1) != NULL,
+                         cases[i].is_open);
+        bytes_unref(head);
+        close_request(&f);
+    }
+}
+
 static void test_mcp_a_preflight_names_what_may_be_sent_and_read(void **state)
 {
     struct mcp_config config = config_of(false);
@@ -1268,6 +1308,7 @@ int main(void)
         cmocka_unit_test(test_mcp_a_json_answer_already_begun_can_only_be_cut),
         cmocka_unit_test(test_mcp_heads_are_framed_for_the_client_at_hand),
         cmocka_unit_test(test_mcp_a_head_carries_the_session_and_what_the_form_needs),
+        cmocka_unit_test(test_mcp_pages_may_read_heads_of_our_own_and_those_that_an_upstream_opens),
         cmocka_unit_test(test_mcp_a_preflight_names_what_may_be_sent_and_read),
         cmocka_unit_test(test_mcp_a_refusal_of_the_gate_is_an_answer),
         cmocka_unit_test(test_mcp_a_jwt_binds_by_issuer_and_subject_alone),

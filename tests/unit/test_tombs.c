@@ -1,0 +1,208 @@
+/* Tests of tombs.h: the end of a session is known to its candidates, so that a 404 stays definite
+ * when its owner dies (invariant N1), and nobody ends what is another's. */
+#include "mesh/session/tombs.h"
+#include "mesh/session/core.h"
+#include "tests/unit/streams_pump.h"
+
+#define IDLE_MS 5000u
+
+static void short_lived(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_STDIO;
+    config->session_idle_ms = IDLE_MS;
+}
+
+/* The first part of a mesh is its core. */
+static struct core *core_of(const struct pump *p, uint32_t node)
+{
+    return (struct core *)p->nodes[node].mesh;
+}
+
+static uint32_t ends_known(const struct core *core)
+{
+    return table_count(&core->tombs.until_ms.slots);
+}
+
+static void end(struct pump *p, uint32_t node, const char *session)
+{
+    uint32_t client = pump_ask(p, node, MESH_DELETE, session, "", 0);
+    pump_settle(p);
+    assert_ended(p, client, MESH_OK);
+}
+
+/* ---- told, and known --------------------------------------------------------------------------
+ */
+
+static void test_a_deleted_session_is_unknown_at_once_when_its_owner_is_dead(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    end(p, 1, session);
+    pump_kill(p, 0);
+    pump_settle(p); /* no time goes by: nobody knows yet that it died */
+    for (uint32_t node = 1; node < 3; node++) {
+        assert_ended(p, ask(p, node, session, CALL("1")), MESH_SESSION_UNKNOWN);
+        assert_ended(p, hold(p, node, session), MESH_SESSION_UNKNOWN);
+    }
+    pump_free(p);
+}
+
+static void test_an_expired_session_is_unknown_at_once_when_its_owner_is_dead(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, short_lived);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    pump_run(p, IDLE_MS + 1);
+    assert_quiet(p, 0);
+    pump_kill(p, 0);
+    for (uint32_t node = 1; node < 3; node++)
+        assert_ended(p, ask(p, node, session, CALL("1")), MESH_SESSION_UNKNOWN);
+    pump_free(p);
+}
+
+/* Without a tomb the death of its owner leaves it open whether the session may come back. */
+static void test_a_session_that_lived_when_its_owner_died_is_not_said_to_have_ended(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    pump_kill(p, 0);
+    uint32_t call = ask(p, 1, session, CALL("1"));
+    pump_run(p, 15000);
+    assert_false(p->clients[call].is_open);
+    assert_int_not_equal(p->clients[call].why, MESH_SESSION_UNKNOWN);
+    pump_free(p);
+}
+
+static void test_an_initialize_that_failed_is_no_end_to_tell(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    ask(p, 0, NULL, INITIALIZE);
+    pump_say(p, pump_last(p), FAULT("0"));
+    pump_settle(p);
+    assert_int_equal(ends_known(core_of(p, 1)), 0);
+    pump_free(p);
+}
+
+/* ---- the table --------------------------------------------------------------------------------
+ */
+
+static struct core *table_new(void)
+{
+    struct core *core = calloc(1, sizeof *core);
+    assert_non_null(core);
+    core->config.session_idle_ms = IDLE_MS;
+    tombs_init(core);
+    return core;
+}
+
+static void table_free(struct core *core)
+{
+    tombs_deinit(core);
+    free(core);
+}
+
+static struct session_id id_of(uint32_t number)
+{
+    struct session_id id = {{0}};
+    memcpy(id.bytes + 8, &number, sizeof number);
+    return id;
+}
+
+static void test_an_end_is_known_for_as_long_as_the_session_might_have_lived(void **state)
+{
+    (void)state;
+    struct core *core = table_new();
+    struct session_id id = id_of(1), other = id_of(2);
+    assert_false(tombs_has(core, &id, 100));
+    tombs_add(core, &id, 100);
+    assert_true(tombs_has(core, &id, 100 + IDLE_MS - 1));
+    assert_false(tombs_has(core, &id, 100 + IDLE_MS));
+    assert_false(tombs_has(core, &other, 100));
+    tombs_add(core, &id, 2000); /* told twice: once in the table, from the later time */
+    assert_true(tombs_has(core, &id, 2000 + IDLE_MS - 1));
+    assert_int_equal(ends_known(core), 1);
+    table_free(core);
+}
+
+static void test_the_oldest_end_gives_way(void **state)
+{
+    (void)state;
+    struct core *core = table_new();
+    for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
+        struct session_id id = id_of(n);
+        tombs_add(core, &id, 0);
+    }
+    assert_int_equal(ends_known(core), TOMBS_MAX);
+    for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
+        struct session_id id = id_of(n);
+        assert_int_equal(tombs_has(core, &id, 1), n >= 10);
+    }
+    table_free(core);
+}
+
+/* ---- who may say so ---------------------------------------------------------------------------
+ */
+
+static struct session_id id_read(const char *session)
+{
+    struct session_id id;
+    assert_true(key_read(&id, slice_borrow(session, MESH_SESSION_TEXT)));
+    return id;
+}
+
+static void test_nobody_ends_a_session_that_we_own(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct core *owner = core_of(p, 0);
+    struct core *stranger = core_of(p, 1);
+    struct wire_message said = {.kind = WIRE_ENDED, .session = id_read(session)};
+    said.has_session = true;
+    for (int n = 0; n < 2; n++) {
+        assert_true(links_tell(stranger->links, core_self(owner), &p->nodes[0].addr, &said,
+                               p->now_ms) >= 0);
+        pump_run(p, 100);
+        said.kind = WIRE_FOUND; /* an answer to what was not asked */
+        said.is_ended = true;
+    }
+    assert_int_equal(ends_known(owner), 0);
+    uint32_t call = ask(p, 0, session, CALL("1"));
+    pump_say(p, pump_last(p), RESULT("1"));
+    pump_settle(p);
+    assert_ended(p, call, MESH_OK);
+    pump_free(p);
+}
+
+static void test_an_end_under_an_id_that_is_none_of_ours_is_not_noted(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, NULL);
+    struct core *core = core_of(p, 0);
+    struct wire_message said = {.kind = WIRE_ENDED, .has_session = true};
+    said.session = id_read(pump_session(p, pump_begin(p, 0, false)));
+    said.session.bytes[12] ^= 1; /* another one, and the tag does not fit it */
+    tombs_on_ended(core, &said, p->now_ms);
+    assert_int_equal(ends_known(core), 0);
+    pump_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_deleted_session_is_unknown_at_once_when_its_owner_is_dead),
+        cmocka_unit_test(test_an_expired_session_is_unknown_at_once_when_its_owner_is_dead),
+        cmocka_unit_test(test_a_session_that_lived_when_its_owner_died_is_not_said_to_have_ended),
+        cmocka_unit_test(test_an_initialize_that_failed_is_no_end_to_tell),
+        cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
+        cmocka_unit_test(test_the_oldest_end_gives_way),
+        cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
+        cmocka_unit_test(test_an_end_under_an_id_that_is_none_of_ours_is_not_noted),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
