@@ -5,6 +5,7 @@
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/modern.h"
+#include "sim/sse.h"
 
 #define HEAD_LINES                                                                                 \
     "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
@@ -12,9 +13,11 @@
 const char *ask_name(enum ask ask)
 {
     static const char *const names[ASK_KINDS] = {
-        "initialize", "initialized", "listen",  "call",    "read",   "list",   "ping",    "note",
-        "answer",     "delete",      "forged",  "foreign", "twice",  "no-id",  "resume",  "m-call",
-        "m-read",     "m-discover",  "m-begin", "m-go-on", "m-make", "m-task", "m-listen"};
+        "initialize", "initialized",  "listen",        "call",   "read",     "list",
+        "ping",       "note",         "answer",        "delete", "forged",   "foreign",
+        "twice",      "no-id",        "resume",        "m-call", "m-read",   "m-discover",
+        "m-begin",    "m-go-on",      "m-make",        "m-task", "m-listen", "s-stream",
+        "s-again",    "s-initialize", "s-initialized", "s-call", "s-read",   "s-answer"};
     return names[ask];
 }
 
@@ -40,8 +43,11 @@ static const char *ask_method(enum ask ask)
 {
     switch (ask) {
     case ASK_INITIALIZE:
+    case ASK_S_INITIALIZE:
+    case ASK_S_AGAIN:
         return "initialize";
     case ASK_INITIALIZED:
+    case ASK_S_INITIALIZED:
         return "notifications/initialized";
     case ASK_LIST:
         return "tools/list";
@@ -55,9 +61,13 @@ static const char *ask_method(enum ask ask)
     case ASK_FOREIGN:
     case ASK_TWICE:
     case ASK_NO_ID:
+    case ASK_S_CALL:
+    case ASK_S_READ:
         return "tools/call";
     case ASK_LISTEN:
     case ASK_ANSWER:
+    case ASK_S_STREAM:
+    case ASK_S_ANSWER:
     case ASK_DELETE:
     case ASK_M_CALL:
     case ASK_M_READ:
@@ -76,24 +86,25 @@ static const char *ask_method(enum ask ask)
 
 static bool ask_has_id(enum ask ask)
 {
-    return ask_is_modern(ask) ||
-           (ask_method(ask) != NULL && ask != ASK_INITIALIZED && ask != ASK_NOTE);
+    return ask_is_modern(ask) || (ask_method(ask) != NULL && ask != ASK_INITIALIZED &&
+                                  ask != ASK_NOTE && ask != ASK_S_INITIALIZED);
 }
 
 static void body_write(const struct world *world, struct request *request, const char *question)
 {
     char text[600];
     const char *method = ask_method(request->ask);
+    bool is_read = request->ask == ASK_READ || request->ask == ASK_S_READ;
     uint32_t n = request->n;
     uint32_t s = request->session;
     int length = 0;
     if (ask_is_modern(request->ask))
         length = modern_body(world, request, text, sizeof text);
-    else if (request->ask == ASK_ANSWER)
+    else if (request->ask == ASK_ANSWER || request->ask == ASK_S_ANSWER)
         length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u}}",
                           question, n, s);
-    else if (request->ask == ASK_INITIALIZE)
+    else if (strcmp(method, "initialize") == 0)
         length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"initialize\",\"params\":{"
                           "\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"sampling\":{}},"
@@ -110,7 +121,7 @@ static void body_write(const struct world *world, struct request *request, const
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"%s\",\"params\":{\"name\":"
                           "\"%s\",\"arguments\":{\"n\":%u,\"s\":%u},\"_meta\":{"
                           "\"progressToken\":%u}}}",
-                          request->id, method, request->ask == ASK_READ ? "look" : "bump", n, s, n);
+                          request->id, method, is_read ? "look" : "bump", n, s, n);
     request->body = sim_zero((size_t)length + 1);
     memcpy(request->body, text, (size_t)length);
     request->body_length = (uint32_t)length;
@@ -175,11 +186,12 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
         request->key_length =
             (uint32_t)snprintf(request->key, sizeof request->key, "h%u", request->handle_number);
     } else if (!ask_is_modern(request->ask) && request->ask != ASK_INITIALIZE &&
-               request->ask != ASK_NO_ID) {
+               request->ask != ASK_NO_ID && !ask_is_stream(request->ask)) {
         memcpy(request->key, session->id, MESH_SESSION_TEXT);
         request->key_length = MESH_SESSION_TEXT;
     }
-    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE && request->ask != ASK_RESUME)
+    if (request->ask != ASK_LISTEN && request->ask != ASK_DELETE && request->ask != ASK_RESUME &&
+        request->ask != ASK_S_STREAM)
         body_write(world, request, question);
     if (request->ask == ASK_LISTEN)
         session->listen = request->n;
@@ -192,7 +204,7 @@ static uint32_t request_send(struct world *world, struct request *request, uint3
     session->asked++;
     world_at(world, world->now_us + delay_us, CLIENT_OPEN, WORLD_NOBODY, request->n, 0);
     if (fault_is_on(world->faults, FAULT_VANISH) && !world->calm && !ask_is_modern(request->ask) &&
-        chance_hits(&clients->chance, 30000)) {
+        !ask_is_sse(request->ask) && chance_hits(&clients->chance, 30000)) {
         uint64_t later_us = chance_log(&clients->chance, WORLD_MS, 3 * WORLD_SECOND);
         world_at(world, world->now_us + delay_us + later_us, CLIENT_VANISH, WORLD_NOBODY,
                  request->n, 0);
@@ -238,8 +250,9 @@ uint32_t client_listen_after(struct world *world, uint32_t session, const char *
 
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us)
 {
-    return request_send(world, request_new(world, session, ASK_ANSWER), seat, delay_us,
-                        world->clients->sessions[session]->question);
+    const struct session *of = world->clients->sessions[session];
+    enum ask ask = of->is_single ? ASK_S_ANSWER : ASK_ANSWER;
+    return request_send(world, request_new(world, session, ask), seat, delay_us, of->question);
 }
 
 uint32_t client_repeat(struct world *world, uint32_t other, uint32_t seat, uint64_t delay_us)
@@ -270,6 +283,13 @@ static void request_fill(const struct world *world, const struct request *reques
         made->who = (struct principal){0};
         made->key.kind = request->key_length > 0 ? MESH_KEY_HANDLE : MESH_KEY_NONE;
     }
+    if (ask_is_sse(request->ask))
+        made->front = MESH_FRONT_SSE;
+    if (ask_is_stream(request->ask)) {
+        made->want = MESH_SSE;
+        made->method = slice_text("GET");
+        made->head = slice_text("Accept: text/event-stream\r\n");
+    }
     if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME) {
         made->last_event_id = slice_text(request->shown);
         made->want = MESH_LISTEN;
@@ -278,7 +298,7 @@ static void request_fill(const struct world *world, const struct request *reques
     } else if (request->ask == ASK_DELETE) {
         made->want = MESH_DELETE;
         made->method = slice_text("DELETE");
-    } else {
+    } else if (body != NULL) {
         made->body = slice_of(body, 0, body->length);
         rpc_read(&made->rpc, NULL, body->data, body->length);
     }

@@ -8,6 +8,7 @@
 #include "sim/client.h"
 #include "sim/modern.h"
 #include "sim/net.h"
+#include "sim/sse.h"
 #include "sim/upstream.h"
 
 #define CALM_LEAST_MS 20000u
@@ -30,7 +31,7 @@ static void probe(struct world *world)
     uint32_t sent = 0;
     for (uint32_t n = sessions; n-- > 0 && sent < PROBES_MAX;) {
         const struct session *session = clients->sessions[n];
-        if (!session->has_id)
+        if (!session->has_id || session->is_single)
             continue;
         bool lives = check_owner_lives(world, session);
         uint32_t through = lives ? world->config.nodes : 1;
@@ -49,7 +50,7 @@ static void end_all(struct world *world)
     uint32_t sessions = clients->sessions_count;
     for (uint32_t n = 0; n < sessions; n++) {
         const struct session *session = clients->sessions[n];
-        if (!check_owner_lives(world, session) && !session->has_id)
+        if ((!check_owner_lives(world, session) && !session->has_id) || session->is_single)
             continue;
         if (session->ended_us == 0 && world_runs(world, n % world->config.nodes))
             client_ask(world, n, ASK_DELETE, n % world->config.nodes, n * 500);
@@ -107,6 +108,11 @@ static void result_take(const struct world *world, struct run_result *result)
     result->tasks = world->modern->tasks;
     result->handles = world->modern->handles;
     result->cancels = world->modern->cancels;
+    result->sse_streams = world->sse->streams;
+    result->sse_again = world->sse->again;
+    result->sse_answers = world->sse->answers;
+    result->sse_failures = world->sse->failures;
+    result->sse_ended = world->sse->ended;
     memcpy(result->hits, world->faults->hits, sizeof result->hits);
 }
 
@@ -135,9 +141,11 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     check_calm(world);
     probe(world);
     modern_probe(world);
+    sse_probe(world);
     world_run(world, end_ms + PROBE_MS);
     end_all(world);
     modern_end(world);
+    sse_end(world);
     world_run(world, end_ms + PROBE_MS + ENDING_MS);
     check_quiescence(world);
     check_void(world);

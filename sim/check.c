@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "sim/modern.h"
+#include "sim/sse.h"
 
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
@@ -174,13 +175,15 @@ bool check_owner_lives(struct world *world, const struct session *session)
 static bool request_is_of_session(const struct request *request)
 {
     return request->ask != ASK_INITIALIZE && request->ask != ASK_FORGED &&
-           request->ask != ASK_FOREIGN && request->ask != ASK_NO_ID && !ask_is_modern(request->ask);
+           request->ask != ASK_FOREIGN && request->ask != ASK_NO_ID &&
+           !ask_is_modern(request->ask) && !ask_is_stream(request->ask);
 }
 
 static bool runs_at_most_once(const struct request *request)
 {
-    return request->ask == ASK_CALL || request->ask == ASK_TWICE || request->ask == ASK_M_CALL ||
-           request->ask == ASK_M_BEGIN || request->ask == ASK_M_GO_ON || request->ask == ASK_M_MAKE;
+    return request->ask == ASK_CALL || request->ask == ASK_TWICE || request->ask == ASK_S_CALL ||
+           request->ask == ASK_M_CALL || request->ask == ASK_M_BEGIN ||
+           request->ask == ASK_M_GO_ON || request->ask == ASK_M_MAKE;
 }
 
 static bool reason_denies_running(enum mesh_reason why)
@@ -257,7 +260,8 @@ void check_head(struct world *world, struct request *request, const struct mesh_
         check_fail(world, "E1", "#%u gets a second head", request->n);
     if (request->ask == ASK_FORGED || request->ask == ASK_FOREIGN)
         check_fail(world, "E3", "#%u (%s) gets an answer", request->n, ask_name(request->ask));
-    if (effect->head.has_session && request->ask != ASK_INITIALIZE &&
+    bool makes_session = request->ask == ASK_INITIALIZE || ask_is_stream(request->ask);
+    if (effect->head.has_session && !makes_session &&
         memcmp(effect->head.session, session->id, MESH_SESSION_TEXT) != 0)
         check_fail(world, "E3", "#%u gets another session's id", request->n);
     if (!request_is_of_session(request) || peer_id_is_nobody(effect->head.owner))
@@ -407,6 +411,9 @@ static bool may_be_unknown(struct world *world, const struct session *session)
 {
     if (session->delete_us != 0 || session->upstream_lost || session->owner == WORLD_NOBODY)
         return true;
+    /* it ends with its stream, and its stream with a link that is down for long */
+    if (session->is_single && (world->quiet_us == 0 || world->now_us < world->quiet_us))
+        return true;
     const struct life *owner = &world->lives[session->owner];
     const struct seat *seat = &world->seats[owner->seat];
     for (uint32_t n = 0; n < world->seats_count; n++) {
@@ -440,7 +447,7 @@ static void check_calm_end(struct world *world, const struct request *request)
     if (!well)
         check_fail(world, "L1", "calm, and #%u (%s) ends with %d '%s'", request->n,
                    ask_name(request->ask), request->status, reason_name(request->why));
-    if (request->executed_us > request->opened_us + HOPS_WAIT_US && !opens)
+    if (request->executed_us > request->opened_us + HOPS_WAIT_US && !opens && !session->is_single)
         check_fail(world, "B3", "calm, and #%u takes %" PRIu64 " ms to its upstream", request->n,
                    (request->executed_us - request->opened_us) / WORLD_MS);
 }
@@ -468,11 +475,13 @@ void check_end(struct world *world, struct request *request)
         check_fail(world, "S1", "#%u is to come back for the rest and has no place to go on from",
                    request->n);
     check_resume_end(world, request);
-    if (ok && wants_answer && !request->has_answer && request->status / 100 == 2 &&
+    /* HTTP+SSE: the answer comes on the session's stream, before or after its 202 (sse.c) */
+    bool is_sse = ask_is_sse(request->ask);
+    if (ok && wants_answer && !request->has_answer && request->status / 100 == 2 && !is_sse &&
         request->end != MESH_END_LATER)
         check_fail(world, "E1", "#%u (%s) ends with %d and without its answer", request->n,
                    ask_name(request->ask), request->status);
-    if (!ok && request->has_answer)
+    if (!ok && request->has_answer && !is_sse)
         check_fail(world, "E1", "#%u was answered and then ends with '%s'", request->n,
                    reason_name(request->why));
     if (!ok && request->has_head && request->form == MESH_FORM_JSON &&
@@ -509,7 +518,8 @@ static void request_check(struct world *world, const struct world_event *event)
 {
     const struct request *request = world->clients->requests[event->a];
     const struct session *session = world->clients->sessions[request->session];
-    if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN || request->ask == ASK_RESUME)
+    if (request->state != REQUEST_OPEN || request->ask == ASK_LISTEN ||
+        request->ask == ASK_RESUME || ask_is_stream(request->ask))
         return;
     if (request->ask == ASK_M_LISTEN && request->lost_us == 0) { /* open as long as it works */
         world_at(world, world->now_us + LOSS_WAIT_US, CHECK_REQUEST, WORLD_NOBODY, event->a, 0);
@@ -576,6 +586,9 @@ void check_event(struct world *world, const struct world_event *event)
         break;
     case CHECK_LEFT:
         modern_check_left(world, event);
+        break;
+    case CHECK_SSE:
+        sse_check(world, event);
         break;
     }
 }

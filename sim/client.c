@@ -6,6 +6,7 @@
 
 #include "sim/check.h"
 #include "sim/modern.h"
+#include "sim/sse.h"
 
 #define RATE_GAP_US 430000u /* mean between a client's requests; 1.5 clients a peer */
 
@@ -136,7 +137,7 @@ uint32_t client_session(struct world *world)
     uint32_t index = clients->sessions_count++;
     session->client = WORLD_NOBODY;
     session->owner = WORLD_NOBODY;
-    session->listen = WORLD_NOBODY;
+    session->listen = session->stream = WORLD_NOBODY;
     if (index % 3 != 0) /* a third of them is bound to nobody */
         memset(session->who.hash, (int)(1 + index % 200), sizeof session->who.hash);
     clients->sessions[index] = session;
@@ -320,6 +321,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
     clients->gone += state == REQUEST_GONE;
     if (ask_is_modern(request->ask))
         modern_over(world, request, state);
+    if (ask_is_sse(request->ask))
+        sse_over(world, request, state);
     bool well = request_went_well(request);
     if (session->listen == request->n)
         session->listen = WORLD_NOBODY;
@@ -347,8 +350,9 @@ void client_request_over(struct world *world, struct request *request, enum requ
 static void take(struct world *world, const struct request *request, size_t bytes)
 {
     struct clients *clients = world->clients;
-    bool slow = request->client != WORLD_NOBODY && clients->clients[request->client].is_slow &&
-                fault_is_on(world->faults, FAULT_READER) && !world->calm;
+    bool slow = request->client == WORLD_NOBODY ? sse_is_slow(world, request)
+                                                : clients->clients[request->client].is_slow;
+    slow = slow && fault_is_on(world->faults, FAULT_READER) && !world->calm;
     if (bytes == 0)
         return;
     if (slow) {
@@ -379,19 +383,22 @@ bool client_settle(struct world *world, struct seat *seat)
     return told;
 }
 
-static void question_note(struct world *world, struct session *session, uint32_t index,
-                          struct slice text, const struct rpc_message *rpc)
+void client_question(struct world *world, uint32_t index, struct slice text,
+                     const struct rpc_message *rpc)
 {
     struct clients *clients = world->clients;
+    struct session *session = clients->sessions[index];
     struct slice id = slice_part(text, rpc->id);
     if (id.length >= sizeof session->question)
         return;
     memcpy(session->question, id.at, id.length);
     session->question[id.length] = 0;
-    if (clients->is_silent || session->client == WORLD_NOBODY)
+    if (clients->is_silent || (session->client == WORLD_NOBODY && !session->is_single))
         return;
-    uint32_t seat = seat_pick(world, &clients->clients[session->client]);
-    uint64_t think_us = chance_log(&clients->chance, 200, 200000);
+    struct shuffle *chance = session->is_single ? &world->sse->chance : &clients->chance;
+    uint32_t seat = session->is_single ? client_pick(world, WORLD_NOBODY, chance)
+                                       : seat_pick(world, &clients->clients[session->client]);
+    uint64_t think_us = chance_log(chance, 200, 200000);
     if (seat != WORLD_NOBODY)
         client_answer(world, index, seat, think_us);
 }
@@ -418,13 +425,16 @@ static void message_came(struct world *world, struct request *request, struct sl
     if (ask_is_modern(request->ask))
         modern_came(world, request, text, &rpc);
     if (rpc.kind == RPC_REQUEST)
-        question_note(world, world->clients->sessions[request->session], request->session, text,
-                      &rpc);
+        client_question(world, request->session, text, &rpc);
 }
 
 static void event_came(struct world *world, struct request *request, struct slice text,
                        const struct mesh_effect *effect)
 {
+    if (ask_is_sse(request->ask)) {
+        sse_came(world, request, text, effect);
+        return;
+    }
     if (effect->event.retry_ms != 0)
         request->retry_ms = effect->event.retry_ms;
     check_event_id(world, request, effect);
@@ -448,10 +458,13 @@ static void head_came(struct world *world, struct request *request,
         clients->served_here++;
     else
         clients->forwarded++;
-    if (effect->head.has_session && request->ask == ASK_INITIALIZE) {
+    if (effect->head.has_session &&
+        (request->ask == ASK_INITIALIZE || ask_is_stream(request->ask))) {
         memcpy(session->id, effect->head.session, MESH_SESSION_TEXT);
         session->has_id = true;
         session->owner = world_life_of(world, effect->head.owner);
+        if (session->is_single)
+            sse_begins(world, request);
     }
     world_fold(world, (uint64_t)effect->head.status << 32 | effect->head.form);
     world_say(world, &world->seats[request->seat], "REPLY_HEAD #%u %d form %d", request->n,
@@ -533,6 +546,9 @@ void client_event(struct world *world, const struct world_event *event)
         break;
     case CLIENT_MODERN:
         modern_event(world, event);
+        break;
+    case CLIENT_SSE:
+        sse_event(world, event);
         break;
     case CLIENT_VANISH:
         client_vanish(world, event->a);

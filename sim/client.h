@@ -32,6 +32,14 @@ enum ask {
     ASK_M_MAKE,  /* a tools/call that is answered with a task */
     ASK_M_TASK,  /* tasks/get, update or cancel */
     ASK_M_LISTEN,
+    /* of HTTP+SSE: sse.c */
+    ASK_S_STREAM, /* GET: a session and its one stream */
+    ASK_S_AGAIN,  /* likewise, by who goes on without initialize */
+    ASK_S_INITIALIZE,
+    ASK_S_INITIALIZED,
+    ASK_S_CALL,
+    ASK_S_READ,
+    ASK_S_ANSWER,
     ASK_KINDS
 };
 
@@ -78,7 +86,7 @@ struct request {
     uint32_t handle_number;
     char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
     uint32_t made_server, made_seat;
-    uint64_t left_us; /* modern: its client went */
+    uint64_t left_us; /* modern, HTTP+SSE: its client went */
     uint32_t executions;
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
@@ -98,6 +106,8 @@ struct session {
     char question[40];            /* raw id of the newest question of its server; empty: none */
     uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
     bool upstream_lost;
+    bool is_single;  /* of HTTP+SSE, */
+    uint32_t stream; /* and this its GET; or NOBODY */
 };
 
 struct client {
@@ -145,6 +155,9 @@ uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_
 /* The same of the session-less era: with what the answer to request `of` brought (or NOBODY). */
 uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
                        uint64_t delay_us, uint32_t of);
+/* A question of its server came. */
+void client_question(struct world *world, uint32_t session, struct slice text,
+                     const struct rpc_message *rpc);
 /* Answers the newest question that came for the session. */
 uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uint64_t delay_us);
 /* Another request under the JSON-RPC id of an open one. */

@@ -33,7 +33,7 @@ static const char usage[] =
     "  --nodes N    peers; 0: drawn from 2 to 20 (the default)\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
     "  --file F     lines `seed nodes seconds # why`, or `seed nodes seconds legacy # why`\n"
-    "  --legacy     no clients of the session-less era: as seeds were before there were any\n"
+    "  --legacy     no clients of HTTP+SSE or the session-less era: as seeds were before them\n"
     "  --verify     run each seed twice and compare what happened\n";
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -164,6 +164,11 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->tasks += result->tasks;
     sum->handles += result->handles;
     sum->cancels += result->cancels;
+    sum->sse_streams += result->sse_streams;
+    sum->sse_again += result->sse_again;
+    sum->sse_answers += result->sse_answers;
+    sum->sse_failures += result->sse_failures;
+    sum->sse_ended += result->sse_ended;
 }
 
 static int run_one(const struct options *options, struct totals *totals, uint64_t seed,
@@ -252,6 +257,11 @@ static bool hits_are_complete(const struct options *options, const struct totals
         printf("of the session-less era something never happened: see the summary\n");
         complete = false;
     }
+    if (!options->legacy_only && (totals->sum.sse_again == 0 || totals->sum.sse_answers == 0 ||
+                                  totals->sum.sse_failures == 0 || totals->sum.sse_ended == 0)) {
+        printf("of HTTP+SSE something never happened: see the summary\n");
+        complete = false;
+    }
     return complete;
 }
 
@@ -282,6 +292,9 @@ static void summary(const struct totals *totals)
     printf("session-less: executions %" PRIu64 ", states back %" PRIu64 ", tasks found %" PRIu64
            ", handles met %" PRIu64 ", cancelled %" PRIu64 "\n",
            sum->modern, sum->states, sum->tasks, sum->handles, sum->cancels);
+    printf("HTTP+SSE: streams %" PRIu64 " (%" PRIu64 " by who goes on), answers %" PRIu64
+           ", failures told %" PRIu64 ", sessions ended with theirs %" PRIu64 "\n",
+           sum->sse_streams, sum->sse_again, sum->sse_answers, sum->sse_failures, sum->sse_ended);
     printf("outcomes:");
     for (uint32_t n = 0; n < sizeof sum->why / sizeof *sum->why; n++)
         if (sum->why[n] > 0)

@@ -504,6 +504,8 @@ static void ucall_read(struct world *world, struct ucall *call, struct slice tex
     call->method = rpc.method;
     call->request = text_number(text, "n");
     call->session = text_number(text, "s");
+    if (call->is_own && rpc.kind == RPC_NOTIFICATION)
+        return; /* the mesh shook hands by itself */
     if (call->request == WORLD_NOBODY || call->request >= world->clients->requests_count)
         check_fail(world, "E3", "an upstream of p%u got a text that no client sent: %.*s", up->seat,
                    (int)text.length, (const char *)text.at);
@@ -534,6 +536,7 @@ static uint32_t ucall_new(struct world *world, uint32_t upstream, const struct m
                                        .call = effect->call,
                                        .want = effect->send.want,
                                        .is_request = effect->send.is_request,
+                                       .is_own = effect->send.is_own,
                                        .request = WORLD_NOBODY,
                                        .session = WORLD_NOBODY,
                                        .room = MESH_UP_ROOM_FIRST};

@@ -30,7 +30,7 @@ struct ucall {
     enum ucall_state state;
     enum ucall_fate fate;
     enum mesh_want want;
-    bool is_request, is_sse, asks, head_sent, waits_for_room;
+    bool is_request, is_own, is_sse, asks, head_sent, waits_for_room;
     uint32_t polls;      /* how often it ends its stream before the answer (SEP-1699) */
     bool is_done;        /* AWAY: the answer is ready */
     uint32_t after_note; /* LISTEN: the note that its GET named; NOBODY: none */

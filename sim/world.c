@@ -10,6 +10,7 @@
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/modern.h"
+#include "sim/sse.h"
 #include "sim/net.h"
 #include "sim/upstream.h"
 
@@ -284,7 +285,7 @@ static void dispatch(struct world *world, const struct world_event *event)
         life_event(world, event);
     else if (event->kind <= NET_RESET)
         net_event(world, event);
-    else if (event->kind <= CLIENT_MODERN)
+    else if (event->kind <= CLIENT_SSE)
         client_event(world, event);
     else if (event->kind <= UPSTREAM_CLOSED)
         upstream_event(world, event);
@@ -348,6 +349,8 @@ int world_new(struct world **worldp, const struct world_config *config)
     if (rc == 0)
         rc = modern_new(world);
     if (rc == 0)
+        rc = sse_new(world);
+    if (rc == 0)
         rc = faults_new(world);
     if (rc < 0) {
         world_free(world);
@@ -375,6 +378,7 @@ void world_free(struct world *world)
         net_drop(&world->heap[n]);
     faults_free(world);
     modern_free(world);
+    sse_free(world);
     clients_free(world);
     checks_free(world);
     upstreams_free(world);

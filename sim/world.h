@@ -24,6 +24,7 @@ struct checks;
 struct clients;
 struct modern;
 struct net;
+struct sse;
 struct upstreams;
 
 struct world_config {
@@ -35,7 +36,7 @@ struct world_config {
     bool steady;                      /* stories: every delay is 1 ms, turns and timers are exact */
     enum mesh_upstream_kind upstream; /* stories; under load the seed draws it */
     bool trace;                       /* print every effect */
-    bool legacy_only;                 /* no clients of the session-less era: old seeds */
+    bool legacy_only;                 /* neither sse.c's clients nor modern.c's: old seeds */
 };
 
 /* What waits in the heap. Each kind belongs to the module of its name. */
@@ -59,6 +60,7 @@ enum world_event_kind {
     CLIENT_VANISH,   /* a: request */
     CLIENT_TAKEN,    /* a: request; b: bytes */
     CLIENT_MODERN,   /* a: client of modern.c */
+    CLIENT_SSE,      /* a: client of sse.c */
     UPSTREAM_READY,  /* a: upstream */
     UPSTREAM_STEP,   /* a: call */
     UPSTREAM_LISTEN, /* a: call */
@@ -70,7 +72,8 @@ enum world_event_kind {
     CHECK_RINGS,
     CHECK_REQUEST, /* a: request */
     CHECK_LISTEN,  /* a: request */
-    CHECK_LEFT     /* a: request */
+    CHECK_LEFT,    /* a: request */
+    CHECK_SSE      /* a: request */
 };
 
 struct world_event {
@@ -142,6 +145,7 @@ struct world {
     struct net *net;
     struct clients *clients;
     struct modern *modern;
+    struct sse *sse;
     struct upstreams *upstreams;
     struct faults *faults;
     struct checks *checks;

@@ -82,7 +82,9 @@ static struct call *batch_make_entry(struct core *core, struct call *batch,
                                      const struct rpc_message *rpc, struct slice text)
 {
     struct session *session = session_at(core, batch->session);
-    struct call *entry = call_new_entry(core, batch, rpc, text);
+    struct call *entry = session->calls_open < SESSION_CALLS_MAX + 1 /* the batch itself */
+                             ? call_new_entry(core, batch, rpc, text)
+                             : NULL;
     if (entry == NULL)
         return NULL;
     session->calls_open++;

@@ -58,7 +58,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
     call->front = r->front;
     call->token = r->token;
     call->rpc = r->rpc;
-    call->has_position = m->open.has_position;
+    call->has_position = m->open.has_position && r->want == MESH_LISTEN;
     call->position = m->open.position;
     call->epoch = (struct mesh_epoch){1, core_self(core)};
     call->is_unsafe = serve_is_unsafe(core, m);
@@ -167,7 +167,7 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
     }
     serve_forget_name(core, call); /* should it not hear even that, and ask by this name */
     answer_drop(&call->answer);
-    if (!call_is_held_stream(call))
+    if (!call_ends_unread(call))
         return;
     call->detached_ms = core->serve.now_ms + 1; /* nobody comes back to it */
     call_arm(core, call);

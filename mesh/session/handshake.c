@@ -20,7 +20,11 @@ static bool handshake_step(struct core *core, struct upstream *up, const struct 
     step->is_own = true;
     session->calls_open++;
     list_push_back(&up->calls, &step->by_up);
-    return upcall_send(core, step, MESH_UP_SEND) == 0;
+    if (upcall_send(core, step, MESH_UP_SEND) == 0)
+        return true;
+    step->is_own = false; /* no step was taken */
+    call_end(core, step, MESH_END_CUT, MESH_FULL, core->serve.now_ms);
+    return false;
 }
 
 bool handshake_begins(struct core *core, struct upstream *up)

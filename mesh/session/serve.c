@@ -58,10 +58,12 @@ struct upstream *upstream_at(struct core *core, struct handle h)
 
 bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
 {
-    enum mesh_want want = open->open.request.want;
-    return want != MESH_LISTEN && want != MESH_SSE &&
-           retry_class_of(&core->retry, &open->open.request.rpc, open->payload, false) !=
-               RETRY_SAFE;
+    const struct mesh_request *r = &open->open.request;
+    if (r->want == MESH_LISTEN || r->want == MESH_SSE)
+        return false;
+    /* HTTP+SSE: its answer may be on the stream, whatever its entry heard */
+    return r->front == MESH_FRONT_SSE ||
+           retry_class_of(&core->retry, &r->rpc, open->payload, false) != RETRY_SAFE;
 }
 
 /* When the table is full, of nobody's. */
@@ -175,20 +177,35 @@ static bool serve_id_is_open(struct core *core, const struct session *session,
     return false;
 }
 
+/* Without a session there is what makes one, what passes, and what an HTTP server makes of it. */
+static enum mesh_reason serve_admit_alone(struct core *core, const struct wire_message *open)
+{
+    const struct mesh_request *r = &open->open.request;
+    bool is_http = upcall_is_http(core);
+    if (r->want == MESH_PASS && !is_http && core->config.upstream != MESH_UP_SSE)
+        return MESH_NO_ROUTE;
+    if (r->want != MESH_PASS && !is_http && !place_is_new_session(r))
+        return MESH_NO_SESSION_ID;
+    if (core->is_leaving && !affinity_is_here(core, r, open->payload))
+        return MESH_STOPPING;
+    return MESH_OK;
+}
+
 /* Which reason keeps this request from running here, MESH_OK if none does. */
 static enum mesh_reason serve_admit(struct core *core, const struct wire_message *open,
                                     struct session *session)
 {
     const struct mesh_request *r = &open->open.request;
     if (session == NULL)
-        return core->is_leaving && !affinity_is_here(core, r, open->payload) ? MESH_STOPPING
-                                                                             : MESH_OK;
+        return serve_admit_alone(core, open);
     if (memcmp(&session->who, &r->who, sizeof session->who) != 0) {
         core->stats.not_found_principal++;
         return MESH_SESSION_UNKNOWN;
     }
     if (session->is_single != (r->front == MESH_FRONT_SSE))
         return MESH_SESSION_UNKNOWN; /* an id of the other kind (row A18) */
+    if (r->want == MESH_PASS || (session->is_single && r->want != MESH_CALL))
+        return MESH_SESSION_UNKNOWN; /* no entry asks for that in a session */
     if (r->want == MESH_LISTEN && open->open.has_position && open->open.position.is_last)
         return MESH_STREAM_OVER;
     if (session->calls_open >= SESSION_CALLS_MAX)
@@ -198,7 +215,7 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     if (r->rpc.method == RPC_INITIALIZE && r->rpc.kind == RPC_REQUEST && !session->is_single)
         return MESH_ALREADY_INITIALIZED;
     if (r->rpc.kind == RPC_BATCH && core->config.upstream != MESH_UP_HTTP &&
-        (!session->has_batches || session->calls_open + r->rpc.batch_count > SESSION_CALLS_MAX))
+        (!session->has_batches || r->rpc.batch_count > SESSION_CALLS_MAX - session->calls_open))
         return session->has_batches ? MESH_FULL : MESH_NOT_SUPPORTED;
     return serve_id_is_open(core, session, open) ? MESH_ID_IN_USE : MESH_OK;
 }

@@ -50,6 +50,7 @@ struct client {
     uint32_t node;
     struct handle handle;
     bool is_open, is_slow; /* slow: takes nothing by itself */
+    bool is_lied_to;       /* its owner's peer says what it likes: S1 is not to be had */
     uint32_t heads, ends;
     int status;
     enum mesh_form form;
@@ -292,7 +293,7 @@ static inline void pump_place(struct client *c, const struct mesh_effect *e, cha
     const struct event_id *id = &e->event.id;
     size_t heard = strlen(c->heard);
     bool was_told = heard > 0 && c->heard[heard - 1] == '!';
-    if (event_id_is_none(id))
+    if (event_id_is_none(id) || c->is_lied_to)
         return;
     assert_false(c->position.is_last); /* nothing comes behind the last one */
     if (!event_id_is_none(&c->position) && letter != '.' && letter != '!' && !was_told) {
@@ -655,6 +656,20 @@ static inline uint32_t pump_sse(struct pump *p, uint32_t node)
 {
     struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
     return pump_open(p, node, r, NULL, "");
+}
+
+/* Likewise of a client that goes on without initialize (mcp.md, section 2.3). */
+static inline uint32_t pump_sse_again(struct pump *p, uint32_t node)
+{
+    static const char initialize[] = "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\","
+                                     "\"params\":{\"protocolVersion\":\"2024-11-05\"}}";
+    struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
+    struct bytes *body = pump_copy(initialize, sizeof initialize - 1);
+    rpc_read(&r.rpc, NULL, body->data, body->length);
+    r.body = slice_of(body, 0, body->length);
+    uint32_t client = pump_open(p, node, r, NULL, "");
+    bytes_unref(body);
+    return client;
 }
 
 static inline uint32_t pump_post(struct pump *p, uint32_t node, const char *session,

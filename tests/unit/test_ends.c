@@ -19,24 +19,6 @@ static void up_is_ready(struct pump *p, uint32_t up)
     pump_settle(p);
 }
 
-/* The GET of a client of HTTP+SSE that goes on without initialize (mcp.md, section 2.3). */
-static uint32_t stream_again(struct pump *p, uint32_t node)
-{
-    struct bytes *body = pump_copy(INITIALIZE, strlen(INITIALIZE));
-    struct mesh_request r = {.want = MESH_SSE, .front = MESH_FRONT_SSE};
-    struct client *c = &p->clients[p->clients_count];
-    r.body = slice_of(body, 0, body->length);
-    rpc_read(&r.rpc, NULL, body->data, body->length);
-    c->node = node;
-    c->handle = mesh_open(p->nodes[node].mesh, &r, p->now_ms);
-    c->is_open = true;
-    bytes_unref(body);
-    p->clients_count++;
-    pump_settle(p);
-    assert_int_equal(c->status, 200);
-    return p->clients_count - 1;
-}
-
 static uint32_t post(struct pump *p, uint32_t node, const char *session, const char *text)
 {
     uint32_t client = pump_post(p, node, session, text);
@@ -73,8 +55,9 @@ static void test_a_session_that_ends_in_its_handshake_runs_nothing(void **state)
 {
     (void)state;
     struct pump *p = pump_new(1, NULL);
-    uint32_t held = stream_again(p, 0);
-    assert_string_equal(pump_last(p)->text, INITIALIZE);
+    uint32_t held = pump_sse_again(p, 0);
+    pump_settle(p);
+    assert_non_null(strstr(pump_last(p)->text, "\"initialize\""));
     uint32_t call = post(p, 0, pump_session(p, held), CALL("1"));
     assert_true(p->clients[call].is_open); /* it waits for the handshake */
     leave(p, held);
@@ -333,7 +316,56 @@ static void test_the_logs_of_many_living_streams_leave_room_for_requests(void **
     pump_free(p);
 }
 
-/* ---- an owner that talks nonsense ------------------------------------------------------------ */
+/* ---- peers that talk nonsense ---------------------------------------------------------------- */
+
+/* An OPEN as no entry would send it; node 1 says it to node 0. */
+static void entry_says(struct pump *p, struct mesh_request r, const char *session, const char *text)
+{
+    static uint64_t counter = 1000;
+    struct core *core = core_of(p, 1);
+    struct lane lane;
+    struct wire_message m = {.kind = WIRE_OPEN, .payload = slice_text(text)};
+    assert_int_equal(links_open(core->links, core_self(core_of(p, 0)), &p->nodes[0].addr,
+                                (struct handle){0}, &lane, p->now_ms),
+                     0);
+    m.name = (struct exchange_name){core_self(core), ++counter};
+    m.has_session = session != NULL;
+    if (session != NULL)
+        assert_true(key_read(&m.session, slice_borrow(session, MESH_SESSION_TEXT)));
+    m.open.request = r;
+    assert_true(links_send(core->links, lane, LINKS_ENTRY, &m) > 0);
+    pump_settle(p);
+    pump_run(p, 100);
+}
+
+static void test_requests_that_no_entry_would_pass_on_run_nowhere(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t held = pump_sse(p, 0);
+    pump_settle(p);
+    const char *single = pump_session(p, held), *batch = "[" CALL("1") "]";
+    uint32_t ups = p->ups_count, asked = p->ucalls_count;
+    struct mesh_request r = {.want = MESH_CALL};
+    rpc_read(&r.rpc, NULL, batch, strlen(batch));
+    entry_says(p, r, NULL, batch); /* a child is no server without a session */
+    for (enum mesh_want want = MESH_CALL; want <= MESH_WANT_LAST; want++) {
+        r = (struct mesh_request){.want = want};
+        rpc_read(&r.rpc, NULL, CALL("1"), strlen(CALL("1")));
+        if (want != MESH_SSE) /* that makes one */
+            entry_says(p, r, NULL, CALL("1"));
+        if (want == MESH_PASS || want == MESH_SSE)
+            entry_says(p, r, session, CALL("1"));
+        r.front = MESH_FRONT_SSE;
+        if (want != MESH_CALL)
+            entry_says(p, r, single, "");
+    }
+    assert_int_equal(p->ups_count, ups);
+    assert_int_equal(p->ucalls_count, asked);
+    assert_true(p->clients[held].is_open);
+    pump_free(p);
+}
 
 /* The owner's only call that waits says this to its entry. */
 static void owner_says(struct pump *p, uint32_t node, struct wire_message *m)
@@ -349,6 +381,26 @@ static void owner_says(struct pump *p, uint32_t node, struct wire_message *m)
         (void)links_send(core->links, call->answer.lane, LINKS_OWNER, m);
     }
     pump_settle(p);
+}
+
+static void test_a_batch_is_no_larger_than_its_session_whatever_its_entry_counted(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    struct pump *p = pump_new(2, NULL);
+    uint32_t begun = pump_begin_with(p, 0, false, INITIALIZE, AGREED("2025-03-26"));
+    struct mesh_request r = {.want = MESH_CALL};
+    size_t length = 1;
+    text[0] = '[';
+    for (int n = 0; n < 600; n++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s" LIST("%d"),
+                                   n > 0 ? "," : "", n);
+    snprintf(text + length, sizeof text - length, "]");
+    r.rpc.kind = RPC_BATCH;
+    r.rpc.batch_count = 1;
+    entry_says(p, r, pump_session(p, begun), text);
+    assert_in_range(p->ucalls_count, 100, 260);
+    pump_free(p);
 }
 
 static void test_an_answer_without_a_head_is_none(void **state)
@@ -389,6 +441,8 @@ int main(void)
         cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
         cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
         cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
+        cmocka_unit_test(test_requests_that_no_entry_would_pass_on_run_nowhere),
+        cmocka_unit_test(test_a_batch_is_no_larger_than_its_session_whatever_its_entry_counted),
         cmocka_unit_test(test_an_answer_without_a_head_is_none),
     };
     if (sodium_init() < 0)

@@ -448,6 +448,46 @@ static void story_of_one_stream(struct story *s, const char *session)
     server_runs(s, 100);
 }
 
+/* Every child at that node whose session is not that of the first says this. */
+static void other_children_say(struct story *s, const char *text)
+{
+    struct pump *p = s->p;
+    for (uint32_t n = 1; n < p->ups_count; n++)
+        if (p->ups[n].is_open)
+            pump_say_on(p, p->ups[n].node, p->ups[n].handle, MESH_NO_CALL, text, strlen(text));
+    pump_settle(p);
+}
+
+/* A batch; and a client of HTTP+SSE that comes back, so that we shake hands on its behalf. */
+static void story_of_a_batch(struct story *s, const char *session)
+{
+    struct pump *p = s->p;
+    char own[MESH_SESSION_TEXT];
+    tell(s, 1, MESH_CALL, session, "[" CALL("1") "," INITIALIZED "," LIST("3") "]");
+    child_says(s, LOG("a"));
+    child_says(s, RESULT("3"));
+    uint32_t stream = s->clients[s->count++] = pump_sse_again(p, 1);
+    pump_settle(p);
+    if (p->clients[stream].has_session) {
+        memcpy(own, p->clients[stream].session, sizeof own);
+        s->clients[s->count++] = pump_post(p, 0, own, CALL("2"));
+        s->clients[s->count++] = pump_post(p, 1, own, LIST("4"));
+        pump_settle(p);
+        other_children_say(s, AGREED("2024-11-05"));
+        other_children_say(s, RESULT("2"));
+        other_children_say(s, RESULT("4"));
+    }
+    if (p->clients[stream].is_open)
+        pump_close(p, stream);
+    child_says(s, RESULT("1"));
+    pump_run(p, 100);
+    tell(s, 1, MESH_DELETE, session, "");
+    pump_run(p, 100);
+    for (uint32_t n = 0; n < s->count; n++)
+        if (s->clients[n] == stream)
+            s->clients[n] = s->clients[--s->count];
+}
+
 static void http(struct mesh_config *config)
 {
     config->upstream = MESH_UP_HTTP;
@@ -456,10 +496,12 @@ static void http(struct mesh_config *config)
 struct tale {
     void (*change)(struct mesh_config *config);
     void (*run)(struct story *s, const char *session);
+    const char *agreed;
 };
-static const struct tale of_a_child = {NULL, story_run};
-static const struct tale of_streams = {http, story_of_streams};
-static const struct tale of_one_stream = {http, story_of_one_stream};
+static const struct tale of_a_child = {NULL, story_run, AGREED("2025-11-25")};
+static const struct tale of_a_batch = {NULL, story_of_a_batch, AGREED("2025-03-26")};
+static const struct tale of_streams = {http, story_of_streams, AGREED("2025-11-25")};
+static const struct tale of_one_stream = {http, story_of_one_stream, AGREED("2025-11-25")};
 
 static void check_outcomes(const struct story *s)
 {
@@ -481,7 +523,8 @@ static bool sweep_step(const struct tale *tale, uint32_t from, uint32_t count)
     struct pump *p = s.p;
     bool is_http = tale->change != NULL;
     char session[MESH_SESSION_TEXT];
-    memcpy(session, pump_session(p, pump_begin_new(p, 0, is_http)), sizeof session);
+    uint32_t begun = pump_begin_with(p, 0, is_http, INITIALIZE_NEW, tale->agreed);
+    memcpy(session, pump_session(p, begun), sizeof session);
     s.served = p->ucalls_count;
     arm(from, count);
     tale->run(&s, session);
@@ -588,6 +631,48 @@ static void test_any_one_allocation_of_the_session_less_era_may_fail(void **stat
     assert_true(n > 100);
 }
 
+#define SUBSCRIBE "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscriptions/listen\"}"
+
+/* A stream of the session-less era that its server never ends: whoever's memory failed, nothing of
+ * it is left once its client is gone. Returns whether memory failed at all. */
+static bool subscription_sweep_step(uint32_t from)
+{
+    struct pump *p = pump_new(2, http);
+    arm(from, 1);
+    uint32_t client = pump_ask_modern(p, 1, SUBSCRIBE, NULL);
+    pump_settle(p);
+    for (int n = 0; n < 3 && p->ucalls_count > 0; n++) {
+        if (n == 0)
+            pump_head(p, pump_last(p), 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
+        pump_event(p, pump_last(p), LOG("a"));
+        pump_settle(p);
+    }
+    bool failed = allocations > from;
+    is_armed = false;
+    pump_run(p, 20000);
+    if (p->clients[client].is_open)
+        pump_close(p, client);
+    pump_run(p, 30000);
+    assert_quiet(p, 0);
+    pump_free(p);
+    return failed;
+}
+
+static void test_memory_may_fail_a_stream_without_an_end(void **state)
+{
+    (void)state;
+    uint32_t n = 0;
+    while (subscription_sweep_step(n))
+        n++;
+    assert_true(n > 10);
+}
+
+static void test_memory_may_fail_a_batch_and_a_handshake_of_ours(void **state)
+{
+    (void)state;
+    sweep(&of_a_batch);
+}
+
 static void test_memory_may_fail_a_child_and_its_clients(void **state)
 {
     (void)state;
@@ -638,6 +723,8 @@ int main(void)
         cmocka_unit_test(test_a_small_budget_refuses_and_crashes_nothing),
         cmocka_unit_test(test_making_a_mesh_without_memory_is_an_error),
         cmocka_unit_test(test_any_one_allocation_of_the_session_less_era_may_fail),
+        cmocka_unit_test(test_memory_may_fail_a_stream_without_an_end),
+        cmocka_unit_test(test_memory_may_fail_a_batch_and_a_handshake_of_ours),
         cmocka_unit_test(test_memory_may_fail_a_child_and_its_clients),
         cmocka_unit_test(test_memory_may_fail_streams_that_go_on),
         cmocka_unit_test(test_memory_may_fail_sessions_of_one_stream),
