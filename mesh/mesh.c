@@ -363,7 +363,6 @@ static void mesh_end_sessions(struct mesh *m, uint64_t now_ms)
     struct core *core = &m->core;
     bool are_told = pool_count(&core->sessions.pool) > 0 && view_others(core->view) > 0;
     m->farewell_ms = now_ms + (are_told ? MESH_LEAVE_TELL_MS : 0);
-    entry_end_all(core);
     serve_end_all(core, now_ms);
 }
 

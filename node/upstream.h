@@ -50,7 +50,7 @@ void upstream_close(struct upstream *upstream);         /* NULL is fine */
 bool upstream_is_busy(const struct upstream *upstream); /* as resolver_is_busy() */
 /* The server is being told of sessions that ended: worth a moment before the process goes. */
 bool upstream_has_last_words(const struct upstream *upstream);
-void upstream_free(struct upstream *upstream);          /* after the loop ran out; NULL is fine */
+void upstream_free(struct upstream *upstream); /* after the loop ran out; NULL is fine */
 /* Whether --upstream can be this: http://host[:port][/path[?query]]. */
 bool upstream_url_is_good(const char *url);
 /* Whether it is an HTTP+SSE server, as --upstream-transport says or its path tells. */

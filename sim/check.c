@@ -409,7 +409,8 @@ static void check_resume_end(struct world *world, const struct request *request)
 /* N1: may the client of this session be told that it does not exist? */
 static bool may_be_unknown(struct world *world, const struct session *session)
 {
-    if (session->delete_us != 0 || session->upstream_lost || session->owner == WORLD_NOBODY)
+    if (session->delete_us != 0 || session->upstream_lost || session->was_left ||
+        session->owner == WORLD_NOBODY)
         return true;
     /* it ends with its stream, and its stream with a link that is down for long */
     if (session->is_single && (world->quiet_us == 0 || world->now_us < world->quiet_us))

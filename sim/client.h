@@ -105,9 +105,9 @@ struct session {
     uint32_t listen;              /* the newest LISTEN request, or NOBODY */
     char question[40];            /* raw id of the newest question of its server; empty: none */
     uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
-    bool upstream_lost;
-    bool is_single;  /* of HTTP+SSE, */
-    uint32_t stream; /* and this its GET; or NOBODY */
+    bool upstream_lost, was_left; /* was_left: ended by its owner, which leaves */
+    bool is_single;               /* of HTTP+SSE, */
+    uint32_t stream;              /* and this its GET; or NOBODY */
 };
 
 struct client {

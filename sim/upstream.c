@@ -676,6 +676,8 @@ void upstream_effect(struct world *world, struct seat *seat, const struct mesh_e
     case MESH_UP_CLOSE:
         world_say(world, seat, "UP_CLOSE upstream %u", upstream);
         ups->ups[upstream].state = UPSTREAM_CLOSING;
+        if (seat->leaving && ups->ups[upstream].session != WORLD_NOBODY)
+            world->clients->sessions[ups->ups[upstream].session]->was_left = true;
         world_at(world, world->now_us + WORLD_MS, UPSTREAM_CLOSED, seat->index, upstream, 0);
         break;
     }

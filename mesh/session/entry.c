@@ -587,21 +587,35 @@ static bool exchange_is_over(const struct exchange *x)
     return x->state == EXCHANGE_BROKEN || x->state == EXCHANGE_ENDED;
 }
 
+/* The stream of HTTP+SSE of a session of ours ends when its requests are over (serve_leave). */
+static bool exchange_is_own_single(const struct core *core, const struct exchange *x)
+{
+    return x->request.want == MESH_SSE && x->state == EXCHANGE_ASKED &&
+           peer_id_equal(x->owner, core_self(core));
+}
+
 void entry_leave(struct core *core)
 {
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
-        if (x != NULL && !exchange_is_over(x) &&
-            (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x) ||
-             x->request.rpc.method == RPC_LISTEN))
+        if (x == NULL || exchange_is_over(x) || exchange_is_own_single(core, x))
+            continue;
+        if (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x) ||
+            x->request.rpc.method == RPC_LISTEN)
             exchange_stop(core, x);
     }
 }
 
 bool entry_is_idle(const struct core *core)
 {
-    return pool_count(&core->entry.exchanges) == 0;
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
+        const struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
+        if (x != NULL && !exchange_is_own_single(core, x))
+            return false;
+    }
+    return true;
 }
 
 void entry_end_all(struct core *core)

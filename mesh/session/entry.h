@@ -106,7 +106,7 @@ void entry_now(struct core *core, uint64_t now_ms);
 uint64_t entry_deadline_ms(const struct core *core);
 /* We leave: server streams and what is parked end, requests in flight may finish. */
 void entry_leave(struct core *core);
-bool entry_is_idle(const struct core *core);
-void entry_end_all(struct core *core); /* whatever is still open */
+bool entry_is_idle(const struct core *core); /* nothing is still to finish */
+void entry_end_all(struct core *core);       /* whatever is still open */
 
 #endif

@@ -414,6 +414,14 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     session_free(core, session);
 }
 
+/* HTTP+SSE: a session without its stream is none; what is in flight is answered on it. */
+static void serve_leave_single(struct core *core, struct call *stream, uint64_t now_ms)
+{
+    struct session *session = session_at(core, stream->session);
+    if (session != NULL && session->calls_open <= 1)
+        serve_end_session(core, session, MESH_STOPPING, now_ms);
+}
+
 void serve_leave(struct core *core, uint64_t now_ms)
 {
     struct handle h;
@@ -422,6 +430,10 @@ void serve_leave(struct core *core, uint64_t now_ms)
         if (call == NULL || call->is_ended ||
             (!call_is_held_stream(call) && call->rpc.method != RPC_LISTEN))
             continue;
+        if (call->want == MESH_SSE) {
+            serve_leave_single(core, call, now_ms);
+            continue;
+        }
         if (!call_is_held_stream(call))
             upcall_cancel(core, call);
         call_end(core, call, MESH_END_CUT, MESH_STOPPING, now_ms);
@@ -443,7 +455,7 @@ bool serve_is_idle(const struct core *core)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         const struct call *call = pool_slot(&core->serve.calls, slot, &h);
-        if (call != NULL && !call->is_ended)
+        if (call != NULL && !call->is_ended && call->want != MESH_SSE)
             return false;
     }
     return true;

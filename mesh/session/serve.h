@@ -89,11 +89,12 @@ void serve_up_closed(struct core *core, struct handle up, enum mesh_reason why, 
 /* Ends every call of a session with `why`, closes its upstream, forgets the session. */
 void serve_end_session(struct core *core, struct session *session, enum mesh_reason why,
                        uint64_t now_ms);
-/* We leave: server streams end, other calls may finish. */
+/* We leave: server streams end, other calls may finish; those of HTTP+SSE, and with each its
+ * stream. */
 void serve_leave(struct core *core, uint64_t now_ms);
 /* We are about to be gone: our sessions end, at their upstreams, and for whoever asks for them. */
 void serve_end_all(struct core *core, uint64_t now_ms);
-bool serve_is_idle(const struct core *core);
+bool serve_is_idle(const struct core *core); /* nothing is still to finish */
 
 void serve_now(struct core *core, uint64_t now_ms);
 uint64_t serve_deadline_ms(const struct core *core);

@@ -424,6 +424,36 @@ static void test_an_answer_without_a_head_is_none(void **state)
         }
 }
 
+/* ---- leaving ---------------------------------------------------------------------------------
+ */
+
+/* HTTP+SSE: what is in flight is answered on the stream, and nowhere else. */
+static void test_a_stream_of_http_sse_outlives_the_wish_to_leave_by_its_requests(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    p->ups_wait = true;
+    uint32_t idle = pump_sse(p, 0), again = pump_sse_again(p, 0);
+    pump_settle(p);
+    const char *session = pump_session(p, again);
+    uint32_t call = post(p, 1, session, CALL("1"));
+    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 1000);
+    assert_ended(p, idle, MESH_SESSION_ENDED);
+    assert_true(p->clients[again].is_open);
+    up_is_ready(p, 1);
+    assert_non_null(strstr(pump_last(p)->text, "\"initialize\""));
+    say(p, pump_last(p), RESULT("0"));
+    assert_ended(p, call, MESH_OK);
+    assert_int_equal(pump_executions(p, CALL("1")), 1);
+    assert_true(p->clients[again].is_open);
+    say(p, pump_last(p), RESULT("1"));
+    pump_run(p, 100);
+    assert_string_equal(p->clients[again].last, RESULT("1"));
+    assert_ended(p, again, MESH_SESSION_ENDED); /* now nothing keeps it */
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_requests_that_no_entry_would_pass_on_run_nowhere),
         cmocka_unit_test(test_a_batch_is_no_larger_than_its_session_whatever_its_entry_counted),
         cmocka_unit_test(test_an_answer_without_a_head_is_none),
+        cmocka_unit_test(test_a_stream_of_http_sse_outlives_the_wish_to_leave_by_its_requests),
     };
     if (sodium_init() < 0)
         return 1;
