@@ -341,7 +341,8 @@ static struct mcp_own make_sse(const struct mcp_input *input, struct mesh_reques
         return (struct mcp_own){405, MCP_BAD_REQUEST, "Method not allowed",
                                 .allow = gate_allow(GATE_SSE)};
     /* Clients of that time were never asked for it. */
-    if (h1_field(input->head, H1_FIELD_ACCEPT, &accept) && !accepts(input->head, "text/event-stream", true))
+    if (h1_field(input->head, H1_FIELD_ACCEPT, &accept) &&
+        !accepts(input->head, "text/event-stream", true))
         return refuse(406, MCP_BAD_REQUEST, "Not Acceptable: Client must accept text/event-stream");
     request->want = MESH_SSE;
     request->front = MESH_FRONT_SSE;

@@ -15,6 +15,7 @@
 #define MESH_STRANGERS_PER_S 100 /* answers a second to those whose generation we do not know */
 #define MESH_STALL_MS 500        /* so late after the deadline: this process stood still */
 #define MESH_LEAVE_POLL_MS 20
+#define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
 
 struct mesh {
     struct core core;
@@ -22,6 +23,7 @@ struct mesh {
     struct seal seal;
     uint64_t now_ms;
     uint64_t leave_until_ms;
+    uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
     bool is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
@@ -123,7 +125,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     sodium_memzero(core->config.entropy, sizeof core->config.entropy);
     core->budget.max = config->memory_max;
     m->now_ms = core->started_ms = now_ms;
-    m->leave_until_ms = MESH_NEVER;
+    m->leave_until_ms = m->farewell_ms = MESH_NEVER;
     rng_init(&core->rng, config->entropy);
     shuffle_init(&core->shuffle, &core->rng);
     rng_bytes(&core->rng, core->sip_key, sizeof core->sip_key);
@@ -354,13 +356,26 @@ void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
+/* Our sessions end first: who hears of it while a link to us can still be had knows that they do
+ * not come back. */
+static void mesh_end_sessions(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    bool are_told = pool_count(&core->sessions.pool) > 0 && view_others(core->view) > 0;
+    m->farewell_ms = now_ms + (are_told ? MESH_LEAVE_TELL_MS : 0);
+    entry_end_all(core);
+    serve_end_all(core, now_ms);
+}
+
 static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
     bool is_over = now_ms >= m->leave_until_ms;
     if (!core->is_leaving || m->has_told_left)
         return;
-    if (!m->is_leaving_swim && (is_over || (serve_is_idle(core) && entry_is_idle(core)))) {
+    if (m->farewell_ms == MESH_NEVER && (is_over || (serve_is_idle(core) && entry_is_idle(core))))
+        mesh_end_sessions(m, now_ms);
+    if (!m->is_leaving_swim && (is_over || now_ms >= m->farewell_ms)) {
         m->is_leaving_swim = true;
         entry_end_all(core);
         swim_leave(core->swim, now_ms);

@@ -166,7 +166,8 @@ enum mesh_effect_kind {
     MESH_UP_LISTEN,  /* HTTP: a GET on call `call`: the upstream's own stream, or the rest of one */
     MESH_UP_ROOM,    /* room: so many more bytes may come on this call; MESH_NO_CALL: in all */
     MESH_UP_CANCEL,  /* call: nobody waits for it any more (modern era, a superseded GET) */
-    MESH_UP_CLOSE,   /* end the upstream session; mesh_up_closed() is awaited */
+    MESH_UP_CLOSE,   /* end the upstream session; mesh_up_closed() is awaited; send.head: newer
+                        header lines than those of UP_OPEN (credentials), or empty */
     MESH_REPLY_HEAD, /* head */
     MESH_REPLY_EVENT, /* event: one SSE event */
     MESH_REPLY_DATA,  /* data */

@@ -273,8 +273,8 @@ static void on_leave_step(struct wheel_item *item, uint64_t now_ms)
 {
     struct host_core *core = container_of(item, struct host_core, leave_step);
     struct host *host = core->turn.data;
-    if (core->phase == HOST_FINISHING &&
-        (clients_are_done(host->clients) || now_ms >= core->force_ms)) {
+    bool is_done = clients_are_done(host->clients) && !upstream_has_last_words(host->upstream);
+    if (core->phase == HOST_FINISHING && (is_done || now_ms >= core->force_ms)) {
         uv_stop(&host->loop);
         return;
     }

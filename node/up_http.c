@@ -252,8 +252,13 @@ void http_up_close(struct http_up *up, enum mesh_reason why)
 static void shut_up(void *of, const struct mesh_effect *effect)
 {
     struct http_up *up = up_of(of, effect);
-    if (up != NULL)
-        http_up_close(up, MESH_OK);
+    if (up == NULL)
+        return;
+    if (effect->send.head.length > 0) {
+        slice_drop(&up->head);
+        (void)slice_keep(&up->head, effect->send.head, NULL);
+    }
+    http_up_close(up, MESH_OK);
 }
 
 /* ---- the kind -------------------------------------------------------------------------------- */
@@ -359,6 +364,15 @@ static bool is_busy(const void *of)
     return kind->in_lookup;
 }
 
+static bool has_last_words(const void *of)
+{
+    const struct up_http *kind = of;
+    for (const struct http_conn *conn = kind->first; conn != NULL; conn = conn->next)
+        if (conn->call != NULL && conn->call->up == NULL && conn->call->want == MESH_DELETE)
+            return true;
+    return false;
+}
+
 static void close_all(void *of)
 {
     struct up_http *kind = of;
@@ -387,6 +401,7 @@ const struct upstream_ops up_http_ops = {
     .cancel = cancel_call,
     .shut = shut_up,
     .is_busy = is_busy,
+    .has_last_words = has_last_words,
     .close = close_all,
     .free = free_all,
 };

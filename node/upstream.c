@@ -69,6 +69,11 @@ bool upstream_is_busy(const struct upstream *upstream)
            upstream->ops->is_busy(upstream->kind);
 }
 
+bool upstream_has_last_words(const struct upstream *upstream)
+{
+    return upstream->ops->has_last_words != NULL && upstream->ops->has_last_words(upstream->kind);
+}
+
 void upstream_free(struct upstream *upstream)
 {
     if (upstream == NULL)

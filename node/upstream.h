@@ -23,6 +23,7 @@ struct upstream_ops {
     void (*turn)(void *kind, uint64_t now_ms);                  /* once per turn; or NULL */
     uint64_t (*deadline_ms)(const void *kind);                  /* or NULL */
     bool (*is_busy)(const void *kind);                          /* a lookup runs; or NULL */
+    bool (*has_last_words)(const void *kind);                   /* or NULL */
     void (*close)(void *kind);                                  /* closes every handle */
     void (*free)(void *kind);                                   /* after the loop ran out */
 };
@@ -47,6 +48,8 @@ void upstream_turn(struct upstream *upstream, uint64_t now_ms);
 uint64_t upstream_deadline_ms(const struct upstream *upstream);
 void upstream_close(struct upstream *upstream);         /* NULL is fine */
 bool upstream_is_busy(const struct upstream *upstream); /* as resolver_is_busy() */
+/* The server is being told of sessions that ended: worth a moment before the process goes. */
+bool upstream_has_last_words(const struct upstream *upstream);
 void upstream_free(struct upstream *upstream);          /* after the loop ran out; NULL is fine */
 /* Whether --upstream can be this: http://host[:port][/path[?query]]. */
 bool upstream_url_is_good(const char *url);

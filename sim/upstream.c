@@ -246,7 +246,8 @@ static void ucall_draw(struct world *world, struct ucall *call)
         call->progress_max = ups->script_progress;
     }
     call->step_us = latency_us / (call->progress_max + 1 + (call->asks ? 1 : 0));
-    call->until_us = world->now_us + latency_us + (call->asks ? QUESTION_WAIT_US : 0);
+    call->until_us = world->now_us + latency_us + (call->asks ? QUESTION_WAIT_US : 0) +
+                     call->polls * (call->step_us + WORLD_SECOND);
 }
 
 static void progress_say(struct world *world, struct ucall *call)

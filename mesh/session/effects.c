@@ -37,9 +37,11 @@ static size_t effect_slices(struct mesh_effect *e, struct slice *slices[EFFECT_S
     case MESH_LINK_CLOSE:
     case MESH_UP_ROOM:
     case MESH_UP_CANCEL:
-    case MESH_UP_CLOSE:
     case MESH_REPLY_END:
     case MESH_CHANGED:
+        break;
+    case MESH_UP_CLOSE:
+        slices[count++] = &e->send.head;
         break;
     }
     slices[count++] = &e->patch.put;

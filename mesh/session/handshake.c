@@ -43,8 +43,7 @@ void handshake_step_over(struct core *core, struct call *step, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, step->up);
     bool has_next = step->rpc.method == RPC_INITIALIZE && step->is_answered && !step->is_refused;
-    struct session *session = up != NULL ? session_at(core, up->session) : NULL;
-    if (session == NULL || up->is_closing)
+    if (up == NULL || up->is_closing || session_at(core, up->session) == NULL)
         return;
     if (has_next && handshake_step(core, up, step, slice_text(initialized))) {
         if (upcall_is_http(core))

@@ -428,6 +428,16 @@ void serve_leave(struct core *core, uint64_t now_ms)
     }
 }
 
+void serve_end_all(struct core *core, uint64_t now_ms)
+{
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
+        struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+        if (session != NULL)
+            serve_end_session(core, session, MESH_OUTCOME_UNKNOWN, now_ms);
+    }
+}
+
 bool serve_is_idle(const struct core *core)
 {
     struct handle h;

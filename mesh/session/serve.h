@@ -91,6 +91,8 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
                        uint64_t now_ms);
 /* We leave: server streams end, other calls may finish. */
 void serve_leave(struct core *core, uint64_t now_ms);
+/* We are about to be gone: our sessions end, at their upstreams, and for whoever asks for them. */
+void serve_end_all(struct core *core, uint64_t now_ms);
 bool serve_is_idle(const struct core *core);
 
 void serve_now(struct core *core, uint64_t now_ms);

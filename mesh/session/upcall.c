@@ -37,7 +37,9 @@ void upcall_close(struct core *core, struct handle h)
     up->is_closing = true;
     up->session = (struct handle){0};
     heap_remove(&core->serve.relistens, &up->again);
-    (void)upcall_effect(core, MESH_UP_CLOSE, h, MESH_NO_CALL, 0);
+    struct mesh_effect e = {.kind = MESH_UP_CLOSE, .handle = h, .call = MESH_NO_CALL};
+    e.send.head = up->listen_head;
+    (void)effects_push(&core->effects, &e);
 }
 
 void upcall_cancel(struct core *core, struct call *call)

@@ -4,7 +4,7 @@ import json
 import socket
 
 from harness import BOTH, Session, Settings, check, request, start_peers, sure
-from old_server import OldServer
+from old_server import TAKEN, OldServer, answer_all
 from recorder import Recorder
 
 PAGE = "http://page.example"
@@ -126,6 +126,59 @@ def misrouted(peers, servers):
         seen = servers[0].last("DELETE")
         for name, value in {**TRACE, **CREDENTIALS}.items():
             sure(seen.value(name) == value, name, seen.values(name))
+
+
+# ---- what is stored, and for whom ------------------------------------------------------------------
+
+def stolen_ids(peers, servers):
+    refused = (401, [("WWW-Authenticate", CHALLENGE)], b"not you")
+    servers[0].answer = lambda seen: refused if seen.value("authorization") == "Bearer stolen" else None
+    session = Session(peers[0].port)
+    theirs, = servers[0].sessions
+    with check("a GET under a token that the server never accepted is asked about, and answered by the "
+               "server's own challenge"):
+        for peer in peers:
+            with stream(peer.port, "/mcp", {**session.headers(), **TRACE,
+                                            "Authorization": "Bearer stolen"}) as (status, headers):
+                sure(status == 401 and headers["www-authenticate"] == CHALLENGE, status, headers)
+            seen = servers[0].last("POST", b'"ping"')
+            sure(seen.value("authorization") == "Bearer stolen", seen)
+            sure(seen.value("mcp-session-id") == theirs, seen)
+            sure(seen.value("content-type") == "application/json", seen)
+            sure(seen.value("traceparent") == TRACE["traceparent"], seen)
+    with check("under one that it accepts now the stream opens, and it is asked about once"):
+        for peer in peers:
+            with stream(peer.port, "/mcp", {**session.headers(),
+                                            "Authorization": "Bearer fresh"}) as (status, headers):
+                sure(status == 200, status, headers)
+        asked = [seen for seen in servers[0].requests if b'"ping"' in seen.body and
+                 seen.value("authorization") == "Bearer fresh"]
+        sure(len(asked) == 1, len(asked))
+    servers[0].answer = lambda seen: None
+    session.end(peers[1].port)
+
+
+def stolen_ids_of_an_old_server(peers, servers):
+    refusal = (b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: " + CHALLENGE.encode() +
+               b"\r\nContent-Length: 7\r\n\r\nnot you")
+
+    def is_stolen(server, message):
+        return any(b"Bearer stolen" in head for _, head, one in server.posts() if one == message)
+
+    servers[0].on_post = lambda server, message: refusal if is_stolen(server, message) else TAKEN
+    servers[0].on_message = lambda server, message: \
+        None if is_stolen(server, message) else answer_all(server, message)
+    session = Session(peers[0].port)
+    with check("an old server's session is neither read nor ended under a token that it refuses"):
+        lines = {**session.headers(), "Authorization": "Bearer stolen"}
+        for peer in peers:
+            with stream(peer.port, "/mcp", lines) as (status, headers):
+                sure(status == 401 and headers["www-authenticate"] == CHALLENGE, status, headers)
+            answer = request(peer.port, "DELETE", "/mcp", lines)
+            sure(answer.status == 401 and answer.headers["www-authenticate"] == CHALLENGE, answer)
+        sure(session.call(peers[2].port, "any") == "ok")
+        sure(request(peers[1].port, "DELETE", "/mcp", {
+            **session.headers(), "Authorization": "Bearer fresh"}).status == 200)
 
 
 # ---- browsers -------------------------------------------------------------------------------------
@@ -287,6 +340,7 @@ def before_an_old_server():
         sure(answer.status == 200 and answer.body == b"mine", answer)
         sure(answer.headers["x-mine"] == "yes", answer.headers)
         sure(servers[1].requests[-1][1].startswith(b"GET /.well-known/x?y=1 HTTP/1.1\r\n"))
+    stolen_ids_of_an_old_server(peers, servers)
     pages_before_the_mesh("old server", peers[1].port)
     pages_of_the_old_front("old server", peers[1].port)
     foreign_pages("old server", peers[1].port, lambda: [
@@ -299,6 +353,7 @@ def run():
         "--upstream", f"http://127.0.0.1:{servers[i].port}/mcp", "--allow-origin", PAGE]})
     other_paths(peers, servers)
     misrouted(peers, servers)
+    stolen_ids(peers, servers)
     pages_before_a_server(peers, servers)
     pages_of_the_old_front("http", peers[0].port)
     foreign_pages("http", peers[1].port, lambda: [

@@ -61,6 +61,27 @@ static void test_an_expired_session_is_unknown_at_once_when_its_owner_is_dead(vo
     pump_free(p);
 }
 
+static void
+test_a_peer_that_leaves_ends_its_sessions_at_their_upstreams_and_everywhere(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    const char *other = pump_session(p, pump_begin(p, 1, false));
+    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_int_equal(p->changes[0].counts[MESH_SESSION_CLOSED], 1);
+    assert_false(p->ups[0].is_open);
+    assert_true(p->ups[1].is_open);
+    pump_kill(p, 0);
+    for (uint32_t node = 1; node < 3; node++) {
+        assert_ended(p, ask(p, node, session, CALL("1")), MESH_SESSION_UNKNOWN);
+        assert_true(p->clients[ask(p, node, other, node == 1 ? CALL("1") : CALL("2"))].is_open);
+    }
+    pump_free(p);
+}
+
 /* Without a tomb the death of its owner leaves it open whether the session may come back. */
 static void test_a_session_that_lived_when_its_owner_died_is_not_said_to_have_ended(void **state)
 {
@@ -195,6 +216,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_deleted_session_is_unknown_at_once_when_its_owner_is_dead),
         cmocka_unit_test(test_an_expired_session_is_unknown_at_once_when_its_owner_is_dead),
+        cmocka_unit_test(
+            test_a_peer_that_leaves_ends_its_sessions_at_their_upstreams_and_everywhere),
         cmocka_unit_test(test_a_session_that_lived_when_its_owner_died_is_not_said_to_have_ended),
         cmocka_unit_test(test_an_initialize_that_failed_is_no_end_to_tell),
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
