@@ -29,8 +29,7 @@ static void answer_drop_first(struct answer *answer)
 
 void answer_deinit(struct answer *answer)
 {
-    while (!list_is_empty(&answer->kept))
-        answer_drop_first(answer);
+    answer_skip(answer);
 }
 
 /* A lane that cannot take it is lost: we hear of that, and the entry attaches, or gives up. */
@@ -125,10 +124,16 @@ void answer_detach(struct answer *answer)
     answer->sent_bytes = answer->sent_payload = answer->taken_payload = 0;
 }
 
+void answer_skip(struct answer *answer)
+{
+    while (!list_is_empty(&answer->kept))
+        answer_drop_first(answer);
+}
+
 void answer_drop(struct answer *answer)
 {
     answer_detach(answer);
-    answer_deinit(answer);
+    answer_skip(answer);
     answer->is_dropped = true;
 }
 

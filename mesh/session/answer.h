@@ -35,6 +35,8 @@ void answer_release(struct answer *answer, struct links *links);
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,
                      uint32_t received);
 void answer_detach(struct answer *answer);
+/* What is kept will not be sent again: who attaches goes on behind it. */
+void answer_skip(struct answer *answer);
 /* Nobody waits for it any more. */
 void answer_drop(struct answer *answer);
 /* The entry took `total` bytes of the lane: returns the payload bytes that are kept no longer,

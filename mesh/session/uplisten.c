@@ -10,6 +10,23 @@
 /* ---- a client's GET ---------------------------------------------------------------------------
  */
 
+/* Who reads this stream reads no more. Of what it has not taken only its end is kept: all of it is
+ * in the log, and given to the next reader. */
+static void uplisten_supersede(struct core *core, struct event_stream *stream, uint64_t now_ms)
+{
+    struct call *before = call_at(core, stream->reader);
+    if (before == NULL)
+        return;
+    if (before->answer.number > 0) { /* its head has arrived: an end alone would be none */
+        upcall_untaken(core, before);
+        answer_skip(&before->answer);
+    }
+    if (handle_equal(stream->source, before->self))
+        call_tell_end(core, before, MESH_END_LATER, MESH_OK);
+    else
+        call_end(core, before, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
+}
+
 /* The rest of a POST's stream: its POST, or who resumed it before, reads no more. */
 static void uplisten_resume(struct core *core, struct call *call, struct session *session,
                             uint64_t now_ms)
@@ -21,11 +38,7 @@ static void uplisten_resume(struct core *core, struct call *call, struct session
         call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
         return;
     }
-    struct call *before = call_at(core, stream->reader);
-    if (before != NULL && handle_equal(stream->source, before->self))
-        call_tell_end(core, before, MESH_END_LATER, MESH_OK);
-    else if (before != NULL)
-        call_end(core, before, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
+    uplisten_supersede(core, stream, now_ms);
     uint64_t after = event_stream_after(core, stream, &call->position, &has_gap);
     event_stream_read(core, stream, call, after, has_gap, now_ms);
     if (!stream->is_ended)
@@ -45,9 +58,7 @@ static void uplisten_read_own(struct core *core, struct call *call, struct sessi
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
     }
-    struct call *before = call_at(core, own->reader);
-    if (before != NULL)
-        call_end(core, before, MESH_END_WHOLE, MESH_SUPERSEDED, now_ms);
+    uplisten_supersede(core, own, now_ms);
     uint64_t after = call->has_position ? event_stream_after(core, own, &call->position, &has_gap)
                                         : own->delivered;
     event_stream_read(core, own, call, after, has_gap, now_ms);

@@ -316,6 +316,28 @@ static void test_the_logs_of_many_living_streams_leave_room_for_requests(void **
     pump_free(p);
 }
 
+/* Each GET repeats what is kept; of those that were superseded only the end waits for its reader.
+ */
+static void test_readers_that_never_read_do_not_add_up(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, http);
+    struct mesh_levels levels;
+    const char *session = pump_session(p, pump_begin_new(p, 0, true));
+    (void)hold(p, 0, session);
+    struct ucall *u = stream_begins(p);
+    for (int n = 0; n < 500; n++)
+        event(p, u, LOG("a"));
+    for (int n = 0; n < 40; n++) {
+        uint32_t again = pump_resume(p, 1, session, "0-1-0");
+        p->clients[again].is_slow = true;
+        pump_settle(p);
+    }
+    mesh_levels(p->nodes[0].mesh, &levels);
+    assert_in_range(levels.messages_kept, 400, 2 * 500);
+    pump_free(p);
+}
+
 /* ---- peers that talk nonsense ---------------------------------------------------------------- */
 
 /* An OPEN as no entry would send it; node 1 says it to node 0. */
@@ -471,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
         cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
         cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
+        cmocka_unit_test(test_readers_that_never_read_do_not_add_up),
         cmocka_unit_test(test_requests_that_no_entry_would_pass_on_run_nowhere),
         cmocka_unit_test(test_a_batch_is_no_larger_than_its_session_whatever_its_entry_counted),
         cmocka_unit_test(test_an_answer_without_a_head_is_none),
