@@ -475,8 +475,8 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
     l->busy_ms = now_ms;
     if (now_ms < l->pinged_ms + LINKS_PING_MS)
         return;
-    /* a first ping after a quiet time: silence counts from here */
-    if (now_ms - l->pinged_ms > LINKS_SILENT_MS)
+    /* the first ping after a quiet time: silence counts from here, however short that was */
+    if (now_ms - l->pinged_ms > 4 * LINKS_PING_MS)
         l->ponged_ms = now_ms;
     l->pinged_ms = now_ms;
     link_ping(&l->link, ++l->pings);

@@ -685,6 +685,24 @@ static void test_a_process_that_stood_still_does_not_blame_the_link(void **state
     net_free(net);
 }
 
+/* A peer far away, asked anew just before its silence would have been too long. */
+static void test_a_link_that_was_quiet_for_a_while_owes_no_answer_for_that(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct lane lane = open_lane(net, 0, 1, 1);
+    run(net, 1000);
+    links_close(net->sides[0].links, lane, LINKS_ENTRY);
+    run(net, LINKS_SILENT_MS - 2 * LINKS_PING_MS);
+    net->sides[1].is_deaf = true;
+    open_lane(net, 0, 1, 2);
+    run(net, LINKS_SILENT_MS - 4 * LINKS_PING_MS);
+    assert_null(last(net, 0, LINKS_LANE_LOST));
+    run(net, 6 * LINKS_PING_MS);
+    assert_non_null(last(net, 0, LINKS_LANE_LOST));
+    net_free(net);
+}
+
 static void test_an_unused_link_is_quiet_and_closes_after_a_while(void **state)
 {
     (void)state;
@@ -1072,6 +1090,7 @@ int main(void)
         cmocka_unit_test(test_a_peer_that_is_gone_takes_its_links_with_it),
         cmocka_unit_test(test_a_silent_link_is_given_up),
         cmocka_unit_test(test_a_process_that_stood_still_does_not_blame_the_link),
+        cmocka_unit_test(test_a_link_that_was_quiet_for_a_while_owes_no_answer_for_that),
         cmocka_unit_test(test_an_unused_link_is_quiet_and_closes_after_a_while),
         cmocka_unit_test(test_both_dial_at_once_and_the_lower_ones_link_stays),
         cmocka_unit_test(test_an_empty_unpreferred_link_goes_as_soon_as_the_preferred_one_stands),
