@@ -130,25 +130,35 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     config->exchanges_max = 2048;
 }
 
-void life_join(struct world *world, struct seat *seat)
+static void join_seat(struct world *world, struct seat *seat, uint32_t other)
 {
     struct mesh_addr addr;
+    world_addr(&addr, world->seats[other].address);
+    mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+}
+
+void life_join(struct world *world, struct seat *seat)
+{
     uint32_t asked = 0;
     if (world->config.steady) {
-        for (uint32_t n = 0; n < world->seats_count; n++) {
-            world_addr(&addr, world->seats[n].address);
+        for (uint32_t n = 0; n < world->seats_count; n++)
             if (n != seat->index)
-                mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
-        }
+                join_seat(world, seat, n);
     } else {
+        uint32_t first = WORLD_NOBODY, others = 0;
         for (uint32_t n = 0; n < 8 && asked < 3; n++) {
             uint32_t other = chance_below(&world->chance, world->seats_count);
             if (other == seat->index)
                 continue;
-            world_addr(&addr, world->seats[other].address);
-            mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+            others += first != WORLD_NOBODY && other != first;
+            first = first == WORLD_NOBODY ? other : first;
+            join_seat(world, seat, other);
             asked++;
         }
+        /* a list of contacts names more than one, which may be gone for good */
+        for (uint32_t n = 0; n < world->seats_count && others == 0 && asked > 0; n++)
+            if (n != seat->index && n != first)
+                join_seat(world, seat, n);
     }
     world_at(world, world->now_us + JOIN_AGAIN_US, EVENT_JOIN, seat->index, 0, 0);
 }
