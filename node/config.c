@@ -140,8 +140,7 @@ static const struct setting settings[] = {
 };
 #define SETTINGS_COUNT (sizeof settings / sizeof settings[0])
 
-/* ---- messages: one line each ------------------------------------------------------------------
- */
+/* ---- messages: one line each ----------------------------------------------------------------- */
 
 struct reader {
     struct config *config;
@@ -196,8 +195,7 @@ static void complain_of(struct reader *reader, const struct setting *setting, co
     complain(reader, name, strlen(name), is_shown ? value : NULL, why);
 }
 
-/* ---- flags and environment --------------------------------------------------------------------
- */
+/* ---- flags and environment ------------------------------------------------------------------- */
 
 static bool is_list(const struct setting *setting)
 {
@@ -350,8 +348,7 @@ static void read_environment(struct reader *reader, char *const *environment)
     }
 }
 
-/* ---- what holds between settings --------------------------------------------------------------
- */
+/* ---- what holds between settings ------------------------------------------------------------- */
 
 static const struct setting *setting_of(const struct reader *reader, const char *name)
 {
@@ -498,8 +495,7 @@ void config_deinit(struct config *config)
     explicit_bzero(config, sizeof *config);
 }
 
-/* ---- for readers -------------------------------------------------------------------------------
- */
+/* ---- for readers ----------------------------------------------------------------------------- */
 
 static const char *value_text(const struct setting *setting)
 {

@@ -39,8 +39,7 @@ static bool complain(const struct ctl *ctl, const char *text)
     return false;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------
- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static int64_t clock_ms(void)
 {
@@ -198,8 +197,7 @@ static json_t *get_json(struct ctl *ctl, const char *target, const char *key, js
     return NULL;
 }
 
-/* ---- printing ----------------------------------------------------------------------------------
- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 #define CELLS_MAX 7
 #define CELL_BYTES 80
@@ -295,8 +293,7 @@ static int print_json(json_t *json)
     return EXIT_YES;
 }
 
-/* ---- members ------------------------------------------------------------------------------------
- */
+/* ---- members --------------------------------------------------------------------------------- */
 
 static void member_row(struct table *table, const json_t *member, const char *self)
 {
@@ -350,8 +347,7 @@ static int show_members(struct ctl *ctl)
     return EXIT_YES;
 }
 
-/* ---- sessions -----------------------------------------------------------------------------------
- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 /* A page at a time: there may be many. Widths are those of large values. */
 static void print_page(const json_t *sessions, bool is_first)
@@ -400,8 +396,7 @@ static int show_sessions(struct ctl *ctl)
     return is_good ? EXIT_YES : EXIT_NO;
 }
 
-/* ---- why ----------------------------------------------------------------------------------------
- */
+/* ---- why ------------------------------------------------------------------------------------- */
 
 static const char *peer_text(const json_t *peer, char text[CELL_BYTES])
 {
@@ -508,8 +503,7 @@ static int show_why(struct ctl *ctl)
     return EXIT_YES;
 }
 
-/* ---- health -------------------------------------------------------------------------------------
- */
+/* ---- health ---------------------------------------------------------------------------------- */
 
 static bool says_ready(const struct bytes *body)
 {
@@ -550,8 +544,7 @@ static int show_health(struct ctl *ctl)
     return ctl->status == 200 ? EXIT_YES : EXIT_NO;
 }
 
-/* ---- commands -----------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static const struct command {
     const char *name;

@@ -62,8 +62,7 @@ static int finish(int code)
     return fail(HOST_EXIT_INTERNAL, "meshd: cannot write");
 }
 
-/* ---- one peer ---------------------------------------------------------------------------------
- */
+/* ---- one peer -------------------------------------------------------------------------------- */
 
 /* A socket must never get the number of a standard stream: a log line would go into it. Nothing is
  * read from a terminal. */
@@ -161,8 +160,7 @@ static int run(int argc, char **argv)
     return code;
 }
 
-/* ---- the other commands -----------------------------------------------------------------------
- */
+/* ---- the other commands ---------------------------------------------------------------------- */
 
 static int print_key(int argc, char **argv)
 {

@@ -72,8 +72,7 @@ static void labelled(struct page *page, const char *name, const char *label, con
     put(page, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label, escaped(safe, text), value);
 }
 
-/* ---- families ----------------------------------------------------------------------------------
- */
+/* ---- families -------------------------------------------------------------------------------- */
 
 static void write_self(struct page *page, struct host *host)
 {
@@ -245,8 +244,7 @@ static void write_loop(struct page *page, struct host *host)
     labelled(page, lines, "fate", "suppressed", log.suppressed);
 }
 
-/* ---- the process, under the names that all exporters use ----------------------------------------
- */
+/* ---- the process, under the names that all exporters use ------------------------------------- */
 
 static uint64_t count_files(void)
 {

@@ -242,8 +242,7 @@ void child_send(struct child *child, const struct mesh_effect *effect)
         child_fail(child); /* half a line, or a reader that does not read */
 }
 
-/* ---- its beginning and end
- * --------------------------------------------------------------------------- */
+/* ---- its beginning and end ------------------------------------------------------------------- */
 
 void child_io_init(struct child *child)
 {

@@ -61,8 +61,7 @@ void stdio_note_failure(struct up_stdio *kind, bool cannot_run)
     kind->probe_ms = kind->probe_ms * 2 < PROBE_MAX_MS ? kind->probe_ms * 2 : PROBE_MAX_MS;
 }
 
-/* ---- waiting for its turn ---------------------------------------------------------------------
- */
+/* ---- waiting for its turn -------------------------------------------------------------------- */
 
 /* It has no process yet, and will have none. */
 static void drop_waiting(struct child *child, enum mesh_reason why)

@@ -17,8 +17,7 @@ struct call *upanswer_find(struct upstream *up, uint32_t up_call)
     return NULL;
 }
 
-/* ---- heads ------------------------------------------------------------------------------------
- */
+/* ---- heads ----------------------------------------------------------------------------------- */
 
 /* Its own 404 never reaches a client: the session is gone, and says so in-band. */
 static void upanswer_session_lost(struct core *core, struct session *session, struct call *call,
@@ -132,8 +131,7 @@ void serve_up_mark(struct core *core, struct handle h, uint32_t up_call, struct 
         event_stream_retry(core, call->stream, retry_ms);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* Does this message answer the request of the call? Ids are compared as JSON, not as text. */
 static bool upanswer_answers(struct core *core, const struct call *call,
@@ -410,8 +408,7 @@ void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, 
         call_end(core, call, MESH_END_CUT, MESH_ANSWER_TOO_LARGE, now_ms);
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 /* Once more: when no byte of it left, or when nothing came back and it may run twice. */
 static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why)

@@ -7,8 +7,7 @@
 #include "mesh/session/handshake.h"
 #include "mesh/session/upcall.h"
 
-/* ---- a client's GET ---------------------------------------------------------------------------
- */
+/* ---- a client's GET -------------------------------------------------------------------------- */
 
 /* Who reads this stream reads no more. Of what it has not taken only its end is kept: all of it is
  * in the log, and given to the next reader. */
@@ -107,8 +106,7 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
         uplisten_keep_head(core, up, call);
 }
 
-/* ---- the upstream's own stream ----------------------------------------------------------------
- */
+/* ---- the upstream's own stream --------------------------------------------------------------- */
 
 static void uplisten_again(struct core *core, struct upstream *up, uint64_t at_ms)
 {
@@ -166,8 +164,7 @@ void uplisten_end(struct core *core, struct upstream *up, uint64_t now_ms)
         now_ms + (up->listen_retry_ms > up->relisten_ms ? up->listen_retry_ms : up->relisten_ms));
 }
 
-/* ---- the rest of an answer --------------------------------------------------------------------
- */
+/* ---- the rest of an answer ------------------------------------------------------------------- */
 
 bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason why,
                           uint64_t now_ms)

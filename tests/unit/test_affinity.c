@@ -67,6 +67,14 @@ static void with_state(char text[400], const char *state)
     snprintf(text, 400, WITH_STATE("2", "%s"), state);
 }
 
+/* A tool at that node needs input; `back`: what its client says then. */
+static void ask_with_state(struct pump *p, uint32_t node, char back[400])
+{
+    uint32_t client = ask(p, node, TOOL("1"));
+    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
+    with_state(back, state_of(p, client));
+}
+
 /* ---- requestState --------------------------------------------------------------------------- */
 
 static void test_a_state_finds_its_peer_from_anywhere_and_is_there_as_it_was(void **state)
@@ -497,9 +505,7 @@ static void test_a_state_outweighs_a_handle_and_a_gone_one_does_not(void **state
         answer(p, MESH_FORM_JSON, RESULT("1"));
     }
     assert_non_null(handle);
-    uint32_t client = ask(p, 2, TOOL("1"));
-    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
-    with_state(back, state_of(p, client));
+    ask_with_state(p, 2, back);
     (void)pump_ask_modern(p, 0, back, handle);
     pump_settle(p);
     assert_int_equal(pump_last(p)->node, 2);
@@ -588,9 +594,7 @@ static void test_a_peer_that_leaves_still_serves_what_only_it_can(void **state)
     (void)state;
     struct pump *p = pump_new(2, http);
     char back[400];
-    uint32_t client = ask(p, 0, TOOL("1"));
-    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
-    with_state(back, state_of(p, client));
+    ask_with_state(p, 0, back);
     (void)make_task(p, 0, "mine", MESH_FORM_JSON);
     uint32_t holds = ask(p, 0, TOOL("5")); /* keeps it from having gone at once */
     struct ucall held = *pump_last(p);
@@ -620,9 +624,7 @@ static void test_a_client_that_closes_cancels_at_any_peer(void **state)
     (void)state;
     struct pump *p = pump_new(2, http);
     char back[400];
-    uint32_t made = ask(p, 0, TOOL("1"));
-    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
-    with_state(back, state_of(p, made));
+    ask_with_state(p, 0, back);
     for (uint32_t node = 0; node < 2; node++) {
         uint32_t client = ask(p, node, back);
         assert_int_equal(pump_last(p)->node, 0);
@@ -640,9 +642,7 @@ static void test_a_lost_link_cancels_nothing_and_a_dead_entry_does(void **state)
     (void)state;
     struct pump *p = pump_new(2, http);
     char back[400];
-    uint32_t made = ask(p, 0, TOOL("1"));
-    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
-    with_state(back, state_of(p, made));
+    ask_with_state(p, 0, back);
     uint32_t client = ask(p, 1, back);
     uint32_t count = p->ucalls_count;
     pump_cut(p, 0, 1);
@@ -665,9 +665,7 @@ static void test_a_client_that_closes_while_the_link_is_lost_cancels_in_the_end(
     (void)state;
     struct pump *p = pump_new(2, http);
     char back[400];
-    uint32_t made = ask(p, 0, TOOL("1"));
-    answer(p, MESH_FORM_JSON, NEEDS_INPUT("1", "\"s\""));
-    with_state(back, state_of(p, made));
+    ask_with_state(p, 0, back);
     uint32_t client = ask(p, 1, back);
     p->nodes[0].refuses = p->nodes[1].refuses = true;
     pump_cut(p, 0, 1);

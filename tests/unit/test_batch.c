@@ -24,8 +24,7 @@ static void assert_reached(const struct pump *p, uint32_t from, const char *cons
     assert_int_equal(p->ucalls_count, from);
 }
 
-/* ---- entries ----------------------------------------------------------------------------------
- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void assert_entries(const char *batch, const char *const *entries)
 {
@@ -84,8 +83,7 @@ static void test_no_cut_of_a_batch_is_read_beyond_its_end(void **state)
     }
 }
 
-/* ---- what comes back --------------------------------------------------------------------------
- */
+/* ---- what comes back ------------------------------------------------------------------------- */
 
 static void test_notifications_and_answers_alone_get_202(void **state)
 {
@@ -254,8 +252,7 @@ static void test_an_http_server_gets_it_as_it_is(void **state)
     pump_free(p);
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void test_each_open_entry_of_a_child_that_dies_gets_its_error(void **state)
 {

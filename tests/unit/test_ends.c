@@ -446,8 +446,7 @@ static void test_an_answer_without_a_head_is_none(void **state)
         }
 }
 
-/* ---- leaving ---------------------------------------------------------------------------------
- */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 /* HTTP+SSE: what is in flight is answered on the stream, and nowhere else. */
 static void test_a_stream_of_http_sse_outlives_the_wish_to_leave_by_its_requests(void **state)

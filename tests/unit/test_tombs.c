@@ -30,8 +30,7 @@ static void end(struct pump *p, uint32_t node, const char *session)
     assert_ended(p, client, MESH_OK);
 }
 
-/* ---- told, and known --------------------------------------------------------------------------
- */
+/* ---- told, and known ------------------------------------------------------------------------- */
 
 static void test_a_deleted_session_is_unknown_at_once_when_its_owner_is_dead(void **state)
 {
@@ -107,8 +106,7 @@ static void test_an_initialize_that_failed_is_no_end_to_tell(void **state)
     pump_free(p);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static struct core *table_new(void)
 {
@@ -164,8 +162,7 @@ static void test_the_oldest_end_gives_way(void **state)
     table_free(core);
 }
 
-/* ---- who may say so ---------------------------------------------------------------------------
- */
+/* ---- who may say so -------------------------------------------------------------------------- */
 
 static struct session_id id_read(const char *session)
 {

@@ -297,8 +297,7 @@ static void test_an_upstream_that_lost_the_session_says_so_to_a_question(void **
     pump_free(p);
 }
 
-/* ---- HTTP+SSE: no DELETE and no GET of the client's reaches it --------------------------------
- */
+/* ---- HTTP+SSE: no DELETE and no GET of the client's reaches it ------------------------------- */
 
 static const char *begin_sse_as(struct pump *p, uint8_t token)
 {
