@@ -117,6 +117,17 @@ struct principal {
     uint8_t hash[16];
 };
 
+static inline bool principal_equal(const struct principal *a, const struct principal *b)
+{
+    return memcmp(a->hash, b->hash, sizeof a->hash) == 0;
+}
+
+static inline bool principal_is_none(const struct principal *a)
+{
+    static const struct principal none;
+    return principal_equal(a, &none);
+}
+
 /* What a request is routed by, as it came from outside: not yet decoded, not yet verified. */
 enum mesh_key_kind {
     MESH_KEY_NONE,

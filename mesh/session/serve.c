@@ -198,7 +198,7 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     const struct mesh_request *r = &open->open.request;
     if (session == NULL)
         return serve_admit_alone(core, open);
-    if (memcmp(&session->who, &r->who, sizeof session->who) != 0) {
+    if (!principal_equal(&session->who, &r->who)) {
         core->stats.not_found_principal++;
         return MESH_SESSION_UNKNOWN;
     }

@@ -8,17 +8,12 @@ static const char question[] = "{\"jsonrpc\":\"2.0\",\"id\":\"mesh-01234567\",\"
 #define QUESTION_ID_AT 22 /* quotes included */
 #define QUESTION_ID_BYTES 15
 
-static bool principal_is_equal(const struct principal *a, const struct principal *b)
-{
-    return memcmp(a->hash, b->hash, sizeof a->hash) == 0;
-}
-
 void trust_note(struct session *session, const struct call *call, uint64_t now_ms)
 {
     struct trusted *at = &session->trusted[0];
     for (size_t n = 0; n < TRUST_TOKENS; n++) {
         struct trusted *other = &session->trusted[n];
-        if (other->is_used && principal_is_equal(&other->token, &call->token)) {
+        if (other->is_used && principal_equal(&other->token, &call->token)) {
             other->accepted_ms = now_ms;
             return;
         }
@@ -28,19 +23,13 @@ void trust_note(struct session *session, const struct call *call, uint64_t now_m
     *at = (struct trusted){call->token, now_ms, true};
 }
 
-/* Who needs no token at all needs none later, either. */
-static bool principal_is_none(const struct principal *token)
-{
-    static const struct principal none;
-    return principal_is_equal(token, &none);
-}
-
 static bool trust_holds(const struct session *session, const struct principal *token,
                         uint64_t now_ms)
 {
     for (size_t n = 0; n < TRUST_TOKENS; n++) {
         const struct trusted *at = &session->trusted[n];
-        if (at->is_used && principal_is_equal(&at->token, token))
+        if (at->is_used && principal_equal(&at->token, token))
+            /* who needs no token at all needs none later, either */
             return principal_is_none(token) || at->accepted_ms + TRUST_MS > now_ms;
     }
     return false;

@@ -120,19 +120,13 @@ enum open_flag {
     OPEN_FLAGS = 31
 };
 
-static bool has_principal(const struct principal *who)
-{
-    static const struct principal none;
-    return memcmp(who, &none, sizeof none) != 0;
-}
-
 static unsigned open_flags(const struct wire_message *m)
 {
     const struct mesh_request *r = &m->open.request;
     return (m->open.is_attach ? OPEN_IS_ATTACH : 0u) |
            (m->open.has_position ? OPEN_HAS_POSITION : 0u) |
-           (has_principal(&r->who) ? OPEN_HAS_WHO : 0u) |
-           (has_principal(&r->token) ? OPEN_HAS_TOKEN : 0u) |
+           (!principal_is_none(&r->who) ? OPEN_HAS_WHO : 0u) |
+           (!principal_is_none(&r->token) ? OPEN_HAS_TOKEN : 0u) |
            (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u);
 }
 
