@@ -247,10 +247,10 @@ void mesh_up_head(struct mesh *m, struct handle up, uint32_t call, int status, e
     serve_up_head(&m->core, up, call, status, form, session, head, now_ms);
 }
 
-void mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const struct rpc_message *rpc,
+bool mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const struct rpc_message *rpc,
                      const struct rpc_tools *tools, struct slice text, uint64_t now_ms)
 {
-    serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
+    return serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
 }
 
 void mesh_up_mark(struct mesh *m, struct handle up, uint32_t call, struct slice event_id,

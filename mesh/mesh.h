@@ -106,8 +106,9 @@ void mesh_up_head(struct mesh *mesh, struct handle up, uint32_t call, int status
                   enum mesh_form form, enum mesh_up_session session, struct slice head,
                   uint64_t now_ms);
 /* One whole message. `rpc` NULL: the text is no JSON-RPC (passed through if it is a JSON answer).
- * `tools`: hints learned in the same scan, or NULL. */
-void mesh_up_message(struct mesh *mesh, struct handle up, uint32_t call,
+ * `tools`: hints learned in the same scan, or NULL. False: it is nothing that could come there, so
+ * the answer to this call may still be on its way: nothing else may be asked on its connection. */
+bool mesh_up_message(struct mesh *mesh, struct handle up, uint32_t call,
                      const struct rpc_message *rpc, const struct rpc_tools *tools,
                      struct slice text, uint64_t now_ms);
 /* HTTP only: an event of this call's stream, told before what it says: its id (empty: none), and

@@ -93,8 +93,8 @@ static void drain(struct builtin_up *up, int rc)
     while (rc == 0 && (text = builtin_next(up->session)) != NULL) {
         struct rpc_message rpc;
         rpc_read(&rpc, NULL, text->data, text->length);
-        mesh_up_message(upstream->host->mesh, up->handle, MESH_NO_CALL, &rpc, NULL,
-                        slice_of(text, 0, text->length), upstream_now_ms(upstream));
+        (void)mesh_up_message(upstream->host->mesh, up->handle, MESH_NO_CALL, &rpc, NULL,
+                              slice_of(text, 0, text->length), upstream_now_ms(upstream));
         bytes_unref(text);
     }
     if (rc < 0) {

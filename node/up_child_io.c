@@ -52,8 +52,8 @@ static void on_line(struct line_reader *lines, struct slice text)
     bool has_tools = tools != NULL && rpc.kind == RPC_RESPONSE && tools->count > 0;
     child->wants_tools = child->wants_tools && !has_tools;
     child->room -= (int64_t)text.length;
-    mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc,
-                    has_tools ? tools : NULL, text, child_now_ms(child));
+    (void)mesh_up_message(upstream->host->mesh, child->handle, MESH_NO_CALL, &rpc,
+                          has_tools ? tools : NULL, text, child_now_ms(child));
 }
 
 static void on_large_line(struct line_reader *lines, enum rpc_kind kind, struct slice id,

@@ -75,7 +75,8 @@ struct http_conn {
     struct wheel_item timer;
     enum http_conn_state state;
     bool reading, reused;
-    bool heard; /* a byte of the answer came */
+    bool heard;      /* a byte of the answer came */
+    bool is_doubted; /* it brought what was not for its call: never used again */
     struct http_call *call;
 };
 

@@ -72,8 +72,10 @@ static void give_message(struct http_call *call, const struct rpc_message *rpc,
 {
     const struct rpc_message *facts = rpc->kind == RPC_BAD ? NULL : rpc;
     bool has_tools = facts != NULL && tools != NULL && tools->count > 0;
-    mesh_up_message(host_of(call)->mesh, call->up->handle, call->number, facts,
-                    has_tools ? tools : NULL, text, now(call));
+    bool is_its_own = mesh_up_message(host_of(call)->mesh, call->up->handle, call->number, facts,
+                                      has_tools ? tools : NULL, text, now(call));
+    if (!is_its_own)
+        call->conn->is_doubted = true;
     http_take_room(call, text.length);
 }
 
@@ -311,6 +313,16 @@ static enum mesh_reason reason_of(int rc)
     return rc == -EMSGSIZE ? MESH_ANSWER_TOO_LARGE : MESH_UPSTREAM_BAD;
 }
 
+/* Was that perhaps not the answer to this call? Then the next one is not the next call's: a server
+ * that speaks out of turn would give one session's answers to another (row U7). */
+static bool is_doubtful(const struct http_conn *conn)
+{
+    const struct http_call *call = conn->call;
+    bool is_unread = call->ops == NULL && call->in_parts; /* nobody looked whose it is */
+    bool is_no_stream = call->is_listen && call->status / 100 == 2 && call->form != MESH_FORM_SSE;
+    return conn->is_doubted || is_unread || is_no_stream;
+}
+
 /* False: the answer is over, and with it the call. */
 static bool on_h1(struct http_conn *conn, enum h1_event event)
 {
@@ -328,7 +340,7 @@ static bool on_h1(struct http_conn *conn, enum h1_event event)
     case H1_END:
         rc = on_end(call);
         if (rc == 0) {
-            bool keep = conn->h1.head->keep_alive;
+            bool keep = conn->h1.head->keep_alive && !is_doubtful(conn);
             tell_last_mark(call);
             http_call_end(call, MESH_OK);
             http_conn_release(conn, keep);

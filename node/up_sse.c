@@ -303,8 +303,8 @@ static void give_message(struct sse_up *sse, struct slice text)
     struct rpc_message rpc;
     rpc_read(&rpc, sse->tools, text.at, text.length);
     bool has_tools = rpc.kind == RPC_RESPONSE && sse->tools != NULL && sse->tools->count > 0;
-    mesh_up_message(mesh_of(sse), sse->up->handle, MESH_NO_CALL, &rpc,
-                    has_tools ? sse->tools : NULL, text, now(sse));
+    (void)mesh_up_message(mesh_of(sse), sse->up->handle, MESH_NO_CALL, &rpc,
+                          has_tools ? sse->tools : NULL, text, now(sse));
     http_take_room(sse->stream, text.length); /* MESH_NO_CALL is the stream's own number */
     if (has_tools) {
         free(sse->tools);

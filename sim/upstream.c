@@ -102,8 +102,9 @@ static void say(struct world *world, uint32_t index, uint32_t call, const char *
     rpc_read(&rpc, ups->tools, buf->data, length);
     world_say(world, seat, "  upstream %u says on call %u: %.*s", index, call,
               (int)(length > 300 ? 300 : length), text);
-    mesh_up_message(seat->mesh, up->handle, call, &rpc, ups->tools->count > 0 ? ups->tools : NULL,
-                    slice_of(buf, 0, length), world_clock_ms(world, seat));
+    (void)mesh_up_message(seat->mesh, up->handle, call, &rpc,
+                          ups->tools->count > 0 ? ups->tools : NULL, slice_of(buf, 0, length),
+                          world_clock_ms(world, seat));
     bytes_unref(buf);
 }
 

@@ -73,7 +73,7 @@ void serve_up_sent(struct core *core, struct handle up, uint32_t up_call);
 void serve_up_head(struct core *core, struct handle up, uint32_t up_call, int status,
                    enum mesh_form form, enum mesh_up_session session, struct slice head,
                    uint64_t now_ms);
-void serve_up_message(struct core *core, struct handle up, uint32_t up_call,
+bool serve_up_message(struct core *core, struct handle up, uint32_t up_call,
                       const struct rpc_message *rpc, const struct rpc_tools *tools,
                       struct slice text, uint64_t now_ms);
 void serve_up_mark(struct core *core, struct handle up, uint32_t up_call, struct slice event_id,

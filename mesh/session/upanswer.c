@@ -183,8 +183,15 @@ static void upanswer_add_own(struct core *core, struct session *session, struct 
         event_stream_add(core, own, &event, now_ms);
 }
 
-/* One message of the upstream for a request. */
-static void upanswer_deliver(struct core *core, struct call *call, const struct rpc_message *rpc,
+/* A response on the call of a notification: it is another request's. */
+static bool upanswer_is_foreign(const struct call *call, const struct rpc_message *rpc)
+{
+    return call->want == MESH_CALL && call->rpc.kind == RPC_NOTIFICATION && rpc != NULL &&
+           rpc->kind == RPC_RESPONSE;
+}
+
+/* One message of the upstream for a request. False: it is not its own. */
+static bool upanswer_deliver(struct core *core, struct call *call, const struct rpc_message *rpc,
                              struct slice text, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
@@ -196,23 +203,24 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
             upcall_cancel(core, call);
             call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_BAD, now_ms);
         }
-        return;
+        return false;
     }
+    bool is_foreign = upanswer_is_foreign(call, rpc);
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
     if (call->is_own) {
         call->is_refused = answers && rpc->kind == RPC_ERROR;
-        return;
+        return !is_foreign;
     }
     if (answers)
         affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
         batch_add(core, call, text, answers, now_ms);
-        return;
+        return !is_foreign;
     }
     if (call->front == MESH_FRONT_SSE && call->is_told && session != NULL) {
         upanswer_add_own(core, session, text, now_ms);
-        return;
+        return !is_foreign;
     }
     if (call_is_batch_on_stream(core, call) && rpc != NULL)
         batch_note(core, call, rpc, text);
@@ -221,6 +229,7 @@ static void upanswer_deliver(struct core *core, struct call *call, const struct 
                       now_ms);
     call_add_text(core, call, call->form == MESH_FORM_SSE ? WIRE_EVENT : WIRE_DATA, text, answers,
                   now_ms);
+    return !is_foreign;
 }
 
 static void upanswer_note_question(struct core *core, struct session *session, struct call *call,
@@ -286,14 +295,14 @@ static void upanswer_place(struct core *core, struct session *session,
     struct handle self = call->self;
     call->is_heard = true;
     bool is_answer = rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR;
-    upanswer_deliver(core, call, rpc, text, now_ms);
+    (void)upanswer_deliver(core, call, rpc, text, now_ms);
     call = call_at(core, self);
     if (call != NULL && is_answer)
         call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
 }
 
-/* A message on the upstream's own GET stream. */
-static void upanswer_own(struct core *core, struct upstream *up, const struct rpc_message *rpc,
+/* A message on the upstream's own GET stream. False: none that could come there. */
+static bool upanswer_own(struct core *core, struct upstream *up, const struct rpc_message *rpc,
                          struct slice text, uint64_t now_ms)
 {
     struct session *session = session_at(core, up->session);
@@ -301,10 +310,11 @@ static void upanswer_own(struct core *core, struct upstream *up, const struct rp
     if (session == NULL || is_senseless) {
         core->stats.messages_bad++;
         upcall_waste(core, up, up->listen_call, text.length);
-        return;
+        return false;
     }
     upanswer_note_question(core, session, NULL, rpc, text);
     upanswer_add_own(core, session, text, now_ms);
+    return true;
 }
 
 /* A child: what no reader has still to take. */
@@ -343,13 +353,14 @@ static void upanswer_settle(struct core *core, struct upstream *up, uint32_t up_
     *owed = pending;
 }
 
-void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
+bool serve_up_message(struct core *core, struct handle h, uint32_t up_call,
                       const struct rpc_message *rpc, const struct rpc_tools *tools,
                       struct slice text, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, h);
+    bool is_its_own = true;
     if (up == NULL)
-        return;
+        return true;
     struct session *session = session_at(core, up->session);
     struct call *call = upanswer_find(up, up_call);
     if (tools != NULL)
@@ -360,18 +371,19 @@ void serve_up_message(struct core *core, struct handle h, uint32_t up_call,
             upanswer_place(core, session, rpc, text, now_ms);
     } else if (up_call == up->listen_call) {
         uplisten_heard(up);
-        upanswer_own(core, up, rpc, text, now_ms);
+        is_its_own = upanswer_own(core, up, rpc, text, now_ms);
     } else if (call != NULL) {
         call->is_heard = true;
         if (rpc != NULL)
             upanswer_note_question(core, session, call, rpc, text);
         if (rpc != NULL && session != NULL)
             upanswer_on_creation(core, session, call, rpc, text);
-        upanswer_deliver(core, call, rpc, text, now_ms);
+        is_its_own = upanswer_deliver(core, call, rpc, text, now_ms);
     }
     up = upstream_at(core, h);
     if (up != NULL)
         upanswer_settle(core, up, up_call);
+    return is_its_own;
 }
 
 void serve_up_data(struct core *core, struct handle h, uint32_t up_call, struct slice part,

@@ -312,6 +312,30 @@ def unasked(server, peers):
             sure("-32603" in str(error) and "forged" not in str(error), error)
         finally:
             server.greeting = b""
+            if session:
+                session.end(peers[0].port)
+    with check("U7: what comes after a foreign answer, on the same connection, is no other session's"):
+        victim = Session(peers[0].port)
+        for is_get in (False, True):
+            asked = []
+
+            def foreign(connection):
+                connection.sendall(as_json(result(4712, {"forged": True})))
+                asked.append(connection)
+                time.sleep(0.3)
+                connection.sendall(as_json(result(victim.counter, {"forged": True})))
+                connection.recv(1)
+            server.behave(on_call=lambda _: foreign, on_get=lambda _: foreign)
+            session = Session(peers[0].port)
+            if not is_get:
+                answer, message = session.ask(peers[0].port, "tools/call", {"name": "any"}, timeout=5)
+                sure(reason(message) == "upstream_bad", answer)
+            wait_until(5, lambda: asked, "the foreign answer")
+            server.behave()
+            answer, message = victim.ask(peers[0].port, "tools/call", {"name": "any"}, timeout=5)
+            sure(message and "forged" not in message.get("result", "forged"), answer, is_get)
+            session.end(peers[0].port)
+        victim.end(peers[0].port)
     with check("U8: closed or reset after the request, before any byte: a read runs again, a call does "
                "not and is told as unknown"):
         server.behave()

@@ -740,8 +740,8 @@ static inline void pump_say_on(struct pump *p, uint32_t node, struct handle up, 
         pump_up(p, node, up)->brought += length;
     tools.count = 0;
     rpc_read(&rpc, &tools, body->data, body->length);
-    mesh_up_message(p->nodes[node].mesh, up, call, &rpc, tools.count > 0 ? &tools : NULL,
-                    slice_of(body, 0, body->length), p->now_ms);
+    (void)mesh_up_message(p->nodes[node].mesh, up, call, &rpc, tools.count > 0 ? &tools : NULL,
+                          slice_of(body, 0, body->length), p->now_ms);
     bytes_unref(body);
 }
 
