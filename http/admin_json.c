@@ -45,15 +45,17 @@ static json_t *addr_json(const struct mesh_addr *addr)
 
 static json_t *member_json(const struct mesh_member *m)
 {
-    return json_pack("{s:o,s:s,s:o,s:I,s:I,s:b,s:b,s:b,s:o,s:i,s:I}", "name", json_outside(m->name),
-                     "state", state_name(m->state), "addr", addr_json(&m->addr), "generation",
-                     (json_int_t)m->id.generation, "incarnation", (json_int_t)m->incarnation,
-                     "serving", (int)m->serving, "draining", (int)m->draining, "hold", (int)m->hold,
-                     "zone", json_outside(m->zone), "weight", (int)m->weight, "load",
+    const struct mesh_record *r = m->record;
+    return json_pack("{s:o,s:s,s:o,s:I,s:I,s:b,s:b,s:b,s:o,s:i,s:I}", "name", json_outside(r->name),
+                     "state", state_name(m->state), "addr", addr_json(&r->addr), "generation",
+                     (json_int_t)r->id.generation, "incarnation", (json_int_t)m->incarnation,
+                     "serving", (int)r->serving, "draining", (int)r->draining, "hold", (int)r->hold,
+                     "zone", json_outside(r->zone), "weight", (int)r->weight, "load",
                      (json_int_t)m->load);
 }
 
-/* A copy of the member table, to be freed; NULL: no memory. */
+/* A copy of the member table, to be freed in the same call (the records are the mesh's); NULL: no
+ * memory. */
 static struct mesh_member *members_copy(const struct admin_source *source, size_t *count)
 {
     size_t max = source->members(source->context, NULL, 0);
@@ -165,7 +167,8 @@ char *admin_member_text(const struct admin_source *source, const char *name, siz
         return NULL;
     members = members_copy(source, &count);
     for (size_t i = 0; members != NULL && i < count && found == NULL; i++)
-        if (strlen(members[i].name) == length && memcmp(members[i].name, name, length) == 0)
+        if (strlen(members[i].record->name) == length &&
+            memcmp(members[i].record->name, name, length) == 0)
             found = member_json(&members[i]);
     free(members);
     return admin_json_text(found);

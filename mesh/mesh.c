@@ -24,7 +24,7 @@ struct mesh {
     uint64_t now_ms;
     uint64_t leave_until_ms;
     uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
-    bool is_leaving_swim, has_told_left;
+    bool is_serving, is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
     struct wire_datagram datagram;                /* scratch: too large for the stack */
@@ -77,7 +77,8 @@ static int mesh_make_swim(struct mesh *m, uint64_t nonce, uint64_t now_ms)
                                .has_contacts = c->has_contacts,
                                .members_max = c->members_max,
                                .contacts_max = MESH_CONTACTS_MAX,
-                               .name_wait_ms = c->name_wait_ms};
+                               .name_wait_ms = c->name_wait_ms,
+                               .records = c->records};
     memcpy(swim.self.name, c->name, strlen(c->name));
     if (c->zone != NULL)
         memcpy(swim.self.zone, c->zone, strlen(c->zone));
@@ -194,7 +195,8 @@ static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_
 
 void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
 {
-    mesh_tell_flags(m, serving, view_self(m->core.view)->draining, now_ms);
+    m->is_serving = serving;
+    mesh_tell_flags(m, serving, m->core.is_leaving, now_ms);
 }
 
 void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
@@ -205,7 +207,7 @@ void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
     }
     m->core.is_leaving = true;
     m->leave_until_ms = until_ms;
-    mesh_tell_flags(m, view_self(m->core.view)->serving, true, now_ms);
+    mesh_tell_flags(m, m->is_serving, true, now_ms);
     serve_leave(&m->core, now_ms);
     entry_leave(&m->core);
 }
@@ -322,8 +324,8 @@ void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice se
     const struct mesh_member *member = view_find(core->view, m->datagram.sender);
     /* one that names a former generation of ours is stale: it gets no answer and costs none */
     bool is_answered = m->datagram.target_nonce == 0 || m->datagram.kind == DATAGRAM_PING ||
-                       m->datagram.target_nonce == view_self(core->view)->nonce;
-    if ((member == NULL || member->nonce != sender.nonce) && is_answered &&
+                       m->datagram.target_nonce == view_self(core->view)->record->nonce;
+    if ((member == NULL || member->record->nonce != sender.nonce) && is_answered &&
         !mesh_hears_stranger(m, now_ms))
         return;
     swim_on_datagram(core->swim, from, &m->datagram, sender.nonce, now_ms);
@@ -658,7 +660,7 @@ size_t mesh_members(const struct mesh *m, struct mesh_member *members, size_t me
     size_t count = view_count(m->core.view);
     for (size_t n = 0; n < count && n < members_max; n++) {
         members[n] = *view_at(m->core.view, n);
-        if (peer_id_equal(members[n].id, core_self(&m->core)))
+        if (peer_id_equal(members[n].record->id, core_self(&m->core)))
             members[n].load = pool_count(&m->core.sessions.pool); /* nobody tells us our own */
     }
     return count;

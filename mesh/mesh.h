@@ -33,6 +33,8 @@ enum mesh_upstream_kind {
     MESH_UP_SSE      /* HTTP+SSE of 2024-11-05: as stdio; what is on other paths passes to it */
 };
 
+struct records; /* mesh/member/records.h */
+
 struct mesh_config {
     const char *name;      /* of this peer: 1 .. MESH_NAME_MAX of [a-z0-9-] */
     const char *cluster;   /* label: 1 .. MESH_LABEL_MAX bytes */
@@ -52,6 +54,7 @@ struct mesh_config {
     size_t memory_max; /* bytes of bodies and kept answers, all together */
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
+    struct records *records; /* of members, shared by meshes of one process; NULL: its own */
 };
 
 /* Fills every field that has a default: all but name, cluster, addr, entropy, boot_ms. */
@@ -270,7 +273,8 @@ void mesh_why(struct mesh *mesh, const char *id_text, size_t length, struct mesh
 
 const struct mesh_member *mesh_self(const struct mesh *mesh);
 /* Copies up to members_max members (ourselves among them), ordered by id; returns how many there
- * are. Dead and left ones are listed while they are remembered. */
+ * are. Dead and left ones are listed while they are remembered. Records are borrowed until the next
+ * fact or wish. */
 size_t mesh_members(const struct mesh *mesh, struct mesh_member *members, size_t members_max);
 const struct mesh_member *mesh_member_of(const struct mesh *mesh, struct peer_id id);
 uint64_t mesh_view_hash(const struct mesh *mesh);

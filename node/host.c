@@ -130,7 +130,7 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
 {
     struct host_core *core = host->core;
     const struct mesh_member *member = mesh_member_of(host->mesh, effect->changed.peer);
-    const char *name = member != NULL ? member->name : "";
+    const char *name = member != NULL ? member->record->name : "";
     uint64_t value = effect->changed.value;
     switch (effect->changed.what) {
     case MESH_MEMBER_CHANGED:

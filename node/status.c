@@ -73,7 +73,7 @@ static struct admin_peer peer_named(struct host *host, struct peer_id id)
     struct admin_peer peer = {.generation = id.generation};
     const struct mesh_member *member = mesh_member_of(host->mesh, id);
     if (member != NULL)
-        snprintf(peer.name, sizeof peer.name, "%s", member->name);
+        snprintf(peer.name, sizeof peer.name, "%s", member->record->name);
     return peer;
 }
 

@@ -84,13 +84,13 @@ static uint64_t view_digest(const struct mesh *mesh)
         const struct mesh_member *m = &members[n];
         if (m->state != MEMBER_ALIVE && m->state != MEMBER_SUSPECT)
             continue;
-        sum = mix(sum, m->id.name);
-        sum = mix(sum, m->id.generation);
-        sum = mix(sum, m->version);
-        sum = mix(sum, m->addr.port + ((uint64_t)m->addr.ip[14] << 16) +
-                           ((uint64_t)m->addr.ip[15] << 24));
-        sum = mix(sum, (uint64_t)m->weight << 3 | (uint64_t)m->serving << 2 |
-                           (uint64_t)m->draining << 1 | m->hold);
+        sum = mix(sum, m->record->id.name);
+        sum = mix(sum, m->record->id.generation);
+        sum = mix(sum, m->record->version);
+        sum = mix(sum, m->record->addr.port + ((uint64_t)m->record->addr.ip[14] << 16) +
+                           ((uint64_t)m->record->addr.ip[15] << 24));
+        sum = mix(sum, (uint64_t)m->record->weight << 3 | (uint64_t)m->record->serving << 2 |
+                           (uint64_t)m->record->draining << 1 | m->record->hold);
     }
     return sum;
 }
@@ -423,7 +423,8 @@ static bool may_be_unknown(struct world *world, const struct session *session)
             n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
         /* a twin that gave up waiting for the name is known to others before it has joined */
         if (n != owner->seat && other->mesh != NULL && other->is_announced)
-            is_newer = is_newer || mesh_self(other->mesh)->id.generation > owner->id.generation;
+            is_newer =
+                is_newer || mesh_self(other->mesh)->record->id.generation > owner->id.generation;
         if (other->name == seat->name && is_newer)
             return true; /* it is superseded: whether it lives or not, it does not count */
     }

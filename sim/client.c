@@ -454,7 +454,7 @@ static void head_came(struct world *world, struct request *request,
     request->has_head = true;
     request->status = effect->head.status;
     request->form = effect->head.form;
-    if (peer_id_equal(self->id, effect->head.owner))
+    if (peer_id_equal(self->record->id, effect->head.owner))
         clients->served_here++;
     else
         clients->forwarded++;

@@ -58,7 +58,7 @@ static void lives_note(struct world *world)
     for (uint32_t n = 0; n < world->lives_count; n++) {
         struct life *life = &world->lives[n];
         if (life->ended_us == 0)
-            life->id = mesh_self(world->seats[life->seat].mesh)->id;
+            life->id = mesh_self(world->seats[life->seat].mesh)->record->id;
     }
 }
 

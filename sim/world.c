@@ -152,7 +152,7 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         seat->exit_reason = effect->changed.what;
         break;
     case MESH_MEMBER_CHANGED:
-        if (peer_id_equal(effect->changed.peer, mesh_self(seat->mesh)->id))
+        if (peer_id_equal(effect->changed.peer, mesh_self(seat->mesh)->record->id))
             seat->is_announced = effect->changed.state == MEMBER_ALIVE;
         break;
     case MESH_SESSION_OPENED:

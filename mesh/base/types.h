@@ -4,6 +4,7 @@
 #ifndef MESH_TYPES_H
 #define MESH_TYPES_H
 
+#include <assert.h>
 #include <string.h>
 
 #include "mesh/base/event_id.h"
@@ -66,24 +67,40 @@ enum member_state {
     MEMBER_LEFT
 };
 
-/* What a peer says of itself (under its record version) and what is known about it. */
-struct mesh_member {
-    char name[MESH_NAME_MAX + 1];
+/* What a member says of itself, under its record version. */
+struct mesh_record {
+    char name[MESH_NAME_MAX + 1]; /* empty: a member of whom nothing but its end is known */
     struct peer_id id;
     uint64_t nonce;   /* generation nonce: random per start, seeds the datagram nonce */
-    uint64_t version; /* of the record: address, weight, zone, flags below */
+    uint64_t version; /* of what follows */
     struct mesh_addr addr;
     char zone[MESH_ZONE_MAX + 1];
     uint8_t weight; /* 1 .. 16 units of ring points */
     bool serving;   /* its upstream answers */
     bool draining;
     bool hold; /* off the ring by its own decision */
-    /* not part of the record: */
-    enum member_state state;
-    uint32_t incarnation;
-    uint32_t load;      /* sessions owned, as its last ack said */
-    uint64_t silent_at; /* ms of our clock when it was declared dead or left; 0: it lives */
 };
+
+/* What a peer knows of a member: a row of its view. A mesh of N has N * N of them in all, so what
+ * all peers know alike, the record, is not in it (DESIGN §14). */
+struct mesh_member {
+    const struct mesh_record *record; /* never changed; another one when the member says so */
+    uint32_t incarnation;
+    uint32_t load; /* sessions owned, as its last ack said */
+    /* The rest is for mesh/member: view.c's, and what swim.c notes. Times are stamps of the view:
+     * see view_time_ms(). */
+    union {
+        uint32_t gone_at;   /* dead or left: since when */
+        uint32_t other_at;  /* living: its place among the others */
+        uint32_t next_free; /* of no member: the next such row */
+    };
+    uint32_t acked_at;         /* when it last answered a ping of ours; 0: never */
+    uint16_t srtt_8, rttvar_4; /* ms, scaled as in RFC 6298's appendix of old */
+    uint16_t use;              /* how often the row was given out */
+    enum member_state state : 4;
+    bool told : 1, shown : 1; /* it had our record from ourselves; it showed our view hash */
+};
+static_assert(sizeof(struct mesh_member) <= 32, "DESIGN §14: a row is 32 bytes at most");
 
 /* One tenure of a session: its number and its owner. Compared as one number, the counter first;
  * since it names its owner, no two peers can choose the same (invariant O1). Counter 0: none. */

@@ -127,7 +127,7 @@ static void render(const struct item *item, const struct mesh_member *member,
     if (item != NULL)
         update->accuser = item->accuser;
     if (update->kind != UPDATE_ALIVE && (item == NULL || !item->has_record))
-        update->member.name[0] = '\0'; /* the receiver has the record */
+        update->record.name[0] = '\0'; /* the receiver has the record */
 }
 
 bool gossip_update_of(const struct gossip *gossip, const struct view *view, struct peer_id subject,
@@ -181,12 +181,12 @@ static void fill_class(struct gossip *gossip, struct filling *f, unsigned class,
             unlink_item(gossip, slot);
             continue;
         }
-        if (peer_id_equal(member->id, f->to) && member->state == MEMBER_ALIVE) {
+        if (peer_id_equal(member->record->id, f->to) && member->state == MEMBER_ALIVE) {
             if (view_others(f->view) == 1) /* nobody else would ever hear of it */
                 unlink_item(gossip, slot);
             continue;
         }
-        if (peer_id_equal(member->id, f->except))
+        if (peer_id_equal(member->record->id, f->except))
             continue;
         struct wire_update update;
         struct wire_writer before = *f->w;

@@ -158,9 +158,9 @@ int ring_sync(struct ring *ring, const struct view *view)
         if (any_eligible ? !member_is_eligible(member) : !member_is_living(member))
             continue;
         struct ring_peer *peer = &peers[count++];
-        peer->id = member->id;
-        peer->weight = member->weight;
-        memcpy(peer->zone, member->zone, sizeof peer->zone);
+        peer->id = member->record->id;
+        peer->weight = member->record->weight;
+        memcpy(peer->zone, member->record->zone, sizeof peer->zone);
     }
     int rc = ring_build(ring, peers, count, 64);
     if (rc == 0)

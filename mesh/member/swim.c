@@ -41,15 +41,6 @@ static const struct peer_id nobody = {0, 0};
 
 /* ---- small things --------------------------------------------------------------------------- */
 
-struct swim_row *swim_row_of(struct swim *swim, const struct mesh_member *member)
-{
-    struct handle handle = view_handle(swim->view, member);
-    struct swim_row *row = &swim->rows[handle.slot];
-    if (row->use != handle.generation)
-        *row = (struct swim_row){.use = handle.generation};
-    return row;
-}
-
 void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_id peer)
 {
     if (swim->events_count < EVENTS_MAX)
@@ -96,13 +87,13 @@ struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind k
                               uint32_t number, struct peer_id tell)
 {
     return (struct swim_send){
-        .to = to->id,
-        .addr = to->addr,
+        .to = to->record->id,
+        .addr = to->record->addr,
         .is_full = true,
         .kind = kind,
         .number = number,
-        .target_name = to->id.name,
-        .target_nonce = to->nonce,
+        .target_name = to->record->id.name,
+        .target_nonce = to->record->nonce,
         .tell = tell,
     };
 }
@@ -111,7 +102,7 @@ void swim_push_to(struct swim *swim, const struct mesh_member *to, enum datagram
                   uint32_t number, struct peer_id tell)
 {
     struct swim_send send = swim_send_to(to, kind, number, tell);
-    if (to->addr.port != 0)
+    if (to->record->addr.port != 0)
         swim_push(swim, &send);
 }
 
@@ -141,7 +132,7 @@ size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member
         drawn[count++] = pick;
     }
     for (size_t n = 0; n < count; n++)
-        if (peer_id_equal(drawn[n]->id, but)) {
+        if (peer_id_equal(drawn[n]->record->id, but)) {
             drawn[n] = drawn[--count];
             break;
         }
@@ -158,6 +149,7 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
         .contacts_max = config->contacts_max,
         .boot_ms = config->boot_ms,
         .start_ms = now_ms,
+        .records = config->records,
     };
     struct swim *swim = calloc(1, sizeof *swim);
     if (swim == NULL)
@@ -168,12 +160,11 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     if (rc < 0)
         goto fail;
     size_t slots = view_slots(swim->view);
-    swim->rows = calloc(slots, sizeof *swim->rows);
     swim->round = calloc(slots, sizeof *swim->round);
     swim->round_use = calloc(slots, sizeof *swim->round_use);
     swim->suspicions = calloc(slots, sizeof *swim->suspicions);
     rc = -ENOMEM;
-    if (!swim->rows || !swim->round || !swim->round_use || !swim->suspicions)
+    if (!swim->round || !swim->round_use || !swim->suspicions)
         goto fail;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->chance = config->chance;
@@ -181,6 +172,9 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     swim->start_ms = now_ms;
     swim->name_wait_ms = config->name_wait_ms;
     swim->has_contacts = config->has_contacts;
+    swim->serving = config->self.serving;
+    swim->draining = config->self.draining;
+    swim->hold = config->self.hold;
     swim->first_contact_ms = MESH_NEVER;
     swim->found_at_ms = MESH_NEVER;
     swim->hello_at_ms = now_ms;
@@ -204,7 +198,6 @@ void swim_free(struct swim *swim)
         return;
     view_free(swim->view);
     gossip_free(swim->gossip);
-    free(swim->rows);
     free(swim->round);
     free(swim->round_use);
     free(swim->suspicions);
@@ -238,7 +231,7 @@ static void pass_on(struct swim *swim, const struct mesh_member *is, enum member
     case MEMBER_UNKNOWN:
         return;
     }
-    gossip_tell(swim->gossip, swim->view, is->id, class, accuser);
+    gossip_tell(swim->gossip, swim->view, is->record->id, class, accuser);
 }
 
 static void refute(struct swim *swim, uint32_t was_incarnation)
@@ -247,31 +240,31 @@ static void refute(struct swim *swim, uint32_t was_incarnation)
     if (self->incarnation != was_incarnation) {
         swim->stats.refuted++;
         probe_blame_us(swim, 1);
-    } else if (gossip_is_telling(swim->gossip, swim->view, self->id)) {
+    } else if (gossip_is_telling(swim->gossip, swim->view, self->record->id)) {
         return; /* who is behind will hear of it */
     }
-    gossip_tell(swim->gossip, swim->view, self->id, GOSSIP_DEATH, nobody);
+    gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_DEATH, nobody);
 }
 
 static void become_superseded(struct swim *swim)
 {
-    struct peer_id self = view_self(swim->view)->id;
+    struct peer_id self = view_self(swim->view)->record->id;
     const struct mesh_member *newest = view_find_name(swim->view, self.name);
     swim->phase = SWIM_GONE;
-    swim_push_event(swim, SWIM_SUPERSEDED, newest != NULL ? newest->id : self);
+    swim_push_event(swim, SWIM_SUPERSEDED, newest != NULL ? newest->record->id : self);
 }
 
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms)
 {
-    const struct mesh_member *member = view_find(swim->view, news->member.id);
+    const struct mesh_member *member = view_find(swim->view, news->record.id);
     enum member_state was = member != NULL ? member->state : MEMBER_UNKNOWN;
     uint32_t self_incarnation = view_self(swim->view)->incarnation;
     uint32_t incarnation = member != NULL ? member->incarnation : 0;
     bool was_living = member != NULL && member_is_living(member);
 
     enum view_news result = view_apply(swim->view, news, now_ms);
-    member = view_find(swim->view, news->member.id);
+    member = view_find(swim->view, news->record.id);
     switch (result) {
     case VIEW_OLD:
     case VIEW_CONTACTED:
@@ -292,7 +285,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         break;
     case VIEW_CONFIRMED:
         if (suspicion_confirm(swim, member, news->accuser))
-            gossip_tell(swim->gossip, swim->view, member->id, GOSSIP_SUSPECT, news->accuser);
+            gossip_tell(swim->gossip, swim->view, member->record->id, GOSSIP_SUSPECT,
+                        news->accuser);
         break;
     case VIEW_REFUTED:
         refute(swim, self_incarnation);
@@ -303,10 +297,21 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
     }
 }
 
+/* Without memory for that it is tried again. */
+static void flags_now(struct swim *swim)
+{
+    int rc = view_set_flags(swim->view, swim->serving, swim->draining, swim->hold);
+    if (rc > 0 && view_is_announced(swim->view))
+        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
+                    nobody);
+}
+
 void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms)
 {
-    if (view_set_flags(swim->view, serving, draining, hold) && view_is_announced(swim->view))
-        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->id, GOSSIP_RECORD, nobody);
+    swim->serving = serving;
+    swim->draining = draining;
+    swim->hold = hold;
+    flags_now(swim);
     swim_settle(swim, now_ms);
 }
 
@@ -338,10 +343,10 @@ static void on_not_me(struct swim *swim, const struct mesh_addr *from,
 /* Whom to tell a ping's sender about, if it should know what is believed of it. */
 static struct peer_id owed_to(const struct swim *swim, const struct mesh_member *sender)
 {
-    const struct mesh_member *newest = view_find_name(swim->view, sender->id.name);
+    const struct mesh_member *newest = view_find_name(swim->view, sender->record->id.name);
     if (newest != sender)
-        return newest->id;
-    return sender->state == MEMBER_ALIVE ? nobody : sender->id;
+        return newest->record->id;
+    return sender->state == MEMBER_ALIVE ? nobody : sender->record->id;
 }
 
 /* `sender` NULL: unknown. It gets an answer all the same, as long as its question: else it would
@@ -354,8 +359,8 @@ static void answer_ping(struct swim *swim, const struct mesh_addr *from,
     send.target_name = d->sender.name;
     send.target_nonce = sender_nonce;
     if (sender != NULL) {
-        send.to = sender->id;
-        send.is_full = mesh_addr_equal(from, &sender->addr);
+        send.to = sender->record->id;
+        send.is_full = mesh_addr_equal(from, &sender->record->addr);
         send.tell = owed_to(swim, sender);
     }
     swim_push(swim, &send);
@@ -382,7 +387,7 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
     if (sender == NULL || swim->phase == SWIM_GONE)
         return;
     if (d->kind == DATAGRAM_PING || d->kind == DATAGRAM_ACK) {
-        view_note_load(swim->view, sender->id, d->load);
+        view_note_load(swim->view, sender->record->id, d->load);
         if (member_is_living(sender))
             views_on_hash(swim, sender, d->view_hash, now_ms);
     }
@@ -394,7 +399,7 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
         probe_on_ack(swim, sender, d->number, now_ms);
         break;
     case DATAGRAM_PING_REQ:
-        if (mesh_addr_equal(from, &sender->addr))
+        if (mesh_addr_equal(from, &sender->record->addr))
             relay_on_ping_req(swim, sender, d, now_ms);
         break;
     case DATAGRAM_NACK:
@@ -414,8 +419,9 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
                       const struct wire_datagram *d, uint64_t sender_nonce, uint64_t now_ms)
 {
     const struct mesh_member *self = view_self(swim->view);
-    bool is_ours = d->target_name_only.name == self->id.name && d->target_nonce == self->nonce;
-    if (swim->phase == SWIM_GONE || sender_nonce == self->nonce)
+    bool is_ours =
+        d->target_name_only.name == self->record->id.name && d->target_nonce == self->record->nonce;
+    if (swim->phase == SWIM_GONE || sender_nonce == self->record->nonce)
         return;
     swim_note_lag(swim, now_ms);
     if (d->kind == DATAGRAM_HELLO && (is_ours || d->target_nonce == 0)) {
@@ -430,7 +436,7 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
         on_not_me(swim, from, d, now_ms);
     } else if (view_is_announced(swim->view)) {
         const struct mesh_member *sender = view_find(swim->view, d->sender);
-        if (sender != NULL && sender->nonce == sender_nonce) {
+        if (sender != NULL && sender->record->nonce == sender_nonce) {
             on_member_datagram(swim, from, d, view_handle(swim->view, sender), sender_nonce,
                                now_ms);
         } else {
@@ -451,11 +457,11 @@ static void write_welcome(const struct swim *swim, const struct swim_send *send,
     d->seen_from = send->addr;
     if (newest == NULL)
         return;
-    d->highest_generation = newest->id.generation;
-    if (member_is_living(newest) && newest->nonce != send->target_nonce) {
+    d->highest_generation = newest->record->id.generation;
+    if (member_is_living(newest) && newest->record->nonce != send->target_nonce) {
         d->incumbent_lives = true;
-        d->incumbent = newest->id;
-        d->incumbent_addr = newest->addr;
+        d->incumbent = newest->record->id;
+        d->incumbent_addr = newest->record->addr;
     }
 }
 
@@ -470,13 +476,13 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     d.target_nonce = send->target_nonce;
     d.kind = send->kind;
     d.number = send->number;
-    d.sender = self->id;
+    d.sender = self->record->id;
     d.view_hash = view_hash(swim->view);
     d.load = swim->load;
     d.subject = send->subject;
     d.subject_addr = send->subject_addr;
     if (send->kind == DATAGRAM_HELLO)
-        memcpy(d.name, self->name, sizeof d.name);
+        memcpy(d.name, self->record->name, sizeof d.name);
     if (send->kind == DATAGRAM_WELCOME)
         write_welcome(swim, send, &d);
     int rc = wire_datagram_begin(w, &d, into, room);
@@ -490,7 +496,7 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell)) {
         const struct mesh_member *to = view_find(swim->view, send->to);
         if (to != NULL)
-            swim_row_of(swim, to)->told = true;
+            view_notes(swim->view, to)->told = true;
     }
     return send->kind == DATAGRAM_GOSSIP && w->updates == 0 ? -ENODATA : 0;
 }
@@ -528,6 +534,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     if (swim->phase == SWIM_GONE)
         return;
     swim_note_lag(swim, now_ms);
+    flags_now(swim);
     join_now(swim, now_ms);
     if (detects(swim)) {
         suspicions_now(swim, now_ms);
@@ -595,7 +602,7 @@ bool swim_may_mint(struct swim *swim, uint64_t now_ms)
     if (swim->phase != SWIM_MEMBER)
         return false;
     for (size_t n = 0; n < others && !swim->mints; n++) {
-        const struct swim_row *row = swim_row_of(swim, view_other(swim->view, n));
+        const struct mesh_member *row = view_other(swim->view, n);
         shown += row->shown;
         shown_untold += row->shown && !row->told;
     }
@@ -610,11 +617,7 @@ bool swim_may_mint(struct swim *swim, uint64_t now_ms)
 uint64_t swim_last_ack_ms(const struct swim *swim, struct peer_id id)
 {
     const struct mesh_member *member = view_find(swim->view, id);
-    if (member == NULL)
-        return 0;
-    struct handle handle = view_handle(swim->view, member);
-    const struct swim_row *row = &swim->rows[handle.slot];
-    return row->use == handle.generation ? row->last_ack_ms : 0;
+    return member != NULL ? view_time_ms(swim->view, member->acked_at) : 0;
 }
 
 uint32_t swim_awareness(const struct swim *swim)

@@ -36,12 +36,13 @@ extern const struct swim_preset swim_preset_product;
 extern const struct swim_preset swim_preset_memberlist_lan; /* its documented defaults */
 
 struct swim_config {
-    struct mesh_member self; /* name, nonce (not 0), addr, zone, weight, flags */
+    struct mesh_record self; /* name, nonce (not 0), addr, zone, weight, flags */
     uint64_t boot_ms;        /* wall clock now: lower bound of our generation */
     bool has_contacts;       /* swim_join() will be called */
     uint32_t members_max, contacts_max, name_wait_ms;
     const struct swim_preset *preset; /* kept; NULL: the product's */
     struct shuffle chance;
+    struct records *records; /* shared with others, kept by who gives it; NULL: our own */
 };
 
 /* A datagram to be written with swim_write_send(), sealed and sent. */

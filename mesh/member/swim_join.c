@@ -22,7 +22,7 @@
 static void push_hello(struct swim *swim, const struct mesh_addr *addr)
 {
     struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = ++swim->number};
-    if (addr->port != 0 && !mesh_addr_equal(addr, &view_self(swim->view)->addr))
+    if (addr->port != 0 && !mesh_addr_equal(addr, &view_self(swim->view)->record->addr))
         swim_push(swim, &send);
 }
 
@@ -44,7 +44,7 @@ static void become_member(struct swim *swim, uint64_t now_ms)
 {
     swim->phase = SWIM_MEMBER;
     swim->joined_ms = now_ms;
-    swim_push_event(swim, SWIM_JOINED, view_self(swim->view)->id);
+    swim_push_event(swim, SWIM_JOINED, view_self(swim->view)->record->id);
 }
 
 /* From here on we have an identity: others may learn of us. */
@@ -56,7 +56,7 @@ static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t no
         generation = swim->highest_generation + 1;
     if (view_announce(swim->view, generation, now_ms) < 0)
         return;
-    gossip_tell(swim->gossip, swim->view, self->id, GOSSIP_ALIVE, (struct peer_id){0, 0});
+    gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_ALIVE, (struct peer_id){0, 0});
     swim->heal_at_ms = now_ms + SECOND_MS;
     swim->joined_ms = now_ms;
     swim->phase = phase;
@@ -69,7 +69,7 @@ static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t no
 void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms)
 {
     size_t at = swim->contacts_count;
-    if (mesh_addr_equal(contact, &view_self(swim->view)->addr)) {
+    if (mesh_addr_equal(contact, &view_self(swim->view)->record->addr)) {
         swim->named_ourselves = true;
     } else {
         for (size_t n = 0; n < swim->contacts_count; n++)
@@ -109,7 +109,7 @@ static uint64_t alone_at_ms(const struct swim *swim)
 static void on_fellow_asker(struct swim *swim, const struct mesh_addr *from,
                             const struct wire_datagram *d, uint64_t now_ms)
 {
-    uint64_t name = view_self(swim->view)->id.name;
+    uint64_t name = view_self(swim->view)->record->id.name;
     if (d->sender.generation != 0) {
         push_hello(swim, from); /* it began: it will welcome us */
     } else if (d->sender.name < name) {
@@ -124,10 +124,10 @@ static void on_fellow_asker(struct swim *swim, const struct mesh_addr *from,
 void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
                    uint64_t sender_nonce, uint64_t now_ms)
 {
-    if (swim->phase == SWIM_ASKING && sender_nonce != view_self(swim->view)->nonce)
+    if (swim->phase == SWIM_ASKING && sender_nonce != view_self(swim->view)->record->nonce)
         on_fellow_asker(swim, from, d, now_ms);
     if ((swim->phase != SWIM_JOINING && swim->phase != SWIM_MEMBER) ||
-        sender_nonce == view_self(swim->view)->nonce)
+        sender_nonce == view_self(swim->view)->record->nonce)
         return;
     struct swim_send send = {.addr = *from, .kind = DATAGRAM_WELCOME, .number = d->number};
     send.target_name = d->sender.name;
@@ -160,7 +160,7 @@ static void learn_of_name(struct swim *swim, const struct wire_datagram *d, uint
     uint64_t highest = d->highest_generation;
     view_believe_clock(swim->view, highest, now_ms);
     view_believe_clock(swim->view, d->sender.generation, now_ms);
-    struct peer_id id = {view_self(swim->view)->id.name, highest};
+    struct peer_id id = {view_self(swim->view)->record->id.name, highest};
     if (highest > swim->highest_generation && view_is_plausible(swim->view, id, now_ms))
         swim->highest_generation = highest;
 }
@@ -169,23 +169,25 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const stru
                      uint64_t now_ms)
 {
     const struct mesh_member *self = view_self(swim->view);
-    if (d->sender.generation == 0 || d->target_nonce == 0 || peer_id_equal(d->sender, self->id))
+    if (d->sender.generation == 0 || d->target_nonce == 0 ||
+        peer_id_equal(d->sender, self->record->id))
         return;
     if (swim->phase == SWIM_ASKING || swim->phase == SWIM_WAITING) {
         learn_of_name(swim, d, now_ms);
-        if (d->sender.name != self->id.name)
+        if (d->sender.name != self->record->id.name)
             swim->welcomer = (struct swim_wish){d->sender, *from};
     }
     switch (swim->phase) {
     case SWIM_ASKING:
-        if (d->incumbent_lives && d->incumbent.name == self->id.name &&
-            d->incumbent.generation != 0 && !mesh_addr_equal(&d->incumbent_addr, &self->addr))
+        if (d->incumbent_lives && d->incumbent.name == self->record->id.name &&
+            d->incumbent.generation != 0 &&
+            !mesh_addr_equal(&d->incumbent_addr, &self->record->addr))
             wait_for_namesake(swim, d, now_ms);
         else
             fix_generation(swim, SWIM_JOINING, now_ms);
         break;
     case SWIM_WAITING:
-        if (d->sender.name == self->id.name) {
+        if (d->sender.name == self->record->id.name) {
             swim->incumbent_answered_ms = now_ms;
             swim->incumbent_unanswered = 0;
         }
@@ -234,10 +236,10 @@ static void waiting_now(struct swim *swim, uint64_t now_ms)
 /* Dead, not superseded, and known by an address where no living member is. */
 static bool is_lost(const struct swim *swim, const struct mesh_member *member)
 {
-    if (member->state != MEMBER_DEAD || member->addr.port == 0 ||
-        view_find_name(swim->view, member->id.name) != member)
+    if (member->state != MEMBER_DEAD || member->record->addr.port == 0 ||
+        view_find_name(swim->view, member->record->id.name) != member)
         return false;
-    const struct mesh_member *there = view_find_addr(swim->view, &member->addr);
+    const struct mesh_member *there = view_find_addr(swim->view, &member->record->addr);
     return there == NULL || !member_is_living(there);
 }
 
@@ -256,9 +258,9 @@ static void ask_lost_lately(struct swim *swim, uint64_t now_ms)
     size_t from = shuffle_below(&swim->chance, (uint32_t)count);
     for (size_t n = 0; n < count && asked < ASKED_AT_ONCE; n++) {
         const struct mesh_member *member = view_at(swim->view, (from + n) % count);
-        if (member->state == MEMBER_DEAD && now_ms - member->silent_at < LOST_LATELY_MS &&
-            is_lost(swim, member)) {
-            push_hello(swim, &member->addr);
+        if (member->state == MEMBER_DEAD &&
+            now_ms - view_silent_ms(swim->view, member) < LOST_LATELY_MS && is_lost(swim, member)) {
+            push_hello(swim, &member->record->addr);
             asked++;
         }
     }
@@ -283,7 +285,7 @@ static void ask_seldom(struct swim *swim)
         const struct mesh_member *member = view_at(swim->view, n);
         if (!member_is_living(member) && pick-- == 0) {
             if (is_lost(swim, member))
-                push_hello(swim, &member->addr);
+                push_hello(swim, &member->record->addr);
             return;
         }
     }
@@ -315,7 +317,7 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
 void swim_leave(struct swim *swim, uint64_t now_ms)
 {
     const struct mesh_member *drawn[FAREWELLS_MAX];
-    struct peer_id self = view_self(swim->view)->id;
+    struct peer_id self = view_self(swim->view)->record->id;
     if (swim->phase == SWIM_LEAVING || swim->phase == SWIM_GONE)
         return;
     if (!view_is_announced(swim->view)) {
@@ -329,7 +331,7 @@ void swim_leave(struct swim *swim, uint64_t now_ms)
     gossip_tell(swim->gossip, swim->view, self, GOSSIP_LEAVE, (struct peer_id){0, 0});
     swim->farewells_count = swim_draw(swim, self, drawn, FAREWELLS_MAX);
     for (size_t n = 0; n < swim->farewells_count; n++)
-        swim->farewells[n] = (struct farewell){drawn[n]->id, ++swim->number, false};
+        swim->farewells[n] = (struct farewell){drawn[n]->record->id, ++swim->number, false};
     swim->leave_began_ms = now_ms;
     swim->farewell_at_ms = now_ms;
     join_now(swim, now_ms);
@@ -348,7 +350,7 @@ bool leave_on_ack(struct swim *swim, uint32_t number, struct peer_id from)
 
 static void leaving_now(struct swim *swim, uint64_t now_ms)
 {
-    struct peer_id self = view_self(swim->view)->id;
+    struct peer_id self = view_self(swim->view)->record->id;
     uint64_t since_ms = now_ms - swim->leave_began_ms;
     size_t open = 0;
     for (size_t n = 0; n < swim->farewells_count; n++) {

@@ -102,9 +102,10 @@ bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, stru
 
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    struct wire_update news = {.kind = UPDATE_SUSPECT, .accuser = view_self(swim->view)->id};
-    news.member.id = member->id;
-    news.member.incarnation = member->incarnation;
+    struct wire_update news = {.kind = UPDATE_SUSPECT,
+                               .accuser = view_self(swim->view)->record->id};
+    news.record.id = member->record->id;
+    news.incarnation = member->incarnation;
     if (member->state == MEMBER_ALIVE)
         swim->stats.suspected++;
     swim_take_news(swim, &news, false, now_ms);
@@ -125,9 +126,10 @@ void suspicions_now(struct swim *swim, uint64_t now_ms)
         swim->suspicions[n] = swim->suspicions[--swim->suspicions_count];
         if (!holds)
             continue;
-        struct wire_update news = {.kind = UPDATE_DEAD, .accuser = view_self(swim->view)->id};
-        news.member.id = member->id;
-        news.member.incarnation = member->incarnation;
+        struct wire_update news = {.kind = UPDATE_DEAD,
+                                   .accuser = view_self(swim->view)->record->id};
+        news.record.id = member->record->id;
+        news.incarnation = member->incarnation;
         swim->stats.declared_dead++;
         swim_take_news(swim, &news, false, now_ms);
     }
@@ -155,9 +157,8 @@ void probe_add(struct swim *swim, const struct mesh_member *member)
 
 static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
 {
-    const struct swim_row *row = swim_row_of(swim, member);
-    uint32_t timeout_ms = (row->srtt_8 >> 3) + row->rttvar_4; /* SRTT + 4 RTTVAR */
-    if (row->last_ack_ms == 0 || timeout_ms > swim->preset->ping_max_ms)
+    uint32_t timeout_ms = (member->srtt_8 >> 3) + member->rttvar_4; /* SRTT + 4 RTTVAR */
+    if (member->acked_at == 0 || timeout_ms > swim->preset->ping_max_ms)
         return swim->preset->ping_max_ms;
     return timeout_ms < swim->preset->ping_min_ms ? swim->preset->ping_min_ms : timeout_ms;
 }
@@ -165,9 +166,9 @@ static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *mem
 static void note_round_trip(struct swim *swim, const struct mesh_member *member, uint64_t rtt_ms,
                             uint64_t now_ms)
 {
-    struct swim_row *row = swim_row_of(swim, member);
+    struct mesh_member *row = view_notes(swim->view, member);
     int32_t rtt = rtt_ms < 4000 ? (int32_t)rtt_ms : 4000;
-    if (row->last_ack_ms == 0) {
+    if (row->acked_at == 0) {
         row->srtt_8 = (uint16_t)(rtt * 8);
         row->rttvar_4 = (uint16_t)(rtt * 2);
     } else {
@@ -177,7 +178,7 @@ static void note_round_trip(struct swim *swim, const struct mesh_member *member,
             error = -error;
         row->rttvar_4 = (uint16_t)(row->rttvar_4 + error - (row->rttvar_4 >> 2));
     }
-    row->last_ack_ms = now_ms != 0 ? now_ms : 1;
+    row->acked_at = view_stamp(swim->view, now_ms);
 }
 
 static void new_round(struct swim *swim)
@@ -218,14 +219,14 @@ static void begin_probe(struct swim *swim, uint64_t now_ms)
     swim->probe_at_ms = now_ms + swim->preset->period_ms;
     if (target == NULL)
         return;
-    if (mesh_addr_equal(&target->addr, &view_self(swim->view)->addr)) {
+    if (mesh_addr_equal(&target->record->addr, &view_self(swim->view)->record->addr)) {
         probe_suspect(swim, target, now_ms); /* it can not be where we are */
         return;
     }
     *probe = (struct probe){
         .is_open = true,
-        .target = target->id,
-        .addr = target->addr,
+        .target = target->record->id,
+        .addr = target->record->addr,
         .number = ++swim->number,
         .started_ms = now_ms,
         .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
@@ -233,7 +234,7 @@ static void begin_probe(struct swim *swim, uint64_t now_ms)
     };
     /* a suspect is told so by whoever pings it: it refutes the sooner (Lifeguard, buddy system) */
     swim_push_to(swim, target, DATAGRAM_PING, probe->number,
-                 target->state == MEMBER_SUSPECT ? target->id : nobody);
+                 target->state == MEMBER_SUSPECT ? target->record->id : nobody);
 }
 
 static void ask_relays(struct swim *swim)
@@ -246,11 +247,11 @@ static void ask_relays(struct swim *swim)
     probe->is_relayed = true;
     if (target == NULL)
         return;
-    size_t count = swim_draw(swim, target->id, drawn, relays + 1);
+    size_t count = swim_draw(swim, target->record->id, drawn, relays + 1);
     for (size_t n = 0; n < count && n < relays; n++) {
         struct swim_send send = swim_send_to(drawn[n], DATAGRAM_PING_REQ, probe->number, nobody);
-        send.subject = target->id;
-        send.subject_addr = target->addr;
+        send.subject = target->record->id;
+        send.subject_addr = target->record->addr;
         swim_push(swim, &send);
         probe->nacks_expected++;
     }
@@ -288,8 +289,8 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
                        const struct wire_datagram *d, uint64_t now_ms)
 {
     const struct mesh_member *subject = view_find(swim->view, d->subject);
-    if (subject == NULL || subject->addr.port == 0 ||
-        mesh_addr_equal(&subject->addr, &view_self(swim->view)->addr)) {
+    if (subject == NULL || subject->record->addr.port == 0 ||
+        mesh_addr_equal(&subject->record->addr, &view_self(swim->view)->record->addr)) {
         struct swim_send send = swim_send_to(asker, DATAGRAM_NACK, d->number, nobody);
         send.subject = d->subject;
         swim_push(swim, &send);
@@ -301,16 +302,16 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
             continue;
         *relay = (struct relay){
             .is_open = true,
-            .asker = asker->id,
+            .asker = asker->record->id,
             .asker_number = d->number,
-            .subject = subject->id,
+            .subject = subject->record->id,
             .number = ++swim->number,
             .started_ms = now_ms,
             .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
             .ends_ms = now_ms + swim->preset->period_ms,
         };
         swim_push_to(swim, subject, DATAGRAM_PING, relay->number,
-                     subject->state == MEMBER_SUSPECT ? subject->id : nobody);
+                     subject->state == MEMBER_SUSPECT ? subject->record->id : nobody);
         return;
     }
 }
@@ -339,7 +340,7 @@ static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, ui
     for (size_t n = 0; n < RELAYS_MAX; n++) {
         struct relay *relay = &swim->relays[n];
         if (!relay->is_open || relay->number != number ||
-            !peer_id_equal(relay->subject, sender->id))
+            !peer_id_equal(relay->subject, sender->record->id))
             continue;
         const struct mesh_member *asker = view_find(swim->view, relay->asker);
         if (asker != NULL)
@@ -357,11 +358,12 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
                   uint64_t now_ms)
 {
     struct probe *probe = &swim->probe;
-    if (relay_on_ack(swim, sender, number, now_ms) || leave_on_ack(swim, number, sender->id))
+    if (relay_on_ack(swim, sender, number, now_ms) ||
+        leave_on_ack(swim, number, sender->record->id))
         return;
     if (!probe->is_open || probe->is_acked || probe->number != number)
         return;
-    bool is_direct = peer_id_equal(probe->target, sender->id);
+    bool is_direct = peer_id_equal(probe->target, sender->record->id);
     if (!is_direct && !probe->is_relayed)
         return;
     if (is_direct)

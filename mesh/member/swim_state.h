@@ -25,14 +25,6 @@ enum swim_phase {
     SWIM_GONE
 };
 
-/* What is known of a member beside its record; by slot of the view. */
-struct swim_row {
-    uint64_t last_ack_ms;
-    uint32_t use;              /* of the view's handle: another one, another member */
-    uint16_t srtt_8, rttvar_4; /* ms, scaled as in RFC 6298's appendix of old */
-    bool told, shown;          /* it had our record from ourselves; it showed our view hash */
-};
-
 struct probe {
     bool is_open, is_acked, is_relayed;
     struct peer_id target;
@@ -87,7 +79,7 @@ struct swim {
     enum swim_phase phase;
     uint64_t boot_ms, start_ms, due_ms;
     uint32_t name_wait_ms, load, awareness, number;
-    struct swim_row *rows;
+    bool serving, draining, hold; /* what our record is to say */
 
     /* detection */
     struct probe probe;
@@ -149,7 +141,6 @@ struct swim {
 };
 
 /* swim.c */
-struct swim_row *swim_row_of(struct swim *swim, const struct mesh_member *member);
 void swim_push(struct swim *swim, const struct swim_send *send);
 struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
                               uint32_t number, struct peer_id tell);

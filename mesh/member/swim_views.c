@@ -15,7 +15,7 @@ void views_wish(struct swim *swim, struct peer_id with, const struct mesh_addr *
                 uint64_t now_ms)
 {
     if (swim->wishes_count == WISHES_MAX || addr->port == 0 ||
-        mesh_addr_equal(addr, &view_self(swim->view)->addr))
+        mesh_addr_equal(addr, &view_self(swim->view)->record->addr))
         return;
     for (size_t n = 0; n < WISHES_MAX; n++)
         if (peer_id_equal(swim->wished[n].with, with) && now_ms - swim->wished[n].at_ms < SECOND_MS)
@@ -69,14 +69,14 @@ void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t
                    uint64_t now_ms)
 {
     if (hash == view_hash(swim->view)) {
-        swim_row_of(swim, member)->shown = true;
-        if (peer_id_equal(member->id, swim->differing))
+        view_notes(swim->view, member)->shown = true;
+        if (peer_id_equal(member->record->id, swim->differing))
             swim->differing = (struct peer_id){0, 0};
         return;
     }
     if (swim->phase != SWIM_MEMBER || !peer_id_is_nobody(swim->differing))
         return;
-    swim->differing = member->id;
+    swim->differing = member->record->id;
     swim->differing_hash = view_hash(swim->view);
     swim->differing_due_ms = now_ms + DIFFERING_MS;
 }
@@ -96,7 +96,7 @@ void views_now(struct swim *swim, uint64_t now_ms)
     if (!is_at_rest && ++swim->differing_restless < DIFFERING_RESTLESS)
         return;
     swim->differing_restless = 0;
-    views_wish(swim, member->id, &member->addr, now_ms);
+    views_wish(swim, member->record->id, &member->record->addr, now_ms);
 }
 
 uint64_t views_deadline_ms(const struct swim *swim)
@@ -113,7 +113,7 @@ void swim_exchange_begin(struct swim *swim, struct peer_id with, struct wire_mes
     m->kind = WIRE_BUCKETS_ARE;
     memcpy(m->buckets, view_buckets(swim->view), sizeof m->buckets);
     if (member != NULL)
-        swim_row_of(swim, member)->told = true;
+        view_notes(swim->view, member)->told = true;
 }
 
 static void answer_with(struct swim *swim, struct peer_id to, uint64_t mask, bool asks)
@@ -134,8 +134,8 @@ static void answer_with(struct swim *swim, struct peer_id to, uint64_t mask, boo
 static void take_record(struct swim *swim, struct peer_id from, const struct wire_update *record,
                         uint64_t now_ms)
 {
-    const struct mesh_member *known = view_find(swim->view, record->member.id);
-    bool is_own = peer_id_equal(record->member.id, from);
+    const struct mesh_member *known = view_find(swim->view, record->record.id);
+    bool is_own = peer_id_equal(record->record.id, from);
     struct wire_update news = *record;
     if (news.kind == UPDATE_DEAD && known != NULL && member_is_living(known)) {
         news.kind = UPDATE_SUSPECT;
@@ -149,7 +149,7 @@ void swim_on_link_message(struct swim *swim, struct peer_id from, const struct w
                           uint64_t now_ms)
 {
     if (!view_is_announced(swim->view) || swim->phase == SWIM_GONE ||
-        peer_id_equal(from, view_self(swim->view)->id))
+        peer_id_equal(from, view_self(swim->view)->record->id))
         return;
     swim_note_lag(swim, now_ms);
     if (m->kind == WIRE_BUCKETS_ARE) {
@@ -165,7 +165,7 @@ void swim_on_link_message(struct swim *swim, struct peer_id from, const struct w
             answer_with(swim, from, m->view.mask, false);
         const struct mesh_member *member = view_find(swim->view, from);
         if (member != NULL)
-            swim_row_of(swim, member)->told = true;
+            view_notes(swim->view, member)->told = true;
         join_on_view(swim, now_ms);
     }
     swim_settle(swim, now_ms);
@@ -192,7 +192,7 @@ bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_m
     uint16_t count = 0;
 
     for (size_t n = 0; n < view_count(view); n++)
-        counts[view_bucket_of(view_at(view, n)->id)]++;
+        counts[view_bucket_of(view_at(view, n)->record->id)]++;
     for (unsigned n = 0; n < WIRE_BUCKETS; n++) {
         if ((answer->mask >> n & 1) == 0 || (mask != 0 && total + counts[n] > WIRE_RECORDS_MAX))
             continue;
@@ -203,7 +203,7 @@ bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_m
     for (int pass = 0; pass < 2; pass++)
         for (size_t n = 0; n < view_count(view) && count < WIRE_RECORDS_MAX; n++) {
             const struct mesh_member *member = view_at(view, n);
-            bool is_chosen = (mask >> view_bucket_of(member->id) & 1) != 0;
+            bool is_chosen = (mask >> view_bucket_of(member->record->id) & 1) != 0;
             if (is_chosen && member_is_living(member) == (pass == 0))
                 tell_record(member, &records[count++]);
         }

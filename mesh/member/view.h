@@ -14,6 +14,7 @@
 #ifndef MESH_VIEW_H
 #define MESH_VIEW_H
 
+#include "mesh/member/records.h"
 #include "mesh/wire/wire.h"
 
 #define VIEW_CONTACT_MS (24u * 3600 * 1000) /* the dead are remembered so long */
@@ -24,11 +25,12 @@
 struct view;
 
 struct view_config {
-    struct mesh_member self; /* name, nonce, addr, zone, weight, flags; the rest is set here */
+    struct mesh_record self; /* name, nonce, addr, zone, weight, flags; the rest is set here */
     uint32_t members_max;    /* living ones, ourselves among them */
     uint32_t contacts_max;   /* dead and left ones */
     uint64_t boot_ms;        /* wall clock at start_ms: bounds the generations of others */
     uint64_t start_ms;
+    struct records *records; /* shared, and kept by who gives it; NULL: the view has its own */
 };
 
 /* What became of a piece of news. */
@@ -59,20 +61,23 @@ void view_free(struct view *view); /* NULL is fine */
 /* Our own record. Its id has generation 0 until we are announced. */
 const struct mesh_member *view_self(const struct view *view);
 bool view_is_announced(const struct view *view);
-/* Fixes our generation and makes us a member. Once only. 0 or -ENOSPC. */
+/* Fixes our generation and makes us a member. Once only. 0; -EEXIST: a newer one is known;
+ * -ENOMEM. */
 int view_announce(struct view *view, uint64_t generation, uint64_t now_ms);
-/* Changes what our record says, under a new version; false: it says so already. */
-bool view_set_flags(struct view *view, bool serving, bool draining, bool hold);
+/* Changes what our record says, under a new version. 1; 0: it says so already; -ENOMEM. */
+int view_set_flags(struct view *view, bool serving, bool draining, bool hold);
 /* We leave: from now on nothing about us is refuted. */
 void view_leave(struct view *view, uint64_t now_ms);
 
 /* Rows, living or not. They stay where they are until they are forgotten, which only news of
- * others, view_announce() and view_forget() do. */
+ * others, view_announce() and view_forget() do. A row's record stays until the row is forgotten or
+ * its member says something new. */
 const struct mesh_member *view_find(const struct view *view, struct peer_id id);
 /* The newest generation known of a name. */
 const struct mesh_member *view_find_name(const struct view *view, uint64_t name);
-/* By view_home_tag(); of several with one tag a living one, then the newest. */
-const struct mesh_member *view_find_tag(const struct view *view, uint64_t tag);
+/* By view_home_tag(); of several with one tag a living one, then the newest. Lists the
+ * rows by tag when it is first asked. */
+const struct mesh_member *view_find_tag(struct view *view, uint64_t tag);
 /* A living one at this address, else the newest that was there. Linear. */
 const struct mesh_member *view_find_addr(const struct view *view, const struct mesh_addr *addr);
 /* All rows, ordered by id, ourselves among them once announced. */
@@ -90,13 +95,25 @@ static inline bool member_is_living(const struct mesh_member *member)
 /* May stand on the ring (DESIGN §5). */
 static inline bool member_is_eligible(const struct mesh_member *member)
 {
-    return member_is_living(member) && member->serving && !member->draining && !member->hold;
+    const struct mesh_record *record = member->record;
+    return member_is_living(member) && record->serving && !record->draining && !record->hold;
 }
 
-/* Handles, for tables beside this one: slot < view_slots(). One that is forgotten finds NULL. */
+/* When it was declared dead or left, in ms of our clock; 0: it lives. */
+uint64_t view_silent_ms(const struct view *view, const struct mesh_member *member);
+
+/* Handles, for tables beside this one: slot < view_slots(). One that is forgotten finds NULL. Both
+ * halves fit in 16 bits: a handle is not kept while its row may be given out 65,535 times. */
 size_t view_slots(const struct view *view);
 struct handle view_handle(const struct view *view, const struct mesh_member *member);
 const struct mesh_member *view_by_handle(const struct view *view, struct handle handle);
+
+/* A row to write notes in: load, acked_at, srtt_8, rttvar_4, told, shown. */
+struct mesh_member *view_notes(struct view *view, const struct mesh_member *member);
+/* Times in rows: 32 bits that say when, to the ms, for 12 days at least; what is longer ago seems
+ * to be 12 days ago. Never 0, and the greater the later, as long as no other stamp is made. */
+uint32_t view_stamp(struct view *view, uint64_t now_ms);
+uint64_t view_time_ms(const struct view *view, uint32_t stamp); /* 0 for 0 */
 
 uint64_t view_hash(const struct view *view);
 /* The same sum by bucket; the generations of a name share one. */
@@ -118,11 +135,14 @@ enum view_news view_apply(struct view *view, const struct wire_update *news, uin
 void view_tell(const struct mesh_member *member, struct wire_update *update);
 void view_note_load(struct view *view, struct peer_id id, uint32_t load);
 
+/* Asked of malloc(), with the records unless they are shared. */
+size_t view_bytes(const struct view *view);
+
 /* Forgets contacts older than VIEW_CONTACT_MS. Cheap; call it now and then. */
 void view_forget(struct view *view, uint64_t now_ms);
 
 /* Changes of state since the last call, oldest first; false: no more. Drain it once a turn: of
- * more than view_slots() at once the oldest are dropped. */
+ * more than 2 * view_slots() at once the oldest are dropped. */
 bool view_next_change(struct view *view, struct view_change *change);
 
 #endif

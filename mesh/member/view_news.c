@@ -25,7 +25,7 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
     if (id.generation <= bound)
         return true;
     const struct mesh_member *newest = view_find_name(view, id.name);
-    return newest != NULL && id.generation <= newest->id.generation + VIEW_JUMP_MAX;
+    return newest != NULL && id.generation <= newest->record->id.generation + VIEW_JUMP_MAX;
 }
 
 void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
@@ -36,7 +36,7 @@ void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
         view->boot_ms = generation - since_ms;
 }
 
-static bool is_record(const struct view *view, const struct mesh_member *m)
+static bool is_record(const struct view *view, const struct mesh_record *m)
 {
     size_t length = strnlen(m->name, sizeof m->name);
     if (length == 0 || length == sizeof m->name || view_name_hash(m->name) != m->id.name)
@@ -46,23 +46,20 @@ static bool is_record(const struct view *view, const struct mesh_member *m)
     if (strnlen(m->zone, sizeof m->zone) == sizeof m->zone)
         return false;
     /* another machine's loopback is no place to send to (G19) */
-    return !is_loopback(&m->addr) || is_loopback(&view_self(view)->addr);
+    return !is_loopback(&m->addr) || is_loopback(&view_self(view)->record->addr);
 }
 
-/* The fields that a member writes itself. */
-static void take_record(struct mesh_member *into, const struct mesh_member *from)
+/* Gives m, which is a copy of its row or to become one, the record that says so: to be put in place
+ * by view_row_set() or view_row_add(), which has it then. False: no memory, m is as it was. */
+static bool take_record(struct view *view, struct mesh_member *m, const struct mesh_record *says)
 {
-    memset(into->name, 0, sizeof into->name);
-    memset(into->zone, 0, sizeof into->zone);
-    memcpy(into->name, from->name, strlen(from->name)); /* is_record() measured both */
-    memcpy(into->zone, from->zone, strlen(from->zone));
-    into->nonce = from->nonce;
-    into->version = from->version;
-    into->addr = from->addr;
-    into->weight = from->weight;
-    into->serving = from->serving;
-    into->draining = from->draining;
-    into->hold = from->hold;
+    const struct mesh_record *record = records_take(view->records, says);
+    if (record == NULL)
+        return false;
+    if (record == m->record) /* the row has it already */
+        records_give(view->records, record);
+    m->record = record;
+    return true;
 }
 
 static bool jumps(uint64_t from, uint64_t to)
@@ -85,124 +82,131 @@ static uint64_t outdo(uint64_t ours, uint64_t claimed)
  */
 static enum view_news apply_self(struct view *view, const struct wire_update *news)
 {
-    struct mesh_member m = view->rows[0].member;
-    const struct mesh_member *said = &news->member;
-    uint64_t incarnation = outdo(m.incarnation, said->incarnation);
-    uint64_t version = outdo(m.version, said->version);
+    struct mesh_member m = *view_self(view);
+    struct mesh_record ours = *m.record;
+    const struct mesh_record *said = &news->record;
+    uint64_t incarnation = outdo(m.incarnation, news->incarnation);
+    uint64_t version = outdo(ours.version, said->version);
     if (view->is_leaving || m.state != MEMBER_ALIVE)
         return VIEW_OLD;
     if (incarnation == UINT64_MAX)
         return VIEW_REFUSED;
     if (news->kind != UPDATE_ALIVE) {
         m.incarnation = (uint32_t)incarnation;
-    } else if (said->nonce != m.nonce) {
+    } else if (said->nonce != ours.nonce) {
         /* A twin: it started in the same millisecond under our name. The higher nonce stays. */
-        return said->nonce > m.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
+        return said->nonce > ours.nonce && is_record(view, said) ? VIEW_SUPERSEDED : VIEW_REFUTED;
     } else {
-        bool is_forged =
-            said->version > m.version ||
-            (said->version == m.version && view_record_hash(said) != view_record_hash(&m));
+        bool is_forged = said->version > ours.version ||
+                         (said->version == ours.version && record_hash(said) != record_hash(&ours));
         if (version == UINT64_MAX)
             return VIEW_REFUSED;
-        if (said->incarnation <= m.incarnation && !is_forged)
+        if (news->incarnation <= m.incarnation && !is_forged)
             return VIEW_OLD;
-        if (said->incarnation > m.incarnation)
+        if (news->incarnation > m.incarnation)
             m.incarnation = (uint32_t)incarnation;
-        if (is_forged)
-            m.version = version;
+        ours.version = version;
+        if (is_forged && !take_record(view, &m, &ours))
+            return VIEW_REFUSED;
     }
     view_row_set(view, 0, &m, 0);
     return VIEW_REFUTED;
 }
 
-static enum view_news apply_alive_known(struct view *view, uint32_t slot,
-                                        const struct mesh_member *said, uint64_t now_ms)
+static enum view_news apply_alive_known(struct view *view, const struct mesh_member *known,
+                                        const struct wire_update *news, uint64_t now_ms)
 {
-    struct mesh_member m = view->rows[slot].member;
-    if (jumps(m.incarnation, said->incarnation) ||
-        (m.nonce == said->nonce && jumps(m.version, said->version)))
+    struct mesh_member m = *known;
+    const struct mesh_record *said = &news->record, *had = known->record;
+    if (jumps(m.incarnation, news->incarnation) ||
+        (had->nonce == said->nonce && jumps(had->version, said->version)))
         return VIEW_REFUSED;
     if (!member_is_living(&m)) {
-        if (said->incarnation <= m.incarnation)
+        if (news->incarnation <= m.incarnation)
             return VIEW_OLD;
-        if (view_find_name(view, m.id.name)->id.generation != m.id.generation)
+        if (view_find_name(view, said->id.name) != known)
             return VIEW_OLD; /* superseded is for good */
         if (!view_has_room(view))
             return VIEW_REFUSED;
+        if (said->version > had->version && !take_record(view, &m, said))
+            return VIEW_REFUSED;
         m.state = MEMBER_ALIVE;
-        m.incarnation = said->incarnation;
-        if (said->version > m.version)
-            take_record(&m, said);
-        view_row_set(view, slot, &m, now_ms);
+        m.incarnation = news->incarnation;
+        view_row_set(view, view_slot_of(view, known), &m, now_ms);
         return VIEW_NEW;
     }
-    if (said->nonce < m.nonce)
+    if (said->nonce < had->nonce)
         return VIEW_OLD;
-    if (said->incarnation <= m.incarnation && said->version <= m.version && said->nonce == m.nonce)
+    if (news->incarnation <= m.incarnation && said->version <= had->version &&
+        said->nonce == had->nonce)
         return VIEW_OLD;
-    if (said->incarnation > m.incarnation) {
-        m.incarnation = said->incarnation;
+    if ((said->version > had->version || said->nonce > had->nonce) && !take_record(view, &m, said))
+        return VIEW_REFUSED;
+    if (news->incarnation > m.incarnation) {
+        m.incarnation = news->incarnation;
         m.state = MEMBER_ALIVE;
     }
-    if (said->version > m.version || said->nonce > m.nonce)
-        take_record(&m, said);
-    view_row_set(view, slot, &m, now_ms);
+    view_row_set(view, view_slot_of(view, known), &m, now_ms);
     return VIEW_NEW;
 }
 
-static enum view_news apply_alive(struct view *view, const struct mesh_member *said,
+static enum view_news apply_alive(struct view *view, const struct wire_update *news,
                                   uint64_t now_ms)
 {
+    const struct mesh_record *said = &news->record;
     if (!is_record(view, said))
         return VIEW_REFUSED;
     const struct mesh_member *known = view_find(view, said->id);
     if (known != NULL)
-        return apply_alive_known(view, view_slot_of(view, known), said, now_ms);
+        return apply_alive_known(view, known, news, now_ms);
     const struct mesh_member *newest = view_find_name(view, said->id.name);
-    if (newest != NULL && newest->id.generation > said->id.generation)
+    if (newest != NULL && newest->record->id.generation > said->id.generation)
         return VIEW_OLD;
-    if (said->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
+    if (news->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
         return VIEW_REFUSED;
     view_supersede(view, said->id, now_ms);
     if (!view_has_room(view))
         return VIEW_REFUSED;
-    struct mesh_member m = {.id = said->id, .state = MEMBER_ALIVE};
-    m.incarnation = said->incarnation;
-    take_record(&m, said);
-    view_row_add(view, &m, now_ms);
+    struct mesh_member m = {.state = MEMBER_ALIVE, .incarnation = news->incarnation};
+    if (!take_record(view, &m, said) || !view_row_add(view, &m, now_ms))
+        return VIEW_REFUSED;
     return VIEW_NEW;
+}
+
+/* The end of somebody never met. */
+static enum view_news apply_end_unknown(struct view *view, const struct wire_update *news,
+                                        enum member_state state, uint64_t now_ms)
+{
+    const struct mesh_record *said = &news->record;
+    if (news->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
+        return VIEW_REFUSED;
+    size_t living = view_living(view);
+    struct mesh_member m = {.state = state, .incarnation = news->incarnation};
+    const struct mesh_record nothing = {.id = said->id};
+    bool is_known = said->name[0] != '\0' && is_record(view, said);
+    view_supersede(view, said->id, now_ms);
+    if (!take_record(view, &m, is_known ? said : &nothing) || !view_row_add(view, &m, now_ms))
+        return view_living(view) < living ? VIEW_NEW : VIEW_REFUSED;
+    return view_living(view) < living ? VIEW_NEW : VIEW_CONTACTED;
 }
 
 /* A suspicion, a death or a farewell. */
 static enum view_news apply_evidence(struct view *view, const struct wire_update *news,
                                      uint64_t now_ms)
 {
-    const struct mesh_member *said = &news->member;
     enum member_state state = news->kind == UPDATE_SUSPECT ? MEMBER_SUSPECT
                               : news->kind == UPDATE_DEAD  ? MEMBER_DEAD
                                                            : MEMBER_LEFT;
-    const struct mesh_member *known = view_find(view, said->id);
-    if (known == NULL) {
-        if (state == MEMBER_SUSPECT)
-            return VIEW_OLD;
-        if (said->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
-            return VIEW_REFUSED;
-        size_t living = view_living(view);
-        struct mesh_member m = {.id = said->id, .state = state};
-        m.incarnation = said->incarnation;
-        if (said->name[0] != '\0' && is_record(view, said))
-            take_record(&m, said);
-        view_supersede(view, said->id, now_ms);
-        view_row_add(view, &m, now_ms);
-        return view_living(view) < living ? VIEW_NEW : VIEW_CONTACTED;
-    }
+    const struct mesh_member *known = view_find(view, news->record.id);
+    if (known == NULL)
+        return state == MEMBER_SUSPECT ? VIEW_OLD : apply_end_unknown(view, news, state, now_ms);
     struct mesh_member m = *known;
-    if (jumps(m.incarnation, said->incarnation))
+    if (jumps(m.incarnation, news->incarnation))
         return VIEW_REFUSED;
-    bool is_newer = said->incarnation > m.incarnation;
-    if (said->incarnation < m.incarnation)
+    bool is_newer = news->incarnation > m.incarnation;
+    if (news->incarnation < m.incarnation)
         return VIEW_OLD;
-    m.incarnation = said->incarnation;
+    m.incarnation = news->incarnation;
     enum view_news result = VIEW_NEW;
     if (!member_is_living(&m)) {
         /* Kept all the same: else an older "alive" could raise the dead (P4). */
@@ -220,14 +224,14 @@ static enum view_news apply_evidence(struct view *view, const struct wire_update
 
 enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms)
 {
-    struct peer_id id = news->member.id, self = view_self(view)->id;
-    if (!view_is_plausible(view, id, now_ms))
+    struct peer_id id = news->record.id, self = view_self(view)->record->id;
+    if (!view_is_plausible(view, id, now_ms) || !view_changes_reserve(view, VIEW_CHANGES_EACH))
         return VIEW_REFUSED;
     if (view->is_announced && peer_id_equal(id, self))
         return apply_self(view, news);
     enum view_news result = VIEW_OLD, record = VIEW_OLD;
-    if (news->kind == UPDATE_ALIVE || (news->kind == UPDATE_SUSPECT && news->member.name[0]))
-        record = apply_alive(view, &news->member, now_ms);
+    if (news->kind == UPDATE_ALIVE || (news->kind == UPDATE_SUSPECT && news->record.name[0]))
+        record = apply_alive(view, news, now_ms);
     if (record == VIEW_REFUSED || news->kind == UPDATE_ALIVE)
         result = record;
     else
@@ -258,5 +262,6 @@ void view_tell(const struct mesh_member *member, struct wire_update *update)
         update->kind = UPDATE_LEFT;
         break;
     }
-    update->member = *member;
+    update->record = *member->record;
+    update->incarnation = member->incarnation;
 }

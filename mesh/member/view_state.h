@@ -5,42 +5,58 @@
 
 #include "mesh/member/view.h"
 
-struct row {
-    struct mesh_member member;
-    uint32_t use;      /* how often the slot was given out */
-    uint32_t other_at; /* place in others[], while living */
-    bool is_used;
-};
+/* Rows come in chunks and stay where they are; what indexes them grows with them. */
+#define CHUNK_ROWS 64
+/* A piece of news makes no more: one joins, the older generation that lived is gone, and for each
+ * of both a contact is forgotten. */
+#define VIEW_CHANGES_EACH 4
 
 struct view {
     uint32_t members_max, contacts_max;
     uint64_t boot_ms, start_ms;
+    uint64_t stamps_ms; /* what the stamps of rows count from */
     bool is_announced, is_leaving;
     uint64_t hash, ring_generation;
     uint64_t buckets[WIRE_BUCKETS];
+    struct records *records, *own_records; /* own: made here, freed here */
 
-    uint32_t slots, fresh; /* slots from `fresh` on were never used */
-    uint32_t count, others_count, contacts_count, free_count;
-    struct row *rows; /* [0] is ourselves */
-    uint16_t *order;  /* slots by id */
-    uint16_t *others; /* slots of the living but ourselves */
-    uint16_t *free;
-    uint64_t *tags; /* home tag << 16 | slot, sorted */
+    uint32_t slots;       /* the most that there may be */
+    uint32_t room, fresh; /* there are; those from `fresh` on were never used */
+    uint32_t free_slot;   /* given back last, 0: none */
+    uint32_t count, others_count, contacts_count;
+    struct mesh_member **chunks; /* slot 0 is ourselves; a row without a record is free */
+    uint16_t *order;             /* [room] slots by id */
+    uint16_t *others;            /* [room] slots of the living but ourselves */
+    uint16_t *tags;              /* [room] slots by home tag, from the first lookup on; or NULL */
 
-    struct view_change *changes; /* a ring of 2 * slots */
-    uint32_t changes_at, changes_count;
+    /* from a name to the slot of its newest generation: open addressing, linear */
+    uint16_t *names;
+    uint32_t names_bits, names_count;
+    uint64_t names_seed;
+
+    struct view_change *changes; /* a ring, grown up to 2 * slots; small again once drained */
+    uint32_t changes_room, changes_at, changes_count;
 };
 
-/* Of what a member says of itself but its name: equal records of one version, equal hashes. */
-uint64_t view_record_hash(const struct mesh_member *m);
+/* A slot below view->room. */
+static inline struct mesh_member *view_row(const struct view *view, uint32_t slot)
+{
+    return &view->chunks[slot / CHUNK_ROWS][slot % CHUNK_ROWS];
+}
+
 uint32_t view_slot_of(const struct view *view, const struct mesh_member *member);
 bool view_has_room(const struct view *view); /* for one more living member */
-/* Puts a new state of affairs in place and settles everything that is counted from it. May forget
- * the oldest contact, but not this one. */
+/* Puts a new state of affairs in place (record, incarnation, state) and settles everything that is
+ * counted from it. A record that is not the row's own was taken by the caller; the row has it now.
+ * May forget the oldest contact, but not this one. */
 void view_row_set(struct view *view, uint32_t slot, const struct mesh_member *now_is,
                   uint64_t now_ms);
-/* A new row in the given state; the caller made sure that a living one has room. */
-void view_row_add(struct view *view, const struct mesh_member *member, uint64_t now_ms);
+/* A new row in the given state; the caller made sure that a living one has room. Has the record,
+ * as above, even if it fails: false, for want of memory. */
+bool view_row_add(struct view *view, const struct mesh_member *member, uint64_t now_ms);
+/* Room for so many more changes, or the most that there may be: what is lost otherwise would not be
+ * noticed by anybody. False: no memory. */
+bool view_changes_reserve(struct view *view, uint32_t more);
 /* Every older generation of the name is dead: only one process lives under a name. */
 void view_supersede(struct view *view, struct peer_id id, uint64_t now_ms);
 

@@ -60,7 +60,7 @@ enum affinity_verdict affinity_route(struct core *core, const struct affinity *a
     const struct mesh_member *home =
         affinity->has_state ? view_find_tag(core->view, affinity->home) : NULL;
     if (home != NULL && member_is_living(home)) {
-        *peer = home->id;
+        *peer = home->record->id;
         return AFFINITY_AT;
     }
     if (affinity->has_task) {

@@ -3,7 +3,7 @@
 
 struct peer_id core_self(const struct core *core)
 {
-    return view_self(core->view)->id;
+    return view_self(core->view)->record->id;
 }
 
 bool core_is_living(const struct core *core, struct peer_id peer)
@@ -15,7 +15,7 @@ bool core_is_living(const struct core *core, struct peer_id peer)
 const struct mesh_addr *core_addr_of(const struct core *core, struct peer_id peer)
 {
     const struct mesh_member *member = view_find(core->view, peer);
-    return member != NULL && member_is_living(member) ? &member->addr : NULL;
+    return member != NULL && member_is_living(member) ? &member->record->addr : NULL;
 }
 
 void core_tell(struct core *core, enum mesh_change what, struct peer_id peer,

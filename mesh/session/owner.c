@@ -59,10 +59,11 @@ void owner_learn(struct core *core, const struct session_id *id, struct mesh_epo
 static bool owner_may_come_back(const struct core *core, const struct mesh_member *home,
                                 uint64_t now_ms)
 {
-    if (home->silent_at == 0 || home->silent_at + core->config.silent_window_ms <= now_ms)
+    uint64_t silent_ms = view_silent_ms(core->view, home);
+    if (silent_ms == 0 || silent_ms + core->config.silent_window_ms <= now_ms)
         return false;
-    const struct mesh_member *newest = view_find_name(core->view, home->id.name);
-    return newest == NULL || newest->id.generation == home->id.generation;
+    const struct mesh_member *newest = view_find_name(core->view, home->record->id.name);
+    return newest == NULL || newest->record->id.generation == home->record->id.generation;
 }
 
 /* Whoever fell silent lately may hold the record of a home that we never met. */
@@ -124,11 +125,11 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         !peer_id_equal(hint->owner, core_self(core))) {
         found->verdict = OWNER_THERE;
         found->peer = hint->owner;
-    } else if (home != NULL && peer_id_equal(home->id, core_self(core))) {
+    } else if (home != NULL && peer_id_equal(home->record->id, core_self(core))) {
         found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
     } else if (home != NULL && member_is_living(home)) {
         found->verdict = OWNER_THERE;
-        found->peer = home->id;
+        found->peer = home->record->id;
     } else if (home != NULL) {
         found->verdict = found->is_searched && !owner_may_come_back(core, home, now_ms)
                              ? OWNER_ENDED
@@ -147,12 +148,12 @@ size_t owner_candidates(struct core *core, const struct session_id *id, struct p
     size_t count = 0;
     struct peer_id walk[MESH_CANDIDATES_MAX];
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
-    if (home != NULL && core_is_living(core, home->id) && count < peers_max)
-        peers[count++] = home->id;
+    if (home != NULL && core_is_living(core, home->record->id) && count < peers_max)
+        peers[count++] = home->record->id;
     (void)ring_sync(&core->ring, core->view);
     size_t walked = ring_walk(&core->ring, key_point(id), walk, MESH_CANDIDATES_MAX);
     for (size_t n = 0; n < walked && count < peers_max; n++)
-        if (home == NULL || !peer_id_equal(walk[n], home->id))
+        if (home == NULL || !peer_id_equal(walk[n], home->record->id))
             peers[count++] = walk[n];
     return count;
 }
@@ -196,9 +197,10 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     struct wire_message find = {.kind = WIRE_FIND, .session = *id, .has_session = true};
     for (size_t n = 0; n < view_count(core->view); n++) {
         const struct mesh_member *member = view_at(core->view, n);
-        if (!core_is_living(core, member->id) || peer_id_equal(member->id, core_self(core)))
+        if (!core_is_living(core, member->record->id) ||
+            peer_id_equal(member->record->id, core_self(core)))
             continue;
-        if (links_tell(core->links, member->id, &member->addr, &find, now_ms) >= 0)
+        if (links_tell(core->links, member->record->id, &member->record->addr, &find, now_ms) >= 0)
             search->asked++;
     }
     return true;
@@ -215,7 +217,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
     else if (tombs_has(core, &m->session, now_ms))
         found.is_ended = true;
     else if (home != NULL && (member_is_living(home) || owner_may_come_back(core, home, now_ms)))
-        found.epoch.owner = home->id; /* no record here, but its home lives, or may yet */
+        found.epoch.owner = home->record->id; /* no record here, but its home lives, or may yet */
     const struct mesh_addr *addr = core_addr_of(core, from);
     if (addr != NULL && key_verify(&core->keys, &m->session))
         (void)links_tell(core->links, from, addr, &found, now_ms);
@@ -296,7 +298,7 @@ void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, ui
     why->verdict = found.verdict;
     why->home = home == NULL ? MEMBER_UNKNOWN : home->state;
     if (home != NULL)
-        why->home_id = home->id;
+        why->home_id = home->record->id;
     why->owner = found.peer;
     why->hint = found.hint;
     if (session != NULL)

@@ -27,7 +27,7 @@ static bool place_least(struct core *core, struct peer_id *peer)
             best = member;
         at++;
     }
-    *peer = best->id;
+    *peer = best->record->id;
     return true;
 }
 
@@ -44,8 +44,8 @@ static bool place_ring(struct core *core, struct peer_id *peer)
 static bool place_here(struct core *core, struct peer_id *peer)
 {
     const struct mesh_member *self = view_self(core->view);
-    *peer = self->id;
-    return self->serving && !self->draining && !self->hold;
+    *peer = self->record->id;
+    return self->record->serving && !self->record->draining && !self->record->hold;
 }
 
 static enum place_verdict place_new_session(struct core *core, struct peer_id *peer)

@@ -192,9 +192,9 @@ static void search_widen(struct core *core, struct task_search *search, uint64_t
         const struct mesh_member *member = view_at(core->view, n);
         bool was_asked = !member_is_living(member);
         for (uint8_t k = 0; k < search->homes_count; k++)
-            was_asked = was_asked || peer_id_equal(search->homes[k], member->id);
+            was_asked = was_asked || peer_id_equal(search->homes[k], member->record->id);
         if (!was_asked)
-            search_ask(core, search, member->id, now_ms);
+            search_ask(core, search, member->record->id, now_ms);
     }
 }
 

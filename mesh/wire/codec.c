@@ -181,19 +181,19 @@ void codec_put_addr(msgpack_packer *p, const struct mesh_addr *addr)
 
 uint16_t codec_update_elements(const struct wire_update *u)
 {
-    return u->member.name[0] ? UPDATE_ELEMENTS + RECORD_ELEMENTS : UPDATE_ELEMENTS;
+    return u->record.name[0] ? UPDATE_ELEMENTS + RECORD_ELEMENTS : UPDATE_ELEMENTS;
 }
 
 void codec_put_update(msgpack_packer *p, const struct wire_update *u)
 {
-    const struct mesh_member *m = &u->member;
+    const struct mesh_record *m = &u->record;
     unsigned flags = (m->serving ? FLAG_SERVING : 0u) | (m->draining ? FLAG_DRAINING : 0u) |
                      (m->hold ? FLAG_HOLD : 0u);
 
     msgpack_pack_array(p, codec_update_elements(u));
     msgpack_pack_uint8(p, (uint8_t)u->kind);
     codec_put_id(p, m->id);
-    msgpack_pack_uint32(p, m->incarnation);
+    msgpack_pack_uint32(p, u->incarnation);
     codec_put_id(p, u->accuser);
     if (!m->name[0])
         return;
@@ -351,33 +351,17 @@ struct mesh_addr codec_take_addr(struct codec_cursor *c)
     return addr;
 }
 
-static enum member_state update_state(enum update_kind kind)
-{
-    switch (kind) {
-    case UPDATE_ALIVE:
-        return MEMBER_ALIVE;
-    case UPDATE_SUSPECT:
-        return MEMBER_SUSPECT;
-    case UPDATE_DEAD:
-        return MEMBER_DEAD;
-    case UPDATE_LEFT:
-        return MEMBER_LEFT;
-    }
-    return MEMBER_UNKNOWN;
-}
-
 int codec_read_update(struct wire_update *u, const msgpack_object *array)
 {
     struct codec_cursor c = codec_cursor(array);
-    struct mesh_member *m = &u->member;
+    struct mesh_record *m = &u->record;
 
     memset(u, 0, sizeof *u);
     u->kind = (enum update_kind)codec_take_uint(&c, UPDATE_LEFT);
     m->id = codec_take_id(&c);
-    m->incarnation = (uint32_t)codec_take_uint(&c, UINT32_MAX);
+    u->incarnation = (uint32_t)codec_take_uint(&c, UINT32_MAX);
     u->accuser = codec_take_id(&c);
-    m->state = update_state(u->kind);
-    if (c.bad || m->state == MEMBER_UNKNOWN || peer_id_is_nobody(m->id))
+    if (c.bad || u->kind < UPDATE_ALIVE || peer_id_is_nobody(m->id))
         return -EBADMSG;
     if (c.left < RECORD_ELEMENTS)
         return u->kind == UPDATE_ALIVE ? -EBADMSG : 0;

@@ -55,13 +55,13 @@ enum update_kind {
 };
 
 /* One thing to be told about one member. An ALIVE carries the record; the others do if
- * member.name is not empty, so that a VIEW can tell of a dead peer nobody here has met. Read:
- * `state` follows from the kind; that id.name is the hash of the name is for the caller to check.
- */
+ * record.name is not empty, so that a VIEW can tell of a dead peer nobody here has met. That
+ * id.name is the hash of the name is for the caller to check. */
 struct wire_update {
     enum update_kind kind;
-    struct mesh_member member; /* id and incarnation always; the record: name .. hold */
+    uint32_t incarnation;
     struct peer_id accuser;    /* SUSPECT, DEAD */
+    struct mesh_record record; /* of an update without one: its id alone */
 };
 
 struct wire_datagram {

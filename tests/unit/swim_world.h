@@ -119,7 +119,7 @@ static struct peer *peer_of(struct world *w, struct peer_id id)
 {
     for (size_t n = 0; n < w->count; n++)
         if (w->peers[n].swim != NULL &&
-            peer_id_equal(view_self(swim_view(w->peers[n].swim))->id, id))
+            peer_id_equal(view_self(swim_view(w->peers[n].swim))->record->id, id))
             return &w->peers[n];
     return NULL;
 }
@@ -133,7 +133,7 @@ static void link_send(struct world *w, struct peer *from, struct peer *to,
     packet->from = from->addr;
     packet->to = to->addr;
     packet->nonce = to->nonce;
-    packet->sender = view_self(swim_view(from->swim))->id;
+    packet->sender = view_self(swim_view(from->swim))->record->id;
     packet->message = *message;
     packet->records = records;
     packet->message.view.records = records != NULL ? records : packet->message.view.records;
@@ -247,15 +247,16 @@ static void check_views(struct world *w)
                 continue;
             assert_int_equal(view_living(va), view_living(vb));
             for (size_t n = 0; n < view_count(va); n++) {
-                const struct mesh_member *ma = view_at(va, n), *mb = view_find(vb, ma->id);
+                const struct mesh_member *ma = view_at(va, n), *mb = view_find(vb, ma->record->id);
                 if (!member_is_living(ma))
                     continue;
                 assert_non_null(mb);
                 assert_true(member_is_living(mb));
-                assert_true(ma->version == mb->version && ma->nonce == mb->nonce &&
-                            ma->serving == mb->serving && ma->weight == mb->weight);
-                assert_true(mesh_addr_equal(&ma->addr, &mb->addr));
-                assert_string_equal(ma->zone, mb->zone);
+                const struct mesh_record *ra = ma->record, *rb = mb->record;
+                assert_true(ra->version == rb->version && ra->nonce == rb->nonce &&
+                            ra->serving == rb->serving && ra->weight == rb->weight);
+                assert_true(mesh_addr_equal(&ra->addr, &rb->addr));
+                assert_string_equal(ra->zone, rb->zone);
             }
         }
 }
@@ -365,7 +366,7 @@ static bool world_agrees(struct world *w)
             return false;
         for (size_t i = 0; i < view_count(view); i++)
             if (view_at(view, i)->state == MEMBER_SUSPECT ||
-                (member_is_living(view_at(view, i)) && !peer_of(w, view_at(view, i)->id)))
+                (member_is_living(view_at(view, i)) && !peer_of(w, view_at(view, i)->record->id)))
                 return false;
     }
     return true;
@@ -387,7 +388,7 @@ static enum member_state state_of(struct peer *peer, struct peer_id id)
 
 static struct peer_id id_of(struct peer *peer)
 {
-    return view_self(swim_view(peer->swim))->id;
+    return view_self(swim_view(peer->swim))->record->id;
 }
 
 static unsigned deaths_seen(struct world *w)

@@ -35,22 +35,22 @@ static const char *self(void *context)
 
 static size_t members(void *context, struct mesh_member *into, size_t max)
 {
-    static const struct mesh_member both[2] = {
+    static const struct mesh_record records[2] = {
         {.name = "peer-a",
          .id = {1, 1790000000000},
          .addr = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1}, 7946},
          .zone = "z1",
          .weight = 2,
-         .serving = true,
-         .state = MEMBER_ALIVE,
-         .incarnation = 3,
-         .load = 5},
+         .serving = true},
         {.name = "peer-b",
          .addr = {{0xfd, [15] = 2}, 7947},
          .zone = "\xff\"<\n",
          .draining = true,
-         .hold = true,
-         .state = MEMBER_DEAD},
+         .hold = true},
+    };
+    static const struct mesh_member both[2] = {
+        {.record = &records[0], .state = MEMBER_ALIVE, .incarnation = 3, .load = 5},
+        {.record = &records[1], .state = MEMBER_DEAD},
     };
 
     (void)context;

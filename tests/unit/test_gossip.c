@@ -28,9 +28,9 @@ static struct peer_id id_of(unsigned n)
     return (struct peer_id){view_name_hash(name), 7};
 }
 
-static struct mesh_member member_of(unsigned n)
+static struct mesh_record member_of(unsigned n)
 {
-    struct mesh_member m = {.nonce = 1000 + n, .version = 1, .weight = 1, .id = id_of(n)};
+    struct mesh_record m = {.nonce = 1000 + n, .version = 1, .weight = 1, .id = id_of(n)};
     snprintf(m.name, sizeof m.name, "peer-%u", n);
     m.addr = (struct mesh_addr){.ip = {[10] = 0xff, [11] = 0xff, [12] = 10}, .port = 7946};
     m.addr.ip[14] = (uint8_t)(n >> 8);
@@ -45,7 +45,7 @@ static void set_up(struct setting *s, unsigned count)
     assert_int_equal(view_new(&s->view, &config), 0);
     assert_int_equal(view_announce(s->view, 7, NOW_MS), 0);
     for (unsigned n = 1; n < count; n++) {
-        struct wire_update news = {.kind = UPDATE_ALIVE, .member = member_of(n)};
+        struct wire_update news = {.kind = UPDATE_ALIVE, .record = member_of(n)};
         assert_int_equal(view_apply(s->view, &news, NOW_MS), VIEW_NEW);
     }
     assert_int_equal(gossip_new(&s->gossip, s->view), 0);
@@ -59,7 +59,7 @@ static void tear_down(struct setting *s)
 
 static void mark(struct setting *s, unsigned n, enum update_kind kind)
 {
-    struct wire_update news = {.kind = kind, .member.id = id_of(n)};
+    struct wire_update news = {.kind = kind, .record.id = id_of(n)};
     view_apply(s->view, &news, NOW_MS);
 }
 
@@ -74,7 +74,7 @@ static unsigned fill(struct setting *s, size_t room, struct peer_id to, struct p
     assert_int_equal(wire_datagram_read(&s->read, s->bytes, w.length), 0);
     for (unsigned n = 0; n < s->read.updates_count; n++)
         for (unsigned i = 0; i < n; i++) /* never two of one subject */
-            assert_false(peer_id_equal(s->read.updates[n].member.id, s->read.updates[i].member.id));
+            assert_false(peer_id_equal(s->read.updates[n].record.id, s->read.updates[i].record.id));
     return s->read.updates_count;
 }
 
@@ -109,7 +109,7 @@ static void test_gossip_keeps_one_live_update_per_subject(void **state)
     assert_int_equal(fill(&s, WIRE_PLAIN_MAX, nobody, nobody), 1);
     assert_int_equal(s.read.updates[0].kind, UPDATE_SUSPECT);
     assert_true(peer_id_equal(s.read.updates[0].accuser, id_of(2)));
-    assert_string_equal(s.read.updates[0].member.name, "peer-1"); /* its record was still news */
+    assert_string_equal(s.read.updates[0].record.name, "peer-1"); /* its record was still news */
     mark(&s, 1, UPDATE_DEAD);
     gossip_tell(s.gossip, s.view, id_of(1), GOSSIP_DEATH, id_of(3));
     assert_int_equal(gossip_count(s.gossip), 1);
@@ -148,7 +148,7 @@ static void test_gossip_packs_urgent_classes_first(void **state)
     gossip_tell(s.gossip, s.view, id_of(5), GOSSIP_DEATH, id_of(1));
     assert_int_equal(fill(&s, WIRE_PLAIN_MAX, nobody, nobody), 5);
     for (unsigned n = 0; n < 5; n++)
-        assert_true(peer_id_equal(s.read.updates[n].member.id, id_of(5 - n)));
+        assert_true(peer_id_equal(s.read.updates[n].record.id, id_of(5 - n)));
     tear_down(&s);
 }
 
@@ -185,7 +185,7 @@ static void test_gossip_tells_the_least_told_first(void **state)
         unsigned count = fill(&s, WIRE_PLAIN_MAX, nobody, nobody);
         for (unsigned i = 0; i < count; i++)
             for (unsigned n = 1; n < 80; n++)
-                told[n] += peer_id_equal(s.read.updates[i].member.id, id_of(n));
+                told[n] += peer_id_equal(s.read.updates[i].record.id, id_of(n));
     }
     for (unsigned n = 2; n < 80; n++)
         assert_in_range(told[n] + 1, told[1], told[1] + 2);
@@ -201,7 +201,7 @@ static void test_gossip_spares_who_needs_no_telling(void **state)
     gossip_tell(s.gossip, s.view, id_of(2), GOSSIP_ALIVE, nobody);
     assert_int_equal(fill(&s, WIRE_PLAIN_MAX, id_of(1), id_of(2)), 0);
     assert_int_equal(fill(&s, WIRE_PLAIN_MAX, id_of(1), nobody), 1);
-    assert_true(peer_id_equal(s.read.updates[0].member.id, id_of(2)));
+    assert_true(peer_id_equal(s.read.updates[0].record.id, id_of(2)));
     mark(&s, 1, UPDATE_SUSPECT); /* but a suspect hears of it: it shall refute */
     gossip_tell(s.gossip, s.view, id_of(1), GOSSIP_SUSPECT, id_of(0));
     assert_int_equal(fill(&s, WIRE_PLAIN_MAX, id_of(1), id_of(2)), 1);

@@ -1010,7 +1010,7 @@ static void test_a_view_is_told_as_it_was_or_not_at_all(void **state)
     static struct wire_update records[WIRE_RECORDS_MAX];
     struct wire_message view = {.kind = WIRE_VIEW};
     records[0].kind = UPDATE_SUSPECT;
-    records[0].member.id = (struct peer_id){5, 50};
+    records[0].record.id = (struct peer_id){5, 50};
     records[0].accuser = (struct peer_id){6, 60};
     view.view.mask = 1;
     view.view.count = 1;
@@ -1018,7 +1018,7 @@ static void test_a_view_is_told_as_it_was_or_not_at_all(void **state)
     /* the caller's records are its scratch: they say something else when the link stands */
     int rc =
         links_tell(net->sides[0].links, net->sides[1].id, &net->sides[1].addr, &view, net->now_ms);
-    records[0].member.id = (struct peer_id){7, 70};
+    records[0].record.id = (struct peer_id){7, 70};
     settle(net);
     assert_int_equal(rc, -EAGAIN);
     assert_null(last(net, 1, LINKS_CONTROL));

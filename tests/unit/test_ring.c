@@ -241,7 +241,7 @@ static enum view_news say(struct view *view, enum update_kind kind, const char *
                           uint64_t version, bool serving)
 {
     struct wire_update news = {.kind = kind};
-    struct mesh_member *m = &news.member;
+    struct mesh_record *m = &news.record;
     m->id = (struct peer_id){view_name_hash(name), 7};
     strcpy(m->name, name);
     m->nonce = 1;
@@ -273,7 +273,7 @@ static void test_ring_holds_the_eligible_or_else_the_living(void **state)
     assert_int_equal(ring_sync(&ring, view), 0);
     assert_int_equal(ring_walk(&ring, 0, walk, 8), 2);
     for (size_t n = 0; n < 2; n++)
-        assert_false(peer_id_equal(walk[n], view_self(view)->id));
+        assert_false(peer_id_equal(walk[n], view_self(view)->record->id));
     const uint64_t *points = ring.points;
     say(view, UPDATE_SUSPECT, "b", 2, true); /* suspects stay: nothing is built anew */
     assert_int_equal(ring_sync(&ring, view), 0);

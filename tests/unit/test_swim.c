@@ -240,7 +240,7 @@ static void test_swim_a_suspect_is_told_so_by_who_pings_it(void **state)
     world_init(&w, 4);
     world_make(&w, 2);
     struct peer *a = &w.peers[0], *b = &w.peers[1];
-    struct wire_update news = {.kind = UPDATE_SUSPECT, .member.id = id_of(b)};
+    struct wire_update news = {.kind = UPDATE_SUSPECT, .record.id = id_of(b)};
     struct swim_send send;
     assert_int_equal(view_apply(swim_view(a->swim), &news, w.now_ms), VIEW_NEW);
     while (!swim_next_send(a->swim, &send) || send.kind != DATAGRAM_PING) {
@@ -500,7 +500,7 @@ static void test_swim_views_that_gossip_left_different_are_made_equal(void **sta
     w.loss = 0;
     world_run(&w, 8000);
     for (unsigned n = 0; n < 4; n++)
-        assert_false(view_find(swim_view(w.peers[n].swim), id_of(&w.peers[3]))->serving);
+        assert_false(view_find(swim_view(w.peers[n].swim), id_of(&w.peers[3]))->record->serving);
     world_deinit(&w);
 }
 
@@ -521,7 +521,7 @@ static void test_swim_packets_for_a_former_generation_are_ignored(void **state)
     d.target_nonce = b->nonce + 77; /* another life of b */
     d.updates_count = 1;
     d.updates[0].kind = UPDATE_DEAD;
-    d.updates[0].member.id = id_of(c);
+    d.updates[0].record.id = id_of(c);
     swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
     assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
     struct swim_send send;
@@ -552,7 +552,7 @@ static void test_swim_news_of_a_stranger_is_ignored_but_its_ping_answered(void *
     d.target_nonce = b->nonce;
     d.updates_count = 1;
     d.updates[0].kind = UPDATE_DEAD;
-    d.updates[0].member.id = id_of(c);
+    d.updates[0].record.id = id_of(c);
     swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
     assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
     struct swim_send send;
@@ -584,8 +584,8 @@ static void test_swim_lies_about_us_are_outdone(void **state)
     d.target_nonce = b->nonce;
     d.updates_count = 1;
     d.updates[0].kind = UPDATE_LEFT;
-    d.updates[0].member.id = id_of(b);
-    d.updates[0].member.incarnation = 41;
+    d.updates[0].record.id = id_of(b);
+    d.updates[0].incarnation = 41;
     swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
     drain(&w, b);
     assert_int_equal(view_self(swim_view(b->swim))->incarnation, 42);
@@ -593,7 +593,7 @@ static void test_swim_lies_about_us_are_outdone(void **state)
     world_run(&w, 2000);
     assert_int_equal(view_find(swim_view(a->swim), id_of(b))->incarnation, 42);
     /* no jump beyond reason: what could not be outdone any more is refused */
-    d.updates[0].member.incarnation = UINT32_MAX;
+    d.updates[0].incarnation = UINT32_MAX;
     swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
     assert_int_equal(view_self(swim_view(b->swim))->incarnation, 42);
     world_deinit(&w);
@@ -610,8 +610,8 @@ static void test_swim_a_record_change_reaches_all_by_gossip(void **state)
     for (unsigned n = 0; n < 8; n++) {
         const struct mesh_member *member =
             view_find(swim_view(w.peers[n].swim), id_of(&w.peers[5]));
-        assert_true(member->draining);
-        assert_int_equal(member->version, 2);
+        assert_true(member->record->draining);
+        assert_int_equal(member->record->version, 2);
     }
     world_deinit(&w);
 }
@@ -646,16 +646,16 @@ static void test_swim_a_record_forged_under_a_version_in_use_is_mended(void **st
     d.target_nonce = a->nonce;
     d.updates_count = 1;
     view_tell(view_find(swim_view(a->swim), id_of(c)), &d.updates[0]);
-    d.updates[0].member.version++;
-    d.updates[0].member.weight = 9;
+    d.updates[0].record.version++;
+    d.updates[0].record.weight = 9;
     swim_on_datagram(a->swim, &b->addr, &d, b->nonce, w.now_ms);
     swim_set_flags(c->swim, false, false, false, w.now_ms); /* the same version of c's own */
     drain(&w, c);
     world_run(&w, 15000);
     for (unsigned n = 0; n < 4; n++) {
         const struct mesh_member *member = view_find(swim_view(w.peers[n].swim), id_of(c));
-        assert_int_equal(member->weight, 1);
-        assert_false(member->serving);
+        assert_int_equal(member->record->weight, 1);
+        assert_false(member->record->serving);
     }
     world_deinit(&w);
 }
@@ -719,13 +719,13 @@ static void test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up(void **state)
     d.updates_count = 40; /* more than there is room for contacts */
     for (unsigned n = 1; n < 40; n++) {
         d.updates[n].kind = UPDATE_DEAD;
-        d.updates[n].member.id = (struct peer_id){n, WALL_MS};
+        d.updates[n].record.id = (struct peer_id){n, WALL_MS};
     }
     d.updates[0].kind = UPDATE_LEFT;
-    d.updates[0].member.id = id_of(a);
+    d.updates[0].record.id = id_of(a);
     swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms);
     d.updates[0].kind = UPDATE_DEAD;
-    d.updates[0].member.id = (struct peer_id){40, WALL_MS};
+    d.updates[0].record.id = (struct peer_id){40, WALL_MS};
     swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms + 1);
     assert_int_equal(state_of(b, id_of(a)), MEMBER_UNKNOWN);
     for (uint64_t after_ms = 1; after_ms < 1100; after_ms++)
@@ -756,10 +756,10 @@ static void test_swim_a_member_that_comes_and_goes_starves_nobody_of_pings(void 
         const struct mesh_member *member = view_find(swim_view(b->swim), id_of(c));
         view_tell(member, &d.updates[1]);
         d.updates[1].kind = UPDATE_ALIVE;
-        d.updates[1].member.incarnation++;
+        d.updates[1].incarnation++;
         d.updates[0] = d.updates[1];
         d.updates[0].kind = UPDATE_DEAD;
-        d.updates[0].member.incarnation--;
+        d.updates[0].incarnation--;
         swim_on_datagram(b->swim, &w.peers[0].addr, &d, w.peers[0].nonce, w.now_ms);
         drain(&w, b);
         assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);

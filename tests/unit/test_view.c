@@ -17,10 +17,9 @@
 static struct wire_update news_of(enum update_kind kind, const char *name, uint64_t generation,
                                   uint32_t incarnation)
 {
-    struct wire_update news = {.kind = kind};
-    struct mesh_member *m = &news.member;
+    struct wire_update news = {.kind = kind, .incarnation = incarnation};
+    struct mesh_record *m = &news.record;
     m->id = (struct peer_id){view_name_hash(name), generation};
-    m->incarnation = incarnation;
     if (kind != UPDATE_ALIVE)
         return news;
     strcpy(m->name, name);
@@ -40,7 +39,7 @@ static struct view *make_view(uint32_t members_max, uint32_t contacts_max)
                                  .boot_ms = BOOT_MS,
                                  .start_ms = NOW_MS};
     struct view *view = NULL;
-    config.self = news_of(UPDATE_ALIVE, "self", 5, 0).member;
+    config.self = news_of(UPDATE_ALIVE, "self", 5, 0).record;
     assert_int_equal(view_new(&view, &config), 0);
     assert_int_equal(view_announce(view, 5, NOW_MS), 0);
     return view;
@@ -111,11 +110,11 @@ static void test_view_incarnation_is_monotone_over_all_evidence(void **state)
     /* a suspicion brings it forward, too; a record does not take it back */
     apply(view, UPDATE_SUSPECT, "b", 1, 20);
     struct wire_update record = news_of(UPDATE_ALIVE, "b", 1, 12);
-    record.member.version = 4;
+    record.record.version = 4;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_NEW);
-    const struct mesh_member *b = view_find(view, record.member.id);
+    const struct mesh_member *b = view_find(view, record.record.id);
     assert_int_equal(b->incarnation, 20);
-    assert_int_equal(b->version, 4);
+    assert_int_equal(b->record->version, 4);
     assert_int_equal(b->state, MEMBER_SUSPECT);
     view_free(view);
 }
@@ -125,18 +124,18 @@ static void test_view_a_record_is_fixed_per_version(void **state)
     struct view *view = make_view(8, 8);
     struct wire_update record = news_of(UPDATE_ALIVE, "b", 1, 0);
     (void)state;
-    record.member.version = 2;
+    record.record.version = 2;
     view_apply(view, &record, NOW_MS);
-    record.member.serving = false;
+    record.record.serving = false;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_OLD);
-    record.member.incarnation = 1;
+    record.incarnation = 1;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_NEW); /* alive anew, no more */
-    assert_true(view_find(view, record.member.id)->serving);
-    record.member.version = 1;
+    assert_true(view_find(view, record.record.id)->record->serving);
+    record.record.version = 1;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_OLD);
-    record.member.version = 3;
+    record.record.version = 3;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_NEW);
-    assert_false(view_find(view, record.member.id)->serving);
+    assert_false(view_find(view, record.record.id)->record->serving);
     view_free(view);
 }
 
@@ -148,7 +147,7 @@ static void test_view_a_suspicion_may_bring_the_record_along(void **state)
     news.kind = UPDATE_SUSPECT;
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_NEW);
     assert_int_equal(state_of(view, "b", 1), MEMBER_SUSPECT);
-    assert_string_equal(view_find(view, news.member.id)->name, "b");
+    assert_string_equal(view_find(view, news.record.id)->record->name, "b");
     view_free(view);
 }
 
@@ -164,7 +163,7 @@ static void test_view_a_newer_generation_supersedes_for_good(void **state)
     assert_int_equal(state_of(view, "b", 100), MEMBER_DEAD);
     assert_int_equal(state_of(view, "b", 99), MEMBER_UNKNOWN);
     assert_int_equal(view_living(view), 2);
-    assert_true(view_find_name(view, view_name_hash("b"))->id.generation == 101);
+    assert_true(view_find_name(view, view_name_hash("b"))->record->id.generation == 101);
     /* even a dead newer one does */
     assert_int_equal(apply(view, UPDATE_DEAD, "b", 102, 0), VIEW_NEW);
     assert_int_equal(state_of(view, "b", 101), MEMBER_DEAD);
@@ -187,17 +186,17 @@ static void test_view_of_twins_the_higher_nonce_stays(void **state)
     struct view *view = make_view(8, 8);
     struct wire_update twin = news_of(UPDATE_ALIVE, "self", 5, 0);
     (void)state;
-    twin.member.nonce = view_self(view)->nonce - 1;
+    twin.record.nonce = view_self(view)->record->nonce - 1;
     assert_int_equal(view_apply(view, &twin, NOW_MS), VIEW_REFUTED);
-    twin.member.nonce = view_self(view)->nonce + 1;
+    twin.record.nonce = view_self(view)->record->nonce + 1;
     assert_int_equal(view_apply(view, &twin, NOW_MS), VIEW_SUPERSEDED);
     /* as others see it, in either order */
     struct wire_update b = news_of(UPDATE_ALIVE, "b", 7, 0);
     view_apply(view, &b, NOW_MS);
     uint64_t hash = view_hash(view);
-    b.member.nonce--;
+    b.record.nonce--;
     assert_int_equal(view_apply(view, &b, NOW_MS), VIEW_OLD);
-    b.member.nonce += 2;
+    b.record.nonce += 2;
     assert_int_equal(view_apply(view, &b, NOW_MS), VIEW_NEW);
     assert_true(view_hash(view) != hash);
     view_free(view);
@@ -208,16 +207,16 @@ static void test_view_claims_about_us_are_outdone(void **state)
     struct view *view = make_view(8, 8);
     struct wire_update record = news_of(UPDATE_ALIVE, "self", 5, 0);
     (void)state;
-    record.member.nonce = view_self(view)->nonce;
+    record.record.nonce = view_self(view)->record->nonce;
     assert_int_equal(apply(view, UPDATE_SUSPECT, "self", 5, 0), VIEW_REFUTED);
     assert_int_equal(view_self(view)->incarnation, 1);
     assert_int_equal(apply(view, UPDATE_DEAD, "self", 5, 4), VIEW_REFUTED);
     assert_int_equal(view_self(view)->incarnation, 5);
     assert_int_equal(apply(view, UPDATE_LEFT, "self", 5, 2), VIEW_REFUTED); /* told again */
     assert_int_equal(view_self(view)->incarnation, 5);
-    record.member.version = 9;
+    record.record.version = 9;
     assert_int_equal(view_apply(view, &record, NOW_MS), VIEW_REFUTED);
-    assert_int_equal(view_self(view)->version, 10);
+    assert_int_equal(view_self(view)->record->version, 10);
     assert_int_equal(view_self(view)->state, MEMBER_ALIVE);
     view_leave(view, NOW_MS);
     assert_int_equal(apply(view, UPDATE_LEFT, "self", 5, 5), VIEW_OLD);
@@ -236,16 +235,16 @@ static void test_view_impossible_news_is_refused(void **state)
     assert_int_equal(apply(view, UPDATE_DEAD, "b", 1, UINT32_MAX), VIEW_REFUSED);
     assert_int_equal(apply(view, UPDATE_DEAD, "self", 5, UINT32_MAX), VIEW_REFUSED);
     news = news_of(UPDATE_ALIVE, "b", 1, 7);
-    news.member.version = UINT64_MAX;
+    news.record.version = UINT64_MAX;
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_REFUSED);
     news = news_of(UPDATE_ALIVE, "c", 1, 0);
-    news.member.id.name++; /* somebody else's name */
+    news.record.id.name++; /* somebody else's name */
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_REFUSED);
     news = news_of(UPDATE_ALIVE, "c", 1, 0);
-    news.member.nonce = 0;
+    news.record.nonce = 0;
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_REFUSED);
     news = news_of(UPDATE_ALIVE, "c", 1, 0);
-    news.member.addr.ip[12] = 127; /* our own loopback is not where c is */
+    news.record.addr.ip[12] = 127; /* our own loopback is not where c is */
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_REFUSED);
     /* of a time to come, unless it follows a known one */
     assert_int_equal(apply(view, UPDATE_ALIVE, "c", BOOT_MS + 25 * 3600000u, 0), VIEW_REFUSED);
@@ -286,7 +285,7 @@ static void test_view_hash_is_the_same_in_any_order_and_covers_records(void **st
     apply(two, UPDATE_ALIVE, "c", 9, 4);
     assert_true(view_hash(two) == before);
     struct wire_update record = news_of(UPDATE_ALIVE, "c", 9, 4);
-    record.member.version = 2;
+    record.record.version = 2;
     view_apply(two, &record, NOW_MS);
     assert_true(view_hash(two) != before);
     view_free(one);
@@ -301,20 +300,21 @@ static void test_view_finds_the_living_and_the_remembered(void **state)
     apply(view, UPDATE_ALIVE, "b", 9, 0);
     apply(view, UPDATE_ALIVE, "c", 9, 0);
     apply(view, UPDATE_DEAD, "c", 9, 0);
-    assert_true(peer_id_equal(view_find_tag(view, view_home_tag(b))->id, b));
-    assert_true(peer_id_equal(view_find_tag(view, view_home_tag(c))->id, c));
+    assert_true(peer_id_equal(view_find_tag(view, view_home_tag(b))->record->id, b));
+    assert_true(peer_id_equal(view_find_tag(view, view_home_tag(c))->record->id, c));
     assert_int_equal(view_find_tag(view, view_home_tag(c))->state, MEMBER_DEAD);
     assert_null(view_find_tag(view, view_home_tag((struct peer_id){1, 2})));
     assert_null(view_find_tag(view, UINT64_MAX));
     assert_true(view_home_tag(b) >> 48 == 0);
-    struct mesh_addr addr = view_find(view, b)->addr;
-    assert_true(peer_id_equal(view_find_addr(view, &addr)->id, b));
+    struct mesh_addr addr = view_find(view, b)->record->addr;
+    assert_true(peer_id_equal(view_find_addr(view, &addr)->record->id, b));
     addr.port++;
     assert_null(view_find_addr(view, &addr));
     assert_null(view_find(view, (struct peer_id){c.name, 8}));
     assert_null(view_find_name(view, c.name + 1));
     for (size_t n = 1; n < view_count(view); n++)
-        assert_true(peer_id_compare(view_at(view, n - 1)->id, view_at(view, n)->id) < 0);
+        assert_true(
+            peer_id_compare(view_at(view, n - 1)->record->id, view_at(view, n)->record->id) < 0);
     assert_int_equal(view_count(view), 3);
     assert_int_equal(view_living(view), 2);
     assert_int_equal(view_others(view), 1);
@@ -330,7 +330,7 @@ static void test_view_a_death_of_somebody_never_met_is_remembered(void **state)
     assert_true(view_hash(view) == hash);
     assert_int_equal(apply(view, UPDATE_ALIVE, "b", 9, 6), VIEW_OLD);
     assert_int_equal(apply(view, UPDATE_ALIVE, "b", 9, 7), VIEW_NEW);
-    assert_string_equal(view_find_name(view, view_name_hash("b"))->name, "b");
+    assert_string_equal(view_find_name(view, view_name_hash("b"))->record->name, "b");
     view_free(view);
 }
 
@@ -371,7 +371,7 @@ static void test_view_forgets_contacts_after_a_day_and_handles_with_them(void **
     struct handle handle =
         view_handle(view, view_find(view, (struct peer_id){view_name_hash("b"), 9}));
     apply(view, UPDATE_DEAD, "b", 9, 0);
-    assert_true(view_by_handle(view, handle)->silent_at == NOW_MS);
+    assert_true(view_silent_ms(view, view_by_handle(view, handle)) == NOW_MS);
     view_forget(view, NOW_MS + VIEW_CONTACT_MS - 1);
     assert_int_equal(state_of(view, "b", 9), MEMBER_DEAD);
     view_forget(view, NOW_MS + VIEW_CONTACT_MS);
@@ -402,22 +402,22 @@ static void test_view_ring_generation_counts_what_decides_the_ring(void **state)
     apply(view, UPDATE_SUSPECT, "b", 9, 0); /* suspects stay on the ring */
     apply(view, UPDATE_ALIVE, "b", 9, 1);
     struct wire_update record = news_of(UPDATE_ALIVE, "b", 9, 1);
-    record.member.version = 2;
-    record.member.addr.port++;
+    record.record.version = 2;
+    record.record.addr.port++;
     view_apply(view, &record, NOW_MS);
     assert_true(view_ring_generation(view) == before);
-    record.member.version = 3;
-    record.member.weight = 2;
+    record.record.version = 3;
+    record.record.weight = 2;
     view_apply(view, &record, NOW_MS);
     assert_true(view_ring_generation(view) == before + 1);
-    record.member.version = 4;
-    record.member.draining = true;
+    record.record.version = 4;
+    record.record.draining = true;
     view_apply(view, &record, NOW_MS);
     assert_true(view_ring_generation(view) == before + 2);
     assert_true(view_set_flags(view, true, false, true));
     assert_false(view_set_flags(view, true, false, true));
     assert_true(view_ring_generation(view) == before + 3);
-    assert_int_equal(view_self(view)->version, 2);
+    assert_int_equal(view_self(view)->record->version, 2);
     apply(view, UPDATE_DEAD, "b", 9, 1);
     assert_true(view_ring_generation(view) == before + 4);
     view_free(view);
@@ -437,17 +437,16 @@ static void test_view_counters_never_go_back_under_any_news(void **state)
         struct wire_update news = news_of((enum update_kind)(1 + shuffle_below(&chance, 4)),
                                           names[shuffle_below(&chance, 4)],
                                           3 + shuffle_below(&chance, 3), shuffle_below(&chance, 6));
-        news.member.version = 1 + shuffle_below(&chance, 3);
-        const struct mesh_member *member = view_find(view, news.member.id);
-        struct mesh_member before = {0};
-        if (member != NULL)
-            before = *member;
+        news.record.version = 1 + shuffle_below(&chance, 3);
+        const struct mesh_member *member = view_find(view, news.record.id);
+        uint32_t incarnation = member != NULL ? member->incarnation : 0;
+        uint64_t version = member != NULL ? member->record->version : 0;
         view_apply(view, &news, NOW_MS + (uint64_t)round);
-        member = view_find(view, news.member.id);
+        member = view_find(view, news.record.id);
         if (member == NULL)
             continue;
-        assert_true(member->incarnation >= before.incarnation);
-        assert_true(member->version >= before.version);
+        assert_true(member->incarnation >= incarnation);
+        assert_true(member->record->version >= version);
         assert_true(view_living(view) <= 4 && view_count(view) <= 9);
         uint64_t sum = 0;
         size_t living = 0;
@@ -471,21 +470,21 @@ static void test_view_a_forged_record_shows_in_the_hash_and_is_outdone(void **st
     assert_int_equal(view_apply(view, &news, NOW_MS), VIEW_NEW);
     for (int field = 0; field < 4; field++) {
         struct wire_update lie = news;
-        lie.member.addr.ip[15] = (uint8_t)(lie.member.addr.ip[15] + (field == 0));
-        lie.member.weight = (uint8_t)(lie.member.weight + (field == 1));
-        lie.member.serving = field != 2;
-        memcpy(lie.member.zone, "east", field == 3 ? 5 : 0);
+        lie.record.addr.ip[15] = (uint8_t)(lie.record.addr.ip[15] + (field == 0));
+        lie.record.weight = (uint8_t)(lie.record.weight + (field == 1));
+        lie.record.serving = field != 2;
+        memcpy(lie.record.zone, "east", field == 3 ? 5 : 0);
         view_free(deceived);
         deceived = make_view(8, 8);
         assert_int_equal(view_apply(deceived, &lie, NOW_MS), VIEW_NEW);
         assert_true(view_hash(view) != view_hash(deceived));
     }
-    own.member = *view_self(view);
+    own.record = *view_self(view)->record;
     assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_OLD);
-    own.member.addr.port++;
+    own.record.addr.port++;
     assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_REFUTED);
-    assert_true(view_self(view)->version == own.member.version + 1);
-    own.member.version--; /* what is behind anyway needs no answer */
+    assert_true(view_self(view)->record->version == own.record.version + 1);
+    own.record.version--; /* what is behind anyway needs no answer */
     assert_int_equal(view_apply(view, &own, NOW_MS), VIEW_OLD);
     view_free(deceived);
     view_free(view);
@@ -506,8 +505,8 @@ static void lie_is_outdone(const struct wire_update *lie, bool knows_it)
 {
     struct view *deceived = make_view(8, 8), *other = make_view(8, 8), *subject;
     struct view_config config = {.members_max = 8, .contacts_max = 8, .boot_ms = BOOT_MS};
-    struct peer_id id = lie->member.id;
-    config.self = news_of(UPDATE_ALIVE, "b", 5, 0).member;
+    struct peer_id id = lie->record.id;
+    config.self = news_of(UPDATE_ALIVE, "b", 5, 0).record;
     config.start_ms = NOW_MS;
     assert_int_equal(view_new(&subject, &config), 0);
     assert_int_equal(view_announce(subject, 5, NOW_MS), 0);
@@ -515,7 +514,7 @@ static void lie_is_outdone(const struct wire_update *lie, bool knows_it)
         tell(deceived, subject, id);
     tell(other, subject, id);
     assert_int_equal(view_apply(deceived, lie, NOW_MS), VIEW_NEW);
-    apply(deceived, UPDATE_DEAD, "b", 5, lie->member.incarnation);
+    apply(deceived, UPDATE_DEAD, "b", 5, lie->incarnation);
     assert_int_equal(state_of(deceived, "b", 5), MEMBER_DEAD);
     for (int round = 0; round < 64 && state_of(deceived, "b", 5) != MEMBER_ALIVE; round++) {
         assert_int_equal(tell(subject, deceived, id), VIEW_REFUTED);
@@ -546,14 +545,14 @@ static void test_view_the_largest_lie_about_a_record_is_outdone(void **state)
     struct view *view = make_view(8, 8);
     struct wire_update lie = news_of(UPDATE_ALIVE, "self", 5, 0);
     (void)state;
-    lie.member.version = VIEW_FIRST_MAX;
-    for (int round = 0; round < 64 && view_self(view)->version <= VIEW_FIRST_MAX; round++) {
-        uint64_t before = view_self(view)->version;
+    lie.record.version = VIEW_FIRST_MAX;
+    for (int round = 0; round < 64 && view_self(view)->record->version <= VIEW_FIRST_MAX; round++) {
+        uint64_t before = view_self(view)->record->version;
         assert_int_equal(view_apply(view, &lie, NOW_MS), VIEW_REFUTED);
-        assert_true(view_self(view)->version > before);
-        assert_true(view_self(view)->version - before < VIEW_JUMP_MAX);
+        assert_true(view_self(view)->record->version > before);
+        assert_true(view_self(view)->record->version - before < VIEW_JUMP_MAX);
     }
-    assert_true(view_self(view)->version == VIEW_FIRST_MAX + 1);
+    assert_true(view_self(view)->record->version == VIEW_FIRST_MAX + 1);
     view_free(view);
 }
 

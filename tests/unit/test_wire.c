@@ -22,36 +22,34 @@ static struct wire_update update_alive(uint64_t name)
 {
     struct wire_update u = {
         .kind = UPDATE_ALIVE,
-        .member = {.id = {name, 1764038400000},
+        .record = {.id = {name, 1764038400000},
                    .nonce = 0x1122334455667788,
                    .version = 3,
                    .addr = addr_v4(7, 7946),
                    .weight = 2,
                    .serving = true,
-                   .hold = true,
-                   .incarnation = 9,
-                   .state = MEMBER_ALIVE},
+                   .hold = true},
+        .incarnation = 9,
     };
-    strcpy(u.member.name, "peer-7");
-    strcpy(u.member.zone, "eu-1a");
+    strcpy(u.record.name, "peer-7");
+    strcpy(u.record.zone, "eu-1a");
     return u;
 }
 
 static void assert_update_equal(const struct wire_update *a, const struct wire_update *b)
 {
     assert_int_equal(a->kind, b->kind);
-    assert_true(peer_id_equal(a->member.id, b->member.id));
+    assert_true(peer_id_equal(a->record.id, b->record.id));
     assert_true(peer_id_equal(a->accuser, b->accuser));
-    assert_int_equal(a->member.incarnation, b->member.incarnation);
-    assert_int_equal(a->member.state, b->member.state);
-    assert_string_equal(a->member.name, b->member.name);
-    assert_string_equal(a->member.zone, b->member.zone);
-    assert_true(mesh_addr_equal(&a->member.addr, &b->member.addr));
-    assert_true(a->member.nonce == b->member.nonce && a->member.version == b->member.version);
-    assert_int_equal(a->member.weight, b->member.weight);
-    assert_int_equal(a->member.serving, b->member.serving);
-    assert_int_equal(a->member.draining, b->member.draining);
-    assert_int_equal(a->member.hold, b->member.hold);
+    assert_int_equal(a->incarnation, b->incarnation);
+    assert_string_equal(a->record.name, b->record.name);
+    assert_string_equal(a->record.zone, b->record.zone);
+    assert_true(mesh_addr_equal(&a->record.addr, &b->record.addr));
+    assert_true(a->record.nonce == b->record.nonce && a->record.version == b->record.version);
+    assert_int_equal(a->record.weight, b->record.weight);
+    assert_int_equal(a->record.serving, b->record.serving);
+    assert_int_equal(a->record.draining, b->record.draining);
+    assert_int_equal(a->record.hold, b->record.hold);
 }
 
 static struct wire_datagram datagram_of(enum datagram_kind kind)
@@ -115,7 +113,7 @@ static size_t datagram_write(enum datagram_kind kind, uint8_t into[WIRE_PLAIN_MA
 {
     struct wire_datagram d = datagram_of(kind);
     struct wire_update dead = {
-        .kind = UPDATE_DEAD, .member = {.id = {4, 5}, .incarnation = 1}, .accuser = {6, 7}};
+        .kind = UPDATE_DEAD, .record.id = {4, 5}, .incarnation = 1, .accuser = {6, 7}};
     struct wire_update alive = update_alive(99);
     struct wire_writer w;
 
@@ -140,7 +138,7 @@ static void test_each_datagram_reads_as_it_was_written(void **state)
         assert_update_equal(&read.updates[0], &alive);
         assert_int_equal(read.updates[1].kind, UPDATE_DEAD);
         assert_int_equal(read.updates[1].accuser.generation, 7);
-        assert_string_equal(read.updates[1].member.name, "");
+        assert_string_equal(read.updates[1].record.name, "");
     }
 }
 
@@ -148,20 +146,13 @@ static void test_each_kind_of_update_may_carry_the_record(void **state)
 {
     (void)state;
     for (enum update_kind kind = UPDATE_ALIVE; kind <= UPDATE_LEFT; kind++) {
-        static const enum member_state states[] = {
-            [UPDATE_ALIVE] = MEMBER_ALIVE,
-            [UPDATE_SUSPECT] = MEMBER_SUSPECT,
-            [UPDATE_DEAD] = MEMBER_DEAD,
-            [UPDATE_LEFT] = MEMBER_LEFT,
-        };
         struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
         struct wire_update u = update_alive(kind);
         struct wire_writer w;
         uint8_t plain[WIRE_PLAIN_MAX];
 
         u.kind = kind;
-        u.member.state = states[kind];
-        u.member.draining = true;
+        u.record.draining = true;
         assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
         assert_int_equal(wire_datagram_add(&w, &u), 0);
         assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
@@ -213,7 +204,7 @@ static void test_sixty_five_updates_are_refused_whole(void **state)
 {
     (void)state;
     struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
-    struct wire_update u = {.kind = UPDATE_LEFT, .member = {.id = {1, 1}}};
+    struct wire_update u = {.kind = UPDATE_LEFT, .record = {.id = {1, 1}}};
     struct wire_writer w;
     uint8_t plain[WIRE_PLAIN_MAX];
 
@@ -227,79 +218,79 @@ static void test_sixty_five_updates_are_refused_whole(void **state)
 }
 
 /* Writes a GOSSIP with one ALIVE that `spoil` has changed; true: it was accepted. */
-static bool is_accepted(void (*spoil)(struct mesh_member *m))
+static bool is_accepted(void (*spoil)(struct mesh_record *m))
 {
     struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
     struct wire_update u = update_alive(1);
     struct wire_writer w;
     uint8_t plain[WIRE_PLAIN_MAX];
 
-    spoil(&u.member);
+    spoil(&u.record);
     assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
     assert_int_equal(wire_datagram_add(&w, &u), 0);
     return wire_datagram_read(&read, plain, w.length) == 0;
 }
-static void spoil_nothing(struct mesh_member *m)
+static void spoil_nothing(struct mesh_record *m)
 {
     m->weight = 16;
 }
-static void spoil_upper(struct mesh_member *m)
+static void spoil_upper(struct mesh_record *m)
 {
     m->name[0] = 'P';
 }
-static void spoil_newline(struct mesh_member *m)
+static void spoil_newline(struct mesh_record *m)
 {
     m->name[1] = '\n';
 }
-static void spoil_escape(struct mesh_member *m)
+static void spoil_escape(struct mesh_record *m)
 {
     m->zone[0] = '\033';
 }
-static void spoil_port(struct mesh_member *m)
+static void spoil_port(struct mesh_record *m)
 {
     m->addr.port = 0;
 }
-static void spoil_weight_0(struct mesh_member *m)
+static void spoil_weight_0(struct mesh_record *m)
 {
     m->weight = 0;
 }
-static void spoil_weight_17(struct mesh_member *m)
+static void spoil_weight_17(struct mesh_record *m)
 {
     m->weight = 17;
 }
-static void spoil_unspecified(struct mesh_member *m)
+static void spoil_unspecified(struct mesh_record *m)
 {
     memset(m->addr.ip + 12, 0, 4);
 }
-static void spoil_unspecified_v6(struct mesh_member *m)
+static void spoil_unspecified_v6(struct mesh_record *m)
 {
     memset(m->addr.ip, 0, 16);
 }
-static void spoil_multicast(struct mesh_member *m)
+static void spoil_multicast(struct mesh_record *m)
 {
     m->addr.ip[12] = 224;
 }
-static void spoil_broadcast(struct mesh_member *m)
+static void spoil_broadcast(struct mesh_record *m)
 {
     memset(m->addr.ip + 12, 255, 4);
 }
-static void spoil_multicast_v6(struct mesh_member *m)
+static void spoil_multicast_v6(struct mesh_record *m)
 {
     memset(m->addr.ip, 0xff, 16);
 }
-static void spoil_loopback(struct mesh_member *m)
+static void spoil_loopback(struct mesh_record *m)
 {
     memcpy(m->addr.ip + 12, "\x7f\0\0\1", 4);
 }
-static void spoil_name(struct mesh_member *m)
+static void spoil_name(struct mesh_record *m)
 {
     m->name[0] = '\0';
 }
-static void spoil_zone(struct mesh_member *m)
+static void spoil_zone(struct mesh_record *m)
 {
     m->zone[0] = '\0';
 }
-static void spoil_nobody(struct mesh_member *m)
+static void spoil_nobody(struct mesh_record *m)
 {
     m->id = (struct peer_id){0};
 }
@@ -340,7 +331,7 @@ static void test_an_empty_text_in_a_record_is_no_text(void **state)
     struct wire_writer w;
 
     assert_int_equal(wire_datagram_read(&read, found, sizeof found), -EBADMSG);
-    memset(u.member.zone, 0, sizeof u.member.zone);
+    memset(u.record.zone, 0, sizeof u.record.zone);
     assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
     assert_int_equal(wire_datagram_add(&w, &u), 0);
     memset(&read, 0xff, sizeof read);
@@ -813,11 +804,11 @@ static void test_a_view_of_the_most_records_fits(void **state)
     m.view.records = records;
     for (size_t i = 0; i < WIRE_RECORDS_MAX; i++) {
         records[i] = update_alive(UINT64_MAX - i);
-        memset(records[i].member.name, 'n', MESH_NAME_MAX);
-        memset(records[i].member.zone, 'Z', MESH_ZONE_MAX);
-        memset(records[i].member.addr.ip, 0x22, 16);
-        records[i].member.version = UINT64_MAX;
-        records[i].member.incarnation = UINT32_MAX;
+        memset(records[i].record.name, 'n', MESH_NAME_MAX);
+        memset(records[i].record.zone, 'Z', MESH_ZONE_MAX);
+        memset(records[i].record.addr.ip, 0x22, 16);
+        records[i].record.version = UINT64_MAX;
+        records[i].incarnation = UINT32_MAX;
         records[i].accuser = (struct peer_id){UINT64_MAX, UINT64_MAX};
     }
     int length = wire_link_write(&m, bytes, sizeof bytes);
