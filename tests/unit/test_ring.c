@@ -45,8 +45,8 @@ static uint64_t largest_share(const struct ring *ring)
 {
     uint64_t shares[PEERS] = {0}, max = 0;
     for (uint32_t n = 0; n < ring->points_count; n++) {
-        uint64_t before = ring->points[n > 0 ? n - 1 : ring->points_count - 1];
-        shares[ring->owners[n]] += ring->points[n] - before;
+        uint64_t before = ring->points[n > 0 ? n - 1 : ring->points_count - 1].at;
+        shares[ring->points[n].owner] += ring->points[n].at - before;
     }
     for (uint32_t n = 0; n < ring->peers_count; n++)
         max = shares[n] > max ? shares[n] : max;
@@ -136,10 +136,41 @@ static void test_ring_is_the_same_from_any_order(void **state)
         assert_int_equal(ring_build(&two, mixed, PEERS, bits[n]), 0);
         assert_memory_equal(one.points, two.points, one.points_count * sizeof *one.points);
         for (uint32_t i = 0; i < one.points_count; i++)
-            assert_true(peer_id_equal(one.peers[one.owners[i]].id, two.peers[two.owners[i]].id));
+            assert_true(peer_id_equal(one.ids[one.points[i].owner], two.ids[two.points[i].owner]));
     }
     ring_deinit(&one);
     ring_deinit(&two);
+}
+
+/* A former ring saves work, and shows in nothing else. */
+static void test_ring_from_a_former_one_is_the_ring_from_nothing(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer all[PEERS], some[PEERS];
+    struct ring ring = {0};
+    (void)state;
+    make_peers(all, PEERS, &chance);
+    for (unsigned step = 0; step < 300; step++) {
+        struct ring fresh = {0};
+        unsigned bits = step % 100 < 90 ? 64 : 10; /* ties, too; and a change between the two */
+        size_t count = 0, left_out = step % 7 == 0 ? PEERS / 2 : step % 5;
+        uint32_t from = shuffle_below(&chance, PEERS);
+        struct ring_peer *changed = &all[shuffle_below(&chance, PEERS)];
+        changed->weight = (uint8_t)(1 + shuffle_below(&chance, 3));
+        changed->zone[0] = (char)('a' + shuffle_below(&chance, 3));
+        for (size_t n = left_out; n < PEERS; n++)
+            some[count++] = all[(from + n) % PEERS];
+        assert_int_equal(ring_build(&ring, some, count, bits), 0);
+        assert_int_equal(ring_build(&fresh, some, count, bits), 0);
+        assert_int_equal(ring.points_count, fresh.points_count);
+        assert_int_equal(ring.zones_count, fresh.zones_count);
+        assert_memory_equal(ring.points, fresh.points, fresh.points_count * sizeof *fresh.points);
+        assert_memory_equal(ring.ids, fresh.ids, fresh.peers_count * sizeof *fresh.ids);
+        size_t buckets = (size_t)1 << (64 - fresh.index_shift);
+        assert_memory_equal(ring.index, fresh.index, (buckets + 1) * sizeof *fresh.index);
+        ring_deinit(&fresh);
+    }
+    ring_deinit(&ring);
 }
 
 static void test_ring_ties_go_to_the_lower_peer_id(void **state)
@@ -152,9 +183,9 @@ static void test_ring_ties_go_to_the_lower_peer_id(void **state)
     make_peers(peers, 6, &chance);
     assert_int_equal(ring_build(&ring, peers, 6, 1), 0); /* two points in all */
     for (uint32_t n = 1; n < ring.points_count; n++) {
-        assert_true(ring.points[n - 1] <= ring.points[n]);
-        if (ring.points[n - 1] == ring.points[n])
-            assert_true(ring.owners[n - 1] <= ring.owners[n]);
+        assert_true(ring.points[n - 1].at <= ring.points[n].at);
+        if (ring.points[n - 1].at == ring.points[n].at)
+            assert_true(ring.points[n - 1].owner <= ring.points[n].owner);
     }
     assert_int_equal(ring_walk(&ring, 0, walk, 6), 6);
     for (size_t n = 1; n < 6; n++)
@@ -175,12 +206,12 @@ static void test_ring_lookup_agrees_with_a_search_of_all_points(void **state)
         if (n < 2)
             point = n == 0 ? 0 : UINT64_MAX;
         else if (n % 3 == 0)
-            point = ring.points[shuffle_below(&chance, ring.points_count)];
+            point = ring.points[shuffle_below(&chance, ring.points_count)].at;
         uint32_t at = 0;
-        while (at < ring.points_count && ring.points[at] < point)
+        while (at < ring.points_count && ring.points[at].at < point)
             at++;
         at = at < ring.points_count ? at : 0;
-        assert_true(peer_id_equal(ring_lookup(&ring, point), ring.peers[ring.owners[at]].id));
+        assert_true(peer_id_equal(ring_lookup(&ring, point), ring.ids[ring.points[at].owner]));
     }
     ring_deinit(&ring);
 }
@@ -274,7 +305,7 @@ static void test_ring_holds_the_eligible_or_else_the_living(void **state)
     assert_int_equal(ring_walk(&ring, 0, walk, 8), 2);
     for (size_t n = 0; n < 2; n++)
         assert_false(peer_id_equal(walk[n], view_self(view)->record->id));
-    const uint64_t *points = ring.points;
+    const struct ring_point *points = ring.points;
     say(view, UPDATE_SUSPECT, "b", 2, true); /* suspects stay: nothing is built anew */
     assert_int_equal(ring_sync(&ring, view), 0);
     assert_ptr_equal(points, ring.points);
@@ -292,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_ring_weight_is_a_share),
         cmocka_unit_test(test_ring_losing_a_member_moves_only_its_keys),
         cmocka_unit_test(test_ring_is_the_same_from_any_order),
+        cmocka_unit_test(test_ring_from_a_former_one_is_the_ring_from_nothing),
         cmocka_unit_test(test_ring_ties_go_to_the_lower_peer_id),
         cmocka_unit_test(test_ring_lookup_agrees_with_a_search_of_all_points),
         cmocka_unit_test(test_ring_walk_names_each_once_and_another_zone_second),
