@@ -1,7 +1,9 @@
 /* gossip.c - the queue of what is still to be told. See gossip.h.
  *
- * One item per slot of the view, linked into a list per class. News enters at the head; what was
- * sent moves to the tail: so the least told goes first, without sorting. */
+ * One item per member that something is told about, linked into a list per class. News enters at
+ * the head; what was sent moves to the tail: so the least told goes first, without sorting. Items
+ * and the way to them from a slot of the view grow with use, and go when nothing is left to tell:
+ * a mesh at rest has none. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,14 +12,15 @@
 #include "mesh/member/gossip.h"
 
 #define NOTHING UINT16_MAX
+#define ITEMS_FIRST 8
 
 struct item {
     struct peer_id accuser;
-    uint32_t use;   /* generation of the view's handle */
-    uint32_t stamp; /* the last fill that took it */
-    uint16_t before, after;
+    uint32_t stamp;         /* the last fill that took it */
+    uint16_t slot, use;     /* the view's handle */
+    uint16_t before, after; /* after: of one that is free, the next such */
     uint8_t class, sends;
-    bool is_queued, has_record;
+    bool has_record;
 };
 
 struct queue {
@@ -27,32 +30,74 @@ struct queue {
 
 struct gossip {
     struct queue queues[GOSSIP_CLASSES];
-    size_t slots, count;
+    size_t count;
     uint32_t stamp;
-    struct item items[];
+    struct item *items; /* [room] */
+    uint16_t *by_slot;  /* [slots] NOTHING: none is queued */
+    uint32_t room, slots;
+    uint16_t free_item;
 };
 
-int gossip_new(struct gossip **gossipp, const struct view *view)
+int gossip_new(struct gossip **gossipp)
 {
-    size_t slots = view_slots(view);
-    struct gossip *gossip = calloc(1, sizeof *gossip + slots * sizeof gossip->items[0]);
+    struct gossip *gossip = calloc(1, sizeof *gossip);
     if (gossip == NULL)
         return -ENOMEM;
-    gossip->slots = slots;
+    gossip->free_item = NOTHING;
     for (size_t class = 0; class < GOSSIP_CLASSES; class ++)
         gossip->queues[class] = (struct queue){NOTHING, NOTHING, 0};
     *gossipp = gossip;
     return 0;
 }
 
+static void let_go(struct gossip *gossip)
+{
+    free(gossip->items);
+    free(gossip->by_slot);
+    gossip->items = NULL;
+    gossip->by_slot = NULL;
+    gossip->room = gossip->slots = 0;
+    gossip->free_item = NOTHING;
+}
+
 void gossip_free(struct gossip *gossip)
 {
+    if (gossip == NULL)
+        return;
+    let_go(gossip);
     free(gossip);
 }
 
-static void unlink_item(struct gossip *gossip, uint16_t slot)
+/* False: no memory. */
+static bool have_room(struct gossip *gossip, uint32_t slot)
 {
-    struct item *item = &gossip->items[slot];
+    if (slot >= gossip->slots) {
+        uint32_t slots = (slot / 64 + 1) * 64;
+        uint16_t *by_slot = realloc(gossip->by_slot, slots * sizeof *by_slot);
+        if (by_slot == NULL)
+            return false;
+        memset(by_slot + gossip->slots, 0xff, (slots - gossip->slots) * sizeof *by_slot);
+        gossip->by_slot = by_slot;
+        gossip->slots = slots;
+    }
+    if (gossip->free_item != NOTHING)
+        return true;
+    uint32_t room = gossip->room == 0 ? ITEMS_FIRST : gossip->room + gossip->room / 2;
+    room = room < NOTHING ? room : NOTHING;
+    struct item *items = realloc(gossip->items, room * sizeof *items);
+    if (items == NULL)
+        return false;
+    for (uint32_t n = gossip->room; n < room; n++)
+        items[n].after = n + 1 < room ? (uint16_t)(n + 1) : NOTHING;
+    gossip->free_item = (uint16_t)gossip->room;
+    gossip->items = items;
+    gossip->room = room;
+    return true;
+}
+
+static void unlink_item(struct gossip *gossip, uint16_t at)
+{
+    struct item *item = &gossip->items[at];
     struct queue *queue = &gossip->queues[item->class];
     if (item->before != NOTHING)
         gossip->items[item->before].after = item->after;
@@ -64,26 +109,38 @@ static void unlink_item(struct gossip *gossip, uint16_t slot)
         queue->tail = item->before;
     queue->count--;
     gossip->count--;
-    item->is_queued = false;
 }
 
-static void link_item(struct gossip *gossip, uint16_t slot, bool at_head)
+static void link_item(struct gossip *gossip, uint16_t at, bool at_head)
 {
-    struct item *item = &gossip->items[slot];
+    struct item *item = &gossip->items[at];
     struct queue *queue = &gossip->queues[item->class];
     item->before = at_head ? NOTHING : queue->tail;
     item->after = at_head ? queue->head : NOTHING;
     if (item->before != NOTHING)
-        gossip->items[item->before].after = slot;
+        gossip->items[item->before].after = at;
     else
-        queue->head = slot;
+        queue->head = at;
     if (item->after != NOTHING)
-        gossip->items[item->after].before = slot;
+        gossip->items[item->after].before = at;
     else
-        queue->tail = slot;
+        queue->tail = at;
     queue->count++;
     gossip->count++;
-    item->is_queued = true;
+}
+
+static void drop_item(struct gossip *gossip, uint16_t at)
+{
+    struct item *item = &gossip->items[at];
+    unlink_item(gossip, at);
+    gossip->by_slot[item->slot] = NOTHING;
+    item->after = gossip->free_item;
+    gossip->free_item = at;
+}
+
+static uint16_t item_of(const struct gossip *gossip, struct handle handle)
+{
+    return handle.slot < gossip->slots ? gossip->by_slot[handle.slot] : NOTHING;
 }
 
 /* The queued item about a member; NULL: none. */
@@ -93,9 +150,8 @@ static const struct item *find_item(const struct gossip *gossip, const struct vi
     const struct mesh_member *member = view_find(view, subject);
     if (member == NULL)
         return NULL;
-    struct handle handle = view_handle(view, member);
-    const struct item *item = &gossip->items[handle.slot];
-    return item->is_queued && item->use == handle.generation ? item : NULL;
+    uint16_t at = item_of(gossip, view_handle(view, member));
+    return at != NOTHING && gossip->items[at].use == member->use ? &gossip->items[at] : NULL;
 }
 
 void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
@@ -105,19 +161,29 @@ void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id 
     if (member == NULL)
         return;
     struct handle handle = view_handle(view, member);
-    struct item *item = &gossip->items[handle.slot];
+    uint16_t at = item_of(gossip, handle);
     uint8_t is = (uint8_t) class;
     bool has_record = class == GOSSIP_ALIVE || class == GOSSIP_RECORD;
-    if (item->is_queued) {
+    if (at != NOTHING) {
+        const struct item *item = &gossip->items[at];
         if (item->use == handle.generation) {
             is = item->class < is ? item->class : is;
             has_record = has_record || item->has_record;
         }
-        unlink_item(gossip, (uint16_t)handle.slot);
+        unlink_item(gossip, at);
+    } else if (have_room(gossip, handle.slot)) {
+        at = gossip->free_item;
+        gossip->free_item = gossip->items[at].after;
+        gossip->by_slot[handle.slot] = at;
+    } else {
+        return; /* others tell it, or the views that are compared */
     }
-    *item = (struct item){.accuser = accuser, .use = handle.generation, .class = is};
-    item->has_record = has_record;
-    link_item(gossip, (uint16_t)handle.slot, true);
+    gossip->items[at] = (struct item){.accuser = accuser,
+                                      .slot = (uint16_t)handle.slot,
+                                      .use = (uint16_t)handle.generation,
+                                      .class = is,
+                                      .has_record = has_record};
+    link_item(gossip, at, true);
 }
 
 static void render(const struct item *item, const struct mesh_member *member,
@@ -169,21 +235,21 @@ struct filling {
 /* Packs what waits in one class until the datagram is `limit` long. */
 static void fill_class(struct gossip *gossip, struct filling *f, unsigned class, size_t limit)
 {
-    uint16_t slot = gossip->queues[class].head, after;
-    for (uint32_t left = gossip->queues[class].count; left > 0; left--, slot = after) {
-        struct item *item = &gossip->items[slot];
+    uint16_t at = gossip->queues[class].head, after;
+    for (uint32_t left = gossip->queues[class].count; left > 0; left--, at = after) {
+        struct item *item = &gossip->items[at];
         after = item->after;
         if (item->stamp == gossip->stamp)
             continue;
         const struct mesh_member *member =
-            view_by_handle(f->view, (struct handle){slot, item->use});
+            view_by_handle(f->view, (struct handle){item->slot, item->use});
         if (member == NULL) {
-            unlink_item(gossip, slot);
+            drop_item(gossip, at);
             continue;
         }
         if (peer_id_equal(member->record->id, f->to) && member->state == MEMBER_ALIVE) {
             if (view_others(f->view) == 1) /* nobody else would ever hear of it */
-                unlink_item(gossip, slot);
+                drop_item(gossip, at);
             continue;
         }
         if (peer_id_equal(member->record->id, f->except))
@@ -200,9 +266,12 @@ static void fill_class(struct gossip *gossip, struct filling *f, unsigned class,
         if (member == view_self(f->view))
             f->told_self = true;
         item->stamp = gossip->stamp;
-        unlink_item(gossip, slot);
-        if (++item->sends < f->budget)
-            link_item(gossip, slot, false);
+        if (++item->sends < f->budget) {
+            unlink_item(gossip, at);
+            link_item(gossip, at, false);
+        } else {
+            drop_item(gossip, at);
+        }
     }
 }
 
@@ -224,5 +293,13 @@ bool gossip_fill(struct gossip *gossip, const struct view *view, struct wire_wri
         fill_class(gossip, &f, class, w->room);
     if (!is_alone)
         fill_class(gossip, &f, top, w->room);
+    if (gossip->count == 0)
+        let_go(gossip);
     return f.told_self;
+}
+
+size_t gossip_bytes(const struct gossip *gossip)
+{
+    return sizeof *gossip + gossip->room * sizeof *gossip->items +
+           gossip->slots * sizeof *gossip->by_slot;
 }

@@ -22,12 +22,12 @@ enum gossip_class {
 
 struct gossip;
 
-/* For members of this view. 0 or -ENOMEM. */
-int gossip_new(struct gossip **gossipp, const struct view *view);
+int gossip_new(struct gossip **gossipp); /* 0 or -ENOMEM; for one view */
 void gossip_free(struct gossip *gossip); /* NULL is fine */
 
 /* Tells about this member from now on, with a fresh budget; what was queued about it is replaced
- * and keeps the more urgent class. `accuser`: who suspects it or says it is dead. */
+ * and keeps the more urgent class. `accuser`: who suspects it or says it is dead. Without memory
+ * it is not told. */
 void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
                  enum gossip_class class, struct peer_id accuser);
 /* The update about this member as a datagram carries it: a record only where it is news. */
@@ -36,6 +36,7 @@ bool gossip_update_of(const struct gossip *gossip, const struct view *view, stru
 bool gossip_is_telling(const struct gossip *gossip, const struct view *view,
                        struct peer_id subject);
 size_t gossip_count(const struct gossip *gossip);
+size_t gossip_bytes(const struct gossip *gossip); /* asked of malloc() */
 
 /* Adds updates to a datagram for `to` until it is full or nothing is left; never one about
  * `except`. Returns whether our own record was among them. */

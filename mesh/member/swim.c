@@ -9,6 +9,7 @@
 #include "mesh/member/swim_state.h"
 
 #define SENDS_FIRST 16
+#define SENDS_KEPT 64 /* once all are sent */
 #define DRAWN_MAX 8
 
 const struct swim_preset swim_preset_product = {
@@ -113,6 +114,11 @@ bool swim_next_send(struct swim *swim, struct swim_send *send)
     *send = swim->sends[swim->sends_at];
     swim->sends_at = (swim->sends_at + 1) % swim->sends_room;
     swim->sends_count--;
+    if (swim->sends_count == 0 && swim->sends_room > SENDS_KEPT) {
+        free(swim->sends);
+        swim->sends = NULL;
+        swim->sends_room = 0;
+    }
     return true;
 }
 
@@ -156,15 +162,8 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
         return -ENOMEM;
     int rc = view_new(&swim->view, &view_config);
     if (rc == 0)
-        rc = gossip_new(&swim->gossip, swim->view);
+        rc = gossip_new(&swim->gossip);
     if (rc < 0)
-        goto fail;
-    size_t slots = view_slots(swim->view);
-    swim->round = calloc(slots, sizeof *swim->round);
-    swim->round_use = calloc(slots, sizeof *swim->round_use);
-    swim->suspicions = calloc(slots, sizeof *swim->suspicions);
-    rc = -ENOMEM;
-    if (!swim->round || !swim->round_use || !swim->suspicions)
         goto fail;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->chance = config->chance;
@@ -199,7 +198,6 @@ void swim_free(struct swim *swim)
     view_free(swim->view);
     gossip_free(swim->gossip);
     free(swim->round);
-    free(swim->round_use);
     free(swim->suspicions);
     free(swim->sends);
     free(swim);
@@ -284,7 +282,7 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
             pass_on(swim, member, was, incarnation, news->accuser);
         break;
     case VIEW_CONFIRMED:
-        if (suspicion_confirm(swim, member, news->accuser))
+        if (suspicion_confirm(swim, member, news->accuser, now_ms))
             gossip_tell(swim->gossip, swim->view, member->record->id, GOSSIP_SUSPECT,
                         news->accuser);
         break;
@@ -623,6 +621,14 @@ uint64_t swim_last_ack_ms(const struct swim *swim, struct peer_id id)
 uint32_t swim_awareness(const struct swim *swim)
 {
     return swim->awareness;
+}
+
+size_t swim_bytes(const struct swim *swim)
+{
+    return sizeof *swim + view_bytes(swim->view) + gossip_bytes(swim->gossip) +
+           swim->round_room * sizeof *swim->round +
+           swim->suspicions_room * sizeof *swim->suspicions +
+           swim->sends_room * sizeof *swim->sends;
 }
 
 void swim_stats(const struct swim *swim, struct swim_stats *stats)

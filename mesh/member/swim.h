@@ -144,5 +144,7 @@ bool swim_may_mint(struct swim *swim, uint64_t now_ms);
 uint64_t swim_last_ack_ms(const struct swim *swim, struct peer_id id);
 uint32_t swim_awareness(const struct swim *swim);
 void swim_stats(const struct swim *swim, struct swim_stats *stats);
+/* Asked of malloc(), the view and its records (unless they are shared) included. */
+size_t swim_bytes(const struct swim *swim);
 
 #endif

@@ -1,11 +1,14 @@
 /* swim_probe.c - detection: the probe round, pings for others, suspicions and how they end, and our
  * own health (SWIM §4, Lifeguard §IV). */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mesh/member/swim_state.h"
 
 #define DRAWN_MAX 8
+#define SUSPICIONS_FIRST 4
+#define ROUND_STEP 64
 
 static const struct peer_id nobody = {0, 0};
 
@@ -56,6 +59,19 @@ static void set_suspicion_deadline(struct suspicion *s)
     s->deadline_ms = s->started_ms + timeout_ms;
 }
 
+static bool room_for_suspicion(struct swim *swim)
+{
+    if (swim->suspicions_count < swim->suspicions_room)
+        return true;
+    size_t room = swim->suspicions_room == 0 ? SUSPICIONS_FIRST : 2 * swim->suspicions_room;
+    struct suspicion *grown = realloc(swim->suspicions, room * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    swim->suspicions = grown;
+    swim->suspicions_room = room;
+    return true;
+}
+
 void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
                      uint64_t now_ms)
 {
@@ -63,10 +79,10 @@ void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct
     struct handle handle = view_handle(swim->view, member);
     struct suspicion *s = find_suspicion(swim, handle);
     size_t living = view_living(swim->view);
-    if (s == NULL) {
-        assert(swim->suspicions_count < view_slots(swim->view));
+    if (s == NULL && !room_for_suspicion(swim))
+        return; /* who confirms it begins it, and so does its next probe */
+    if (s == NULL)
         s = &swim->suspicions[swim->suspicions_count++];
-    }
     *s = (struct suspicion){.handle = handle,
                             .incarnation = member->incarnation,
                             .started_ms = now_ms,
@@ -85,10 +101,13 @@ void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct
     set_suspicion_deadline(s);
 }
 
-bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser)
+bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
+                       uint64_t now_ms)
 {
     struct handle handle = view_handle(swim->view, member);
     struct suspicion *s = find_suspicion(swim, handle);
+    if (s == NULL)
+        suspicion_begin(swim, member, accuser, now_ms); /* there was no memory for it */
     if (s == NULL || !handle_equal(s->handle, handle) || s->accusers_count > s->confirmations_max ||
         peer_id_is_nobody(accuser))
         return false;
@@ -133,26 +152,49 @@ void suspicions_now(struct swim *swim, uint64_t now_ms)
         swim->stats.declared_dead++;
         swim_take_news(swim, &news, false, now_ms);
     }
+    if (swim->suspicions_count == 0 && swim->suspicions_room > SUSPICIONS_FIRST) {
+        free(swim->suspicions); /* they were many once, after a split say */
+        swim->suspicions = NULL;
+        swim->suspicions_room = 0;
+    }
 }
 
 /* ---- probing -------------------------------------------------------------------------------- */
 
+static struct turn turn_of(const struct swim *swim, const struct mesh_member *member)
+{
+    struct handle handle = view_handle(swim->view, member);
+    return (struct turn){(uint16_t)handle.slot, (uint16_t)handle.generation};
+}
+
+/* For so many at all; false: no memory. */
+static bool room_for_round(struct swim *swim, size_t count)
+{
+    if (count <= swim->round_room)
+        return true;
+    size_t room = (count / ROUND_STEP + 1) * ROUND_STEP;
+    struct turn *round = realloc(swim->round, room * sizeof *round);
+    if (round == NULL)
+        return false;
+    swim->round = round;
+    swim->round_room = room;
+    return true;
+}
+
 /* A newcomer is probed within the round that runs: it takes a random place among the rest. */
 void probe_add(struct swim *swim, const struct mesh_member *member)
 {
-    struct handle handle = view_handle(swim->view, member);
-    if (swim->round_count == view_slots(swim->view))
+    struct turn turn = turn_of(swim, member);
+    if (swim->round_count == view_slots(swim->view) || !room_for_round(swim, swim->round_count + 1))
         return; /* it comes with the next round */
     for (size_t n = 0; n < swim->round_count; n++)
-        if (swim->round[n] == handle.slot && swim->round_use[n] == handle.generation)
+        if (swim->round[n].slot == turn.slot && swim->round[n].use == turn.use)
             return; /* one that comes and goes must not keep the round from its end */
     size_t end = swim->round_count++;
     size_t at = swim->round_at +
                 shuffle_below(&swim->chance, (uint32_t)(swim->round_count - swim->round_at));
     swim->round[end] = swim->round[at];
-    swim->round_use[end] = swim->round_use[at];
-    swim->round[at] = (uint16_t)handle.slot;
-    swim->round_use[at] = handle.generation;
+    swim->round[at] = turn;
 }
 
 static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
@@ -184,13 +226,12 @@ static void note_round_trip(struct swim *swim, const struct mesh_member *member,
 static void new_round(struct swim *swim)
 {
     size_t count = view_others(swim->view);
+    if (!room_for_round(swim, count))
+        count = swim->round_room; /* as many as there is memory for: not always the same */
     for (size_t n = 0; n < count; n++) {
-        struct handle handle = view_handle(swim->view, view_other(swim->view, n));
         size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
         swim->round[n] = swim->round[at];
-        swim->round_use[n] = swim->round_use[at];
-        swim->round[at] = (uint16_t)handle.slot;
-        swim->round_use[at] = handle.generation;
+        swim->round[at] = turn_of(swim, view_other(swim->view, n));
     }
     swim->round_count = count;
     swim->round_at = 0;
@@ -201,8 +242,9 @@ static const struct mesh_member *next_target(struct swim *swim)
 {
     for (int rounds = 0; rounds < 2; rounds++) {
         while (swim->round_at < swim->round_count) {
-            struct handle handle = {swim->round[swim->round_at], swim->round_use[swim->round_at]};
-            const struct mesh_member *member = view_by_handle(swim->view, handle);
+            struct turn turn = swim->round[swim->round_at];
+            const struct mesh_member *member =
+                view_by_handle(swim->view, (struct handle){turn.slot, turn.use});
             swim->round_at++;
             if (member != NULL && member_is_living(member) && member != view_self(swim->view))
                 return member;

@@ -51,6 +51,11 @@ struct suspicion {
     struct peer_id accusers[ACCUSERS_MAX];
 };
 
+/* A place in the probe round: a handle of the view. */
+struct turn {
+    uint16_t slot, use;
+};
+
 struct farewell {
     struct peer_id to;
     uint32_t number;
@@ -84,12 +89,11 @@ struct swim {
     /* detection */
     struct probe probe;
     uint64_t probe_at_ms;
-    uint16_t *round; /* handles' slots in probing order */
-    uint32_t *round_use;
-    size_t round_count, round_at;
+    struct turn *round; /* in probing order */
+    size_t round_room, round_count, round_at;
     struct relay relays[RELAYS_MAX];
     struct suspicion *suspicions;
-    size_t suspicions_count;
+    size_t suspicions_room, suspicions_count;
     uint64_t gossip_at_ms;
 
     /* ways in */
@@ -171,7 +175,8 @@ uint64_t probe_deadline_ms(const struct swim *swim); /* of suspicions, too */
 void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
                      uint64_t now_ms);
 /* True: this accuser is new, and counts. */
-bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser);
+bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
+                       uint64_t now_ms);
 void suspicions_now(struct swim *swim, uint64_t now_ms);
 void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
                        const struct wire_datagram *d, uint64_t now_ms);

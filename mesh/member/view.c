@@ -311,9 +311,10 @@ static void changes_shrink(struct view *view)
 {
     if (view->changes_room <= CHANGES_FIRST || CHANGES_FIRST > 2 * view->slots)
         return;
-    struct view_change *changes = realloc(view->changes, CHANGES_FIRST * sizeof *changes);
+    struct view_change *changes = calloc(CHANGES_FIRST, sizeof *changes);
     if (changes == NULL)
         return;
+    free(view->changes);
     view->changes = changes;
     view->changes_room = CHANGES_FIRST;
     view->changes_at = 0;

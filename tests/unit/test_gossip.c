@@ -48,7 +48,7 @@ static void set_up(struct setting *s, unsigned count)
         struct wire_update news = {.kind = UPDATE_ALIVE, .record = member_of(n)};
         assert_int_equal(view_apply(s->view, &news, NOW_MS), VIEW_NEW);
     }
-    assert_int_equal(gossip_new(&s->gossip, s->view), 0);
+    assert_int_equal(gossip_new(&s->gossip), 0);
 }
 
 static void tear_down(struct setting *s)
