@@ -27,10 +27,28 @@ static struct cell *cell_at(const struct table *table, uint32_t index)
     return (struct cell *)(void *)(table->cells + (size_t)index * cell_bytes(table));
 }
 
+/* Multiply-shift (Dietzfelbinger, "Universal hashing and k-wise independent random variables via
+ * integer arithmetic without primes", 1996): two numbers meet in a cell no oftener than by
+ * chance, for who does not know the factors. */
+static uint32_t hash_of_number(const struct table *table, uint32_t number)
+{
+    uint64_t factor, term;
+
+    memcpy(&factor, table->sip_key, sizeof factor);
+    memcpy(&term, table->sip_key + 8, sizeof term);
+    return (uint32_t)((factor * number + term) >> 32);
+}
+
 static uint32_t hash_of(const struct table *table, const void *key)
 {
-    uint32_t hash = (uint32_t)siphash(table->sip_key, key, table->key_bytes);
+    uint32_t hash, number;
 
+    if (table->key_bytes == sizeof number) {
+        memcpy(&number, key, sizeof number);
+        hash = hash_of_number(table, number);
+    } else {
+        hash = (uint32_t)siphash(table->sip_key, key, table->key_bytes);
+    }
     return hash != 0 ? hash : 1;
 }
 

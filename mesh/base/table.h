@@ -1,6 +1,7 @@
 /* table.h - from a key of fixed size to a slot. Keys come from outside, so they are placed by a
- * keyed hash. There is no way to walk a table: nothing may be decided by its order (invariant
- * D1). */
+ * keyed hash: SipHash, but for keys of 4 bytes a multiplication. Those are numbers that peers
+ * give, who hold the mesh's key and could do worse. There is no way to walk a table: nothing may be
+ * decided by its order (invariant D1). */
 #ifndef MESH_TABLE_H
 #define MESH_TABLE_H
 
