@@ -22,8 +22,8 @@ void serve_init(struct core *core)
     heap_init(&s->timers);
     heap_init(&s->resumes);
     heap_init(&s->relistens);
-    table_init(&s->by_name, sizeof(struct exchange_name), core->sip_key);
-    table_init(&s->forgotten, sizeof(struct peer_id), core->sip_key);
+    table_init_numbers(&s->by_name, sizeof(struct exchange_name), core->sip_key);
+    table_init_numbers(&s->forgotten, sizeof(struct peer_id), core->sip_key);
 }
 
 void serve_deinit(struct core *core)

@@ -41,16 +41,8 @@ static uint64_t read_be(const uint8_t *at, size_t bytes)
     }
 }
 
-/* What one token says of itself (msgpack specification, "Formats"). */
-struct token {
-    size_t head;    /* bytes before its body: type, length field */
-    size_t body;    /* bytes of a string, bin, ext or number */
-    uint64_t holds; /* elements that follow it */
-    bool is_container;
-};
-
-/* The tokens 0xc0 .. 0xdf: bytes of a length field, bytes of the body beside what that counts, and
- * how many elements it counts (0: it counts bytes). */
+/* The tokens 0xc0 .. 0xdf (msgpack specification, "Formats"): bytes of a length field, bytes of the
+ * body beside what that counts, and how many elements it counts (0: it counts bytes). */
 static const struct {
     uint8_t field, body, per;
 } tokens[32] = {
@@ -60,60 +52,62 @@ static const struct {
     {0, 17, 0}, {1, 0, 0}, {2, 0, 0}, {4, 0, 0}, {2, 0, 1}, {4, 0, 1}, {2, 0, 2}, {4, 0, 2},
 };
 
-static bool token_read(struct token *t, const uint8_t *at, size_t left)
+/* Bytes of the token at `at` but its first: length field and body; SIZE_MAX: more than are left, or
+ * no token. *holds: elements that follow it as its own, or -1: it is no container. */
+static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
 {
     uint8_t type = at[0];
+    size_t field, per;
+    uint64_t n;
 
-    *t = (struct token){.head = 1};
+    *holds = -1;
     if (type < 0x80 || type >= 0xe0)
-        return true;
+        return 0;
     if (type < 0xa0) {
-        t->is_container = true;
-        t->holds = (type & 15u) * (type < 0x90 ? 2u : 1u);
-        return true;
+        *holds = (type & 15) * (type < 0x90 ? 2 : 1);
+        return 0;
     }
-    if (type < 0xc0) {
-        t->body = type & 31u;
-    } else {
-        size_t field = tokens[type - 0xc0].field, per = tokens[type - 0xc0].per;
-        if (type == CODEC_RESERVED || left < 1 + field)
-            return false;
-        uint64_t n = read_be(at + 1, field);
-        t->head = 1 + field;
-        t->is_container = per > 0;
-        t->holds = n * per;
-        t->body = tokens[type - 0xc0].body + (per > 0 ? 0 : (size_t)n);
-    }
-    return t->body <= left - t->head;
+    if (type < 0xc0)
+        return type & 31u;
+    field = tokens[type - 0xc0].field;
+    per = tokens[type - 0xc0].per;
+    if (type == CODEC_RESERVED || left < 1 + field)
+        return SIZE_MAX;
+    n = read_be(at + 1, field);
+    if (per == 0)
+        return field + tokens[type - 0xc0].body + (size_t)n;
+    *holds = (int64_t)(n * per);
+    return field;
 }
 
 int wire_scan(const void *data, size_t length, uint32_t *elements_left)
 {
-    const uint8_t *bytes = data;
-    uint64_t open[WIRE_DEPTH_MAX]; /* elements still to come, by depth */
-    uint64_t pending = 1;          /* of all depths together */
-    size_t at = 0, depth = 0;
+    const uint8_t *at = data, *end = at + length;
+    int64_t open[WIRE_DEPTH_MAX + 1]; /* elements still to come, by depth */
+    int64_t pending = 1, holds;       /* pending: of all depths together */
+    size_t depth = 0, more;
 
-    do {
-        struct token t;
-        if (at == length || !token_read(&t, bytes + at, length - at))
+    open[0] = 1;
+    for (;;) {
+        size_t left = (size_t)(end - at);
+        if (left == 0 || (more = token_read(at, left, &holds)) >= left)
             return -EBADMSG;
-        at += t.head + t.body;
-        pending += t.holds - 1;
-        if (t.holds > *elements_left || pending > length - at)
-            return -EBADMSG;
-        *elements_left -= (uint32_t)t.holds;
-        if (depth > 0)
-            open[depth - 1]--;
-        if (t.is_container) {
-            if (depth == WIRE_DEPTH_MAX)
+        at += 1 + more;
+        open[depth]--;
+        pending--;
+        if (holds >= 0) {
+            pending += holds;
+            if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
                 return -EBADMSG;
-            open[depth++] = t.holds;
+            *elements_left -= (uint32_t)holds;
+            open[++depth] = holds;
         }
-        while (depth > 0 && open[depth - 1] == 0)
-            depth--;
-    } while (depth > 0);
-    return (int)at;
+        if (pending > end - at)
+            return -EBADMSG;
+        while (open[depth] == 0)
+            if (depth-- == 0)
+                return (int)(at - (const uint8_t *)data);
+    }
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@ int streams_init(struct link *link)
     list_init(&link->reporting);
     list_init(&link->waiting);
     rng_bytes(link->rng, sip_key, sizeof sip_key);
-    table_init(&link->streams_by_number, sizeof(uint32_t), sip_key);
+    table_init_numbers(&link->streams_by_number, sizeof(uint32_t), sip_key);
     link->control = calloc(1, sizeof *link->control);
     if (link->control == NULL)
         return -ENOMEM;
