@@ -171,7 +171,8 @@ static bool serve_id_is_open(struct core *core, const struct session *session,
     uint64_t id_hash = rpc_id_hash(core->sip_key, slice_part(open->payload, rpc->id));
     LIST_EACH (at, &up->calls) {
         struct call *other = container_of(at, struct call, by_up);
-        if (other->rpc.kind == RPC_REQUEST && other->want == MESH_CALL && other->id_hash == id_hash)
+        if (other->rpc.kind == RPC_REQUEST && other->want == MESH_CALL &&
+            call_id_hash(core, other) == id_hash)
             return true;
     }
     return false;
