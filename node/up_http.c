@@ -106,10 +106,10 @@ void http_call_start(struct up_http *kind, struct http_call *call,
 
 struct http_call *http_call_new(struct http_up *up)
 {
-    struct http_call *call = calloc(1, sizeof *call);
+    struct http_call *call = malloc(sizeof *call);
     if (call == NULL)
         return NULL;
-    call->room = MESH_UP_ROOM_FIRST;
+    *call = (struct http_call){.room = MESH_UP_ROOM_FIRST};
     http_answer_begin(call);
     if (up == NULL)
         return call;

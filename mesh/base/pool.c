@@ -2,26 +2,11 @@
 #include "mesh/base/pool.h"
 
 #include <assert.h>
-#include <stdalign.h>
 #include <stdlib.h>
 
 #define SLAB_BYTES ((size_t)64 * 1024) /* as an aim: large objects make larger slabs */
 #define SLAB_SHIFT_MIN 3
 #define SLAB_SHIFT_MAX 10
-
-struct slot {
-    uint32_t generation; /* of the object that is in it, or will be next */
-    uint32_t next_free;
-    bool is_taken;
-    alignas(max_align_t) uint8_t object[];
-};
-
-static struct slot *slot_at(const struct pool *pool, uint32_t slot)
-{
-    size_t inside = slot & (((uint32_t)1 << pool->slab_shift) - 1);
-
-    return (struct slot *)(void *)(pool->slabs[slot >> pool->slab_shift] + inside * pool->stride);
-}
 
 void pool_init(struct pool *pool, size_t object_bytes, uint32_t max)
 {
@@ -29,7 +14,7 @@ void pool_init(struct pool *pool, size_t object_bytes, uint32_t max)
 
     assert(object_bytes < SIZE_MAX >> (SLAB_SHIFT_MIN + 1) && max < POOL_NO_SLOT);
     *pool = (struct pool){.object_bytes = object_bytes, .max = max, .free_slot = POOL_NO_SLOT};
-    pool->stride = (sizeof(struct slot) + object_bytes + align - 1) / align * align;
+    pool->stride = (sizeof(struct pool_object) + object_bytes + align - 1) / align * align;
     pool->slab_shift = SLAB_SHIFT_MIN;
     while (pool->slab_shift < SLAB_SHIFT_MAX && pool->stride << pool->slab_shift < SLAB_BYTES)
         pool->slab_shift++;
@@ -72,11 +57,11 @@ static bool add_slab(struct pool *pool)
 
 void *pool_take(struct pool *pool, struct handle *h)
 {
-    struct slot *slot;
+    struct pool_object *slot;
     uint32_t index = pool->free_slot;
 
     if (index != POOL_NO_SLOT) {
-        slot = slot_at(pool, index);
+        slot = pool_object_at(pool, index);
         pool->free_slot = slot->next_free;
     } else {
         index = pool->span;
@@ -84,52 +69,35 @@ void *pool_take(struct pool *pool, struct handle *h)
             return NULL;
         if (index >> pool->slab_shift == pool->slabs_count && !add_slab(pool))
             return NULL;
-        slot = slot_at(pool, index);
+        slot = pool_object_at(pool, index);
         slot->generation = 1;
         pool->span++;
     }
     slot->is_taken = true;
     slot->next_free = POOL_NO_SLOT;
-    memset(slot->object, 0, pool->object_bytes);
+    memset(slot->bytes, 0, pool->object_bytes);
     pool->count++;
     *h = (struct handle){index, slot->generation};
-    return slot->object;
-}
-
-static struct slot *find(const struct pool *pool, struct handle h)
-{
-    struct slot *slot;
-
-    if (h.slot >= pool->span)
-        return NULL;
-    slot = slot_at(pool, h.slot);
-    return slot->is_taken && slot->generation == h.generation ? slot : NULL;
-}
-
-void *pool_at(const struct pool *pool, struct handle h)
-{
-    struct slot *slot = find(pool, h);
-
-    return slot != NULL ? slot->object : NULL;
+    return slot->bytes;
 }
 
 void *pool_slot(const struct pool *pool, uint32_t slot, struct handle *h)
 {
-    struct slot *found;
+    struct pool_object *found;
 
     if (slot >= pool->span)
         return NULL;
-    found = slot_at(pool, slot);
+    found = pool_object_at(pool, slot);
     if (!found->is_taken)
         return NULL;
     if (h != NULL)
         *h = (struct handle){slot, found->generation};
-    return found->object;
+    return found->bytes;
 }
 
 void pool_give(struct pool *pool, struct handle h)
 {
-    struct slot *slot = find(pool, h);
+    struct pool_object *slot = pool_find(pool, h);
 
     assert(slot != NULL);
     slot->is_taken = false;

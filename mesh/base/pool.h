@@ -4,6 +4,9 @@
 #ifndef MESH_POOL_H
 #define MESH_POOL_H
 
+#include <stdalign.h>
+#include <stddef.h>
+
 #include "mesh/base/types.h"
 
 struct pool {
@@ -18,6 +21,29 @@ struct pool {
 };
 #define POOL_NO_SLOT UINT32_MAX
 
+struct pool_object {
+    uint32_t generation; /* of the object that is in the slot, or will be next */
+    uint32_t next_free;
+    bool is_taken;
+    alignas(max_align_t) uint8_t bytes[];
+};
+
+/* The slot, which must be below pool->span. */
+static inline struct pool_object *pool_object_at(const struct pool *pool, uint32_t slot)
+{
+    size_t inside = slot & (((uint32_t)1 << pool->slab_shift) - 1);
+
+    return (struct pool_object *)(void *)(pool->slabs[slot >> pool->slab_shift] +
+                                          inside * pool->stride);
+}
+
+static inline struct pool_object *pool_find(const struct pool *pool, struct handle h)
+{
+    struct pool_object *found = h.slot < pool->span ? pool_object_at(pool, h.slot) : NULL;
+
+    return found != NULL && found->is_taken && found->generation == h.generation ? found : NULL;
+}
+
 /* An empty pool of at most `max` objects; takes no memory until the first one is taken. */
 void pool_init(struct pool *pool, size_t object_bytes, uint32_t max);
 void pool_deinit(struct pool *pool); /* frees the objects that are still out, too */
@@ -25,7 +51,12 @@ void pool_deinit(struct pool *pool); /* frees the objects that are still out, to
  * back last is used first. NULL: the pool or the machine is full, *h is unchanged. */
 void *pool_take(struct pool *pool, struct handle *h);
 /* The object of a handle; NULL if it was given back, or never was. Any handle may be asked for. */
-void *pool_at(const struct pool *pool, struct handle h);
+static inline void *pool_at(const struct pool *pool, struct handle h)
+{
+    struct pool_object *found = pool_find(pool, h);
+
+    return found != NULL ? found->bytes : NULL;
+}
 /* The object in a slot and its handle (may be NULL), for listing in slot order; NULL: free. */
 void *pool_slot(const struct pool *pool, uint32_t slot, struct handle *h);
 void pool_give(struct pool *pool, struct handle h); /* a stale handle is a bug of the caller */

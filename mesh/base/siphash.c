@@ -86,8 +86,13 @@ uint64_t siphash_end(struct siphash_state *state)
 uint64_t siphash(const uint8_t key[16], const void *data, size_t length)
 {
     struct siphash_state state;
+    const uint8_t *p = data, *words_end = p + length / 8 * 8;
 
     siphash_begin(&state, key);
-    siphash_add(&state, data, length);
+    for (; p < words_end; p += 8)
+        compress(state.v, load_word(p));
+    for (size_t i = 0; i < length % 8; i++)
+        state.tail |= (uint64_t)p[i] << (8 * i);
+    state.length = length;
     return siphash_end(&state);
 }

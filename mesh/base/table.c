@@ -3,6 +3,7 @@
  * sessions that come and go for months. */
 #include "mesh/base/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +28,26 @@ static struct cell *cell_at(const struct table *table, uint32_t index)
     return (struct cell *)(void *)(table->cells + (size_t)index * cell_bytes(table));
 }
 
+/* Multiply-shift (Dietzfelbinger, "Universal hashing and k-wise independent random variables via
+ * integer arithmetic without primes", 1996): two keys meet in a cell no oftener than by chance, for
+ * who does not know the factors. */
+static uint32_t hash_numbers(const struct table *table, const void *key)
+{
+    uint64_t sum = table->factors[0];
+    uint32_t number;
+
+    for (uint32_t i = 0; i < table->key_bytes / sizeof number; i++) {
+        memcpy(&number, (const uint8_t *)key + i * sizeof number, sizeof number);
+        sum += table->factors[1 + i] * number;
+    }
+    return (uint32_t)(sum >> 32);
+}
+
 static uint32_t hash_of(const struct table *table, const void *key)
 {
-    uint32_t hash = (uint32_t)siphash(table->sip_key, key, table->key_bytes);
+    uint32_t hash = table->factors[0] != 0
+                        ? hash_numbers(table, key)
+                        : (uint32_t)siphash(table->sip_key, key, table->key_bytes);
 
     return hash != 0 ? hash : 1;
 }
@@ -53,6 +71,14 @@ void table_init(struct table *table, uint32_t key_bytes, const uint8_t sip_key[1
 {
     *table = (struct table){.key_bytes = key_bytes};
     memcpy(table->sip_key, sip_key, sizeof table->sip_key);
+}
+
+void table_init_numbers(struct table *table, uint32_t key_bytes, const uint8_t sip_key[16])
+{
+    assert(key_bytes % sizeof(uint32_t) == 0 && key_bytes / sizeof(uint32_t) <= TABLE_WORDS_MAX);
+    table_init(table, key_bytes, sip_key);
+    for (uint8_t i = 0; i < TABLE_WORDS_MAX + 1; i++)
+        table->factors[i] = siphash(sip_key, &i, sizeof i) | 1;
 }
 
 void table_deinit(struct table *table)

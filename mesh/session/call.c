@@ -34,10 +34,15 @@ static void call_keep_nothing(struct call *call)
     call->answered = NULL;
 }
 
-static void call_hash_ids(struct core *core, struct call *call)
+uint64_t call_id_hash(const struct core *core, struct call *call)
 {
-    if (call->want == MESH_CALL && call->rpc.id.length > 0)
+    if (call->id_hash == 0 && call->want == MESH_CALL && call->rpc.id.length > 0)
         call->id_hash = rpc_id_hash(core->sip_key, call_id(call));
+    return call->id_hash;
+}
+
+static void call_hash_token(const struct core *core, struct call *call)
+{
     if (call->want == MESH_CALL && call->rpc.progress_token.length > 0)
         call->token_hash =
             rpc_id_hash(core->sip_key, slice_part(call->body, call->rpc.progress_token));
@@ -73,7 +78,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
         pool_give(&core->serve.calls, h);
         return NULL;
     }
-    call_hash_ids(core, call);
+    call_hash_token(core, call);
     return call;
 }
 
@@ -102,7 +107,7 @@ struct call *call_new_entry(struct core *core, const struct call *batch,
         pool_give(&core->serve.calls, h);
         return NULL;
     }
-    call_hash_ids(core, entry);
+    call_hash_token(core, entry);
     return entry;
 }
 

@@ -52,7 +52,7 @@ struct call {
     uint32_t up_call; /* its number at the upstream; 0: not given to it yet */
     size_t owed;      /* HTTP: bytes that came and whose room was not given back */
     struct list by_up;
-    uint64_t id_hash, token_hash;
+    uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;
     bool is_sent;  /* a byte was accepted by the upstream's socket */
     bool is_heard; /* a byte of an answer came */
@@ -112,6 +112,8 @@ static inline bool call_has_reader(const struct call *call)
 void call_add_failed(struct core *core, struct call *call, const struct logged *event,
                      uint64_t now_ms);
 struct slice call_id(const struct call *call); /* the raw JSON-RPC id; empty: none */
+/* Of the id that it is known by at the upstream; 0: none. Ids are compared as JSON, not as text. */
+uint64_t call_id_hash(const struct core *core, struct call *call);
 
 /* Adds to its answer. What cannot be kept for want of memory cuts it. */
 void call_add(struct core *core, struct call *call, struct wire_message *m);

@@ -59,7 +59,6 @@ static void effect_drop(struct mesh_effect *e)
 void effects_init(struct effects *effects, struct bytes_budget *budget)
 {
     memset(effects, 0, sizeof *effects);
-    effects->last.kind = MESH_CHANGED;
     effects->budget = budget;
 }
 
@@ -113,13 +112,13 @@ int effects_push(struct effects *effects, const struct mesh_effect *effect)
 
 bool effects_pop(struct effects *effects, struct mesh_effect *effect)
 {
-    effect_drop(&effects->last);
-    effects->last = (struct mesh_effect){.kind = MESH_CHANGED};
-    if (effects->count == 0)
-        return false;
-    effects->last = effects->ring[effects->first];
-    effects->first = (effects->first + 1) & (effects->capacity - 1);
-    effects->count--;
-    *effect = effects->last;
-    return true;
+    if (effects->is_given) {
+        effect_drop(&effects->ring[effects->first]);
+        effects->first = (effects->first + 1) & (effects->capacity - 1);
+        effects->count--;
+    }
+    effects->is_given = effects->count > 0;
+    if (effects->is_given)
+        *effect = effects->ring[effects->first];
+    return effects->is_given;
 }

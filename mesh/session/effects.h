@@ -7,7 +7,7 @@
 struct effects {
     struct mesh_effect *ring;
     size_t first, count, capacity; /* capacity: a power of two */
-    struct mesh_effect last;       /* the one given out: its slices live until the next */
+    bool is_given;                 /* the first was given out: its slices live until the next is */
     struct bytes_budget *budget;
 };
 

@@ -39,7 +39,7 @@ static bool retry_tool_is_safe(const struct retry *retry, const struct rpc_messa
                                struct slice body)
 {
     uint32_t marked = 0;
-    if (!retry->hints || rpc->has_task || rpc->name.length == 0)
+    if (!retry->hints || rpc->has_task || rpc->name.length == 0 || table_count(&retry->tools) == 0)
         return false;
     uint64_t key = retry_tool_key(retry, slice_part(body, rpc->name));
     return table_get(&retry->tools, &key, &marked);

@@ -22,8 +22,8 @@ void serve_init(struct core *core)
     heap_init(&s->timers);
     heap_init(&s->resumes);
     heap_init(&s->relistens);
-    table_init(&s->by_name, sizeof(struct exchange_name), core->sip_key);
-    table_init(&s->forgotten, sizeof(struct peer_id), core->sip_key);
+    table_init_numbers(&s->by_name, sizeof(struct exchange_name), core->sip_key);
+    table_init_numbers(&s->forgotten, sizeof(struct peer_id), core->sip_key);
 }
 
 void serve_deinit(struct core *core)
@@ -171,7 +171,8 @@ static bool serve_id_is_open(struct core *core, const struct session *session,
     uint64_t id_hash = rpc_id_hash(core->sip_key, slice_part(open->payload, rpc->id));
     LIST_EACH (at, &up->calls) {
         struct call *other = container_of(at, struct call, by_up);
-        if (other->rpc.kind == RPC_REQUEST && other->want == MESH_CALL && other->id_hash == id_hash)
+        if (other->rpc.kind == RPC_REQUEST && other->want == MESH_CALL &&
+            call_id_hash(core, other) == id_hash)
             return true;
     }
     return false;

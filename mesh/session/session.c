@@ -184,7 +184,7 @@ static struct call *session_call_by(struct core *core, struct session *session, 
         struct call *call = container_of(at, struct call, by_up);
         if (call->rpc.kind != RPC_REQUEST || call->is_ended)
             continue;
-        if (id_hash != 0 ? call->id_hash == id_hash
+        if (id_hash != 0 ? call_id_hash(core, call) == id_hash
                          : token_hash != 0 && call->token_hash == token_hash)
             return call;
     }

@@ -263,7 +263,7 @@ static bool upcall_is_awaited(struct core *core, struct call *call)
     struct session *session = session_at(core, call->session);
     if (session == NULL)
         return upcall_is_http(core);
-    if (!session_answered(session, call->id_hash, &asker))
+    if (!session_answered(session, call_id_hash(core, call), &asker))
         return false;
     struct call *asking = call_at(core, asker);
     if (asking != NULL)

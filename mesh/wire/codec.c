@@ -5,162 +5,151 @@
  * port, zone, weight, flags]. An address is 4 or 16 bytes and a port. */
 #include "mesh/wire/codec.h"
 
+#include <endian.h>
 #include <errno.h>
 
 #define UPDATE_ELEMENTS 6
 #define RECORD_ELEMENTS 8
 
+#define CODEC_RESERVED 0xc1 /* a byte that msgpack does not use */
+
 enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4 };
 
 /* ---- the scan ------------------------------------------------------------------------------- */
 
+/* A big-endian number of 0, 1, 2, 4 or 8 bytes. */
 static uint64_t read_be(const uint8_t *at, size_t bytes)
 {
-    uint64_t n = 0;
+    uint64_t n8;
+    uint32_t n4;
+    uint16_t n2;
 
-    for (size_t i = 0; i < bytes; i++)
-        n = n << 8 | at[i];
-    return n;
+    switch (bytes) {
+    case 1:
+        return at[0];
+    case 2:
+        memcpy(&n2, at, sizeof n2);
+        return be16toh(n2);
+    case 4:
+        memcpy(&n4, at, sizeof n4);
+        return be32toh(n4);
+    case 8:
+        memcpy(&n8, at, sizeof n8);
+        return be64toh(n8);
+    default:
+        return 0;
+    }
 }
 
-/* What one token says of itself (msgpack specification, "Formats"). */
-struct token {
-    size_t head;    /* bytes before its body: type, length field */
-    size_t body;    /* bytes of a string, bin, ext or number */
-    uint64_t holds; /* elements that follow it */
-    bool is_container;
+/* The tokens 0xc0 .. 0xdf (msgpack specification, "Formats"): bytes of a length field, bytes of the
+ * body beside what that counts, and how many elements it counts (0: it counts bytes). */
+static const struct {
+    uint8_t field, body, per;
+} tokens[32] = {
+    {0, 0, 0},  {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {1, 0, 0}, {2, 0, 0}, {4, 0, 0}, {1, 1, 0},
+    {2, 1, 0},  {4, 1, 0}, {0, 4, 0}, {0, 8, 0}, {0, 1, 0}, {0, 2, 0}, {0, 4, 0}, {0, 8, 0},
+    {0, 1, 0},  {0, 2, 0}, {0, 4, 0}, {0, 8, 0}, {0, 2, 0}, {0, 3, 0}, {0, 5, 0}, {0, 9, 0},
+    {0, 17, 0}, {1, 0, 0}, {2, 0, 0}, {4, 0, 0}, {2, 0, 1}, {4, 0, 1}, {2, 0, 2}, {4, 0, 2},
 };
 
-/* Tokens with a length field: bytes of that field, and what it counts. */
-static bool token_read_sized(struct token *t, const uint8_t *at, size_t left)
+/* Bytes of the token at `at` but its first: length field and body; SIZE_MAX: more than are left, or
+ * no token. *holds: elements that follow it as its own, or -1: it is no container. */
+static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
 {
-    static const struct {
-        uint8_t type, field, extra, per;
-    } sized[] = {
-        {0xc4, 1, 0, 0}, {0xc5, 2, 0, 0}, {0xc6, 4, 0, 0}, {0xc7, 1, 1, 0}, {0xc8, 2, 1, 0},
-        {0xc9, 4, 1, 0}, {0xd9, 1, 0, 0}, {0xda, 2, 0, 0}, {0xdb, 4, 0, 0}, {0xdc, 2, 0, 1},
-        {0xdd, 4, 0, 1}, {0xde, 2, 0, 2}, {0xdf, 4, 0, 2},
-    };
-    for (size_t i = 0; i < sizeof sized / sizeof sized[0]; i++)
-        if (sized[i].type == at[0]) {
-            if (left < 1u + sized[i].field)
-                return false;
-            uint64_t n = read_be(at + 1, sized[i].field);
-            t->head = 1u + sized[i].field;
-            t->is_container = sized[i].per > 0;
-            t->holds = n * sized[i].per;
-            t->body = t->is_container ? 0 : (size_t)n + sized[i].extra;
-            return true;
-        }
-    return false;
-}
-
-static bool token_read(struct token *t, const uint8_t *at, size_t left)
-{
-    static const uint8_t numbers[] = {4, 8, 1, 2, 4, 8, 1, 2, 4, 8}; /* 0xca .. 0xd3 */
     uint8_t type = at[0];
+    size_t field, per;
+    uint64_t n;
 
-    *t = (struct token){.head = 1};
-    if (type < 0x80 || type >= 0xe0 || type == CODEC_NIL || type == 0xc2 || type == 0xc3)
-        return true;
+    *holds = -1;
+    if (type < 0x80 || type >= 0xe0)
+        return 0;
     if (type < 0xa0) {
-        t->is_container = true;
-        t->holds = (type & 15u) * (type < 0x90 ? 2u : 1u);
-        return true;
+        *holds = (type & 15) * (type < 0x90 ? 2 : 1);
+        return 0;
     }
     if (type < 0xc0)
-        t->body = type & 31u;
-    else if (type >= 0xca && type <= 0xd3)
-        t->body = numbers[type - 0xca];
-    else if (type >= 0xd4 && type <= 0xd8)
-        t->body = (1u << (type - 0xd4)) + 1u;
-    else if (!token_read_sized(t, at, left)) /* 0xc1 too */
-        return false;
-    return t->body <= left - t->head;
+        return type & 31u;
+    field = tokens[type - 0xc0].field;
+    per = tokens[type - 0xc0].per;
+    if (type == CODEC_RESERVED || left < 1 + field)
+        return SIZE_MAX;
+    n = read_be(at + 1, field);
+    if (per == 0)
+        return field + tokens[type - 0xc0].body + (size_t)n;
+    *holds = (int64_t)(n * per);
+    return field;
 }
 
 int wire_scan(const void *data, size_t length, uint32_t *elements_left)
 {
-    const uint8_t *bytes = data;
-    uint64_t open[WIRE_DEPTH_MAX]; /* elements still to come, by depth */
-    uint64_t pending = 1;          /* of all depths together */
-    size_t at = 0, depth = 0;
+    const uint8_t *at = data, *end = at + length;
+    int64_t open[WIRE_DEPTH_MAX + 1]; /* elements still to come, by depth */
+    int64_t pending = 1, holds;       /* pending: of all depths together */
+    size_t depth = 0, more;
 
-    do {
-        struct token t;
-        if (at == length || !token_read(&t, bytes + at, length - at))
+    open[0] = 1;
+    for (;;) {
+        size_t left = (size_t)(end - at);
+        if (left == 0 || (more = token_read(at, left, &holds)) >= left)
             return -EBADMSG;
-        at += t.head + t.body;
-        pending += t.holds - 1;
-        if (t.holds > *elements_left || pending > length - at)
-            return -EBADMSG;
-        *elements_left -= (uint32_t)t.holds;
-        if (depth > 0)
-            open[depth - 1]--;
-        if (t.is_container) {
-            if (depth == WIRE_DEPTH_MAX)
+        at += 1 + more;
+        open[depth]--;
+        pending--;
+        if (holds >= 0) {
+            pending += holds;
+            if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
                 return -EBADMSG;
-            open[depth++] = t.holds;
+            *elements_left -= (uint32_t)holds;
+            open[++depth] = holds;
         }
-        while (depth > 0 && open[depth - 1] == 0)
-            depth--;
-    } while (depth > 0);
-    return (int)at;
+        if (pending > end - at)
+            return -EBADMSG;
+        while (open[depth] == 0)
+            if (depth-- == 0)
+                return (int)(at - (const uint8_t *)data);
+    }
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-int codec_sink_write(void *data, const char *bytes, size_t length)
-{
-    struct codec_sink *sink = data;
-
-    if (sink->is_full || length > sink->room - sink->length) {
-        sink->is_full = true;
-        return -1;
-    }
-    memcpy(sink->at + sink->length, bytes, length);
-    sink->length += length;
-    return 0;
-}
-
-void codec_put_bin(msgpack_packer *p, const void *data, size_t length)
+void codec_put_data(struct codec_sink *sink, const void *data, size_t length)
 {
     if (length > UINT32_MAX) {
-        ((struct codec_sink *)p->data)->is_full = true;
+        sink->is_full = true;
         return;
     }
-    msgpack_pack_bin(p, length);
+    codec_put_bin(sink, length);
     if (length > 0)
-        msgpack_pack_bin_body(p, data, length);
+        codec_append(sink, data, length);
 }
 
-void codec_put_text(msgpack_packer *p, const char *text)
+void codec_put_text(struct codec_sink *sink, const char *text)
 {
     size_t length = strlen(text);
 
-    msgpack_pack_str(p, length);
+    codec_put_str(sink, length);
     if (length > 0)
-        msgpack_pack_str_body(p, text, length);
+        codec_append(sink, text, length);
 }
 
-void codec_put_bool(msgpack_packer *p, bool yes)
+void codec_put_bool(struct codec_sink *sink, bool yes)
 {
     if (yes)
-        msgpack_pack_true(p);
+        codec_put_true(sink);
     else
-        msgpack_pack_false(p);
+        codec_put_false(sink);
 }
 
-void codec_put_id(msgpack_packer *p, struct peer_id id)
+void codec_put_id(struct codec_sink *sink, struct peer_id id)
 {
-    msgpack_pack_uint64(p, id.name);
-    msgpack_pack_uint64(p, id.generation);
+    codec_put_uint64(sink, id.name);
+    codec_put_uint64(sink, id.generation);
 }
 
-void codec_put_epoch(msgpack_packer *p, struct mesh_epoch epoch)
+void codec_put_epoch(struct codec_sink *sink, struct mesh_epoch epoch)
 {
-    msgpack_pack_uint64(p, epoch.counter);
-    codec_put_id(p, epoch.owner);
+    codec_put_uint64(sink, epoch.counter);
+    codec_put_id(sink, epoch.owner);
 }
 
 static bool is_mapped(const uint8_t ip[16])
@@ -170,13 +159,13 @@ static bool is_mapped(const uint8_t ip[16])
     return memcmp(ip, prefix, sizeof prefix) == 0;
 }
 
-void codec_put_addr(msgpack_packer *p, const struct mesh_addr *addr)
+void codec_put_addr(struct codec_sink *sink, const struct mesh_addr *addr)
 {
     if (is_mapped(addr->ip))
-        codec_put_bin(p, addr->ip + 12, 4);
+        codec_put_data(sink, addr->ip + 12, 4);
     else
-        codec_put_bin(p, addr->ip, 16);
-    msgpack_pack_uint16(p, addr->port);
+        codec_put_data(sink, addr->ip, 16);
+    codec_put_uint16(sink, addr->port);
 }
 
 uint16_t codec_update_elements(const struct wire_update *u)
@@ -184,72 +173,102 @@ uint16_t codec_update_elements(const struct wire_update *u)
     return u->record.name[0] ? UPDATE_ELEMENTS + RECORD_ELEMENTS : UPDATE_ELEMENTS;
 }
 
-void codec_put_update(msgpack_packer *p, const struct wire_update *u)
+void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
 {
     const struct mesh_record *m = &u->record;
     unsigned flags = (m->serving ? FLAG_SERVING : 0u) | (m->draining ? FLAG_DRAINING : 0u) |
                      (m->hold ? FLAG_HOLD : 0u);
 
-    msgpack_pack_array(p, codec_update_elements(u));
-    msgpack_pack_uint8(p, (uint8_t)u->kind);
-    codec_put_id(p, m->id);
-    msgpack_pack_uint32(p, u->incarnation);
-    codec_put_id(p, u->accuser);
+    codec_put_array(sink, codec_update_elements(u));
+    codec_put_uint8(sink, (uint8_t)u->kind);
+    codec_put_id(sink, m->id);
+    codec_put_uint32(sink, u->incarnation);
+    codec_put_id(sink, u->accuser);
     if (!m->name[0])
         return;
-    codec_put_text(p, m->name);
-    msgpack_pack_uint64(p, m->nonce);
-    msgpack_pack_uint64(p, m->version);
-    codec_put_addr(p, &m->addr);
-    codec_put_text(p, m->zone);
-    msgpack_pack_uint8(p, m->weight);
-    msgpack_pack_uint8(p, (uint8_t)flags);
+    codec_put_text(sink, m->name);
+    codec_put_uint64(sink, m->nonce);
+    codec_put_uint64(sink, m->version);
+    codec_put_addr(sink, &m->addr);
+    codec_put_text(sink, m->zone);
+    codec_put_uint8(sink, m->weight);
+    codec_put_uint8(sink, (uint8_t)flags);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-struct codec_cursor codec_cursor(const msgpack_object *array)
+struct codec_cursor codec_cursor(const uint8_t *scanned, size_t length)
 {
-    if (array->type != MSGPACK_OBJECT_ARRAY)
+    uint8_t type = scanned[0];
+    size_t field = type == 0xdc ? 2 : type == 0xdd ? 4 : 0;
+
+    if (field == 0 && (type & 0xf0) != 0x90)
         return (struct codec_cursor){.bad = true};
-    return (struct codec_cursor){.at = array->via.array.ptr, .left = array->via.array.size};
+    return (struct codec_cursor){
+        .at = scanned + 1 + field,
+        .end = scanned + length,
+        .left = field == 0 ? type & 15u : (uint32_t)read_be(scanned + 1, field),
+    };
 }
 
-const msgpack_object *codec_take(struct codec_cursor *c, msgpack_object_type type)
+/* Nothing can be taken any more. */
+static void spoil(struct codec_cursor *c)
 {
-    if (c->left == 0 || c->at->type != type) {
-        c->bad = true;
-        return NULL;
+    c->bad = true;
+    c->left = 0;
+}
+
+/* Enters a token of `types` kinds, the first of which is `type` and whose kinds differ in the size
+ * of their field: 1, 2, 4, 8. Returns what the field says. */
+static uint64_t take_sized(struct codec_cursor *c, uint8_t type, uint8_t types)
+{
+    unsigned kind = c->left > 0 ? (unsigned)c->at[0] - type : types;
+
+    if (kind >= types) {
+        spoil(c);
+        return 0;
     }
+    uint64_t n = read_be(c->at + 1, (size_t)1 << kind);
+    c->at += 1 + ((size_t)1 << kind);
     c->left--;
-    return c->at++;
+    return n;
 }
 
 uint64_t codec_take_uint(struct codec_cursor *c, uint64_t max)
 {
-    const msgpack_object *o = codec_take(c, MSGPACK_OBJECT_POSITIVE_INTEGER);
+    uint64_t n;
 
-    if (o && o->via.u64 <= max)
-        return o->via.u64;
-    c->bad = true;
+    if (c->left > 0 && c->at[0] < 0x80) {
+        n = *c->at++;
+        c->left--;
+    } else {
+        n = take_sized(c, 0xcc, 4);
+    }
+    if (n <= max)
+        return n;
+    spoil(c);
     return 0;
 }
 
 bool codec_take_bool(struct codec_cursor *c)
 {
-    const msgpack_object *o = codec_take(c, MSGPACK_OBJECT_BOOLEAN);
-
-    return o && o->via.boolean;
+    if (c->left == 0 || (c->at[0] | 1) != 0xc3) {
+        spoil(c);
+        return false;
+    }
+    c->left--;
+    return *c->at++ & 1;
 }
 
 struct slice codec_take_bin(struct codec_cursor *c, struct bytes *buf)
 {
-    const msgpack_object *o = codec_take(c, MSGPACK_OBJECT_BIN);
+    size_t length = (size_t)take_sized(c, 0xc4, 3);
+    const uint8_t *at = c->at;
 
-    if (!o)
+    if (c->bad)
         return (struct slice){0};
-    return (struct slice){
-        .buf = buf, .at = (const uint8_t *)o->via.bin.ptr, .length = o->via.bin.size};
+    c->at += length;
+    return (struct slice){.buf = buf, .at = at, .length = length};
 }
 
 void codec_take_bytes(struct codec_cursor *c, void *into, size_t length)
@@ -257,14 +276,14 @@ void codec_take_bytes(struct codec_cursor *c, void *into, size_t length)
     struct slice s = codec_take_bin(c, NULL);
 
     if (c->bad || s.length != length)
-        c->bad = true;
+        spoil(c);
     else
         memcpy(into, s.at, length);
 }
 
 bool codec_take_nil(struct codec_cursor *c)
 {
-    if (c->left == 0 || c->at->type != MSGPACK_OBJECT_NIL)
+    if (c->left == 0 || c->at[0] != CODEC_NIL)
         return false;
     c->left--;
     c->at++;
@@ -284,25 +303,31 @@ struct mesh_epoch codec_take_epoch(struct codec_cursor *c)
 
     epoch.owner = codec_take_id(c);
     if (epoch.counter != 0 && peer_id_is_nobody(epoch.owner))
-        c->bad = true;
+        spoil(c);
     return epoch;
 }
 
 /* A text of at most `max` characters, all of them accepted by `is_legal`. */
 static void take_text(struct codec_cursor *c, char *into, size_t max, bool (*is_legal)(uint8_t))
 {
-    const msgpack_object *o = codec_take(c, MSGPACK_OBJECT_STR);
+    size_t length = 0;
 
-    if (!o || o->via.str.size > max) {
-        c->bad = true;
+    if (c->left > 0 && (c->at[0] & 0xe0) == 0xa0) {
+        length = *c->at++ & 31u;
+        c->left--;
+    } else {
+        length = (size_t)take_sized(c, 0xd9, 3);
+    }
+    if (c->bad || length > max) {
+        spoil(c);
         return;
     }
-    for (uint32_t i = 0; i < o->via.str.size; i++)
-        if (!is_legal((uint8_t)o->via.str.ptr[i]))
+    for (size_t i = 0; i < length; i++)
+        if (!is_legal(c->at[i]))
             c->bad = true;
-    if (o->via.str.size > 0) /* an empty one is no pointer, perhaps */
-        memcpy(into, o->via.str.ptr, o->via.str.size);
-    into[o->via.str.size] = '\0';
+    memcpy(into, c->at, length);
+    into[length] = '\0';
+    c->at += length;
 }
 
 static bool is_name_character(uint8_t ch)
@@ -319,7 +344,7 @@ void codec_take_name(struct codec_cursor *c, char name[MESH_NAME_MAX + 1])
 {
     take_text(c, name, MESH_NAME_MAX, is_name_character);
     if (name[0] == '\0')
-        c->bad = true;
+        spoil(c);
 }
 
 /* Nobody can live at: the unspecified address, multicast, broadcast, port 0 (row G19). */
@@ -344,16 +369,14 @@ struct mesh_addr codec_take_addr(struct codec_cursor *c)
         memcpy(addr.ip + 12, ip.at, 4);
     else if (ip.length == 16)
         memcpy(addr.ip, ip.at, 16);
-    else
-        c->bad = true;
     if (!addr_is_legal(&addr))
-        c->bad = true;
+        spoil(c);
     return addr;
 }
 
-int codec_read_update(struct wire_update *u, const msgpack_object *array)
+int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t length)
 {
-    struct codec_cursor c = codec_cursor(array);
+    struct codec_cursor c = codec_cursor(scanned, length);
     struct mesh_record *m = &u->record;
 
     memset(u, 0, sizeof *u);
@@ -378,19 +401,26 @@ int codec_read_update(struct wire_update *u, const msgpack_object *array)
     return c.bad || m->weight == 0 ? -EBADMSG : 0;
 }
 
-int codec_unpack(msgpack_unpacked *result, const uint8_t *at, size_t length)
+uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates, uint16_t max)
 {
-    size_t used = 0;
+    struct codec_cursor list = {.bad = true};
 
-    switch (msgpack_unpack_next(result, (const char *)at, length, &used)) {
-    case MSGPACK_UNPACK_SUCCESS:
-    case MSGPACK_UNPACK_EXTRA_BYTES:
-        return used == length ? 0 : -EBADMSG;
-    case MSGPACK_UNPACK_CONTINUE:
-    case MSGPACK_UNPACK_PARSE_ERROR:
-        return -EBADMSG;
-    case MSGPACK_UNPACK_NOMEM_ERROR: /* depth is bounded, so it is memory */
-        return -ENOMEM;
+    if (c->left > 0)
+        list = codec_cursor(c->at, (size_t)(c->end - c->at));
+    if (list.bad || list.left > max) {
+        spoil(c);
+        return 0;
     }
-    return -EBADMSG;
+    for (uint32_t i = 0; i < list.left; i++) {
+        uint32_t elements_left = UINT32_MAX; /* bounded when the whole was scanned */
+        int used = wire_scan(list.at, (size_t)(list.end - list.at), &elements_left);
+        if (used < 0 || codec_read_update(&updates[i], list.at, (size_t)used) < 0) {
+            spoil(c);
+            return 0;
+        }
+        list.at += used;
+    }
+    c->left--;
+    c->at = list.at;
+    return (uint16_t)list.left;
 }

@@ -4,8 +4,8 @@
 #ifndef MESH_CODEC_H
 #define MESH_CODEC_H
 
-#include <msgpack/pack.h>
-#include <msgpack/unpack.h>
+#include <msgpack/pack_define.h>
+#include <msgpack/timestamp.h>
 
 #include "mesh/wire/wire.h"
 
@@ -19,31 +19,45 @@ struct codec_sink {
     bool is_full; /* sticky: the one check stands at the end */
 };
 
-/* The packer's write callback; `data` is a struct codec_sink. */
-int codec_sink_write(void *data, const char *bytes, size_t length);
-void codec_put_bin(msgpack_packer *p, const void *data, size_t length);
-void codec_put_text(msgpack_packer *p, const char *text);
-void codec_put_bool(msgpack_packer *p, bool yes);
-void codec_put_id(msgpack_packer *p, struct peer_id id);
-void codec_put_epoch(msgpack_packer *p, struct mesh_epoch epoch);
-void codec_put_addr(msgpack_packer *p, const struct mesh_addr *addr);
-void codec_put_update(msgpack_packer *p, const struct wire_update *u);
+static inline int codec_append(struct codec_sink *sink, const void *bytes, size_t length)
+{
+    if (sink->is_full || length > sink->room - sink->length) {
+        sink->is_full = true;
+        return -1;
+    }
+    memcpy(sink->at + sink->length, bytes, length);
+    sink->length += length;
+    return 0;
+}
+
+/* msgpack-c's own writer, which appends to a sink without a call for each element: codec_put_nil(),
+ * _true(), _false(), _uint8() .. _uint64(), _array(), _bin(), _bin_body(), _str(), _str_body(). */
+#define msgpack_pack_inline_func(name) static inline int codec_put##name
+#define msgpack_pack_inline_func_cint(name) static inline int codec_put##name
+#define msgpack_pack_user struct codec_sink *
+#define msgpack_pack_append_buffer(sink, bytes, length) return codec_append(sink, bytes, length)
+#include <msgpack/pack_template.h>
+
+void codec_put_data(struct codec_sink *sink, const void *data, size_t length); /* a bin */
+void codec_put_text(struct codec_sink *sink, const char *text);
+void codec_put_bool(struct codec_sink *sink, bool yes);
+void codec_put_id(struct codec_sink *sink, struct peer_id id);
+void codec_put_epoch(struct codec_sink *sink, struct mesh_epoch epoch);
+void codec_put_addr(struct codec_sink *sink, const struct mesh_addr *addr);
+void codec_put_update(struct codec_sink *sink, const struct wire_update *u);
 uint16_t codec_update_elements(const struct wire_update *u);
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* The elements of one array, taken in order. `bad` is sticky and also set by taking too many. */
+/* The elements of one array, taken in order from bytes that wire_scan() has passed: it proved that
+ * each of the `left` elements lies within them. `bad` is sticky and also set by taking too many. */
 struct codec_cursor {
-    const msgpack_object *at;
+    const uint8_t *at, *end;
     uint32_t left;
     bool bad;
 };
 
-/* Decodes one object that wire_scan() has passed, `length` bytes. 0, -EBADMSG or -ENOMEM. What
- * `result` held before is freed; the caller destroys it at the end. */
-int codec_unpack(msgpack_unpacked *result, const uint8_t *at, size_t length);
-struct codec_cursor codec_cursor(const msgpack_object *array); /* bad: it is no array */
-const msgpack_object *codec_take(struct codec_cursor *c, msgpack_object_type type);
+struct codec_cursor codec_cursor(const uint8_t *scanned, size_t length); /* bad: no array */
 /* Takers return zeroes, and set `bad`, for what is not there, of another type or out of range. */
 uint64_t codec_take_uint(struct codec_cursor *c, uint64_t max);
 bool codec_take_bool(struct codec_cursor *c);
@@ -54,7 +68,10 @@ struct peer_id codec_take_id(struct codec_cursor *c);
 struct mesh_epoch codec_take_epoch(struct codec_cursor *c);
 void codec_take_name(struct codec_cursor *c, char name[MESH_NAME_MAX + 1]);
 struct mesh_addr codec_take_addr(struct codec_cursor *c);
-int codec_read_update(struct wire_update *u, const msgpack_object *array); /* 0 or -EBADMSG */
+/* A list of at most `max` updates. Returns how many. */
+uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates, uint16_t max);
+int codec_read_update(struct wire_update *u, const uint8_t *scanned,
+                      size_t length); /* 0, -EBADMSG */
 
 static inline void codec_write_le64(uint8_t *at, uint64_t n)
 {

@@ -40,6 +40,7 @@
 #define LINK_PENDING_MAX (32u << 20)   /* queued, and sealed but not yet written */
 #define LINK_UNWRITTEN_MAX (64u << 10) /* no more is sealed while the socket owes so much */
 #define LINK_QUANTUM (4u << 10)        /* of one stream, before it is another one's turn */
+#define LINK_RECENT 128u               /* streams that are found without a look into the table */
 
 enum link_state {
     LINK_GREETING, /* handshake under way */
@@ -144,7 +145,7 @@ struct link {
     uint32_t opened_count[2]; /* by us, by them: streams that live */
     uint32_t highest[2];      /* numbers */
     struct link_stream *control;
-    struct link_stream *current; /* made or heard last: asked about several times in a row */
+    struct link_stream *recent[LINK_RECENT]; /* by the last bits of their numbers; NULL: none */
     struct list sending;         /* streams with something that may leave now, in turn */
     struct list reporting;       /* streams with a CREDIT or CLOSE to be told */
     struct list waiting;         /* streams whose message under way waits for room in the grants */

@@ -19,7 +19,7 @@ int links_new(struct links **linksp, const struct links_config *config)
     links->config = *config;
     pool_init(&links->links, sizeof(struct peer_link), LINKS_MAX);
     pool_init(&links->lanes, sizeof(struct lane_state), LINKS_LANES_MAX);
-    table_init(&links->by_peer, sizeof(struct peer_id), config->sip_key);
+    table_init_numbers(&links->by_peer, sizeof(struct peer_id), config->sip_key);
     list_init(&links->queue);
     list_init(&links->consumed);
     list_init(&links->lost);

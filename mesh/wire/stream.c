@@ -15,7 +15,7 @@ int streams_init(struct link *link)
     list_init(&link->reporting);
     list_init(&link->waiting);
     rng_bytes(link->rng, sip_key, sizeof sip_key);
-    table_init(&link->streams_by_number, sizeof(uint32_t), sip_key);
+    table_init_numbers(&link->streams_by_number, sizeof(uint32_t), sip_key);
     link->control = calloc(1, sizeof *link->control);
     if (link->control == NULL)
         return -ENOMEM;
@@ -40,6 +40,7 @@ void streams_deinit(struct link *link)
     free(link->streams);
     free(link->slots_free);
     table_deinit(&link->streams_by_number);
+    memset(link->recent, 0, sizeof link->recent);
     link->streams = NULL;
     link->slots_free = NULL;
     link->control = NULL;
@@ -48,10 +49,11 @@ void streams_deinit(struct link *link)
 
 struct link_stream *stream_find(const struct link *link, uint32_t number)
 {
+    const struct link_stream *recent = link->recent[number % LINK_RECENT];
     uint32_t slot;
 
-    if (link->current != NULL && link->current->number == number)
-        return link->current;
+    if (recent != NULL && recent->number == number)
+        return link->streams[recent->slot];
     if (!table_get(&link->streams_by_number, &number, &slot))
         return NULL;
     return link->streams[slot];
@@ -89,23 +91,25 @@ struct link_stream *stream_make(struct link *link, uint32_t number, bool is_ours
     slot = link->slots_free[link->slots_free_count - 1];
     if (table_put(&link->streams_by_number, &number, slot) < 0)
         return NULL;
-    s = calloc(1, sizeof *s);
+    s = malloc(sizeof *s); /* not calloc(), which is slow for what is small and often made */
     if (s == NULL) {
         table_remove(&link->streams_by_number, &number);
         return NULL;
     }
-    s->number = number;
-    s->slot = slot;
-    s->is_ours = is_ours;
-    s->is_announced = is_ours;
-    s->has_begun = !is_ours;
-    s->window = LINK_WINDOW_FIRST;
-    s->sent_limit = s->limit = s->limit_told = LINK_WINDOW_FIRST;
+    *s = (struct link_stream){.number = number,
+                              .slot = slot,
+                              .is_ours = is_ours,
+                              .is_announced = is_ours,
+                              .has_begun = !is_ours,
+                              .window = LINK_WINDOW_FIRST,
+                              .sent_limit = LINK_WINDOW_FIRST,
+                              .limit = LINK_WINDOW_FIRST,
+                              .limit_told = LINK_WINDOW_FIRST};
     link->slots_free_count--;
     link->streams[slot] = s;
     link->opened_count[!is_ours]++;
     link->highest[!is_ours] = number;
-    link->current = s;
+    link->recent[number % LINK_RECENT] = s;
     return s;
 }
 
@@ -121,8 +125,8 @@ void stream_free(struct link *link, struct link_stream *s)
     list_remove(&s->sending);
     list_remove(&s->reporting);
     list_remove(&s->waiting);
-    if (link->current == s)
-        link->current = NULL;
+    if (link->recent[s->number % LINK_RECENT] == s)
+        link->recent[s->number % LINK_RECENT] = NULL;
     table_remove(&link->streams_by_number, &s->number);
     link->streams[s->slot] = NULL;
     link->slots_free[link->slots_free_count++] = s->slot;

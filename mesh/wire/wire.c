@@ -30,37 +30,37 @@ static uint16_t datagram_elements(const struct wire_datagram *d)
     return 0;
 }
 
-static void put_datagram(msgpack_packer *p, const struct wire_datagram *d)
+static void put_datagram(struct codec_sink *sink, const struct wire_datagram *d)
 {
-    msgpack_pack_array(p, datagram_elements(d));
-    msgpack_pack_uint8(p, (uint8_t)d->kind);
-    msgpack_pack_uint32(p, d->number);
-    codec_put_id(p, d->sender);
+    codec_put_array(sink, datagram_elements(d));
+    codec_put_uint8(sink, (uint8_t)d->kind);
+    codec_put_uint32(sink, d->number);
+    codec_put_id(sink, d->sender);
     switch (d->kind) {
     case DATAGRAM_HELLO:
-        codec_put_text(p, d->name);
+        codec_put_text(sink, d->name);
         break;
     case DATAGRAM_WELCOME:
-        codec_put_text(p, d->name);
-        msgpack_pack_uint64(p, d->highest_generation);
-        codec_put_addr(p, &d->seen_from);
-        codec_put_bool(p, d->incumbent_lives);
+        codec_put_text(sink, d->name);
+        codec_put_uint64(sink, d->highest_generation);
+        codec_put_addr(sink, &d->seen_from);
+        codec_put_bool(sink, d->incumbent_lives);
         if (d->incumbent_lives) {
-            codec_put_addr(p, &d->incumbent_addr);
-            codec_put_id(p, d->incumbent);
+            codec_put_addr(sink, &d->incumbent_addr);
+            codec_put_id(sink, d->incumbent);
         }
         break;
     case DATAGRAM_PING:
     case DATAGRAM_ACK:
-        msgpack_pack_uint64(p, d->view_hash);
-        msgpack_pack_uint32(p, d->load);
+        codec_put_uint64(sink, d->view_hash);
+        codec_put_uint32(sink, d->load);
         break;
     case DATAGRAM_PING_REQ:
-        codec_put_id(p, d->subject);
-        codec_put_addr(p, &d->subject_addr);
+        codec_put_id(sink, d->subject);
+        codec_put_addr(sink, &d->subject_addr);
         break;
     case DATAGRAM_NACK:
-        codec_put_id(p, d->subject);
+        codec_put_id(sink, d->subject);
         break;
     case DATAGRAM_GOSSIP:
     case DATAGRAM_NOT_ME:
@@ -72,15 +72,13 @@ int wire_datagram_begin(struct wire_writer *w, const struct wire_datagram *d, vo
                         size_t room)
 {
     struct codec_sink sink = {.at = into, .length = TARGET_BYTES, .room = room};
-    msgpack_packer p;
 
     *w = (struct wire_writer){.at = into, .room = room};
     if (room < TARGET_BYTES || room > WIRE_PLAIN_MAX)
         return -ENOSPC;
     codec_write_le64(sink.at, d->target_name_only.name);
     codec_write_le64(sink.at + 8, d->target_nonce);
-    msgpack_packer_init(&p, &sink, codec_sink_write);
-    put_datagram(&p, d);
+    put_datagram(&sink, d);
     if (sink.is_full)
         return -ENOSPC;
     w->length = sink.length;
@@ -92,12 +90,10 @@ int wire_datagram_add(struct wire_writer *w, const struct wire_update *u)
 {
     struct codec_sink sink = {.at = w->at, .length = w->length, .room = w->room};
     uint16_t elements = codec_update_elements(u);
-    msgpack_packer p;
 
     if (w->updates == WIRE_UPDATES_MAX || w->elements + elements > WIRE_ELEMENTS_MAX)
         return -ENOSPC;
-    msgpack_packer_init(&p, &sink, codec_sink_write);
-    codec_put_update(&p, u);
+    codec_put_update(&sink, u);
     if (sink.is_full)
         return -ENOSPC;
     w->length = sink.length;
@@ -116,9 +112,9 @@ void wire_datagram_pad(struct wire_writer *w, size_t length)
     w->length = length;
 }
 
-static int read_datagram_head(struct wire_datagram *d, const msgpack_object *array)
+static int read_datagram_head(struct wire_datagram *d, const uint8_t *scanned, size_t length)
 {
-    struct codec_cursor c = codec_cursor(array);
+    struct codec_cursor c = codec_cursor(scanned, length);
     uint64_t kind = codec_take_uint(&c, DATAGRAM_NOT_ME);
 
     d->kind = (enum datagram_kind)kind;
@@ -173,7 +169,6 @@ int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length
     const uint8_t *bytes = plain;
     size_t at = TARGET_BYTES;
     bool has_head = false;
-    msgpack_unpacked result;
     int rc = 0;
 
     memset(d, 0, offsetof(struct wire_datagram, updates));
@@ -181,22 +176,19 @@ int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length
         return -EBADMSG;
     d->target_name_only.name = codec_read_le64(bytes);
     d->target_nonce = codec_read_le64(bytes + 8);
-    msgpack_unpacked_init(&result);
     while (rc == 0 && at < length && bytes[at] != CODEC_NIL) {
         int used = wire_scan(bytes + at, length - at, &elements_left);
-        rc = used < 0 ? used : codec_unpack(&result, bytes + at, (size_t)used);
-        if (rc < 0)
-            break;
+        if (used < 0)
+            return used;
         if (!has_head)
-            rc = read_datagram_head(d, &result.data);
+            rc = read_datagram_head(d, bytes + at, (size_t)used);
         else if (d->updates_count == WIRE_UPDATES_MAX)
             rc = -EBADMSG;
         else
-            rc = codec_read_update(&d->updates[d->updates_count++], &result.data);
+            rc = codec_read_update(&d->updates[d->updates_count++], bytes + at, (size_t)used);
         has_head = true;
         at += (size_t)used;
     }
-    msgpack_unpacked_destroy(&result);
     if (rc == 0 && (!has_head || !is_padding(bytes + at, length - at)))
         rc = -EBADMSG;
     return rc;

@@ -100,7 +100,7 @@ int wire_datagram_add(struct wire_writer *w, const struct wire_update *u);
  * Nothing can be added behind it. */
 void wire_datagram_pad(struct wire_writer *w, size_t length);
 /* 0; -EBADMSG: not one of ours, too many updates, an illegal name, address, weight or port.
- * Of updates[] only the first updates_count are written. -ENOMEM. */
+ * Of updates[] only the first updates_count are written. */
 int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length);
 
 /* ---- links ---------------------------------------------------------------------------------- */
@@ -200,7 +200,7 @@ int wire_link_write(const struct wire_message *m, void *into, size_t room);
 /* Decodes a whole message; a datagram's rules hold for members in it, and an enum out of range, a
  * span or patch outside its payload, a payload where none belongs are refused. `text` is kept alive
  * by the caller while m's slices are used; `payload` becomes the rest behind the head. `records`
- * (room for WIRE_RECORDS_MAX) is used for VIEW. 0, -EBADMSG or -ENOMEM. */
+ * (room for WIRE_RECORDS_MAX) is used for VIEW. 0 or -EBADMSG. */
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records);
 
 /* Makes a message outlive its source: references or copies for each of its slices (not VIEW's

@@ -92,12 +92,12 @@ static int read_facts(struct rpc_message *rpc, struct slice facts, size_t body_l
 /* ---- link messages -------------------------------------------------------------------------- */
 
 /* 4 elements. */
-static void put_event_id(msgpack_packer *p, const struct event_id *id)
+static void put_event_id(struct codec_sink *sink, const struct event_id *id)
 {
-    msgpack_pack_uint32(p, id->stream);
-    msgpack_pack_uint64(p, id->epoch);
-    msgpack_pack_uint64(p, id->number);
-    codec_put_bool(p, id->is_last);
+    codec_put_uint32(sink, id->stream);
+    codec_put_uint64(sink, id->epoch);
+    codec_put_uint64(sink, id->number);
+    codec_put_bool(sink, id->is_last);
 }
 
 static struct event_id take_event_id(struct codec_cursor *c)
@@ -136,165 +136,165 @@ static size_t open_elements(unsigned flags)
            (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
 }
 
-static void put_open(msgpack_packer *p, const struct wire_message *m)
+static void put_open(struct codec_sink *sink, const struct wire_message *m)
 {
     const struct mesh_request *r = &m->open.request;
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
     unsigned flags = open_flags(m);
 
-    msgpack_pack_array(p, open_elements(flags));
-    codec_put_id(p, m->name.entry);
-    msgpack_pack_uint64(p, m->name.counter);
+    codec_put_array(sink, open_elements(flags));
+    codec_put_id(sink, m->name.entry);
+    codec_put_uint64(sink, m->name.counter);
     if (m->has_session)
-        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     else
-        msgpack_pack_nil(p);
-    codec_put_epoch(p, m->epoch);
-    msgpack_pack_uint8(p, m->open.hops);
-    msgpack_pack_uint8(p, (uint8_t)r->want);
-    msgpack_pack_uint8(p, (uint8_t)r->era);
-    codec_put_bin(p, r->method.at, r->method.length);
-    codec_put_bin(p, r->target.at, r->target.length);
-    codec_put_bin(p, r->head.at, r->head.length);
-    codec_put_bin(p, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
-    msgpack_pack_uint8(p, (uint8_t)flags);
+        codec_put_nil(sink);
+    codec_put_epoch(sink, m->epoch);
+    codec_put_uint8(sink, m->open.hops);
+    codec_put_uint8(sink, (uint8_t)r->want);
+    codec_put_uint8(sink, (uint8_t)r->era);
+    codec_put_data(sink, r->method.at, r->method.length);
+    codec_put_data(sink, r->target.at, r->target.length);
+    codec_put_data(sink, r->head.at, r->head.length);
+    codec_put_data(sink, facts, write_facts(facts, &r->rpc, m->payload.length > 0));
+    codec_put_uint8(sink, (uint8_t)flags);
     if (flags & OPEN_IS_ATTACH) {
-        msgpack_pack_uint64(p, m->open.lost_link);
-        msgpack_pack_uint32(p, m->open.received);
-        msgpack_pack_uint64(p, m->open.serial);
+        codec_put_uint64(sink, m->open.lost_link);
+        codec_put_uint32(sink, m->open.received);
+        codec_put_uint64(sink, m->open.serial);
     }
     if (flags & OPEN_HAS_POSITION)
-        put_event_id(p, &m->open.position);
+        put_event_id(sink, &m->open.position);
     if (flags & OPEN_HAS_WHO)
-        codec_put_bin(p, r->who.hash, sizeof r->who.hash);
+        codec_put_data(sink, r->who.hash, sizeof r->who.hash);
     if (flags & OPEN_HAS_TOKEN)
-        codec_put_bin(p, r->token.hash, sizeof r->token.hash);
+        codec_put_data(sink, r->token.hash, sizeof r->token.hash);
 }
 
 /* Three elements. */
-static void put_patch(msgpack_packer *p, const struct patch *patch)
+static void put_patch(struct codec_sink *sink, const struct patch *patch)
 {
-    msgpack_pack_uint64(p, patch->at);
-    msgpack_pack_uint64(p, patch->cut);
-    codec_put_bin(p, patch->put.at, patch->put.length);
+    codec_put_uint64(sink, patch->at);
+    codec_put_uint64(sink, patch->cut);
+    codec_put_data(sink, patch->put.at, patch->put.length);
 }
 
-static void put_text_head(msgpack_packer *p, const struct wire_message *m)
+static void put_text_head(struct codec_sink *sink, const struct wire_message *m)
 {
-    msgpack_pack_array(p, m->kind == WIRE_EVENT ? 13 : 7);
-    codec_put_epoch(p, m->epoch);
-    codec_put_bool(p, m->text.answers);
-    put_patch(p, &m->text.patch);
+    codec_put_array(sink, m->kind == WIRE_EVENT ? 13 : 7);
+    codec_put_epoch(sink, m->epoch);
+    codec_put_bool(sink, m->text.answers);
+    put_patch(sink, &m->text.patch);
     if (m->kind != WIRE_EVENT)
         return;
-    put_event_id(p, &m->text.id);
-    msgpack_pack_uint32(p, m->text.retry_ms);
-    msgpack_pack_uint8(p, (uint8_t)m->text.why);
+    put_event_id(sink, &m->text.id);
+    codec_put_uint32(sink, m->text.retry_ms);
+    codec_put_uint8(sink, (uint8_t)m->text.why);
 }
 
-static void put_view(msgpack_packer *p, const struct wire_message *m)
+static void put_view(struct codec_sink *sink, const struct wire_message *m)
 {
-    msgpack_pack_array(p, 3);
-    msgpack_pack_uint64(p, m->view.mask);
-    codec_put_bool(p, m->view.answer);
-    msgpack_pack_array(p, m->view.count);
+    codec_put_array(sink, 3);
+    codec_put_uint64(sink, m->view.mask);
+    codec_put_bool(sink, m->view.answer);
+    codec_put_array(sink, m->view.count);
     for (uint16_t i = 0; i < m->view.count; i++)
-        codec_put_update(p, &m->view.records[i]);
+        codec_put_update(sink, &m->view.records[i]);
 }
 
-static void put_buckets(msgpack_packer *p, const struct wire_message *m)
+static void put_buckets(struct codec_sink *sink, const struct wire_message *m)
 {
     uint8_t sums[8 * WIRE_BUCKETS];
 
     for (size_t i = 0; i < WIRE_BUCKETS; i++)
         codec_write_le64(sums + 8 * i, m->buckets[i]);
-    msgpack_pack_array(p, 1);
-    codec_put_bin(p, sums, sizeof sums);
+    codec_put_array(sink, 1);
+    codec_put_data(sink, sums, sizeof sums);
 }
 
 /* `elements` of its array, 7 of them written here. */
-static void put_answer_head(msgpack_packer *p, const struct wire_message *m, size_t elements)
+static void put_answer_head(struct codec_sink *sink, const struct wire_message *m, size_t elements)
 {
-    msgpack_pack_array(p, elements);
-    codec_put_epoch(p, m->epoch);
-    msgpack_pack_uint16(p, (uint16_t)m->head.status);
-    msgpack_pack_uint8(p, (uint8_t)m->head.form);
-    codec_put_bin(p, m->head.head.at, m->head.head.length);
+    codec_put_array(sink, elements);
+    codec_put_epoch(sink, m->epoch);
+    codec_put_uint16(sink, (uint16_t)m->head.status);
+    codec_put_uint8(sink, (uint8_t)m->head.form);
+    codec_put_data(sink, m->head.head.at, m->head.head.length);
     if (m->has_session)
-        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     else
-        msgpack_pack_nil(p);
+        codec_put_nil(sink);
 }
 
-static void put_message(msgpack_packer *p, const struct wire_message *m)
+static void put_message(struct codec_sink *sink, const struct wire_message *m)
 {
     switch (m->kind) {
     case WIRE_BUCKETS_ARE:
-        put_buckets(p, m);
+        put_buckets(sink, m);
         break;
     case WIRE_VIEW:
-        put_view(p, m);
+        put_view(sink, m);
         break;
     case WIRE_FIND:
     case WIRE_ENDED:
-        msgpack_pack_array(p, 1);
-        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_array(sink, 1);
+        codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
-        msgpack_pack_array(p, 5);
-        codec_put_bin(p, m->session.bytes, MESH_SESSION_BYTES);
-        codec_put_epoch(p, m->epoch);
-        codec_put_bool(p, m->is_ended);
+        codec_put_array(sink, 5);
+        codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_epoch(sink, m->epoch);
+        codec_put_bool(sink, m->is_ended);
         break;
     case WIRE_DONE:
-        msgpack_pack_array(p, 3);
-        codec_put_id(p, m->name.entry);
-        msgpack_pack_uint64(p, m->name.counter);
+        codec_put_array(sink, 3);
+        codec_put_id(sink, m->name.entry);
+        codec_put_uint64(sink, m->name.counter);
         break;
     case WIRE_OPEN:
-        put_open(p, m);
+        put_open(sink, m);
         break;
     case WIRE_CANCEL:
-        msgpack_pack_array(p, 0);
+        codec_put_array(sink, 0);
         break;
     case WIRE_MOVED:
-        msgpack_pack_array(p, 3);
-        codec_put_epoch(p, m->epoch);
+        codec_put_array(sink, 3);
+        codec_put_epoch(sink, m->epoch);
         break;
     case WIRE_NOT_YET:
-        msgpack_pack_array(p, 1);
-        msgpack_pack_uint32(p, m->not_yet.wait_ms);
+        codec_put_array(sink, 1);
+        codec_put_uint32(sink, m->not_yet.wait_ms);
         break;
     case WIRE_REFUSED:
-        msgpack_pack_array(p, 1);
-        msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        codec_put_array(sink, 1);
+        codec_put_uint8(sink, (uint8_t)m->end.why);
         break;
     case WIRE_HEAD:
-        put_answer_head(p, m, 8);
-        msgpack_pack_uint64(p, m->head.serial);
+        put_answer_head(sink, m, 8);
+        codec_put_uint64(sink, m->head.serial);
         break;
     case WIRE_WHOLE:
-        put_answer_head(p, m, 11);
-        codec_put_bool(p, m->head.answers);
-        put_patch(p, &m->head.patch);
+        put_answer_head(sink, m, 11);
+        codec_put_bool(sink, m->head.answers);
+        put_patch(sink, &m->head.patch);
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
-        put_text_head(p, m);
+        put_text_head(sink, m);
         break;
     case WIRE_END:
-        msgpack_pack_array(p, 5);
-        codec_put_epoch(p, m->epoch);
-        msgpack_pack_uint8(p, (uint8_t)m->end.end);
-        msgpack_pack_uint8(p, (uint8_t)m->end.why);
+        codec_put_array(sink, 5);
+        codec_put_epoch(sink, m->epoch);
+        codec_put_uint8(sink, (uint8_t)m->end.end);
+        codec_put_uint8(sink, (uint8_t)m->end.why);
         break;
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
     case WIRE_TASK_AT:
-        msgpack_pack_array(p, 4);
-        msgpack_pack_uint64(p, m->task.hash);
-        codec_put_id(p, m->task.peer);
-        msgpack_pack_uint32(p, m->task.number);
+        codec_put_array(sink, 4);
+        codec_put_uint64(sink, m->task.hash);
+        codec_put_id(sink, m->task.peer);
+        codec_put_uint32(sink, m->task.number);
         break;
     }
 }
@@ -302,13 +302,11 @@ static void put_message(msgpack_packer *p, const struct wire_message *m)
 int wire_link_write(const struct wire_message *m, void *into, size_t room)
 {
     struct codec_sink sink = {.at = into, .length = 1, .room = room};
-    msgpack_packer p;
 
     if (room < 1)
         return -ENOSPC;
     sink.at[0] = (uint8_t)m->kind;
-    msgpack_packer_init(&p, &sink, codec_sink_write);
-    put_message(&p, m);
+    put_message(&sink, m);
     if (sink.is_full || (m->kind != WIRE_VIEW && sink.length > WIRE_HEAD_MAX))
         return -ENOSPC;
     return (int)sink.length;
@@ -415,15 +413,7 @@ static void read_view(struct codec_cursor *c, struct wire_message *m, struct wir
     m->view.mask = codec_take_uint(c, UINT64_MAX);
     m->view.answer = codec_take_bool(c);
     m->view.records = records;
-    const msgpack_object *list = codec_take(c, MSGPACK_OBJECT_ARRAY);
-    if (!list || list->via.array.size > WIRE_RECORDS_MAX) {
-        c->bad = true;
-        return;
-    }
-    for (uint32_t i = 0; i < list->via.array.size && !c->bad; i++)
-        if (codec_read_update(&records[i], &list->via.array.ptr[i]) < 0)
-            c->bad = true;
-    m->view.count = (uint16_t)list->via.array.size;
+    m->view.count = codec_take_updates(c, records, WIRE_RECORDS_MAX);
 }
 
 static void read_answer_head(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
@@ -514,8 +504,6 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     uint8_t kind = text.length > 0 ? text.at[0] : 0;
     size_t head_max = kind == WIRE_VIEW ? WIRE_VIEW_MAX : WIRE_HEAD_MAX;
     uint32_t elements_left = kind == WIRE_VIEW ? WIRE_RECORDS_MAX * 32 : WIRE_ELEMENTS_MAX;
-    msgpack_unpacked result;
-    int rc;
 
     if (kind == 0 || kind > WIRE_KIND_LAST)
         return -EBADMSG;
@@ -529,14 +517,8 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     m->payload.length -= 1 + (size_t)head_length;
     if (m->payload.length > (has_payload(m->kind) ? WIRE_PAYLOAD_MAX : 0))
         return -EBADMSG;
-    msgpack_unpacked_init(&result);
-    rc = codec_unpack(&result, text.at + 1, (size_t)head_length);
-    if (rc == 0) {
-        struct codec_cursor c = codec_cursor(&result.data);
-        if (!c.bad)
-            read_message(&c, m, text.buf, records);
-        rc = c.bad ? -EBADMSG : 0;
-    }
-    msgpack_unpacked_destroy(&result);
-    return rc;
+    struct codec_cursor c = codec_cursor(text.at + 1, (size_t)head_length);
+    if (!c.bad)
+        read_message(&c, m, text.buf, records);
+    return c.bad ? -EBADMSG : 0;
 }

@@ -1,7 +1,7 @@
 /* fuzz_wire.c - hostile bytes for the codec. The first byte chooses: the scan against msgpack
  * itself (a scan that passes must be followed by an unpack that succeeds and asks for no more than
  * in proportion to its input), a datagram, or a message on a link. What is accepted must be
- * written and read again with the same meaning.
+ * written, as msgpack itself would read it, and read again with the same meaning.
  *
  *   clang -g -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_wire.c <mesh/base, mesh/wire>
  *   -lmsgpackc -lsodium */
@@ -31,6 +31,19 @@ static size_t weight(const msgpack_object *o)
         for (uint32_t i = 0; i < o->via.map.size; i++)
             sum += weight(&o->via.map.ptr[i].key) + weight(&o->via.map.ptr[i].val);
     return sum;
+}
+
+/* These bytes are msgpack objects, one after the other. */
+static void check_is_msgpack(const uint8_t *data, size_t length)
+{
+    msgpack_unpacked result;
+    size_t used = 0;
+
+    msgpack_unpacked_init(&result);
+    while (used < length)
+        check(msgpack_unpack_next(&result, (const char *)data, length, &used) ==
+              MSGPACK_UNPACK_SUCCESS);
+    msgpack_unpacked_destroy(&result);
 }
 
 static void fuzz_scan(const uint8_t *data, size_t size)
@@ -63,6 +76,7 @@ static void fuzz_datagram(const uint8_t *data, size_t size)
     for (uint16_t i = 0; i < d.updates_count; i++)
         check(wire_datagram_add(&w, &d.updates[i]) == 0);
     check(w.length <= size);
+    check_is_msgpack(plain + 16, w.length - 16);
     check(wire_datagram_read(&again, plain, w.length) == 0);
     check(memcmp(&d, &again, offsetof(struct wire_datagram, updates)) == 0);
     check(memcmp(d.updates, again.updates, d.updates_count * sizeof d.updates[0]) == 0);
@@ -78,6 +92,7 @@ static void fuzz_link(const uint8_t *data, size_t size)
         return;
     int head = wire_link_write(&m, text, WIRE_VIEW_MAX);
     check(head > 0 && (size_t)head + m.payload.length <= sizeof text);
+    check_is_msgpack(text + 1, (size_t)head - 1);
     if (m.payload.length > 0)
         memcpy(text + head, m.payload.at, m.payload.length);
     check(wire_link_read(&again, slice_borrow(text, (size_t)head + m.payload.length), twice) == 0);
