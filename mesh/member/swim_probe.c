@@ -39,7 +39,7 @@ void probe_blame_us(struct swim *swim, uint32_t more)
 
 /* ---- suspicions ----------------------------------------------------------------------------- */
 
-/* At most one per slot of the view: so they are never more than there is room for. */
+/* At most one per slot of the view. */
 static struct suspicion *find_suspicion(struct swim *swim, struct handle handle)
 {
     for (size_t n = 0; n < swim->suspicions_count; n++)
