@@ -33,7 +33,7 @@ struct admin_why {
     bool well_formed, genuine;
     enum member_state home_state;
     uint64_t epoch; /* 0: no record here */
-    struct admin_peer home, record_owner, owner, hint;
+    struct admin_peer home, record_owner, owner, hint, claim;
     struct admin_peer candidates[ADMIN_CANDIDATES_MAX];
     uint8_t candidates_count;
 };

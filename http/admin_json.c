@@ -136,12 +136,13 @@ json_t *admin_why_json(const struct admin_source *source, const char *id)
     source->why(source->context, id, strlen(id), &why);
     for (size_t i = 0; i < why.candidates_count && i < ADMIN_CANDIDATES_MAX; i++)
         json_array_append_new(candidates, peer_json(&why.candidates[i]));
-    return json_pack("{s:s,s:s,s:b,s:b,s:o,s:s,s:{s:I,s:o},s:o,s:o,s:o}", "session", why.id_hash,
-                     "verdict", why.verdict, "well_formed", (int)why.well_formed, "genuine",
-                     (int)why.genuine, "home", peer_json(&why.home), "home_state",
+    return json_pack("{s:s,s:s,s:b,s:b,s:o,s:s,s:{s:I,s:o},s:o,s:o,s:o,s:o}", "session",
+                     why.id_hash, "verdict", why.verdict, "well_formed", (int)why.well_formed,
+                     "genuine", (int)why.genuine, "home", peer_json(&why.home), "home_state",
                      state_name(why.home_state), "record", "epoch", (json_int_t)why.epoch, "owner",
                      peer_json(&why.record_owner), "owner", peer_json(&why.owner), "hint",
-                     peer_json(&why.hint), "candidates", candidates);
+                     peer_json(&why.hint), "claim", peer_json(&why.claim), "candidates",
+                     candidates);
 }
 
 char *admin_json_text(json_t *json)

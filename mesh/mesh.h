@@ -265,6 +265,7 @@ struct mesh_why {
     struct peer_id home_id;     /* zero if unknown */
     struct mesh_epoch record;   /* counter 0: no record here */
     struct peer_id owner, hint; /* who will be asked; what was learned */
+    struct peer_id claim;       /* who says that it carries its shard on; zero: nobody living */
     struct peer_id candidates[MESH_CANDIDATES_MAX];
     uint8_t candidates_count;
 };

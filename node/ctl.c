@@ -436,6 +436,7 @@ static void say_why(const json_t *why)
     const json_t *record = json_object_get(why, "record"), *home = json_object_get(why, "home");
     const json_t *hint = json_object_get(why, "hint"), *owner = json_object_get(why, "owner");
     const json_t *candidates = json_object_get(why, "candidates"), *candidate;
+    const json_t *claim = json_object_get(why, "claim");
     char text[CELL_BYTES];
     size_t i;
     put_cell(text, text_of(why, "session"));
@@ -460,6 +461,9 @@ static void say_why(const json_t *why)
             printf("There is no record of it here.\n");
         if (json_is_object(hint))
             say_peer("It was learned that ", hint, " has it.");
+        if (json_is_object(claim))
+            say_peer("", claim,
+                     " says that it carries on sessions of its maker, this one among them.");
         if (json_is_object(owner))
             say_peer("A request for it goes to ", owner, ".");
         printf("Its candidates, in order:%s", json_array_size(candidates) == 0 ? " none" : "");

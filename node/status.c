@@ -109,7 +109,8 @@ static void why(void *context, const char *id, size_t length, struct admin_why *
                                .home = peer_named(host, from.home_id),
                                .record_owner = peer_named(host, from.record.owner),
                                .owner = peer_named(host, from.owner),
-                               .hint = peer_named(host, from.hint)};
+                               .hint = peer_named(host, from.hint),
+                               .claim = peer_named(host, from.claim)};
     memcpy(into->id_hash, from.id_hash, sizeof into->id_hash);
     for (uint8_t i = 0; i < from.candidates_count && i < ADMIN_CANDIDATES_MAX; i++)
         into->candidates[into->candidates_count++] = peer_named(host, from.candidates[i]);

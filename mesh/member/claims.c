@@ -288,28 +288,24 @@ uint64_t claims_deadline_ms(const struct claims *claims)
     return own_ms < other_ms ? own_ms : other_ms;
 }
 
-bool claims_next(struct claims *claims, uint32_t budget, struct claim *claim)
+bool claims_first(const struct claims *claims, struct claim *claim)
+{
+    uint32_t at = claims->lists[TO_TELL].first;
+    if (at != NOTHING)
+        *claim = claims->entries[at].claim;
+    return at != NOTHING;
+}
+
+void claims_told(struct claims *claims, uint32_t budget)
 {
     uint32_t at = claims->lists[TO_TELL].first;
     if (at == NOTHING)
-        return false;
+        return;
     struct entry *entry = &claims->entries[at];
     list_remove(claims, TO_TELL, at);
     entry->is_queued = ++entry->sends < budget;
     if (entry->is_queued)
         list_append(claims, TO_TELL, at);
-    *claim = entry->claim;
-    return true;
-}
-
-void claims_untell(struct claims *claims, const struct claim *claim)
-{
-    struct entry *entry = entry_of(claims, claim->shard);
-    if (entry == NULL || entry->sends == 0)
-        return;
-    uint32_t at = place_of(claims, entry), sends = entry->sends - 1;
-    tell(claims, at);
-    entry->sends = sends;
 }
 
 size_t claims_waiting(const struct claims *claims)

@@ -50,11 +50,10 @@ bool claims_find(const struct claims *claims, const struct view *view, uint64_t 
 void claims_now(struct claims *claims, uint64_t now_ms);
 uint64_t claims_deadline_ms(const struct claims *claims);
 
-/* The next claim to be told, least told first; it goes behind the others of the queue, and out of
- * it after `budget` tellings. False: none waits. claims_untell() takes the last one back, if there
- * was no room for it. */
-bool claims_next(struct claims *claims, uint32_t budget, struct claim *claim);
-void claims_untell(struct claims *claims, const struct claim *claim);
+/* The claim to be told next, the least told one. False: none waits. */
+bool claims_first(const struct claims *claims, struct claim *claim);
+/* It was told: behind the others of the queue with it, or out, if that was the `budget`th time. */
+void claims_told(struct claims *claims, uint32_t budget);
 size_t claims_waiting(const struct claims *claims);
 size_t claims_count(const struct claims *claims);
 

@@ -30,6 +30,7 @@ struct queue {
 
 struct gossip {
     struct queue queues[GOSSIP_CLASSES];
+    struct claims *claims;
     size_t count;
     uint32_t stamp;
     struct item *items; /* [room] */
@@ -38,11 +39,12 @@ struct gossip {
     uint16_t free_item;
 };
 
-int gossip_new(struct gossip **gossipp)
+int gossip_new(struct gossip **gossipp, struct claims *claims)
 {
     struct gossip *gossip = calloc(1, sizeof *gossip);
     if (gossip == NULL)
         return -ENOMEM;
+    gossip->claims = claims;
     gossip->free_item = NOTHING;
     for (size_t class = 0; class < GOSSIP_CLASSES; class ++)
         gossip->queues[class] = (struct queue){NOTHING, NOTHING, 0};
@@ -213,7 +215,7 @@ bool gossip_is_telling(const struct gossip *gossip, const struct view *view, str
 
 size_t gossip_count(const struct gossip *gossip)
 {
-    return gossip->count;
+    return gossip->count + claims_waiting(gossip->claims);
 }
 
 static uint8_t budget_of(const struct view *view)
@@ -275,24 +277,40 @@ static void fill_class(struct gossip *gossip, struct filling *f, unsigned class,
     }
 }
 
+static void fill_claims(struct gossip *gossip, struct filling *f)
+{
+    struct claim claim;
+    for (size_t left = claims_waiting(gossip->claims);
+         left > 0 && claims_first(gossip->claims, &claim); left--) {
+        struct wire_update update = {.kind = UPDATE_CLAIM, .shard = claim.shard};
+        update.record.id = claim.owner;
+        update.incarnation = claim.beat;
+        if (wire_datagram_add(f->w, &update) < 0)
+            return;
+        claims_told(gossip->claims, f->budget);
+    }
+}
+
 bool gossip_fill(struct gossip *gossip, const struct view *view, struct wire_writer *w,
                  struct peer_id to, struct peer_id except)
 {
     struct filling f = {.view = view, .w = w, .to = to, .except = except};
-    unsigned top = 0;
-    if (gossip->count == 0)
+    size_t waiting = gossip_count(gossip);
+    if (waiting == 0)
         return false;
     f.budget = budget_of(view);
     gossip->stamp++;
-    while (gossip->queues[top].count == 0)
-        top++;
-    size_t limit = w->length + (w->room - w->length) / 4 * 3;
-    bool is_alone = gossip->queues[top].count == gossip->count;
-    fill_class(gossip, &f, top, is_alone ? w->room : limit);
-    for (unsigned class = top + 1; class < GOSSIP_CLASSES && gossip->count > 0; class ++)
+    for (unsigned class = 0; class < GOSSIP_CLASSES; class ++) {
+        size_t own = gossip->queues[class].count;
+        bool is_last = own == waiting;
+        waiting -= own;
+        if (own > 0)
+            fill_class(gossip, &f, class,
+                       is_last ? w->room : w->length + (w->room - w->length) / 4 * 3);
+    }
+    fill_claims(gossip, &f);
+    for (unsigned class = 0; class < GOSSIP_CLASSES && gossip->count > 0; class ++)
         fill_class(gossip, &f, class, w->room);
-    if (!is_alone)
-        fill_class(gossip, &f, top, w->room);
     if (gossip->count == 0)
         let_go(gossip);
     return f.told_self;

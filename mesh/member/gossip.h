@@ -4,17 +4,19 @@
 #ifndef MESH_GOSSIP_H
 #define MESH_GOSSIP_H
 
-#include "mesh/member/view.h"
+#include "mesh/member/claims.h"
 
-/* By urgency: the first that waits takes the room, but a quarter of it is left to the others. */
+/* By urgency: each takes three quarters of the room that those before it left, the last one that
+ * waits all of it, so that none starves; what is still empty then goes to the most urgent. */
 enum gossip_class {
     GOSSIP_DEATH, /* a death, and what refutes one or a suspicion */
     GOSSIP_LEAVE,
     GOSSIP_SUSPECT,
-    GOSSIP_ALIVE, /* somebody new */
-    GOSSIP_RECORD /* a new version of a record */
+    GOSSIP_ALIVE,  /* somebody new */
+    GOSSIP_RECORD, /* a new version of a record */
+    GOSSIP_CLAIM   /* kept by claims.h, told with the others */
 };
-#define GOSSIP_CLASSES 5
+#define GOSSIP_CLASSES 5 /* of updates about members */
 
 /* An update is sent so often per bit of the number of members. Push gossip leaves a residue of
  * about e^-m after m sends each (Demers et al. 1987); acks, which pull, take most of that. */
@@ -22,7 +24,8 @@ enum gossip_class {
 
 struct gossip;
 
-int gossip_new(struct gossip **gossipp); /* 0 or -ENOMEM; for one view */
+/* For one view; told with its updates: `claims`, which stay the caller's. 0 or -ENOMEM. */
+int gossip_new(struct gossip **gossipp, struct claims *claims);
 void gossip_free(struct gossip *gossip); /* NULL is fine */
 
 /* Tells about this member from now on, with a fresh budget; what was queued about it is replaced

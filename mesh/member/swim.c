@@ -161,12 +161,15 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     if (swim == NULL)
         return -ENOMEM;
     int rc = view_new(&swim->view, &view_config);
+    swim->chance = config->chance;
+    uint64_t key[2] = {shuffle_u64(&swim->chance), shuffle_u64(&swim->chance)};
     if (rc == 0)
-        rc = gossip_new(&swim->gossip);
+        rc = claims_new(&swim->claims, (const uint8_t *)key);
+    if (rc == 0)
+        rc = gossip_new(&swim->gossip, swim->claims);
     if (rc < 0)
         goto fail;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
-    swim->chance = config->chance;
     swim->boot_ms = config->boot_ms > 0 ? config->boot_ms : 1;
     swim->start_ms = now_ms;
     swim->name_wait_ms = config->name_wait_ms;
@@ -197,6 +200,7 @@ void swim_free(struct swim *swim)
         return;
     view_free(swim->view);
     gossip_free(swim->gossip);
+    claims_free(swim->claims);
     free(swim->round);
     free(swim->suspicions);
     free(swim->sends);
@@ -252,9 +256,19 @@ static void become_superseded(struct swim *swim)
     swim_push_event(swim, SWIM_SUPERSEDED, newest != NULL ? newest->record->id : self);
 }
 
+static void take_claim(struct swim *swim, const struct wire_update *news, uint64_t now_ms)
+{
+    struct claim claim = {news->shard, news->record.id, news->incarnation};
+    (void)claims_take(swim->claims, swim->view, &claim, now_ms);
+}
+
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms)
 {
+    if (news->kind == UPDATE_CLAIM) {
+        take_claim(swim, news, now_ms);
+        return;
+    }
     const struct mesh_member *member = view_find(swim->view, news->record.id);
     enum member_state was = member != NULL ? member->state : MEMBER_UNKNOWN;
     uint32_t self_incarnation = view_self(swim->view)->incarnation;
@@ -316,6 +330,24 @@ void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, u
 void swim_set_load(struct swim *swim, uint32_t sessions)
 {
     swim->load = sessions;
+}
+
+int swim_claim(struct swim *swim, uint64_t shard, uint64_t now_ms)
+{
+    int rc = view_is_announced(swim->view) ? claims_make(swim->claims, swim->view, shard, now_ms)
+                                           : -EAGAIN;
+    swim_settle(swim, now_ms);
+    return rc;
+}
+
+void swim_unclaim(struct swim *swim, uint64_t shard)
+{
+    claims_drop(swim->claims, shard);
+}
+
+bool swim_claimant(const struct swim *swim, uint64_t shard, struct peer_id *owner, uint64_t now_ms)
+{
+    return claims_find(swim->claims, swim->view, shard, owner, now_ms);
 }
 
 /* ---- datagrams ------------------------------------------------------------------------------ */
@@ -541,6 +573,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
         relays_now(swim, now_ms);
+        claims_now(swim->claims, now_ms);
         gossip_now(swim, now_ms);
     }
     swim_settle(swim, now_ms);
@@ -561,6 +594,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
         sooner(&due_ms, relays_deadline_ms(swim));
+        sooner(&due_ms, claims_deadline_ms(swim->claims));
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0)
             sooner(&due_ms, swim->gossip_at_ms);
     }

@@ -99,6 +99,12 @@ void swim_leave(struct swim *swim, uint64_t now_ms);
 void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms);
 void swim_set_load(struct swim *swim, uint32_t sessions);
 
+/* We carry on this shard of a gone peer (claims.h), and say so until swim_unclaim(). 0, -EEXIST,
+ * -ENOSPC, -ENOMEM; -EAGAIN: we are not announced yet. */
+int swim_claim(struct swim *swim, uint64_t shard, uint64_t now_ms);
+void swim_unclaim(struct swim *swim, uint64_t shard);
+bool swim_claimant(const struct swim *swim, uint64_t shard, struct peer_id *owner, uint64_t now_ms);
+
 /* ---- facts ---------------------------------------------------------------------------------- */
 
 /* Opened and authentic: `d->sender.name` and `sender_nonce` are whose key material sealed it. */

@@ -79,6 +79,7 @@ struct swim {
     const struct swim_preset *preset;
     struct view *view;
     struct gossip *gossip;
+    struct claims *claims;
     struct shuffle chance;
     struct swim_stats stats;
     enum swim_phase phase;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sodium.h>
 
+#include "mesh/member/claims.h"
 #include "mesh/member/ring.h"
 #include "mesh/wire/seal.h"
 
@@ -211,12 +212,22 @@ uint64_t key_home(const struct session_id *id)
     return key_get_home(id->bytes + KEY_HOME_AT);
 }
 
+static unsigned key_shard_of(const struct session_id *id)
+{
+    return id->bytes[KEY_RANDOM_AT] & ((1 << KEY_SHARD_BITS) - 1);
+}
+
+uint64_t key_shard(const struct session_id *id)
+{
+    return claim_shard(key_home(id), key_shard_of(id));
+}
+
 uint64_t key_point(const struct session_id *id)
 {
     uint8_t shard[8];
     memcpy(shard, id->bytes + KEY_HOME_AT, 6);
     shard[6] = '#';
-    shard[7] = id->bytes[KEY_RANDOM_AT] & ((1 << KEY_SHARD_BITS) - 1);
+    shard[7] = (uint8_t)key_shard_of(id);
     return ring_point(shard, sizeof shard);
 }
 

@@ -44,6 +44,8 @@ uint64_t key_home(const struct session_id *id); /* 48 bits: view_home_tag() of t
 /* Where the walk for its candidates begins: from the id's bytes alone, so that a peer that never
  * met the home walks the same way; 8 points a home, so that its sessions spread (DESIGN §5). */
 uint64_t key_point(const struct session_id *id);
+/* The shard (home, m) that it belongs to, as claims.h names it. */
+uint64_t key_shard(const struct session_id *id);
 
 /* A generation's tag, in [A-Za-z0-9_-]. `home`: view_home_tag() of the peer. */
 void key_peer_write(char text[KEY_PEER_TEXT], const struct key_ring *ring, uint64_t home);

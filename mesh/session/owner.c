@@ -301,6 +301,7 @@ void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, ui
         why->home_id = home->record->id;
     why->owner = found.peer;
     why->hint = found.hint;
+    (void)swim_claimant(core->swim, key_shard(&id), &why->claim, now_ms);
     if (session != NULL)
         why->record = session->epoch;
     why->candidates_count =

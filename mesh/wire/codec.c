@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define UPDATE_ELEMENTS 6
+#define CLAIM_ELEMENTS 5
 #define RECORD_ELEMENTS 8
 
 #define CODEC_RESERVED 0xc1 /* a byte that msgpack does not use */
@@ -170,6 +171,8 @@ void codec_put_addr(struct codec_sink *sink, const struct mesh_addr *addr)
 
 uint16_t codec_update_elements(const struct wire_update *u)
 {
+    if (u->kind == UPDATE_CLAIM)
+        return CLAIM_ELEMENTS;
     return u->record.name[0] ? UPDATE_ELEMENTS + RECORD_ELEMENTS : UPDATE_ELEMENTS;
 }
 
@@ -183,6 +186,10 @@ void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
     codec_put_uint8(sink, (uint8_t)u->kind);
     codec_put_id(sink, m->id);
     codec_put_uint32(sink, u->incarnation);
+    if (u->kind == UPDATE_CLAIM) {
+        codec_put_uint64(sink, u->shard);
+        return;
+    }
     codec_put_id(sink, u->accuser);
     if (!m->name[0])
         return;
@@ -380,9 +387,13 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
     struct mesh_record *m = &u->record;
 
     memset(u, 0, sizeof *u);
-    u->kind = (enum update_kind)codec_take_uint(&c, UPDATE_LEFT);
+    u->kind = (enum update_kind)codec_take_uint(&c, UPDATE_CLAIM);
     m->id = codec_take_id(&c);
     u->incarnation = (uint32_t)codec_take_uint(&c, UINT32_MAX);
+    if (u->kind == UPDATE_CLAIM) {
+        u->shard = codec_take_uint(&c, UINT64_MAX);
+        return c.bad || peer_id_is_nobody(m->id) ? -EBADMSG : 0;
+    }
     u->accuser = codec_take_id(&c);
     if (c.bad || u->kind < UPDATE_ALIVE || peer_id_is_nobody(m->id))
         return -EBADMSG;

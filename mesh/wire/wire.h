@@ -51,7 +51,8 @@ enum update_kind {
     UPDATE_ALIVE = 1, /* carries the whole record */
     UPDATE_SUSPECT,
     UPDATE_DEAD,
-    UPDATE_LEFT
+    UPDATE_LEFT,
+    UPDATE_CLAIM /* about a shard: claims.h */
 };
 
 /* One thing to be told about one member. An ALIVE carries the record; the others do if
@@ -62,6 +63,7 @@ struct wire_update {
     uint32_t incarnation;
     struct peer_id accuser;    /* SUSPECT, DEAD */
     struct mesh_record record; /* of an update without one: its id alone */
+    uint64_t shard; /* CLAIM: record.id says that it carries this on, for the incarnation-th time */
 };
 
 struct wire_datagram {

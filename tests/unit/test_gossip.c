@@ -17,6 +17,7 @@ static const struct peer_id nobody = {0, 0};
 struct setting {
     struct view *view;
     struct gossip *gossip;
+    struct claims *claims;
     uint8_t bytes[WIRE_PLAIN_MAX];
     struct wire_datagram read;
 };
@@ -48,12 +49,14 @@ static void set_up(struct setting *s, unsigned count)
         struct wire_update news = {.kind = UPDATE_ALIVE, .record = member_of(n)};
         assert_int_equal(view_apply(s->view, &news, NOW_MS), VIEW_NEW);
     }
-    assert_int_equal(gossip_new(&s->gossip), 0);
+    assert_int_equal(claims_new(&s->claims, (const uint8_t[16]){1}), 0);
+    assert_int_equal(gossip_new(&s->gossip, s->claims), 0);
 }
 
 static void tear_down(struct setting *s)
 {
     gossip_free(s->gossip);
+    claims_free(s->claims);
     view_free(s->view);
 }
 
@@ -74,7 +77,9 @@ static unsigned fill(struct setting *s, size_t room, struct peer_id to, struct p
     assert_int_equal(wire_datagram_read(&s->read, s->bytes, w.length), 0);
     for (unsigned n = 0; n < s->read.updates_count; n++)
         for (unsigned i = 0; i < n; i++) /* never two of one subject */
-            assert_false(peer_id_equal(s->read.updates[n].record.id, s->read.updates[i].record.id));
+            assert_false(
+                peer_id_equal(s->read.updates[n].record.id, s->read.updates[i].record.id) &&
+                s->read.updates[n].shard == s->read.updates[i].shard);
     return s->read.updates_count;
 }
 
@@ -173,6 +178,27 @@ static void test_gossip_a_storm_of_deaths_leaves_a_quarter_to_the_others(void **
     tear_down(&s);
 }
 
+static void test_gossip_no_class_starves_in_a_storm_of_all_those_above_it(void **state)
+{
+    static struct setting s;
+    unsigned told = 0;
+    (void)state;
+    set_up(&s, 400);
+    for (unsigned n = 1; n < 400; n++) {
+        gossip_tell(s.gossip, s.view, id_of(n), (enum gossip_class)(n % GOSSIP_CLASSES), nobody);
+        assert_int_equal(claims_make(s.claims, s.view, n, NOW_MS), 0);
+    }
+    for (unsigned datagrams = 0; datagrams < 10; datagrams++) {
+        unsigned count = fill(&s, WIRE_PLAIN_MAX, nobody, nobody), claims = 0;
+        for (unsigned n = 0; n < count; n++)
+            claims += s.read.updates[n].kind == UPDATE_CLAIM;
+        assert_true(claims > 0);
+        told += claims;
+    }
+    assert_true(told < 10 * 20); /* and it is the last */
+    tear_down(&s);
+}
+
 static void test_gossip_tells_the_least_told_first(void **state)
 {
     static struct setting s;
@@ -246,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_gossip_says_what_the_view_says_when_it_is_sent),
         cmocka_unit_test(test_gossip_packs_urgent_classes_first),
         cmocka_unit_test(test_gossip_a_storm_of_deaths_leaves_a_quarter_to_the_others),
+        cmocka_unit_test(test_gossip_no_class_starves_in_a_storm_of_all_those_above_it),
         cmocka_unit_test(test_gossip_tells_the_least_told_first),
         cmocka_unit_test(test_gossip_spares_who_needs_no_telling),
         cmocka_unit_test(test_gossip_a_datagram_without_room_loses_nothing),

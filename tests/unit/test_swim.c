@@ -616,6 +616,46 @@ static void test_swim_a_record_change_reaches_all_by_gossip(void **state)
     world_deinit(&w);
 }
 
+static unsigned claims_known(struct world *w, uint64_t shard, struct peer_id owner)
+{
+    unsigned known = 0;
+    struct peer_id found;
+    for (unsigned n = 0; n < w->count; n++)
+        known += w->peers[n].swim != NULL &&
+                 swim_claimant(w->peers[n].swim, shard, &found, w->now_ms) &&
+                 peer_id_equal(found, owner);
+    return known;
+}
+
+static void test_swim_a_claim_reaches_all_and_is_followed_to_nobody_gone(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 16);
+    world_make(&w, 8);
+    struct peer_id gone = id_of(&w.peers[1]), heir = id_of(&w.peers[5]);
+    uint64_t shard = claim_shard(view_home_tag(gone), 3);
+    world_crash(&w, &w.peers[1]);
+    world_run(&w, 30000);
+    assert_int_equal(swim_claim(w.peers[5].swim, shard, w.now_ms), 0);
+    world_run(&w, 2000);
+    assert_int_equal(claims_known(&w, shard, heir), 7);
+    world_run(&w, 5 * CLAIM_EXPIRES_MS); /* it is refreshed, under loss, too */
+    w.loss = 20;
+    world_run(&w, 5 * CLAIM_EXPIRES_MS);
+    assert_int_equal(claims_known(&w, shard, heir), 7);
+    swim_unclaim(w.peers[5].swim, shard);
+    world_run(&w, CLAIM_EXPIRES_MS);
+    assert_int_equal(claims_known(&w, shard, heir), 0);
+    assert_int_equal(swim_claim(w.peers[5].swim, shard, w.now_ms), 0);
+    world_run(&w, 5000);
+    assert_int_equal(claims_known(&w, shard, heir), 7);
+    world_crash(&w, &w.peers[5]);
+    world_run(&w, 40000);
+    assert_int_equal(claims_known(&w, shard, heir), 0);
+    world_deinit(&w);
+}
+
 static void test_swim_an_answered_ping_is_a_round_trip(void **state)
 {
     struct world w;
@@ -804,6 +844,7 @@ int main(void)
         cmocka_unit_test(test_swim_news_of_a_stranger_is_ignored_but_its_ping_answered),
         cmocka_unit_test(test_swim_lies_about_us_are_outdone),
         cmocka_unit_test(test_swim_a_record_change_reaches_all_by_gossip),
+        cmocka_unit_test(test_swim_a_claim_reaches_all_and_is_followed_to_nobody_gone),
         cmocka_unit_test(test_swim_an_answered_ping_is_a_round_trip),
         cmocka_unit_test(test_swim_a_stranger_that_stays_one_is_asked_ever_less_often),
         cmocka_unit_test(test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up),

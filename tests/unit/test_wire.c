@@ -115,11 +115,14 @@ static size_t datagram_write(enum datagram_kind kind, uint8_t into[WIRE_PLAIN_MA
     struct wire_update dead = {
         .kind = UPDATE_DEAD, .record.id = {4, 5}, .incarnation = 1, .accuser = {6, 7}};
     struct wire_update alive = update_alive(99);
+    struct wire_update claim = {
+        .kind = UPDATE_CLAIM, .record.id = {8, 9}, .incarnation = 10, .shard = 11};
     struct wire_writer w;
 
     assert_int_equal(wire_datagram_begin(&w, &d, into, WIRE_PLAIN_MAX), 0);
     assert_int_equal(wire_datagram_add(&w, &alive), 0);
     assert_int_equal(wire_datagram_add(&w, &dead), 0);
+    assert_int_equal(wire_datagram_add(&w, &claim), 0);
     return w.length;
 }
 
@@ -134,18 +137,22 @@ static void test_each_datagram_reads_as_it_was_written(void **state)
 
         assert_int_equal(wire_datagram_read(&read, plain, length), 0);
         assert_datagram_equal(&written, &read);
-        assert_int_equal(read.updates_count, 2);
+        assert_int_equal(read.updates_count, 3);
         assert_update_equal(&read.updates[0], &alive);
         assert_int_equal(read.updates[1].kind, UPDATE_DEAD);
         assert_int_equal(read.updates[1].accuser.generation, 7);
         assert_string_equal(read.updates[1].record.name, "");
+        assert_int_equal(read.updates[2].kind, UPDATE_CLAIM);
+        assert_true(peer_id_equal(read.updates[2].record.id, (struct peer_id){8, 9}));
+        assert_int_equal(read.updates[2].incarnation, 10);
+        assert_int_equal(read.updates[2].shard, 11);
     }
 }
 
 static void test_each_kind_of_update_may_carry_the_record(void **state)
 {
     (void)state;
-    for (enum update_kind kind = UPDATE_ALIVE; kind <= UPDATE_LEFT; kind++) {
+    for (enum update_kind kind = UPDATE_ALIVE; kind <= UPDATE_LEFT; kind++) { /* but claims */
         struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
         struct wire_update u = update_alive(kind);
         struct wire_writer w;
@@ -527,7 +534,7 @@ static void test_each_truncation_and_each_changed_byte_of_a_datagram(void **stat
                 whole++;
             }
         }
-        assert_int_equal(whole, 2);
+        assert_int_equal(whole, 3);
         for (size_t at = 0; at < length; at++)
             for (int value = 0; value <= 0xff; value += 0xff) {
                 uint8_t was = plain[at];
