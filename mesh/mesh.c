@@ -189,7 +189,7 @@ void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
 
 static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms)
 {
-    swim_set_flags(m->core.swim, serving, draining, false, now_ms);
+    swim_set_flags(m->core.swim, serving, draining, now_ms);
     entry_wake(&m->core);
 }
 

@@ -1,6 +1,6 @@
 /* swim.c - membership as one value: what comes in, what goes out, the one deadline, and what news
- * does to the view and the gossip. Probes and suspicions stand in swim_probe.c, ways in and out in
- * swim_join.c, views over links in swim_views.c. */
+ * does to the view and the gossip. Probes stand in swim_probe.c, suspicions in swim_suspect.c, ways
+ * in and out in swim_join.c, views over links in swim_views.c. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,16 +12,26 @@
 #define DRAWN_MAX 8
 
 const struct swim_preset swim_preset_product = {
-    .period_ms = 1000,
+    .period_ms = 10000, /* the monitor finds the dead; these keep everybody in touch */
     .ping_min_ms = 50,
     .ping_max_ms = 500,
     .relays = 3,
-    .suspicion_ms = 500, /* 2 s at up to 10 members */
+    .suspicion_ms = 500, /* 2 s */
     .alpha = 4,
-    .beta = 3,
+    .beta = 6,
     .awareness_max = 8,
     .gossip_ms = 200,
     .gossip_peers = 3,
+    .monitor_ms = 1000,
+    .indirect_ms = 300,
+    .is_flat = true,
+    .confirmers = 3,
+    .hearsay_ms = 2000, /* news of a death is with nearly all of 5,000 by then */
+    .check_ms = 500,
+    .guards = true,
+    .limits_accusers = true,
+    .hold_ms = 60000,
+    .farewells = 64,
 };
 
 const struct swim_preset swim_preset_memberlist_lan = {
@@ -162,9 +172,8 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     size_t slots = view_slots(swim->view);
     swim->round = calloc(slots, sizeof *swim->round);
     swim->round_use = calloc(slots, sizeof *swim->round_use);
-    swim->suspicions = calloc(slots, sizeof *swim->suspicions);
     rc = -ENOMEM;
-    if (!swim->round || !swim->round_use || !swim->suspicions)
+    if (!swim->round || !swim->round_use)
         goto fail;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->chance = config->chance;
@@ -174,12 +183,12 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     swim->has_contacts = config->has_contacts;
     swim->serving = config->self.serving;
     swim->draining = config->self.draining;
-    swim->hold = config->self.hold;
     swim->first_contact_ms = MESH_NEVER;
     swim->found_at_ms = MESH_NEVER;
     swim->hello_at_ms = now_ms;
     /* staggered: peers that start together do not probe together */
     swim->probe_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->period_ms);
+    swim->watch_at_ms = now_ms + shuffle_below(&swim->chance, 1 + swim->preset->monitor_ms);
     swim->number = (uint32_t)shuffle_u64(&swim->chance);
     swim->phase = SWIM_ASKING;
     if (!config->has_contacts)
@@ -200,9 +209,14 @@ void swim_free(struct swim *swim)
     gossip_free(swim->gossip);
     free(swim->round);
     free(swim->round_use);
-    free(swim->suspicions);
+    suspicions_deinit(swim);
     free(swim->sends);
     free(swim);
+}
+
+static bool detects(const struct swim *swim)
+{
+    return swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER;
 }
 
 /* ---- news ----------------------------------------------------------------------------------- */
@@ -246,6 +260,16 @@ static void refute(struct swim *swim, uint32_t was_incarnation)
     gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_DEATH, nobody);
 }
 
+/* Without memory for that it is tried again. */
+static void flags_now(struct swim *swim)
+{
+    bool hold = hold_is_on(&swim->hold);
+    if (view_set_flags(swim->view, swim->serving, swim->draining, hold) > 0 &&
+        view_is_announced(swim->view))
+        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
+                    nobody);
+}
+
 static void become_superseded(struct swim *swim)
 {
     struct peer_id self = view_self(swim->view)->record->id;
@@ -254,14 +278,56 @@ static void become_superseded(struct swim *swim)
     swim_push_event(swim, SWIM_SUPERSEDED, newest != NULL ? newest->record->id : self);
 }
 
+/* Others keep losing us: we go off the ring for a while. That both sides of a split took each other
+ * for dead is not told like this, but when views are exchanged, as a suspicion. */
+static void learn_of_own_death(struct swim *swim, uint64_t now_ms)
+{
+    uint32_t hold_ms = swim->preset->hold_ms;
+    if (hold_ms == 0 || !hold_on_death(&swim->hold, hold_ms, now_ms))
+        return;
+    swim->stats.held++;
+    flags_now(swim);
+}
+
+/* What was known of a member before the news. */
+struct known {
+    enum member_state state;
+    uint32_t incarnation;
+};
+
+static void on_new_state(struct swim *swim, const struct mesh_member *member,
+                         const struct known *was, const struct wire_update *news, bool is_quiet,
+                         uint64_t now_ms)
+{
+    bool was_living = was->state == MEMBER_ALIVE || was->state == MEMBER_SUSPECT;
+    bool is_newer = member->incarnation != was->incarnation;
+    if (member_is_living(member) && !was_living)
+        probe_add(swim, member);
+    if (was->state == MEMBER_SUSPECT && is_newer)
+        suspicion_refuted(swim, member, now_ms);
+    if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
+        suspicion_begin(swim, member, news->accuser, now_ms);
+    if (member->state == MEMBER_DEAD && was_living)
+        guard_on_death(&swim->guard, now_ms);
+    if (!is_quiet)
+        pass_on(swim, member, was->state, was->incarnation, news->accuser);
+}
+
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms)
 {
     const struct mesh_member *member = view_find(swim->view, news->record.id);
-    enum member_state was = member != NULL ? member->state : MEMBER_UNKNOWN;
     uint32_t self_incarnation = view_self(swim->view)->incarnation;
-    uint32_t incarnation = member != NULL ? member->incarnation : 0;
-    bool was_living = member != NULL && member_is_living(member);
+    struct known before = {MEMBER_UNKNOWN, 0};
+    struct wire_update doubted;
+    if (member != NULL)
+        before = (struct known){member->state, member->incarnation};
+    if (news->kind == UPDATE_DEAD && member != NULL && member_is_living(member) &&
+        !suspicion_may_vote(swim, news->accuser, now_ms)) {
+        doubted = *news; /* who is often wrong may be wrong about a death, too */
+        doubted.kind = UPDATE_SUSPECT;
+        news = &doubted;
+    }
 
     enum view_news result = view_apply(swim->view, news, now_ms);
     member = view_find(swim->view, news->record.id);
@@ -273,23 +339,18 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         swim->stats.news_refused++;
         break;
     case VIEW_NEW:
-        if (member == NULL)
-            break;
-        if (member_is_living(member) && !was_living)
-            probe_add(swim, member);
-        if (member->state == MEMBER_SUSPECT &&
-            (was != MEMBER_SUSPECT || member->incarnation != incarnation))
-            suspicion_begin(swim, member, news->accuser, now_ms);
-        if (!is_quiet)
-            pass_on(swim, member, was, incarnation, news->accuser);
+        if (member != NULL)
+            on_new_state(swim, member, &before, news, is_quiet, now_ms);
         break;
     case VIEW_CONFIRMED:
-        if (suspicion_confirm(swim, member, news->accuser))
+        if (suspicion_confirm(swim, member, news->accuser, now_ms))
             gossip_tell(swim->gossip, swim->view, member->record->id, GOSSIP_SUSPECT,
                         news->accuser);
         break;
     case VIEW_REFUTED:
         refute(swim, self_incarnation);
+        if (news->kind == UPDATE_DEAD && view_self(swim->view)->incarnation != self_incarnation)
+            learn_of_own_death(swim, now_ms);
         break;
     case VIEW_SUPERSEDED:
         become_superseded(swim);
@@ -297,20 +358,10 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
     }
 }
 
-/* Without memory for that it is tried again. */
-static void flags_now(struct swim *swim)
-{
-    int rc = view_set_flags(swim->view, swim->serving, swim->draining, swim->hold);
-    if (rc > 0 && view_is_announced(swim->view))
-        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
-                    nobody);
-}
-
-void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms)
+void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
 {
     swim->serving = serving;
     swim->draining = draining;
-    swim->hold = hold;
     flags_now(swim);
     swim_settle(swim, now_ms);
 }
@@ -322,20 +373,11 @@ void swim_set_load(struct swim *swim, uint32_t sessions)
 
 /* ---- datagrams ------------------------------------------------------------------------------ */
 
-/* Somebody else is where we looked for a member. That proves no death: an address may be shared,
- * translated or out of date. */
 static void on_not_me(struct swim *swim, const struct mesh_addr *from,
                       const struct wire_datagram *d, uint64_t now_ms)
 {
-    struct probe *probe = &swim->probe;
-    if (!probe->is_open || probe->is_acked || probe->number != d->number ||
-        !mesh_addr_equal(from, &probe->addr) || peer_id_equal(d->sender, probe->target))
-        return;
-    const struct mesh_member *target = view_find(swim->view, probe->target);
-    probe->is_open = false;
-    if (target != NULL && member_is_living(target))
-        probe_suspect(swim, target, now_ms);
-    if (view_find(swim->view, d->sender) == NULL &&
+    if (probe_on_not_me(swim, from, d->sender, d->number, now_ms) &&
+        view_find(swim->view, d->sender) == NULL &&
         view_is_plausible(swim->view, d->sender, now_ms))
         views_wish(swim, d->sender, from, now_ms);
 }
@@ -381,6 +423,8 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
                                uint64_t sender_nonce, uint64_t now_ms)
 {
     const struct mesh_member *sender;
+    if (swim->suspects.count > 0)
+        guard_on_heard(&swim->guard, who, now_ms);
     for (uint16_t n = 0; n < d->updates_count && swim->phase != SWIM_GONE; n++)
         swim_take_news(swim, &d->updates[n], false, now_ms);
     sender = view_by_handle(swim->view, who);
@@ -403,9 +447,11 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
             relay_on_ping_req(swim, sender, d, now_ms);
         break;
     case DATAGRAM_NACK:
-        if (swim->probe.is_open && swim->probe.number == d->number &&
-            swim->probe.nacks < swim->probe.nacks_expected)
-            swim->probe.nacks++;
+        probe_on_nack(swim, d->number);
+        break;
+    case DATAGRAM_CONFIRM:
+        if (mesh_addr_equal(from, &sender->record->addr) && detects(swim))
+            probe_on_confirm(swim, sender, d, now_ms);
         break;
     case DATAGRAM_HELLO:
     case DATAGRAM_WELCOME:
@@ -521,12 +567,8 @@ void swim_note_lag(struct swim *swim, uint64_t now_ms)
     uint64_t lag_ms = now_ms - swim->due_ms;
     swim->due_ms = now_ms;
     swim->stats.lags++;
+    swim->lagged_ms = now_ms;
     probe_push_deadlines(swim, lag_ms);
-}
-
-static bool detects(const struct swim *swim)
-{
-    return swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER;
 }
 
 void swim_now(struct swim *swim, uint64_t now_ms)
@@ -534,6 +576,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     if (swim->phase == SWIM_GONE)
         return;
     swim_note_lag(swim, now_ms);
+    hold_now(&swim->hold, now_ms);
     flags_now(swim);
     join_now(swim, now_ms);
     if (detects(swim)) {
@@ -562,6 +605,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
         sooner(&due_ms, views_deadline_ms(swim));
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
+        sooner(&due_ms, hold_deadline_ms(&swim->hold));
         sooner(&due_ms, relays_deadline_ms(swim));
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0)
             sooner(&due_ms, swim->gossip_at_ms);
