@@ -278,18 +278,26 @@ uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subje
     return number;
 }
 
+/* One under way of this member; NULL: none. */
+static struct probe *find_probe_of(struct swim *swim, const struct mesh_member *member,
+                                   bool refused)
+{
+    for (size_t n = 0; n < swim->probes_count; n++)
+        if (peer_id_equal(swim->probes[n].target, member->record->id) &&
+            (swim->probes[n].why == PROBE_REFUSED) == refused)
+            return &swim->probes[n];
+    return NULL;
+}
+
 void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms)
 {
     const struct mesh_member *subject = view_find(swim->view, d->subject);
-    struct probe *probe = NULL;
+    struct probe *probe;
     if (subject == NULL || !member_is_living(subject) || subject == view_self(swim->view) ||
         subject->record->addr.port == 0)
         return;
-    for (size_t n = 0; n < swim->probes_count; n++)
-        if (peer_id_equal(swim->probes[n].target, subject->record->id) &&
-            swim->probes[n].why != PROBE_REFUSED)
-            probe = &swim->probes[n];
+    probe = find_probe_of(swim, subject, false);
     if (probe == NULL)
         probe = begin_probe(swim, subject, PROBE_CONFIRM, now_ms);
     if (probe == NULL || !peer_id_is_nobody(probe->asker))
@@ -298,13 +306,19 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
     probe->asker_number = d->number;
 }
 
+void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms)
+{
+    struct probe *probe = find_probe_of(swim, suspect, false);
+    if (probe == NULL)
+        probe = begin_probe(swim, suspect, PROBE_CONFIRM, now_ms);
+    if (probe != NULL)
+        probe->is_check = true;
+}
+
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    for (size_t n = 0; n < swim->probes_count; n++)
-        if (swim->probes[n].why == PROBE_REFUSED &&
-            peer_id_equal(swim->probes[n].target, member->record->id))
-            return;
-    (void)begin_probe(swim, member, PROBE_REFUSED, now_ms);
+    if (find_probe_of(swim, member, true) == NULL)
+        (void)begin_probe(swim, member, PROBE_REFUSED, now_ms);
 }
 
 /* ---- pings for others ----------------------------------------------------------------------- */
@@ -375,12 +389,15 @@ static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, ui
 /* ---- answers -------------------------------------------------------------------------------- */
 
 /* It lives: so much the better for our own health, and for who asked. */
-static void succeed(struct swim *swim, struct probe *probe)
+static void succeed(struct swim *swim, struct probe *probe, uint64_t now_ms)
 {
-    tell_asker(swim, probe, true);
+    struct probe done = *probe;
+    tell_asker(swim, &done, true);
     drop_probe(swim, probe);
     if (swim->awareness > 0)
         swim->awareness--;
+    if (done.is_check)
+        suspicion_on_life(swim, view_find(swim->view, done.target), now_ms);
 }
 
 void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
@@ -397,7 +414,7 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         if (is_direct)
             note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
         if (is_direct || probe->nacks_expected > 0)
-            succeed(swim, probe);
+            succeed(swim, probe, now_ms);
         return;
     }
     suspicion_on_witness(swim, sender->record->id, number, now_ms);
@@ -412,13 +429,13 @@ void probe_on_nack(struct swim *swim, uint32_t number)
     }
 }
 
-void probe_on_reached(struct swim *swim, const struct mesh_member *member)
+void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
     for (size_t n = 0; n < swim->probes_count;) {
         struct probe *probe = &swim->probes[n];
         /* before others were asked nothing was in doubt: the answer to the ping may still come */
         if (peer_id_equal(probe->target, member->record->id) && probe->is_relayed)
-            succeed(swim, probe);
+            succeed(swim, probe, now_ms);
         else
             n++;
     }

@@ -48,6 +48,7 @@ struct probe {
     uint64_t started_ms, relay_at_ms, ends_ms;
     uint32_t nacks_expected, nacks;
     bool is_relayed;
+    bool is_check; /* beside the end of a suspicion: an answer vetoes the death */
 };
 
 /* A ping for somebody else. */
@@ -206,12 +207,14 @@ void probe_on_nack(struct swim *swim, uint32_t number);
 /* False: we sent no such ping there. */
 bool probe_on_not_me(struct swim *swim, const struct mesh_addr *from, struct peer_id sender,
                      uint32_t number, uint64_t now_ms);
-void probe_on_reached(struct swim *swim, const struct mesh_member *member); /* over TCP */
+/* Over TCP. */
+void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 /* Somebody suspects `subject`: the witnesses are to look. Returns the number of the question. */
 uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subject,
                               uint64_t now_ms);
 void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms);
+void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms);
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_blame_us(struct swim *swim, uint32_t more); /* our own health is worse */
@@ -232,6 +235,8 @@ bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, stru
                        uint64_t now_ms);
 /* It lives: who accused it was wrong. */
 void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* It was reached, by whatever way: only it can refute, but its suspicion begins anew. */
+void suspicion_on_life(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 /* A witness that we asked under this number reached its subject. */
 void suspicion_on_witness(struct swim *swim, struct peer_id witness, uint32_t number,
                           uint64_t now_ms);

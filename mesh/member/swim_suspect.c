@@ -155,7 +155,8 @@ static uint64_t check_due_ms(const struct swim *swim, const struct suspicion *s)
     if (check_ms == 0)
         return MESH_NEVER;
     if (s->checked_ms == 0) {
-        uint64_t first_ms = s->started_ms + s->min_ms + s->lost_ms;
+        uint64_t hearsay_ms = s->is_seen ? 0 : swim->preset->hearsay_ms;
+        uint64_t first_ms = s->started_ms + s->min_ms + hearsay_ms + s->lost_ms;
         if (is_alone(swim))
             return s->started_ms;
         return first_ms > s->started_ms + check_ms ? first_ms - check_ms : s->started_ms;
@@ -307,6 +308,13 @@ static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)
     schedule(swim, s, now_ms);
 }
 
+void suspicion_on_life(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+{
+    struct suspicion *s = find_suspicion(swim, member);
+    if (s != NULL)
+        veto(swim, s, now_ms);
+}
+
 void suspicion_on_witness(struct swim *swim, struct peer_id witness, uint32_t number,
                           uint64_t now_ms)
 {
@@ -336,6 +344,7 @@ static void ask_check(struct swim *swim, struct suspicion *s, const struct mesh_
     s->checked_ms = now_ms != 0 ? now_ms : 1;
     s->is_checking = true;
     check_wish(swim, member);
+    probe_check(swim, member, now_ms); /* it is told so, too: perhaps its refutation was lost */
 }
 
 static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_ms)
@@ -415,9 +424,8 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
     swim_note_lag(swim, now_ms);
     struct suspicion *s = find_suspicion(swim, member);
     if (reached) {
-        probe_on_reached(swim, member);
-        if (s != NULL)
-            veto(swim, s, now_ms);
+        probe_on_reached(swim, member, now_ms);
+        suspicion_on_life(swim, member, now_ms);
     } else if (s != NULL && s->is_checking) {
         s->is_checking = false;
         s->is_unreached = true;
