@@ -321,11 +321,10 @@ void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice se
         core->stats.datagrams_bad++;
         return;
     }
-    const struct mesh_member *member = view_find(core->view, m->datagram.sender);
     /* one that names a former generation of ours is stale: it gets no answer and costs none */
     bool is_answered = m->datagram.target_nonce == 0 || m->datagram.kind == DATAGRAM_PING ||
                        m->datagram.target_nonce == view_self(core->view)->record->nonce;
-    if ((member == NULL || member->record->nonce != sender.nonce) && is_answered &&
+    if (swim_sender(core->swim, &m->datagram, sender.nonce) == NULL && is_answered &&
         !mesh_hears_stranger(m, now_ms))
         return;
     swim_on_datagram(core->swim, from, &m->datagram, sender.nonce, now_ms);

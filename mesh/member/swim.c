@@ -9,6 +9,7 @@
 #include "mesh/member/swim_state.h"
 
 #define SENDS_FIRST 16
+#define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
 
 const struct swim_preset swim_preset_product = {
@@ -50,6 +51,12 @@ const struct swim_preset swim_preset_memberlist_lan = {
 static const struct peer_id nobody = {0, 0};
 
 /* ---- small things --------------------------------------------------------------------------- */
+
+uint32_t swim_number(struct swim *swim)
+{
+    swim->number = swim->number % NUMBER_MAX + 1;
+    return swim->number;
+}
 
 void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_id peer)
 {
@@ -169,12 +176,6 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
         rc = gossip_new(&swim->gossip, swim->view);
     if (rc < 0)
         goto fail;
-    size_t slots = view_slots(swim->view);
-    swim->round = calloc(slots, sizeof *swim->round);
-    swim->round_use = calloc(slots, sizeof *swim->round_use);
-    rc = -ENOMEM;
-    if (!swim->round || !swim->round_use)
-        goto fail;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->chance = config->chance;
     swim->boot_ms = config->boot_ms > 0 ? config->boot_ms : 1;
@@ -189,7 +190,7 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     /* staggered: peers that start together do not probe together */
     swim->probe_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->period_ms);
     swim->watch_at_ms = now_ms + shuffle_below(&swim->chance, 1 + swim->preset->monitor_ms);
-    swim->number = (uint32_t)shuffle_u64(&swim->chance);
+    swim->number = shuffle_below(&swim->chance, NUMBER_MAX);
     swim->phase = SWIM_ASKING;
     if (!config->has_contacts)
         join_now(swim, now_ms);
@@ -208,7 +209,6 @@ void swim_free(struct swim *swim)
     view_free(swim->view);
     gossip_free(swim->gossip);
     free(swim->round);
-    free(swim->round_use);
     suspicions_deinit(swim);
     free(swim->sends);
     free(swim);
@@ -461,6 +461,15 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
     }
 }
 
+const struct mesh_member *swim_sender(const struct swim *swim, const struct wire_datagram *d,
+                                      uint64_t sender_nonce)
+{
+    const struct mesh_member *sender = d->sender.generation != 0
+                                           ? view_find(swim->view, d->sender)
+                                           : view_find_name(swim->view, d->sender.name);
+    return sender != NULL && sender->record->nonce == sender_nonce ? sender : NULL;
+}
+
 void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
                       const struct wire_datagram *d, uint64_t sender_nonce, uint64_t now_ms)
 {
@@ -481,8 +490,8 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
     } else if (d->kind == DATAGRAM_NOT_ME) {
         on_not_me(swim, from, d, now_ms);
     } else if (view_is_announced(swim->view)) {
-        const struct mesh_member *sender = view_find(swim->view, d->sender);
-        if (sender != NULL && sender->record->nonce == sender_nonce) {
+        const struct mesh_member *sender = swim_sender(swim, d, sender_nonce);
+        if (sender != NULL) {
             on_member_datagram(swim, from, d, view_handle(swim->view, sender), sender_nonce,
                                now_ms);
         } else {
@@ -523,6 +532,9 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     d.kind = send->kind;
     d.number = send->number;
     d.sender = self->record->id;
+    const struct mesh_member *to = view_find(swim->view, send->to);
+    if (to != NULL && to->agrees)
+        d.sender.generation = 0; /* it knows us: name and nonce say the rest */
     d.view_hash = view_hash(swim->view);
     d.load = swim->load;
     d.subject = send->subject;
@@ -539,11 +551,9 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     if (!peer_id_is_nobody(send->tell) &&
         gossip_update_of(swim->gossip, swim->view, send->tell, &tell))
         (void)wire_datagram_add(w, &tell);
-    if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell)) {
-        const struct mesh_member *to = view_find(swim->view, send->to);
-        if (to != NULL)
-            view_notes(swim->view, to)->told = true;
-    }
+    if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell) &&
+        to != NULL)
+        view_notes(swim->view, to)->told = true;
     return send->kind == DATAGRAM_GOSSIP && w->updates == 0 ? -ENODATA : 0;
 }
 

@@ -22,7 +22,7 @@
 
 static void push_hello(struct swim *swim, const struct mesh_addr *addr)
 {
-    struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = ++swim->number};
+    struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = swim_number(swim)};
     if (addr->port != 0 && !mesh_addr_equal(addr, &view_self(swim->view)->record->addr))
         swim_push(swim, &send);
 }
@@ -331,7 +331,7 @@ static void choose_farewells(struct swim *swim)
             is_twice = is_twice || chosen[i] == chosen[n];
         if (!is_twice)
             swim->farewells[swim->farewells_count++] =
-                (struct farewell){chosen[n]->record->id, ++swim->number, false};
+                (struct farewell){chosen[n]->record->id, swim_number(swim), false};
     }
 }
 

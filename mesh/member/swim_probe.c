@@ -2,13 +2,16 @@
  * whom others ask us about; pings for others, and our own health (SWIM §4, Lifeguard §IV). What a
  * failed one begins is swim_suspect.c's business. */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mesh/member/swim_state.h"
 
 #define DRAWN_MAX 8
-#define RELAY_MS 1000       /* a ping for somebody else is given up */
-#define REFUSED_PING_MS 200 /* who refuses a dial has so long to answer a ping */
+#define ROUND_SPARE 8        /* for newcomers, besides a quarter */
+#define ROUND_NUMBER_MAX 15u /* of four bits */
+#define RELAY_MS 1000        /* a ping for somebody else is given up */
+#define REFUSED_PING_MS 200  /* who refuses a dial has so long to answer a ping */
 
 static const struct peer_id nobody = {0, 0};
 
@@ -39,22 +42,24 @@ static void note_contact(struct swim *swim, const struct mesh_member *member, ui
 
 /* ---- probing -------------------------------------------------------------------------------- */
 
+static void put_in_round(struct swim *swim, size_t at, struct handle handle)
+{
+    swim->round[at] = (struct in_round){(uint16_t)handle.slot, (uint16_t)handle.generation};
+}
+
 /* A newcomer is probed within the round that runs: it takes a random place among the rest. */
 void probe_add(struct swim *swim, const struct mesh_member *member)
 {
     struct handle handle = view_handle(swim->view, member);
-    if (swim->round_count == view_slots(swim->view))
-        return; /* it comes with the next round */
-    for (size_t n = 0; n < swim->round_count; n++)
-        if (swim->round[n] == handle.slot && swim->round_use[n] == handle.generation)
-            return; /* one that comes and goes must not keep the round from its end */
+    if (swim->round_count == swim->round_room ||
+        member->round == (swim->round_number & ROUND_NUMBER_MAX))
+        return; /* one that comes and goes must not keep the round from its end */
+    view_notes(swim->view, member)->round = swim->round_number & ROUND_NUMBER_MAX;
     size_t end = swim->round_count++;
     size_t at = swim->round_at +
                 shuffle_below(&swim->chance, (uint32_t)(swim->round_count - swim->round_at));
     swim->round[end] = swim->round[at];
-    swim->round_use[end] = swim->round_use[at];
-    swim->round[at] = (uint16_t)handle.slot;
-    swim->round_use[at] = handle.generation;
+    put_in_round(swim, at, handle);
 }
 
 static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
@@ -86,16 +91,24 @@ static void note_round_trip(struct swim *swim, const struct mesh_member *member,
 static void new_round(struct swim *swim)
 {
     size_t count = view_others(swim->view);
-    for (size_t n = 0; n < count; n++) {
-        struct handle handle = view_handle(swim->view, view_other(swim->view, n));
-        size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
-        swim->round[n] = swim->round[at];
-        swim->round_use[n] = swim->round_use[at];
-        swim->round[at] = (uint16_t)handle.slot;
-        swim->round_use[at] = handle.generation;
+    if (count > swim->round_room) {
+        size_t room = count + count / 4 + ROUND_SPARE;
+        struct in_round *round = reallocarray(swim->round, room, sizeof *round);
+        if (round != NULL) {
+            swim->round = round;
+            swim->round_room = room;
+        }
     }
-    swim->round_count = count;
-    swim->round_at = 0;
+    swim->round_number = swim->round_number % ROUND_NUMBER_MAX + 1;
+    swim->round_count = swim->round_at = 0;
+    for (size_t n = 0; n < count && n < swim->round_room; n++) {
+        const struct mesh_member *member = view_other(swim->view, n);
+        size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
+        view_notes(swim->view, member)->round = swim->round_number & ROUND_NUMBER_MAX;
+        swim->round[n] = swim->round[at];
+        put_in_round(swim, at, view_handle(swim->view, member));
+        swim->round_count++;
+    }
 }
 
 /* The next of the round that still lives; NULL: there is nobody else. */
@@ -103,7 +116,8 @@ static const struct mesh_member *next_target(struct swim *swim)
 {
     for (int rounds = 0; rounds < 2; rounds++) {
         while (swim->round_at < swim->round_count) {
-            struct handle handle = {swim->round[swim->round_at], swim->round_use[swim->round_at]};
+            struct in_round next = swim->round[swim->round_at];
+            struct handle handle = {next.slot, next.use};
             const struct mesh_member *member = view_by_handle(swim->view, handle);
             swim->round_at++;
             if (member != NULL && member_is_living(member) && member != view_self(swim->view))
@@ -138,7 +152,7 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         .why = why,
         .target = target->record->id,
         .addr = target->record->addr,
-        .number = ++swim->number,
+        .number = swim_number(swim),
         .started_ms = now_ms,
         .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
     };
@@ -266,8 +280,7 @@ uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subje
     assert(swim->preset->confirmers < DRAWN_MAX);
     size_t count =
         monitor_before(swim->view, subject->record->id, confirmers, swim->preset->confirmers);
-    uint32_t number = ++swim->number;
-    number = number != 0 ? number : ++swim->number;
+    uint32_t number = swim_number(swim);
     for (size_t n = 0; n < count; n++) {
         struct swim_send send =
             swim_send_to(confirmers[n], DATAGRAM_CONFIRM, number, subject->record->id);
@@ -341,7 +354,7 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
         .asker = asker->record->id,
         .asker_number = d->number,
         .subject = subject->record->id,
-        .number = ++swim->number,
+        .number = swim_number(swim),
         .started_ms = now_ms,
         .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
         .ends_ms = now_ms + RELAY_MS,

@@ -32,6 +32,11 @@ enum swim_phase {
     SWIM_GONE
 };
 
+/* A handle: both halves of one fit in 16 bits (view.h). */
+struct in_round {
+    uint16_t slot, use;
+};
+
 enum probe_why {
     PROBE_RANDOM,  /* in shuffled rounds of all */
     PROBE_WATCH,   /* of the one that we are the monitor of */
@@ -117,9 +122,9 @@ struct swim {
     struct probe probes[PROBES_MAX];
     size_t probes_count;
     uint64_t probe_at_ms, watch_at_ms;
-    uint16_t *round; /* handles' slots in probing order */
-    uint32_t *round_use;
-    size_t round_count, round_at;
+    struct in_round *round; /* in probing order */
+    size_t round_room, round_count, round_at;
+    unsigned round_number;
     struct relay relays[RELAYS_MAX];
     size_t relays_count;
     struct suspects suspects;
@@ -180,6 +185,7 @@ struct swim {
 };
 
 /* swim.c */
+uint32_t swim_number(struct swim *swim); /* the next number of a probe; never 0 */
 void swim_push(struct swim *swim, const struct swim_send *send);
 struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
                               uint32_t number, struct peer_id tell);
