@@ -74,10 +74,9 @@ struct suspicion {
     uint32_t min_ms, max_ms;
     uint32_t number; /* of what we asked the witnesses; 0: nothing */
     uint32_t votes_max, accusers_count;
-    bool is_seen;      /* a probe of our own failed: it is no hearsay */
-    bool is_checking;  /* over TCP, since checked_ms */
-    bool is_unreached; /* by the last check */
-    bool is_refused;   /* its port refuses, and it answers no ping */
+    bool is_seen;     /* a probe of our own failed: it is no hearsay */
+    bool is_checking; /* over TCP, since checked_ms */
+    bool is_refused;  /* its port refuses, and it answers no ping */
     struct peer_id accusers[ACCUSERS_MAX];
 };
 

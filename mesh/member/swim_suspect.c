@@ -178,10 +178,11 @@ static bool is_slow(const struct swim *swim, const struct suspicion *s, uint64_t
     if (!is_alone(swim))
         return guard_is_isolated(&swim->guard, s->started_ms, now_ms) ||
                guard_brakes(&swim->guard, swim->suspects.count, view_living(swim->view), now_ms);
-    /* nobody else to compare with: is our own loop on time, and is it silent on both ways? */
+    /* nobody else to compare with: is our own loop on time, and was it asked on both ways? An
+     * answer would have begun it anew. */
     bool was_late = swim->lagged_ms != 0 && now_ms - swim->lagged_ms < ON_TIME_MS;
-    bool is_silent = s->is_seen && (swim->preset->check_ms == 0 || s->is_unreached);
-    return was_late || !is_silent;
+    bool is_asked = s->is_seen && (swim->preset->check_ms == 0 || s->checked_ms != 0);
+    return was_late || !is_asked;
 }
 
 static void schedule(struct swim *swim, struct suspicion *s, uint64_t not_before_ms)
@@ -304,7 +305,7 @@ static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)
     s->lost_ms = 0;
     s->accusers_count = 0;
     s->number = 0;
-    s->is_checking = s->is_refused = s->is_unreached = false;
+    s->is_checking = s->is_refused = false;
     schedule(swim, s, now_ms);
 }
 
@@ -355,10 +356,8 @@ static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_m
         end_suspicion(swim, s); /* overtaken: superseded, gone */
         return;
     }
-    if (s->is_checking && !is_waiting_for_check(swim, s, now_ms)) {
+    if (!is_waiting_for_check(swim, s, now_ms))
         s->is_checking = false;
-        s->is_unreached = true;
-    }
     bool slow = judge(swim, s, now_ms);
     if (now_ms >= check_due_ms(swim, s))
         ask_check(swim, s, member, now_ms);
@@ -428,7 +427,6 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
         suspicion_on_life(swim, member, now_ms);
     } else if (s != NULL && s->is_checking) {
         s->is_checking = false;
-        s->is_unreached = true;
         schedule(swim, s, now_ms);
     }
     swim_settle(swim, now_ms);
