@@ -189,7 +189,7 @@ void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
 
 static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms)
 {
-    swim_set_flags(m->core.swim, serving, draining, false, now_ms);
+    swim_set_flags(m->core.swim, serving, draining, now_ms);
     entry_wake(&m->core);
 }
 
@@ -321,11 +321,10 @@ void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice se
         core->stats.datagrams_bad++;
         return;
     }
-    const struct mesh_member *member = view_find(core->view, m->datagram.sender);
     /* one that names a former generation of ours is stale: it gets no answer and costs none */
     bool is_answered = m->datagram.target_nonce == 0 || m->datagram.kind == DATAGRAM_PING ||
                        m->datagram.target_nonce == view_self(core->view)->record->nonce;
-    if ((member == NULL || member->record->nonce != sender.nonce) && is_answered &&
+    if (swim_sender(core->swim, &m->datagram, sender.nonce) == NULL && is_answered &&
         !mesh_hears_stranger(m, now_ms))
         return;
     swim_on_datagram(core->swim, from, &m->datagram, sender.nonce, now_ms);
@@ -462,6 +461,7 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
 {
     struct core *core = &m->core;
     core->stats.links_opened++;
+    swim_on_reached(core->swim, event->peer, true, now_ms); /* it proved who it is */
     entry_wake(core);
     if (!links_is_met(core->links, event->link))
         return;
@@ -482,6 +482,13 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
         break;
     case LINKS_UNDIALLED:
         core->stats.links_refused++;
+        if (event->loss == MESH_LOSS_REFUSED)
+            swim_on_refused(core->swim, event->peer, now_ms);
+        else
+            swim_on_reached(core->swim, event->peer, false, now_ms);
+        break;
+    case LINKS_REACHED:
+        swim_on_reached(core->swim, event->peer, true, now_ms);
         break;
     case LINKS_CONTROL:
         mesh_on_control(m, event, now_ms);
@@ -542,12 +549,21 @@ static void mesh_meet(struct mesh *m, const struct swim_wish *wish, uint64_t now
     (void)links_tell(core->links, wish->with, &wish->addr, &sums, now_ms);
 }
 
+/* Membership wants to know before it takes a suspect for dead. */
+static void mesh_check(struct mesh *m, const struct swim_check *check, uint64_t now_ms)
+{
+    int rc = links_reach(m->core.links, check->peer, &check->addr, now_ms);
+    if (rc != 0)
+        swim_on_reached(m->core.swim, check->peer, rc > 0, now_ms);
+}
+
 /* What membership has to say: changes, events, views for others, wishes. */
 static bool mesh_pump_members(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
     struct swim_event event;
     struct swim_wish wish;
+    struct swim_check check;
     struct view_change change;
     struct peer_id to;
     if (view_next_change(core->view, &change))
@@ -558,6 +574,8 @@ static bool mesh_pump_members(struct mesh *m, uint64_t now_ms)
         (void)links_tell(core->links, to, NULL, &m->message, now_ms);
     else if (swim_next_wish(core->swim, &wish))
         mesh_meet(m, &wish, now_ms);
+    else if (swim_next_check(core->swim, &check))
+        mesh_check(m, &check, now_ms);
     else
         return false;
     links_set_self(core->links, core_self(core));

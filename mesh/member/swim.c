@@ -1,6 +1,6 @@
 /* swim.c - membership as one value: what comes in, what goes out, the one deadline, and what news
- * does to the view and the gossip. Probes and suspicions stand in swim_probe.c, ways in and out in
- * swim_join.c, views over links in swim_views.c. */
+ * does to the view and the gossip. Probes stand in swim_probe.c, suspicions in swim_suspect.c, ways
+ * in and out in swim_join.c, views over links in swim_views.c. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,19 +10,30 @@
 
 #define SENDS_FIRST 16
 #define SENDS_KEPT 64 /* once all are sent */
+#define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
 
 const struct swim_preset swim_preset_product = {
-    .period_ms = 1000,
+    .period_ms = 10000, /* the monitor finds the dead; these keep everybody in touch */
     .ping_min_ms = 50,
     .ping_max_ms = 500,
     .relays = 3,
-    .suspicion_ms = 500, /* 2 s at up to 10 members */
+    .suspicion_ms = 500, /* 2 s */
     .alpha = 4,
-    .beta = 3,
+    .beta = 6,
     .awareness_max = 8,
     .gossip_ms = 200,
     .gossip_peers = 3,
+    .monitor_ms = 1000,
+    .indirect_ms = 300,
+    .is_flat = true,
+    .confirmers = 3,
+    .hearsay_ms = 2000, /* news of a death is with nearly all of 5,000 by then */
+    .check_ms = 500,
+    .guards = true,
+    .limits_accusers = true,
+    .hold_ms = 60000,
+    .farewells = 64,
 };
 
 const struct swim_preset swim_preset_memberlist_lan = {
@@ -41,6 +52,12 @@ const struct swim_preset swim_preset_memberlist_lan = {
 static const struct peer_id nobody = {0, 0};
 
 /* ---- small things --------------------------------------------------------------------------- */
+
+uint32_t swim_number(struct swim *swim)
+{
+    swim->number = swim->number % NUMBER_MAX + 1;
+    return swim->number;
+}
 
 void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_id peer)
 {
@@ -176,13 +193,13 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     swim->has_contacts = config->has_contacts;
     swim->serving = config->self.serving;
     swim->draining = config->self.draining;
-    swim->hold = config->self.hold;
     swim->first_contact_ms = MESH_NEVER;
     swim->found_at_ms = MESH_NEVER;
     swim->hello_at_ms = now_ms;
     /* staggered: peers that start together do not probe together */
     swim->probe_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->period_ms);
-    swim->number = (uint32_t)shuffle_u64(&swim->chance);
+    swim->watch_at_ms = now_ms + shuffle_below(&swim->chance, 1 + swim->preset->monitor_ms);
+    swim->number = shuffle_below(&swim->chance, NUMBER_MAX);
     swim->phase = SWIM_ASKING;
     if (!config->has_contacts)
         join_now(swim, now_ms);
@@ -202,9 +219,14 @@ void swim_free(struct swim *swim)
     gossip_free(swim->gossip);
     claims_free(swim->claims);
     free(swim->round);
-    free(swim->suspicions);
+    suspicions_deinit(swim);
     free(swim->sends);
     free(swim);
+}
+
+static bool detects(const struct swim *swim)
+{
+    return swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER;
 }
 
 /* ---- news ----------------------------------------------------------------------------------- */
@@ -248,6 +270,16 @@ static void refute(struct swim *swim, uint32_t was_incarnation)
     gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_DEATH, nobody);
 }
 
+/* Without memory for that it is tried again. */
+static void flags_now(struct swim *swim)
+{
+    bool hold = hold_is_on(&swim->hold);
+    if (view_set_flags(swim->view, swim->serving, swim->draining, hold) > 0 &&
+        view_is_announced(swim->view))
+        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
+                    nobody);
+}
+
 static void become_superseded(struct swim *swim)
 {
     struct peer_id self = view_self(swim->view)->record->id;
@@ -262,6 +294,41 @@ static void take_claim(struct swim *swim, const struct wire_update *news, uint64
     (void)claims_take(swim->claims, swim->view, &claim, now_ms);
 }
 
+/* Others keep losing us: we go off the ring for a while. That both sides of a split took each other
+ * for dead is not told like this, but when views are exchanged, as a suspicion. */
+static void learn_of_own_death(struct swim *swim, uint64_t now_ms)
+{
+    uint32_t hold_ms = swim->preset->hold_ms;
+    if (hold_ms == 0 || !hold_on_death(&swim->hold, hold_ms, now_ms))
+        return;
+    swim->stats.held++;
+    flags_now(swim);
+}
+
+/* What was known of a member before the news. */
+struct known {
+    enum member_state state;
+    uint32_t incarnation;
+};
+
+static void on_new_state(struct swim *swim, const struct mesh_member *member,
+                         const struct known *was, const struct wire_update *news, bool is_quiet,
+                         uint64_t now_ms)
+{
+    bool was_living = was->state == MEMBER_ALIVE || was->state == MEMBER_SUSPECT;
+    bool is_newer = member->incarnation != was->incarnation;
+    if (member_is_living(member) && !was_living)
+        probe_add(swim, member);
+    if (was->state == MEMBER_SUSPECT && is_newer)
+        suspicion_refuted(swim, member, now_ms);
+    if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
+        suspicion_begin(swim, member, news->accuser, now_ms);
+    if (member->state == MEMBER_DEAD && was_living)
+        guard_on_death(&swim->guard, now_ms);
+    if (!is_quiet)
+        pass_on(swim, member, was->state, was->incarnation, news->accuser);
+}
+
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms)
 {
@@ -270,10 +337,17 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         return;
     }
     const struct mesh_member *member = view_find(swim->view, news->record.id);
-    enum member_state was = member != NULL ? member->state : MEMBER_UNKNOWN;
     uint32_t self_incarnation = view_self(swim->view)->incarnation;
-    uint32_t incarnation = member != NULL ? member->incarnation : 0;
-    bool was_living = member != NULL && member_is_living(member);
+    struct known before = {MEMBER_UNKNOWN, 0};
+    struct wire_update doubted;
+    if (member != NULL)
+        before = (struct known){member->state, member->incarnation};
+    if (news->kind == UPDATE_DEAD && member != NULL && member_is_living(member) &&
+        !suspicion_may_vote(swim, news->accuser, now_ms)) {
+        doubted = *news; /* who is often wrong may be wrong about a death, too */
+        doubted.kind = UPDATE_SUSPECT;
+        news = &doubted;
+    }
 
     enum view_news result = view_apply(swim->view, news, now_ms);
     member = view_find(swim->view, news->record.id);
@@ -285,15 +359,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         swim->stats.news_refused++;
         break;
     case VIEW_NEW:
-        if (member == NULL)
-            break;
-        if (member_is_living(member) && !was_living)
-            probe_add(swim, member);
-        if (member->state == MEMBER_SUSPECT &&
-            (was != MEMBER_SUSPECT || member->incarnation != incarnation))
-            suspicion_begin(swim, member, news->accuser, now_ms);
-        if (!is_quiet)
-            pass_on(swim, member, was, incarnation, news->accuser);
+        if (member != NULL)
+            on_new_state(swim, member, &before, news, is_quiet, now_ms);
         break;
     case VIEW_CONFIRMED:
         if (suspicion_confirm(swim, member, news->accuser, now_ms))
@@ -302,6 +369,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         break;
     case VIEW_REFUTED:
         refute(swim, self_incarnation);
+        if (news->kind == UPDATE_DEAD && view_self(swim->view)->incarnation != self_incarnation)
+            learn_of_own_death(swim, now_ms);
         break;
     case VIEW_SUPERSEDED:
         become_superseded(swim);
@@ -309,20 +378,10 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
     }
 }
 
-/* Without memory for that it is tried again. */
-static void flags_now(struct swim *swim)
-{
-    int rc = view_set_flags(swim->view, swim->serving, swim->draining, swim->hold);
-    if (rc > 0 && view_is_announced(swim->view))
-        gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
-                    nobody);
-}
-
-void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms)
+void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
 {
     swim->serving = serving;
     swim->draining = draining;
-    swim->hold = hold;
     flags_now(swim);
     swim_settle(swim, now_ms);
 }
@@ -352,20 +411,11 @@ bool swim_claimant(const struct swim *swim, uint64_t shard, struct peer_id *owne
 
 /* ---- datagrams ------------------------------------------------------------------------------ */
 
-/* Somebody else is where we looked for a member. That proves no death: an address may be shared,
- * translated or out of date. */
 static void on_not_me(struct swim *swim, const struct mesh_addr *from,
                       const struct wire_datagram *d, uint64_t now_ms)
 {
-    struct probe *probe = &swim->probe;
-    if (!probe->is_open || probe->is_acked || probe->number != d->number ||
-        !mesh_addr_equal(from, &probe->addr) || peer_id_equal(d->sender, probe->target))
-        return;
-    const struct mesh_member *target = view_find(swim->view, probe->target);
-    probe->is_open = false;
-    if (target != NULL && member_is_living(target))
-        probe_suspect(swim, target, now_ms);
-    if (view_find(swim->view, d->sender) == NULL &&
+    if (probe_on_not_me(swim, from, d->sender, d->number, now_ms) &&
+        view_find(swim->view, d->sender) == NULL &&
         view_is_plausible(swim->view, d->sender, now_ms))
         views_wish(swim, d->sender, from, now_ms);
 }
@@ -411,6 +461,8 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
                                uint64_t sender_nonce, uint64_t now_ms)
 {
     const struct mesh_member *sender;
+    if (swim->suspects.count > 0)
+        guard_on_heard(&swim->guard, who, now_ms);
     for (uint16_t n = 0; n < d->updates_count && swim->phase != SWIM_GONE; n++)
         swim_take_news(swim, &d->updates[n], false, now_ms);
     sender = view_by_handle(swim->view, who);
@@ -433,9 +485,11 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
             relay_on_ping_req(swim, sender, d, now_ms);
         break;
     case DATAGRAM_NACK:
-        if (swim->probe.is_open && swim->probe.number == d->number &&
-            swim->probe.nacks < swim->probe.nacks_expected)
-            swim->probe.nacks++;
+        probe_on_nack(swim, d->number);
+        break;
+    case DATAGRAM_CONFIRM:
+        if (mesh_addr_equal(from, &sender->record->addr) && detects(swim))
+            probe_on_confirm(swim, sender, d, now_ms);
         break;
     case DATAGRAM_HELLO:
     case DATAGRAM_WELCOME:
@@ -443,6 +497,15 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
     case DATAGRAM_NOT_ME:
         break;
     }
+}
+
+const struct mesh_member *swim_sender(const struct swim *swim, const struct wire_datagram *d,
+                                      uint64_t sender_nonce)
+{
+    const struct mesh_member *sender = d->sender.generation != 0
+                                           ? view_find(swim->view, d->sender)
+                                           : view_find_name(swim->view, d->sender.name);
+    return sender != NULL && sender->record->nonce == sender_nonce ? sender : NULL;
 }
 
 void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
@@ -465,8 +528,8 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
     } else if (d->kind == DATAGRAM_NOT_ME) {
         on_not_me(swim, from, d, now_ms);
     } else if (view_is_announced(swim->view)) {
-        const struct mesh_member *sender = view_find(swim->view, d->sender);
-        if (sender != NULL && sender->record->nonce == sender_nonce) {
+        const struct mesh_member *sender = swim_sender(swim, d, sender_nonce);
+        if (sender != NULL) {
             on_member_datagram(swim, from, d, view_handle(swim->view, sender), sender_nonce,
                                now_ms);
         } else {
@@ -507,6 +570,9 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     d.kind = send->kind;
     d.number = send->number;
     d.sender = self->record->id;
+    const struct mesh_member *to = view_find(swim->view, send->to);
+    if (to != NULL && to->agrees)
+        d.sender.generation = 0; /* it knows us: name and nonce say the rest */
     d.view_hash = view_hash(swim->view);
     d.load = swim->load;
     d.subject = send->subject;
@@ -523,11 +589,9 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     if (!peer_id_is_nobody(send->tell) &&
         gossip_update_of(swim->gossip, swim->view, send->tell, &tell))
         (void)wire_datagram_add(w, &tell);
-    if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell)) {
-        const struct mesh_member *to = view_find(swim->view, send->to);
-        if (to != NULL)
-            view_notes(swim->view, to)->told = true;
-    }
+    if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell) &&
+        to != NULL)
+        view_notes(swim->view, to)->told = true;
     return send->kind == DATAGRAM_GOSSIP && w->updates == 0 ? -ENODATA : 0;
 }
 
@@ -551,12 +615,8 @@ void swim_note_lag(struct swim *swim, uint64_t now_ms)
     uint64_t lag_ms = now_ms - swim->due_ms;
     swim->due_ms = now_ms;
     swim->stats.lags++;
+    swim->lagged_ms = now_ms;
     probe_push_deadlines(swim, lag_ms);
-}
-
-static bool detects(const struct swim *swim)
-{
-    return swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER;
 }
 
 void swim_now(struct swim *swim, uint64_t now_ms)
@@ -564,6 +624,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     if (swim->phase == SWIM_GONE)
         return;
     swim_note_lag(swim, now_ms);
+    hold_now(&swim->hold, now_ms);
     flags_now(swim);
     join_now(swim, now_ms);
     if (detects(swim)) {
@@ -593,6 +654,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
         sooner(&due_ms, views_deadline_ms(swim));
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
+        sooner(&due_ms, hold_deadline_ms(&swim->hold));
         sooner(&due_ms, relays_deadline_ms(swim));
         sooner(&due_ms, claims_deadline_ms(swim->claims));
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0)
@@ -661,7 +723,8 @@ size_t swim_bytes(const struct swim *swim)
 {
     return sizeof *swim + view_bytes(swim->view) + gossip_bytes(swim->gossip) +
            swim->round_room * sizeof *swim->round +
-           swim->suspicions_room * sizeof *swim->suspicions +
+           swim->suspects.room * sizeof(struct suspicion *) +
+           swim->suspects.count * sizeof(struct suspicion) +
            swim->sends_room * sizeof *swim->sends;
 }
 

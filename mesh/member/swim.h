@@ -24,13 +24,24 @@ struct swim;
 
 /* The constants of detection, to be swapped as a whole: for the product, and as a control. */
 struct swim_preset {
-    uint32_t period_ms;                /* between probes */
+    uint32_t period_ms;                /* between probes of members drawn by chance */
     uint32_t ping_min_ms, ping_max_ms; /* bounds of SRTT + 4 RTTVAR (RFC 6298) */
     uint32_t relays;                   /* asked to ping for us */
     uint32_t suspicion_ms;             /* min = this * alpha * max(1, log10 N) */
     uint32_t alpha, beta;              /* max = beta * min; alpha - 2 confirmations reach min */
     uint32_t awareness_max;            /* of our own health, 0: perfect */
     uint32_t gossip_ms, gossip_peers;  /* extra datagrams, only while something waits */
+    /* What SWIM with Lifeguard has not (DESIGN §9); each is off if zero. */
+    uint32_t monitor_ms;  /* each is probed so often by its fixed monitor */
+    uint32_t indirect_ms; /* relays have so long; off: the rest of period_ms */
+    bool is_flat;         /* min = suspicion_ms * alpha, however many there are */
+    uint32_t confirmers;  /* witnesses asked to look at once; so many confirmations reach min */
+    uint32_t hearsay_ms;  /* a suspicion without a failed probe of our own runs so much longer */
+    uint32_t check_ms;    /* a check over TCP has so long, beside the end of a suspicion */
+    bool guards;          /* isolation guard and brake stretch suspicions */
+    bool limits_accusers; /* who was refuted often has no vote for a while */
+    uint32_t hold_ms;     /* declared dead twice in five minutes: so long off the ring at first */
+    uint32_t farewells;   /* members told directly that we leave */
 };
 extern const struct swim_preset swim_preset_product;
 extern const struct swim_preset swim_preset_memberlist_lan; /* its documented defaults */
@@ -58,6 +69,14 @@ struct swim_send {
     char name[MESH_NAME_MAX + 1]; /* WELCOME: the name asked about */
 };
 
+/* Is this member reached over TCP? Answer with swim_on_reached(): at once, if a link to that very
+ * generation had a round trip within the last second; else when one that stands was pinged, or one
+ * was dialled and has proved who answers. No answer within swim_preset.check_ms counts as a no. */
+struct swim_check {
+    struct peer_id peer;
+    struct mesh_addr addr;
+};
+
 /* Exchange views with this peer: over the link to it, or dial addr. On a ready link:
  * swim_exchange_begin(). A wish is not repeated within a second. */
 struct swim_wish {
@@ -80,6 +99,9 @@ struct swim_event {
 struct swim_stats {
     uint64_t suspected, declared_dead; /* by our own probes and timers */
     uint64_t refuted;                  /* claims about ourselves */
+    uint64_t vetoed;                   /* suspicions begun anew: somebody reached the suspect */
+    uint64_t votes_ignored;            /* of those who were wrong too often */
+    uint64_t held;                     /* how often we went on hold */
     uint64_t stale;                    /* datagrams for another generation or target than us */
     uint64_t strange;                  /* from members we do not know: their news is ignored */
     uint64_t news_refused;             /* updates that can not be */
@@ -96,7 +118,8 @@ void swim_free(struct swim *swim); /* NULL is fine */
  * anew. */
 void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms);
 void swim_leave(struct swim *swim, uint64_t now_ms);
-void swim_set_flags(struct swim *swim, bool serving, bool draining, bool hold, uint64_t now_ms);
+/* Whether we are on hold (DESIGN §9) is decided here. */
+void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms);
 void swim_set_load(struct swim *swim, uint32_t sessions);
 
 /* We carry on this shard of a gone peer (claims.h), and say so until swim_unclaim(). 0, -EEXIST,
@@ -107,6 +130,10 @@ bool swim_claimant(const struct swim *swim, uint64_t shard, struct peer_id *owne
 
 /* ---- facts ---------------------------------------------------------------------------------- */
 
+/* The member that a datagram is from, if it is known in that generation. One whose view is ours
+ * leaves its generation out: eight bytes less in each ping. */
+const struct mesh_member *swim_sender(const struct swim *swim, const struct wire_datagram *d,
+                                      uint64_t sender_nonce);
 /* Opened and authentic: `d->sender.name` and `sender_nonce` are whose key material sealed it. */
 void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
                       const struct wire_datagram *d, uint64_t sender_nonce, uint64_t now_ms);
@@ -115,12 +142,18 @@ void swim_exchange_begin(struct swim *swim, struct peer_id with, struct wire_mes
 /* BUCKETS_ARE or VIEW from the peer at the other end. */
 void swim_on_link_message(struct swim *swim, struct peer_id from, const struct wire_message *m,
                           uint64_t now_ms);
+/* Answers a struct swim_check; a yes may be told unasked, whenever a link proves who is at its
+ * other end. It vetoes a death; a no never proves one. */
+void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint64_t now_ms);
+/* A dial of the member's port was refused, whoever wanted it. Counts if it answers no ping either.
+ */
+void swim_on_refused(struct swim *swim, struct peer_id peer, uint64_t now_ms);
 /* Time went on. Any fact that comes more than 250 ms after the deadline means that we stood still:
  * nobody is blamed for our own delay. */
 void swim_now(struct swim *swim, uint64_t now_ms);
 uint64_t swim_deadline_ms(const struct swim *swim);
 
-/* ---- what comes out: drain all four after the facts of a turn ------------------------------- */
+/* ---- what comes out: drain all five after the facts of a turn ------------------------------- */
 
 bool swim_next_send(struct swim *swim, struct swim_send *send);
 /* Writes the whole datagram, gossip included. 0; -ENODATA: there is nothing to say after all;
@@ -133,6 +166,7 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
 bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_message *m,
                             struct wire_update *records);
 bool swim_next_wish(struct swim *swim, struct swim_wish *wish);
+bool swim_next_check(struct swim *swim, struct swim_check *check);
 bool swim_next_event(struct swim *swim, struct swim_event *event);
 
 /* ---- questions ------------------------------------------------------------------------------ */

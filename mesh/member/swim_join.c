@@ -15,13 +15,14 @@
 #define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
 #define NAMESAKE_TRIES 3    /* unanswered: it is gone */
+#define FAREWELL_WATCHERS 4 /* our monitor and the next witnesses */
 #define FAREWELL_MS 200     /* until said again */
 #define FAREWELL_MIN_MS 400 /* gossip gets so much time */
 #define FAREWELL_MAX_MS 2000
 
 static void push_hello(struct swim *swim, const struct mesh_addr *addr)
 {
-    struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = ++swim->number};
+    struct swim_send send = {.addr = *addr, .kind = DATAGRAM_HELLO, .number = swim_number(swim)};
     if (addr->port != 0 && !mesh_addr_equal(addr, &view_self(swim->view)->record->addr))
         swim_push(swim, &send);
 }
@@ -314,9 +315,28 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
 
 /* ---- farewell ------------------------------------------------------------------------------- */
 
+/* Those who would miss us first, and some by chance. */
+static void choose_farewells(struct swim *swim)
+{
+    const struct mesh_member *chosen[FAREWELLS_MAX];
+    struct peer_id self = view_self(swim->view)->record->id;
+    size_t max = swim->preset->farewells < FAREWELLS_MAX ? swim->preset->farewells : FAREWELLS_MAX;
+    size_t watchers = max < FAREWELL_WATCHERS ? max : FAREWELL_WATCHERS;
+    size_t count = monitor_before(swim->view, self, chosen, watchers);
+    watchers = count;
+    count += swim_draw(swim, self, chosen + count, max - count);
+    for (size_t n = 0; n < count; n++) {
+        bool is_twice = false;
+        for (size_t i = 0; i < watchers && n >= watchers; i++)
+            is_twice = is_twice || chosen[i] == chosen[n];
+        if (!is_twice)
+            swim->farewells[swim->farewells_count++] =
+                (struct farewell){chosen[n]->record->id, swim_number(swim), false};
+    }
+}
+
 void swim_leave(struct swim *swim, uint64_t now_ms)
 {
-    const struct mesh_member *drawn[FAREWELLS_MAX];
     struct peer_id self = view_self(swim->view)->record->id;
     if (swim->phase == SWIM_LEAVING || swim->phase == SWIM_GONE)
         return;
@@ -329,9 +349,7 @@ void swim_leave(struct swim *swim, uint64_t now_ms)
     swim->phase = SWIM_LEAVING;
     view_leave(swim->view, now_ms);
     gossip_tell(swim->gossip, swim->view, self, GOSSIP_LEAVE, (struct peer_id){0, 0});
-    swim->farewells_count = swim_draw(swim, self, drawn, FAREWELLS_MAX);
-    for (size_t n = 0; n < swim->farewells_count; n++)
-        swim->farewells[n] = (struct farewell){drawn[n]->record->id, ++swim->number, false};
+    choose_farewells(swim);
     swim->leave_began_ms = now_ms;
     swim->farewell_at_ms = now_ms;
     join_now(swim, now_ms);

@@ -1,5 +1,6 @@
-/* swim_probe.c - detection: the probe round, pings for others, suspicions and how they end, and our
- * own health (SWIM §4, Lifeguard §IV). */
+/* swim_probe.c - probes: of members by chance, of the one that we are the fixed monitor of, and of
+ * whom others ask us about; pings for others, and our own health (SWIM §4, Lifeguard §IV). What a
+ * failed one begins is swim_suspect.c's business. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,116 +8,18 @@
 #include "mesh/member/swim_state.h"
 
 #define DRAWN_MAX 8
-#define SUSPICIONS_FIRST 4
-#define ROUND_STEP 64
+#define ROUND_SPARE 8        /* for newcomers, besides a quarter */
+#define ROUND_NUMBER_MAX 15u /* of four bits */
+#define RELAY_MS 1000        /* a ping for somebody else is given up */
+#define REFUSED_PING_MS 200  /* who refuses a dial has so long to answer a ping */
 
 static const struct peer_id nobody = {0, 0};
-
-/* log2(n) in 1/1024, rounded down: by squaring, without floats. */
-static uint32_t log2_1024(uint32_t n)
-{
-    uint32_t bits = 0;
-    assert(n > 0);
-    while (n >> bits > 1)
-        bits++;
-    uint64_t x = ((uint64_t)n << 31) >> bits; /* 1 .. 2, 31 bits behind the point */
-    uint32_t result = bits;
-    for (int n_bit = 0; n_bit < 10; n_bit++) {
-        x = (x * x) >> 31;
-        result = result << 1 | (uint32_t)(x >> 32);
-        if (x >> 32 != 0)
-            x >>= 1;
-    }
-    return result;
-}
 
 void probe_blame_us(struct swim *swim, uint32_t more)
 {
     swim->awareness += more;
     if (swim->awareness > swim->preset->awareness_max)
         swim->awareness = swim->preset->awareness_max;
-}
-
-/* ---- suspicions ----------------------------------------------------------------------------- */
-
-/* At most one per slot of the view. */
-static struct suspicion *find_suspicion(struct swim *swim, struct handle handle)
-{
-    for (size_t n = 0; n < swim->suspicions_count; n++)
-        if (swim->suspicions[n].handle.slot == handle.slot)
-            return &swim->suspicions[n];
-    return NULL;
-}
-
-/* Lifeguard, LHA-Suspicion: from max, with the logarithm of the confirmations, to min. */
-static void set_suspicion_deadline(struct suspicion *s)
-{
-    uint32_t confirmations = s->accusers_count - 1, timeout_ms = s->min_ms;
-    if (confirmations < s->confirmations_max)
-        timeout_ms = s->max_ms -
-                     (uint32_t)((uint64_t)(s->max_ms - s->min_ms) * log2_1024(confirmations + 1) /
-                                log2_1024(s->confirmations_max + 1));
-    s->deadline_ms = s->started_ms + timeout_ms;
-}
-
-static bool room_for_suspicion(struct swim *swim)
-{
-    if (swim->suspicions_count < swim->suspicions_room)
-        return true;
-    size_t room = swim->suspicions_room == 0 ? SUSPICIONS_FIRST : 2 * swim->suspicions_room;
-    struct suspicion *grown = realloc(swim->suspicions, room * sizeof *grown);
-    if (grown == NULL)
-        return false;
-    swim->suspicions = grown;
-    swim->suspicions_room = room;
-    return true;
-}
-
-void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
-                     uint64_t now_ms)
-{
-    const struct swim_preset *preset = swim->preset;
-    struct handle handle = view_handle(swim->view, member);
-    struct suspicion *s = find_suspicion(swim, handle);
-    size_t living = view_living(swim->view);
-    if (s == NULL && !room_for_suspicion(swim))
-        return; /* who confirms it begins it, and so does its next probe */
-    if (s == NULL)
-        s = &swim->suspicions[swim->suspicions_count++];
-    *s = (struct suspicion){.handle = handle,
-                            .incarnation = member->incarnation,
-                            .started_ms = now_ms,
-                            .accusers_count = 1};
-    s->accusers[0] = accuser;
-    /* log10 N = log2 N / 3.3219; 1024 * 3.3219 = 3401.6 */
-    uint64_t scale = (uint64_t)log2_1024((uint32_t)living) * 10000 / 3402;
-    s->min_ms =
-        (uint32_t)(preset->suspicion_ms * preset->alpha * (scale > 10000 ? scale : 10000) / 10000);
-    s->max_ms = s->min_ms * preset->beta;
-    uint32_t confirmations = preset->alpha > 2 ? preset->alpha - 2 : 0;
-    if (confirmations >= ACCUSERS_MAX)
-        confirmations = ACCUSERS_MAX - 1;
-    if (living >= 2 + (size_t)confirmations) /* else too few others could confirm */
-        s->confirmations_max = confirmations;
-    set_suspicion_deadline(s);
-}
-
-bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
-                       uint64_t now_ms)
-{
-    struct handle handle = view_handle(swim->view, member);
-    struct suspicion *s = find_suspicion(swim, handle);
-    if (s == NULL)
-        suspicion_begin(swim, member, accuser, now_ms); /* there was no memory for it */
-    if (s == NULL || !handle_equal(s->handle, handle) || s->accusers_count > s->confirmations_max ||
-        peer_id_is_nobody(accuser))
-        return false;
-    for (uint32_t n = 0; n < s->accusers_count; n++)
-        if (peer_id_equal(s->accusers[n], accuser))
-            return false;
-    s->accusers[s->accusers_count++] = accuser;
-    set_suspicion_deadline(s);
-    return true;
 }
 
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
@@ -130,71 +33,33 @@ void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t
     swim_take_news(swim, &news, false, now_ms);
 }
 
-/* Those that ran out end in a death; those that were refuted, or overtaken, just end. */
-void suspicions_now(struct swim *swim, uint64_t now_ms)
+/* The guard looks at them while anybody is suspected. */
+static void note_contact(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    for (size_t n = 0; n < swim->suspicions_count;) {
-        struct suspicion s = swim->suspicions[n];
-        const struct mesh_member *member = view_by_handle(swim->view, s.handle);
-        bool holds = member != NULL && member->state == MEMBER_SUSPECT &&
-                     member->incarnation == s.incarnation;
-        if (holds && now_ms < s.deadline_ms) {
-            n++;
-            continue;
-        }
-        swim->suspicions[n] = swim->suspicions[--swim->suspicions_count];
-        if (!holds)
-            continue;
-        struct wire_update news = {.kind = UPDATE_DEAD,
-                                   .accuser = view_self(swim->view)->record->id};
-        news.record.id = member->record->id;
-        news.incarnation = member->incarnation;
-        swim->stats.declared_dead++;
-        swim_take_news(swim, &news, false, now_ms);
-    }
-    if (swim->suspicions_count == 0 && swim->suspicions_room > SUSPICIONS_FIRST) {
-        free(swim->suspicions); /* they were many once, after a split say */
-        swim->suspicions = NULL;
-        swim->suspicions_room = 0;
-    }
+    if (swim->suspects.count > 0)
+        guard_on_contacted(&swim->guard, view_handle(swim->view, member), now_ms);
 }
 
 /* ---- probing -------------------------------------------------------------------------------- */
 
-static struct turn turn_of(const struct swim *swim, const struct mesh_member *member)
+static void put_in_round(struct swim *swim, size_t at, struct handle handle)
 {
-    struct handle handle = view_handle(swim->view, member);
-    return (struct turn){(uint16_t)handle.slot, (uint16_t)handle.generation};
-}
-
-/* For so many at all; false: no memory. */
-static bool room_for_round(struct swim *swim, size_t count)
-{
-    if (count <= swim->round_room)
-        return true;
-    size_t room = (count / ROUND_STEP + 1) * ROUND_STEP;
-    struct turn *round = realloc(swim->round, room * sizeof *round);
-    if (round == NULL)
-        return false;
-    swim->round = round;
-    swim->round_room = room;
-    return true;
+    swim->round[at] = (struct in_round){(uint16_t)handle.slot, (uint16_t)handle.generation};
 }
 
 /* A newcomer is probed within the round that runs: it takes a random place among the rest. */
 void probe_add(struct swim *swim, const struct mesh_member *member)
 {
-    struct turn turn = turn_of(swim, member);
-    if (swim->round_count == view_slots(swim->view) || !room_for_round(swim, swim->round_count + 1))
-        return; /* it comes with the next round */
-    for (size_t n = 0; n < swim->round_count; n++)
-        if (swim->round[n].slot == turn.slot && swim->round[n].use == turn.use)
-            return; /* one that comes and goes must not keep the round from its end */
+    struct handle handle = view_handle(swim->view, member);
+    if (swim->round_count == swim->round_room ||
+        member->round == (swim->round_number & ROUND_NUMBER_MAX))
+        return; /* one that comes and goes must not keep the round from its end */
+    view_notes(swim->view, member)->round = swim->round_number & ROUND_NUMBER_MAX;
     size_t end = swim->round_count++;
     size_t at = swim->round_at +
                 shuffle_below(&swim->chance, (uint32_t)(swim->round_count - swim->round_at));
     swim->round[end] = swim->round[at];
-    swim->round[at] = turn;
+    put_in_round(swim, at, handle);
 }
 
 static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
@@ -226,15 +91,24 @@ static void note_round_trip(struct swim *swim, const struct mesh_member *member,
 static void new_round(struct swim *swim)
 {
     size_t count = view_others(swim->view);
-    if (!room_for_round(swim, count))
-        count = swim->round_room; /* as many as there is memory for: not always the same */
-    for (size_t n = 0; n < count; n++) {
-        size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
-        swim->round[n] = swim->round[at];
-        swim->round[at] = turn_of(swim, view_other(swim->view, n));
+    if (count > swim->round_room) {
+        size_t room = count + count / 4 + ROUND_SPARE;
+        struct in_round *round = reallocarray(swim->round, room, sizeof *round);
+        if (round != NULL) {
+            swim->round = round;
+            swim->round_room = room;
+        }
     }
-    swim->round_count = count;
-    swim->round_at = 0;
+    swim->round_number = swim->round_number % ROUND_NUMBER_MAX + 1;
+    swim->round_count = swim->round_at = 0;
+    for (size_t n = 0; n < count && n < swim->round_room; n++) {
+        const struct mesh_member *member = view_other(swim->view, n);
+        size_t at = shuffle_below(&swim->chance, (uint32_t)n + 1);
+        view_notes(swim->view, member)->round = swim->round_number & ROUND_NUMBER_MAX;
+        swim->round[n] = swim->round[at];
+        put_in_round(swim, at, view_handle(swim->view, member));
+        swim->round_count++;
+    }
 }
 
 /* The next of the round that still lives; NULL: there is nobody else. */
@@ -242,9 +116,9 @@ static const struct mesh_member *next_target(struct swim *swim)
 {
     for (int rounds = 0; rounds < 2; rounds++) {
         while (swim->round_at < swim->round_count) {
-            struct turn turn = swim->round[swim->round_at];
-            const struct mesh_member *member =
-                view_by_handle(swim->view, (struct handle){turn.slot, turn.use});
+            struct in_round next = swim->round[swim->round_at];
+            struct handle handle = {next.slot, next.use};
+            const struct mesh_member *member = view_by_handle(swim->view, handle);
             swim->round_at++;
             if (member != NULL && member_is_living(member) && member != view_self(swim->view))
                 return member;
@@ -254,35 +128,62 @@ static const struct mesh_member *next_target(struct swim *swim)
     return NULL;
 }
 
-static void begin_probe(struct swim *swim, uint64_t now_ms)
+/* When a probe that was handed to others as well is given up. */
+static uint64_t give_up_ms(const struct swim *swim, uint64_t relay_at_ms, uint64_t now_ms)
 {
-    const struct mesh_member *target = next_target(swim);
-    struct probe *probe = &swim->probe;
-    swim->probe_at_ms = now_ms + swim->preset->period_ms;
-    if (target == NULL)
-        return;
+    uint64_t patience = 1 + swim->awareness;
+    if (swim->preset->indirect_ms != 0)
+        return relay_at_ms + swim->preset->indirect_ms * patience;
+    return now_ms + swim->preset->period_ms * patience;
+}
+
+/* NULL: it can not be where we are, or there are too many. */
+static struct probe *begin_probe(struct swim *swim, const struct mesh_member *target,
+                                 enum probe_why why, uint64_t now_ms)
+{
     if (mesh_addr_equal(&target->record->addr, &view_self(swim->view)->record->addr)) {
-        probe_suspect(swim, target, now_ms); /* it can not be where we are */
-        return;
+        probe_suspect(swim, target, now_ms);
+        return NULL;
     }
+    if (swim->probes_count == PROBES_MAX)
+        return NULL;
+    struct probe *probe = &swim->probes[swim->probes_count++];
     *probe = (struct probe){
-        .is_open = true,
+        .why = why,
         .target = target->record->id,
         .addr = target->record->addr,
-        .number = ++swim->number,
+        .number = swim_number(swim),
         .started_ms = now_ms,
         .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
-        .ends_ms = now_ms + (uint64_t)swim->preset->period_ms * (1 + swim->awareness),
     };
+    probe->ends_ms = give_up_ms(swim, probe->relay_at_ms, now_ms);
+    if (why == PROBE_REFUSED) { /* its port is closed: that it answers is all that counts */
+        probe->is_relayed = true;
+        probe->ends_ms = now_ms + REFUSED_PING_MS;
+    }
     /* a suspect is told so by whoever pings it: it refutes the sooner (Lifeguard, buddy system) */
     swim_push_to(swim, target, DATAGRAM_PING, probe->number,
                  target->state == MEMBER_SUSPECT ? target->record->id : nobody);
+    note_contact(swim, target, now_ms);
+    return probe;
 }
 
-static void ask_relays(struct swim *swim)
+static struct probe *find_probe(struct swim *swim, enum probe_why why)
+{
+    for (size_t n = 0; n < swim->probes_count; n++)
+        if (swim->probes[n].why == why)
+            return &swim->probes[n];
+    return NULL;
+}
+
+static void drop_probe(struct swim *swim, struct probe *probe)
+{
+    *probe = swim->probes[--swim->probes_count];
+}
+
+static void ask_relays(struct swim *swim, struct probe *probe, uint64_t now_ms)
 {
     const struct mesh_member *drawn[DRAWN_MAX];
-    struct probe *probe = &swim->probe;
     const struct mesh_member *target = view_find(swim->view, probe->target);
     size_t relays = swim->preset->relays;
     assert(relays < DRAWN_MAX);
@@ -295,34 +196,142 @@ static void ask_relays(struct swim *swim)
         send.subject = target->record->id;
         send.subject_addr = target->record->addr;
         swim_push(swim, &send);
+        note_contact(swim, drawn[n], now_ms);
         probe->nacks_expected++;
     }
+    check_wish(swim, target); /* UDP may be blocked where TCP is not */
 }
 
-static void end_probe(struct swim *swim, uint64_t now_ms)
+/* Who asked us to look for itself is told what we found. */
+static void tell_asker(struct swim *swim, const struct probe *probe, bool is_alive)
 {
-    struct probe *probe = &swim->probe;
-    const struct mesh_member *target = view_find(swim->view, probe->target);
-    probe->is_open = false;
-    if (probe->is_acked)
+    const struct mesh_member *asker = view_find(swim->view, probe->asker);
+    if (asker == NULL || !member_is_living(asker))
         return;
+    if (is_alive)
+        swim_push_to(swim, asker, DATAGRAM_ACK, probe->asker_number, nobody);
+    else
+        swim_push_to(swim, asker, DATAGRAM_GOSSIP, 0, probe->target);
+}
+
+static void fail_probe(struct swim *swim, struct probe failed, uint64_t now_ms)
+{
+    const struct mesh_member *target = view_find(swim->view, failed.target);
+    if (failed.why == PROBE_REFUSED) {
+        if (target != NULL && member_is_living(target))
+            suspicion_on_refused(swim, target, now_ms);
+        return;
+    }
     /* Who was asked and does not even say "no answer yet" is hard to hear: so it may be us. */
-    probe_blame_us(swim, probe->nacks_expected > 0 ? probe->nacks_expected - probe->nacks : 1);
+    probe_blame_us(swim, failed.nacks_expected > 0 ? failed.nacks_expected - failed.nacks : 1);
     if (target != NULL && member_is_living(target))
         probe_suspect(swim, target, now_ms);
+    if (failed.why == PROBE_RANDOM)
+        swim->probe_at_ms = now_ms;
+    tell_asker(swim, &failed, false);
+}
+
+/* The one whom we are the fixed monitor of. */
+static void watch_now(struct swim *swim, uint64_t now_ms)
+{
+    uint32_t monitor_ms = swim->preset->monitor_ms;
+    if (monitor_ms == 0 || now_ms < swim->watch_at_ms || find_probe(swim, PROBE_WATCH) != NULL)
+        return;
+    /* in steps of its own: the phase stays what it was drawn as */
+    swim->watch_at_ms += ((now_ms - swim->watch_at_ms) / monitor_ms + 1) * monitor_ms;
+    const struct mesh_member *target = monitor_watched(swim->view);
+    if (target != NULL)
+        (void)begin_probe(swim, target, PROBE_WATCH, now_ms);
+}
+
+static void round_now(struct swim *swim, uint64_t now_ms)
+{
+    if (now_ms < swim->probe_at_ms || find_probe(swim, PROBE_RANDOM) != NULL)
+        return;
+    swim->probe_at_ms = now_ms + swim->preset->period_ms;
+    const struct mesh_member *target = next_target(swim);
+    if (target != NULL)
+        (void)begin_probe(swim, target, PROBE_RANDOM, now_ms);
 }
 
 void probe_now(struct swim *swim, uint64_t now_ms)
 {
-    struct probe *probe = &swim->probe;
-    if (probe->is_open && !probe->is_acked && !probe->is_relayed && now_ms >= probe->relay_at_ms)
-        ask_relays(swim);
-    if (probe->is_open && !probe->is_acked && now_ms >= probe->ends_ms) {
-        end_probe(swim, now_ms);
-        swim->probe_at_ms = now_ms;
+    for (size_t n = 0; n < swim->probes_count;) {
+        struct probe *probe = &swim->probes[n];
+        if (!probe->is_relayed && now_ms >= probe->relay_at_ms)
+            ask_relays(swim, probe, now_ms);
+        if (now_ms < probe->ends_ms) {
+            n++;
+            continue;
+        }
+        struct probe failed = *probe;
+        drop_probe(swim, probe);
+        fail_probe(swim, failed, now_ms);
     }
-    if (now_ms >= swim->probe_at_ms && (!probe->is_open || probe->is_acked))
-        begin_probe(swim, now_ms);
+    watch_now(swim, now_ms);
+    round_now(swim, now_ms);
+}
+
+/* ---- probes for confirmation ---------------------------------------------------------------- */
+
+uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subject, uint64_t now_ms)
+{
+    const struct mesh_member *confirmers[DRAWN_MAX];
+    assert(swim->preset->confirmers < DRAWN_MAX);
+    size_t count =
+        monitor_before(swim->view, subject->record->id, confirmers, swim->preset->confirmers);
+    uint32_t number = swim_number(swim);
+    for (size_t n = 0; n < count; n++) {
+        struct swim_send send =
+            swim_send_to(confirmers[n], DATAGRAM_CONFIRM, number, subject->record->id);
+        send.subject = subject->record->id;
+        swim_push(swim, &send);
+        note_contact(swim, confirmers[n], now_ms);
+    }
+    return number;
+}
+
+/* One under way of this member; NULL: none. */
+static struct probe *find_probe_of(struct swim *swim, const struct mesh_member *member,
+                                   bool refused)
+{
+    for (size_t n = 0; n < swim->probes_count; n++)
+        if (peer_id_equal(swim->probes[n].target, member->record->id) &&
+            (swim->probes[n].why == PROBE_REFUSED) == refused)
+            return &swim->probes[n];
+    return NULL;
+}
+
+void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
+                      const struct wire_datagram *d, uint64_t now_ms)
+{
+    const struct mesh_member *subject = view_find(swim->view, d->subject);
+    struct probe *probe;
+    if (subject == NULL || !member_is_living(subject) || subject == view_self(swim->view) ||
+        subject->record->addr.port == 0)
+        return;
+    probe = find_probe_of(swim, subject, false);
+    if (probe == NULL)
+        probe = begin_probe(swim, subject, PROBE_CONFIRM, now_ms);
+    if (probe == NULL || !peer_id_is_nobody(probe->asker))
+        return; /* whoever asked first spreads what we find */
+    probe->asker = asker->record->id;
+    probe->asker_number = d->number;
+}
+
+void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms)
+{
+    struct probe *probe = find_probe_of(swim, suspect, false);
+    if (probe == NULL)
+        probe = begin_probe(swim, suspect, PROBE_CONFIRM, now_ms);
+    if (probe != NULL)
+        probe->is_check = true;
+}
+
+void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+{
+    if (find_probe_of(swim, member, true) == NULL)
+        (void)begin_probe(swim, member, PROBE_REFUSED, now_ms);
 }
 
 /* ---- pings for others ----------------------------------------------------------------------- */
@@ -338,32 +347,27 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
         swim_push(swim, &send);
         return;
     }
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
-        struct relay *relay = &swim->relays[n];
-        if (relay->is_open)
-            continue;
-        *relay = (struct relay){
-            .is_open = true,
-            .asker = asker->record->id,
-            .asker_number = d->number,
-            .subject = subject->record->id,
-            .number = ++swim->number,
-            .started_ms = now_ms,
-            .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
-            .ends_ms = now_ms + swim->preset->period_ms,
-        };
-        swim_push_to(swim, subject, DATAGRAM_PING, relay->number,
-                     subject->state == MEMBER_SUSPECT ? subject->record->id : nobody);
+    if (swim->relays_count == RELAYS_MAX)
         return;
-    }
+    struct relay *relay = &swim->relays[swim->relays_count++];
+    *relay = (struct relay){
+        .asker = asker->record->id,
+        .asker_number = d->number,
+        .subject = subject->record->id,
+        .number = swim_number(swim),
+        .started_ms = now_ms,
+        .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
+        .ends_ms = now_ms + RELAY_MS,
+    };
+    swim_push_to(swim, subject, DATAGRAM_PING, relay->number,
+                 subject->state == MEMBER_SUSPECT ? subject->record->id : nobody);
+    note_contact(swim, subject, now_ms);
 }
 
 void relays_now(struct swim *swim, uint64_t now_ms)
 {
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
+    for (size_t n = 0; n < swim->relays_count;) {
         struct relay *relay = &swim->relays[n];
-        if (!relay->is_open)
-            continue;
         const struct mesh_member *asker = view_find(swim->view, relay->asker);
         if (!relay->is_nacked && now_ms >= relay->nack_at_ms && asker != NULL) {
             struct swim_send send = swim_send_to(asker, DATAGRAM_NACK, relay->asker_number, nobody);
@@ -372,23 +376,24 @@ void relays_now(struct swim *swim, uint64_t now_ms)
             relay->is_nacked = true;
         }
         if (now_ms >= relay->ends_ms || asker == NULL)
-            relay->is_open = false;
+            *relay = swim->relays[--swim->relays_count];
+        else
+            n++;
     }
 }
 
 static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
                          uint64_t now_ms)
 {
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
+    for (size_t n = 0; n < swim->relays_count; n++) {
         struct relay *relay = &swim->relays[n];
-        if (!relay->is_open || relay->number != number ||
-            !peer_id_equal(relay->subject, sender->record->id))
+        if (relay->number != number || !peer_id_equal(relay->subject, sender->record->id))
             continue;
         const struct mesh_member *asker = view_find(swim->view, relay->asker);
         if (asker != NULL)
             swim_push_to(swim, asker, DATAGRAM_ACK, relay->asker_number, nobody);
         note_round_trip(swim, sender, now_ms - relay->started_ms, now_ms);
-        relay->is_open = false;
+        *relay = swim->relays[--swim->relays_count];
         return true;
     }
     return false;
@@ -396,23 +401,76 @@ static bool relay_on_ack(struct swim *swim, const struct mesh_member *sender, ui
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
+/* It lives: so much the better for our own health, and for who asked. */
+static void succeed(struct swim *swim, struct probe *probe, uint64_t now_ms)
+{
+    struct probe done = *probe;
+    tell_asker(swim, &done, true);
+    drop_probe(swim, probe);
+    if (swim->awareness > 0)
+        swim->awareness--;
+    if (done.is_check)
+        suspicion_on_life(swim, view_find(swim->view, done.target), now_ms);
+}
+
 void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
                   uint64_t now_ms)
 {
-    struct probe *probe = &swim->probe;
     if (relay_on_ack(swim, sender, number, now_ms) ||
         leave_on_ack(swim, number, sender->record->id))
         return;
-    if (!probe->is_open || probe->is_acked || probe->number != number)
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        struct probe *probe = &swim->probes[n];
+        if (probe->number != number)
+            continue;
+        bool is_direct = peer_id_equal(probe->target, sender->record->id);
+        if (is_direct)
+            note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
+        if (is_direct || probe->nacks_expected > 0)
+            succeed(swim, probe, now_ms);
         return;
-    bool is_direct = peer_id_equal(probe->target, sender->record->id);
-    if (!is_direct && !probe->is_relayed)
-        return;
-    if (is_direct)
-        note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-    probe->is_acked = true;
-    if (swim->awareness > 0)
-        swim->awareness--;
+    }
+    suspicion_on_witness(swim, sender->record->id, number, now_ms);
+}
+
+void probe_on_nack(struct swim *swim, uint32_t number)
+{
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        struct probe *probe = &swim->probes[n];
+        if (probe->number == number && probe->nacks < probe->nacks_expected)
+            probe->nacks++;
+    }
+}
+
+void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+{
+    for (size_t n = 0; n < swim->probes_count;) {
+        struct probe *probe = &swim->probes[n];
+        /* before others were asked nothing was in doubt: the answer to the ping may still come */
+        if (peer_id_equal(probe->target, member->record->id) && probe->is_relayed)
+            succeed(swim, probe, now_ms);
+        else
+            n++;
+    }
+}
+
+/* Somebody else is where we looked for a member. That proves no death: an address may be shared,
+ * translated or out of date. */
+bool probe_on_not_me(struct swim *swim, const struct mesh_addr *from, struct peer_id sender,
+                     uint32_t number, uint64_t now_ms)
+{
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        struct probe probe = swim->probes[n];
+        if (probe.number != number || !mesh_addr_equal(from, &probe.addr) ||
+            peer_id_equal(sender, probe.target))
+            continue;
+        drop_probe(swim, &swim->probes[n]);
+        const struct mesh_member *target = view_find(swim->view, probe.target);
+        if (target != NULL && member_is_living(target))
+            probe_suspect(swim, target, now_ms);
+        return true;
+    }
+    return false;
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------ */
@@ -420,18 +478,18 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
 void probe_push_deadlines(struct swim *swim, uint64_t lag_ms)
 {
     swim->probe_at_ms += lag_ms;
-    swim->probe.started_ms += lag_ms;
-    swim->probe.relay_at_ms += lag_ms;
-    swim->probe.ends_ms += lag_ms;
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
+    swim->watch_at_ms += lag_ms;
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        swim->probes[n].started_ms += lag_ms;
+        swim->probes[n].relay_at_ms += lag_ms;
+        swim->probes[n].ends_ms += lag_ms;
+    }
+    for (size_t n = 0; n < swim->relays_count; n++) {
         swim->relays[n].started_ms += lag_ms;
         swim->relays[n].nack_at_ms += lag_ms;
         swim->relays[n].ends_ms += lag_ms;
     }
-    for (size_t n = 0; n < swim->suspicions_count; n++) {
-        swim->suspicions[n].started_ms += lag_ms;
-        swim->suspicions[n].deadline_ms += lag_ms;
-    }
+    suspicions_on_lag(swim, lag_ms);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -441,23 +499,26 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t probe_deadline_ms(const struct swim *swim)
 {
-    const struct probe *probe = &swim->probe;
-    bool is_pending = probe->is_open && !probe->is_acked;
-    uint64_t due_ms = is_pending ? probe->ends_ms : swim->probe_at_ms;
-    if (is_pending && !probe->is_relayed)
-        due_ms = least(due_ms, probe->relay_at_ms);
-    for (size_t n = 0; n < swim->suspicions_count; n++)
-        due_ms = least(due_ms, swim->suspicions[n].deadline_ms);
-    return due_ms;
+    uint64_t due_ms = heap_deadline_ms(&swim->suspects.timers);
+    bool is_watching = swim->preset->monitor_ms == 0, is_probing = false;
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        const struct probe *probe = &swim->probes[n];
+        due_ms = least(due_ms, probe->is_relayed ? probe->ends_ms
+                                                 : least(probe->relay_at_ms, probe->ends_ms));
+        is_watching = is_watching || probe->why == PROBE_WATCH;
+        is_probing = is_probing || probe->why == PROBE_RANDOM;
+    }
+    if (!is_probing)
+        due_ms = least(due_ms, swim->probe_at_ms);
+    return is_watching ? due_ms : least(due_ms, swim->watch_at_ms);
 }
 
 uint64_t relays_deadline_ms(const struct swim *swim)
 {
     uint64_t due_ms = MESH_NEVER;
-    for (size_t n = 0; n < RELAYS_MAX; n++) {
+    for (size_t n = 0; n < swim->relays_count; n++) {
         const struct relay *relay = &swim->relays[n];
-        if (relay->is_open)
-            due_ms = least(due_ms, relay->is_nacked ? relay->ends_ms : relay->nack_at_ms);
+        due_ms = least(due_ms, relay->is_nacked ? relay->ends_ms : relay->nack_at_ms);
     }
     return due_ms;
 }

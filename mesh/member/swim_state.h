@@ -1,14 +1,21 @@
-/* swim_state.h - the insides of struct swim, shared by swim.c (in, out, news), swim_probe.c
- * (detection), swim_join.c (ways in, out and back) and swim_views.c (views over links). Nobody else
- * includes it. */
+/* swim_state.h - the insides of struct swim, shared by swim.c (in, out, news), swim_probe.c and
+ * swim_suspect.c (detection), swim_join.c (ways in, out and back) and swim_views.c (views over
+ * links). Nobody else includes it. */
 #ifndef MESH_SWIM_STATE_H
 #define MESH_SWIM_STATE_H
 
+#include "mesh/base/heap.h"
+#include "mesh/member/accusers.h"
+#include "mesh/member/guard.h"
+#include "mesh/member/hold.h"
+#include "mesh/member/monitor.h"
 #include "mesh/member/swim.h"
 
 #define ACCUSERS_MAX 8
+#define PROBES_MAX 24    /* under way at once: one by chance, one as monitor, the rest for others */
+#define CHECKS_MAX 64    /* over TCP, waiting to be drained */
 #define RELAYS_MAX 64    /* pings under way for others */
-#define FAREWELLS_MAX 8  /* members told directly that we leave */
+#define FAREWELLS_MAX 64 /* members told directly that we leave */
 #define WISHES_MAX 32    /* waiting, and remembered so as not to be repeated */
 #define STRANGERS_MAX 16 /* remembered because they go on talking to us */
 #define ANSWERS_MAX 32   /* exchanges in which we still have to send views */
@@ -25,13 +32,28 @@ enum swim_phase {
     SWIM_GONE
 };
 
+/* A handle: both halves of one fit in 16 bits (view.h). */
+struct in_round {
+    uint16_t slot, use;
+};
+
+enum probe_why {
+    PROBE_RANDOM,  /* in shuffled rounds of all */
+    PROBE_WATCH,   /* of the one that we are the monitor of */
+    PROBE_CONFIRM, /* somebody suspects it and asks us to look */
+    PROBE_REFUSED  /* its port refused a dial: does it answer a ping? */
+};
+
+/* One under way. It is dropped once it was answered, or failed. */
 struct probe {
-    bool is_open, is_acked, is_relayed;
-    struct peer_id target;
+    enum probe_why why;
+    struct peer_id target, asker; /* asker: is told what comes of it; nobody: nobody asked */
     struct mesh_addr addr;
-    uint32_t number;
+    uint32_t number, asker_number;
     uint64_t started_ms, relay_at_ms, ends_ms;
     uint32_t nacks_expected, nacks;
+    bool is_relayed;
+    bool is_check; /* beside the end of a suspicion: an answer vetoes the death */
 };
 
 /* A ping for somebody else. */
@@ -39,21 +61,30 @@ struct relay {
     struct peer_id asker, subject;
     uint32_t asker_number, number;
     uint64_t started_ms, nack_at_ms, ends_ms;
-    bool is_open, is_nacked;
+    bool is_nacked;
 };
 
 struct suspicion {
+    struct heap_node timer; /* when it is to be looked at again */
     struct handle handle;
     uint32_t incarnation;
-    uint64_t started_ms, deadline_ms;
-    uint32_t min_ms, max_ms, confirmations_max;
-    uint32_t accusers_count;
+    uint64_t started_ms, judged_ms; /* judged: until then lost_ms is accounted for */
+    uint64_t checked_ms;            /* the last check asked for; 0: none */
+    uint32_t lost_ms;               /* by guard and brake */
+    uint32_t min_ms, max_ms;
+    uint32_t number; /* of what we asked the witnesses; 0: nothing */
+    uint32_t votes_max, accusers_count;
+    bool is_seen;     /* a probe of our own failed: it is no hearsay */
+    bool is_checking; /* over TCP, since checked_ms */
+    bool is_refused;  /* its port refuses, and it answers no ping */
     struct peer_id accusers[ACCUSERS_MAX];
 };
 
-/* A place in the probe round: a handle of the view. */
-struct turn {
-    uint16_t slot, use;
+/* At most one per slot of the view. */
+struct suspects {
+    struct suspicion **sorted; /* by slot */
+    size_t count, room;
+    struct heap timers;
 };
 
 struct farewell {
@@ -85,16 +116,24 @@ struct swim {
     enum swim_phase phase;
     uint64_t boot_ms, start_ms, due_ms;
     uint32_t name_wait_ms, load, awareness, number;
-    bool serving, draining, hold; /* what our record is to say */
+    bool serving, draining; /* what our record is to say, besides hold */
 
     /* detection */
-    struct probe probe;
-    uint64_t probe_at_ms;
-    struct turn *round; /* in probing order */
+    struct probe probes[PROBES_MAX];
+    size_t probes_count;
+    uint64_t probe_at_ms, watch_at_ms;
+    struct in_round *round; /* in probing order */
     size_t round_room, round_count, round_at;
+    unsigned round_number;
     struct relay relays[RELAYS_MAX];
-    struct suspicion *suspicions;
-    size_t suspicions_room, suspicions_count;
+    size_t relays_count;
+    struct suspects suspects;
+    struct guard guard;
+    struct accusers accusers;
+    struct swim_check checks[CHECKS_MAX];
+    size_t checks_count;
+    struct hold hold;
+    uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
 
     /* ways in */
@@ -146,6 +185,7 @@ struct swim {
 };
 
 /* swim.c */
+uint32_t swim_number(struct swim *swim); /* the next number of a probe; never 0 */
 void swim_push(struct swim *swim, const struct swim_send *send);
 struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
                               uint32_t number, struct peer_id tell);
@@ -169,20 +209,49 @@ void probe_add(struct swim *swim, const struct mesh_member *member); /* a newcom
 void probe_now(struct swim *swim, uint64_t now_ms);
 void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
                   uint64_t now_ms);
+void probe_on_nack(struct swim *swim, uint32_t number);
+/* False: we sent no such ping there. */
+bool probe_on_not_me(struct swim *swim, const struct mesh_addr *from, struct peer_id sender,
+                     uint32_t number, uint64_t now_ms);
+/* Over TCP. */
+void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* Somebody suspects `subject`: the witnesses are to look. Returns the number of the question. */
+uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subject,
+                              uint64_t now_ms);
+void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
+                      const struct wire_datagram *d, uint64_t now_ms);
+void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms);
+void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_blame_us(struct swim *swim, uint32_t more); /* our own health is worse */
 void probe_push_deadlines(struct swim *swim, uint64_t lag_ms);
 uint64_t probe_deadline_ms(const struct swim *swim); /* of suspicions, too */
+void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
+                       const struct wire_datagram *d, uint64_t now_ms);
+void relays_now(struct swim *swim, uint64_t now_ms);
+uint64_t relays_deadline_ms(const struct swim *swim);
+
+/* swim_suspect.c */
+/* False: it was wrong too often. */
+bool suspicion_may_vote(struct swim *swim, struct peer_id accuser, uint64_t now_ms);
 void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
                      uint64_t now_ms);
 /* True: this accuser is new, and counts. */
 bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
                        uint64_t now_ms);
+/* It lives: who accused it was wrong. */
+void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* It was reached, by whatever way: only it can refute, but its suspicion begins anew. */
+void suspicion_on_life(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* A witness that we asked under this number reached its subject. */
+void suspicion_on_witness(struct swim *swim, struct peer_id witness, uint32_t number,
+                          uint64_t now_ms);
+/* Its port refused, and a ping sent afterwards was not answered. */
+void suspicion_on_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void suspicions_now(struct swim *swim, uint64_t now_ms);
-void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
-                       const struct wire_datagram *d, uint64_t now_ms);
-void relays_now(struct swim *swim, uint64_t now_ms);
-uint64_t relays_deadline_ms(const struct swim *swim);
+void suspicions_on_lag(struct swim *swim, uint64_t lag_ms);
+void suspicions_deinit(struct swim *swim);
+void check_wish(struct swim *swim, const struct mesh_member *member); /* over TCP, if we do that */
 
 /* swim_join.c */
 void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,

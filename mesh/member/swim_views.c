@@ -68,8 +68,10 @@ void views_on_stranger(struct swim *swim, struct peer_id id, const struct mesh_a
 void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t hash,
                    uint64_t now_ms)
 {
-    if (hash == view_hash(swim->view)) {
-        view_notes(swim->view, member)->shown = true;
+    struct mesh_member *notes = view_notes(swim->view, member);
+    notes->agrees = hash == view_hash(swim->view);
+    if (notes->agrees) {
+        notes->shown = true;
         if (peer_id_equal(member->record->id, swim->differing))
             swim->differing = (struct peer_id){0, 0};
         return;

@@ -606,7 +606,7 @@ static bool list_tags(struct view *view)
 const struct mesh_member *view_find_tag(struct view *view, uint64_t tag)
 {
     const struct mesh_member *found = NULL;
-    if (view->tags == NULL && !list_tags(view)) {
+    if (!view_lists_tags(view)) {
         for (uint32_t n = 0; n < view->count; n++)
             if (view_home_tag(id_of(view, view->order[n])) == tag)
                 found = likelier(found, view_at(view, n));
@@ -638,6 +638,23 @@ const struct mesh_member *view_at(const struct view *view, size_t n)
 {
     assert(n < view->count);
     return view_row(view, view->order[n]);
+}
+
+bool view_lists_tags(struct view *view)
+{
+    return view->tags != NULL || list_tags(view);
+}
+
+const struct mesh_member *view_by_tag(const struct view *view, size_t n)
+{
+    assert(view->tags != NULL && n < view->count);
+    return view_row(view, view->tags[n]);
+}
+
+size_t view_tag_place(const struct view *view, uint64_t tag)
+{
+    assert(view->tags != NULL);
+    return tag_place_of(view, tag, view->count);
 }
 
 size_t view_living(const struct view *view)

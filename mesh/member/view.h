@@ -83,6 +83,11 @@ const struct mesh_member *view_find_addr(const struct view *view, const struct m
 /* All rows, ordered by id, ourselves among them once announced. */
 size_t view_count(const struct view *view);
 const struct mesh_member *view_at(const struct view *view, size_t n);
+/* All rows, ordered by home tag, and the first place whose tag is not below `tag`: once they are
+ * listed so; false: no memory. */
+bool view_lists_tags(struct view *view);
+const struct mesh_member *view_by_tag(const struct view *view, size_t n);
+size_t view_tag_place(const struct view *view, uint64_t tag);
 /* Living members (alive or suspect), ourselves among them once announced and until we leave. */
 size_t view_living(const struct view *view);
 /* The living others, in no particular order, for drawing some by chance. */
@@ -108,7 +113,7 @@ size_t view_slots(const struct view *view);
 struct handle view_handle(const struct view *view, const struct mesh_member *member);
 const struct mesh_member *view_by_handle(const struct view *view, struct handle handle);
 
-/* A row to write notes in: load, acked_at, srtt_8, rttvar_4, told, shown. */
+/* A row to write notes in: load, acked_at, srtt_8, rttvar_4, told, shown, agrees, round. */
 struct mesh_member *view_notes(struct view *view, const struct mesh_member *member);
 /* Times in rows: 32 bits that say when, to the ms, for 12 days at least; what is longer ago seems
  * to be 12 days ago. Never 0, and the greater the later, as long as no other stamp is made. */

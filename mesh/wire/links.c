@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #define LINKS_REDIAL_MAX_MS 1000
-#define LINKS_EMPTY_MS 1000 /* the unpreferred of two links closes when it was empty so long */
+#define LINKS_PROVED_MS 1000 /* a round trip so lately is as good as a new one */
+#define LINKS_EMPTY_MS 1000  /* the unpreferred of two links closes when it was empty so long */
 
 /* ---- making --------------------------------------------------------------------------------- */
 
@@ -385,7 +386,7 @@ static void links_on_ready(struct links *links, struct peer_link *l, const struc
     l->state = PEER_LINK_OPEN;
     l->peer = e->peer;
     l->retry_ms = 0;
-    l->busy_ms = l->ponged_ms = now_ms;
+    l->busy_ms = l->ponged_ms = l->proved_ms = now_ms;
     links_choose(links, l->peer);
     links_queue_for(links, l, LINKS_READY, MESH_LOSS_FIN);
     links_say_waiting(links, l);
@@ -408,7 +409,10 @@ static bool links_on_link_event(struct links *links, struct peer_link *l,
         links_on_stream_closed(links, e);
         break;
     case LINK_PONG:
-        l->ponged_ms = now_ms;
+        l->ponged_ms = l->proved_ms = now_ms;
+        if (l->is_asked)
+            links_queue_for(links, l, LINKS_REACHED, MESH_LOSS_FIN);
+        l->is_asked = false;
         break;
     case LINK_ENDED:
         links_end(links, l, MESH_LOSS_FIN, true, false, now_ms);
@@ -532,6 +536,20 @@ void links_meet(struct links *links, struct peer_id peer, const struct mesh_addr
         l = NULL;
     if (l != NULL)
         l->is_met = true;
+}
+
+int links_reach(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
+                uint64_t now_ms)
+{
+    struct peer_link *l = links_open_to(links, peer);
+    if (l == NULL)
+        return links_for(links, peer, addr, &l, now_ms);
+    if (now_ms - l->proved_ms <= LINKS_PROVED_MS)
+        return 1;
+    l->is_asked = true;
+    link_ping(&l->link, ++l->pings);
+    links_touch(links, l);
+    return 0;
 }
 
 bool links_is_met(const struct links *links, struct handle h)

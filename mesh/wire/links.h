@@ -43,6 +43,7 @@ enum links_event_kind {
     LINKS_READY,     /* a link to `peer` stands (it proved who it is) */
     LINKS_LOST,      /* link number `number` to `peer` is gone; its lanes come as LINKS_LANE_LOST */
     LINKS_UNDIALLED, /* the dial to `peer` (or to `addr`) failed: `loss` */
+    LINKS_REACHED,   /* `peer` answered the ping that links_reach() sent */
     LINKS_CONTROL,   /* message on stream 0 */
     LINKS_MESSAGE,   /* message on a lane, for `side` whose object is `user` */
     LINKS_CONSUMED,  /* the entry took so many bytes in all of what `user` sent on the lane */
@@ -124,6 +125,11 @@ int links_tell_on(struct links *links, struct handle link, const struct wire_mes
 bool links_has(const struct links *links, struct peer_id peer); /* one that stands */
 /* Dials `addr` for a view exchange; nobody: whoever answers there. */
 void links_meet(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
+                uint64_t now_ms);
+/* Does `peer` answer over TCP? 1: it proved so within the last second. 0: it was pinged, or is
+ * being dialled: LINKS_REACHED or LINKS_READY will say yes, LINKS_UNDIALLED no. -EAGAIN: the last
+ * dial failed just now; -ENOBUFS. */
+int links_reach(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                 uint64_t now_ms);
 bool links_is_met(const struct links *links, struct handle link); /* dialled by links_meet() */
 /* That generation is gone: its links are closed. */

@@ -20,6 +20,7 @@ static uint16_t datagram_elements(const struct wire_datagram *d)
     case DATAGRAM_PING:
     case DATAGRAM_ACK:
     case DATAGRAM_NACK:
+    case DATAGRAM_CONFIRM:
         return 6;
     case DATAGRAM_PING_REQ:
         return 8;
@@ -60,6 +61,7 @@ static void put_datagram(struct codec_sink *sink, const struct wire_datagram *d)
         codec_put_addr(sink, &d->subject_addr);
         break;
     case DATAGRAM_NACK:
+    case DATAGRAM_CONFIRM:
         codec_put_id(sink, d->subject);
         break;
     case DATAGRAM_GOSSIP:
@@ -115,7 +117,7 @@ void wire_datagram_pad(struct wire_writer *w, size_t length)
 static int read_datagram_head(struct wire_datagram *d, const uint8_t *scanned, size_t length)
 {
     struct codec_cursor c = codec_cursor(scanned, length);
-    uint64_t kind = codec_take_uint(&c, DATAGRAM_NOT_ME);
+    uint64_t kind = codec_take_uint(&c, DATAGRAM_KIND_LAST);
 
     d->kind = (enum datagram_kind)kind;
     d->number = (uint32_t)codec_take_uint(&c, UINT32_MAX);
@@ -146,6 +148,7 @@ static int read_datagram_head(struct wire_datagram *d, const uint8_t *scanned, s
         d->subject_addr = codec_take_addr(&c);
         break;
     case DATAGRAM_NACK:
+    case DATAGRAM_CONFIRM:
         d->subject = codec_take_id(&c);
         break;
     case DATAGRAM_GOSSIP:

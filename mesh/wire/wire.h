@@ -44,8 +44,10 @@ enum datagram_kind {
     DATAGRAM_PING_REQ, /* ping `subject` for me */
     DATAGRAM_NACK,     /* I pinged `subject` for you; no answer yet */
     DATAGRAM_GOSSIP,   /* updates only */
-    DATAGRAM_NOT_ME    /* you named another target than me: I am the sender of this */
+    DATAGRAM_NOT_ME,   /* you named another target than me: I am the sender of this */
+    DATAGRAM_CONFIRM   /* I suspect `subject`: look for yourself, and ACK or accuse it, too */
 };
+#define DATAGRAM_KIND_LAST DATAGRAM_CONFIRM
 
 enum update_kind {
     UPDATE_ALIVE = 1, /* carries the whole record */
@@ -70,11 +72,13 @@ struct wire_datagram {
     struct peer_id target_name_only; /* .name: target's name hash; .generation unused here */
     uint64_t target_nonce;           /* 0: first contact */
     enum datagram_kind kind;
-    uint32_t number;        /* of the probe: an ACK or NACK repeats it */
-    struct peer_id sender;  /* full id of who speaks (the seal authenticates name hash and nonce) */
-    uint64_t view_hash;     /* PING, ACK */
-    uint32_t load;          /* PING, ACK: sessions owned */
-    struct peer_id subject; /* PING_REQ, NACK */
+    uint32_t number; /* of the probe: an ACK or NACK repeats it */
+    /* Who speaks (the seal authenticates name hash and nonce). Generation 0: it has none yet, or
+     * the receiver knows it by its nonce. */
+    struct peer_id sender;
+    uint64_t view_hash;            /* PING, ACK */
+    uint32_t load;                 /* PING, ACK: sessions owned */
+    struct peer_id subject;        /* PING_REQ, NACK, CONFIRM */
     struct mesh_addr subject_addr; /* PING_REQ: unused for sending unless it is the record's */
     /* HELLO: the name asked about. WELCOME: what is known of that name. */
     char name[MESH_NAME_MAX + 1];

@@ -52,7 +52,9 @@ struct world {
     uint32_t loss;                           /* of 100 datagrams */
     struct mesh_addr shared_from, shared_to; /* packets of the first peer astray */
     struct peer *cut[2];                     /* no datagram passes between these two */
-    uint64_t nonces, packets_sent;
+    bool blocks_tcp;                         /* no check over TCP is ever answered */
+    const struct swim_preset *preset;
+    uint64_t nonces, packets_sent, bytes_sent, checks;
 };
 
 static struct mesh_addr addr_of(unsigned n)
@@ -170,6 +172,7 @@ static void drain(struct world *w, struct peer *peer)
 {
     struct swim_send send;
     struct swim_wish wish;
+    struct swim_check check;
     struct wire_message message;
     struct wire_writer writer;
     struct peer_id to;
@@ -193,6 +196,17 @@ static void drain(struct world *w, struct peer *peer)
         else
             free(records);
     }
+    while (swim_next_check(peer->swim, &check)) {
+        struct peer *other = peer_at(w, &check.addr);
+        w->checks++;
+        if (other == NULL)
+            swim_on_refused(peer->swim, check.peer, w->now_ms);
+        else if (!is_cut(w, peer, other) && !other->is_stopped && !w->blocks_tcp)
+            swim_on_reached(
+                peer->swim, check.peer,
+                peer_id_equal(view_self(swim_view(other->swim))->record->id, check.peer),
+                w->now_ms);
+    }
     while (swim_next_send(peer->swim, &send)) {
         struct packet *packet = calloc(1, sizeof *packet);
         assert_non_null(packet);
@@ -214,6 +228,7 @@ static void drain(struct world *w, struct peer *peer)
         if (peer == &w->peers[0] && mesh_addr_equal(&send.addr, &w->shared_from))
             packet->to = w->shared_to;
         packet->nonce = peer->nonce;
+        w->bytes_sent += writer.length;
         world_send(w, packet, 1 + shuffle_below(&w->chance, 5));
     }
     drain_events(peer);
@@ -308,6 +323,7 @@ static struct peer *world_start(struct world *w, const char *name, unsigned addr
         .members_max = 64,
         .contacts_max = 32,
         .name_wait_ms = 10000,
+        .preset = w->preset,
         .chance = w->chance,
     };
     strcpy(config.self.name, name);

@@ -1046,6 +1046,52 @@ static void test_a_meeting_dials_whoever_answers(void **state)
     net_free(net);
 }
 
+static int try_reach(struct net *net)
+{
+    return links_reach(net->sides[0].links, net->sides[1].id, &net->sides[1].addr, net->now_ms);
+}
+
+static void test_a_peer_is_reached_by_a_dial_or_by_a_ping_of_the_link_that_stands(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    assert_int_equal(try_reach(net), 0);
+    settle(net);
+    assert_int_equal(count(net, 0, LINKS_READY), 1);
+    assert_false(links_is_met(net->sides[0].links, last(net, 0, LINKS_READY)->event.link));
+    assert_int_equal(try_reach(net), 1); /* it proved itself just now */
+    run(net, 1001);
+    assert_int_equal(try_reach(net), 0);
+    settle(net);
+    assert_int_equal(count(net, 0, LINKS_REACHED), 1);
+    assert_true(peer_id_equal(last(net, 0, LINKS_REACHED)->event.peer, net->sides[1].id));
+    assert_int_equal(try_reach(net), 1);
+    assert_int_equal(count(net, 0, LINKS_READY), 1);
+    net->sides[1].is_deaf = true;
+    run(net, 1001);
+    assert_int_equal(try_reach(net), 0);
+    run(net, 2000);
+    assert_int_equal(count(net, 0, LINKS_REACHED), 1); /* silence is no answer */
+    net_free(net);
+}
+
+static void test_a_peer_that_refuses_is_not_reached_nor_asked_again_at_once(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    net->sides[1].refuses = true;
+    assert_int_equal(try_reach(net), 0);
+    settle(net);
+    assert_int_equal(last(net, 0, LINKS_UNDIALLED)->event.loss, MESH_LOSS_REFUSED);
+    assert_int_equal(try_reach(net), -EAGAIN);
+    net->sides[1].refuses = false;
+    run(net, 1000);
+    assert_int_equal(try_reach(net), 0);
+    settle(net);
+    assert_int_equal(count(net, 0, LINKS_READY), 1);
+    net_free(net);
+}
+
 static void test_ten_thousand_lanes_leave_nothing_behind(void **state)
 {
     (void)state;
@@ -1104,6 +1150,8 @@ int main(void)
         cmocka_unit_test(test_control_waits_for_the_handshake_or_for_nothing),
         cmocka_unit_test(test_a_view_is_told_as_it_was_or_not_at_all),
         cmocka_unit_test(test_a_meeting_dials_whoever_answers),
+        cmocka_unit_test(test_a_peer_is_reached_by_a_dial_or_by_a_ping_of_the_link_that_stands),
+        cmocka_unit_test(test_a_peer_that_refuses_is_not_reached_nor_asked_again_at_once),
         cmocka_unit_test(test_ten_thousand_lanes_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

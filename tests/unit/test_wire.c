@@ -83,6 +83,7 @@ static struct wire_datagram datagram_of(enum datagram_kind kind)
         d.subject = (struct peer_id){1, 2};
         break;
     case DATAGRAM_NACK:
+    case DATAGRAM_CONFIRM:
         d.subject = (struct peer_id){1, UINT64_MAX};
         break;
     case DATAGRAM_GOSSIP:
@@ -129,7 +130,7 @@ static size_t datagram_write(enum datagram_kind kind, uint8_t into[WIRE_PLAIN_MA
 static void test_each_datagram_reads_as_it_was_written(void **state)
 {
     (void)state;
-    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_NOT_ME; kind++) {
+    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_KIND_LAST; kind++) {
         uint8_t plain[WIRE_PLAIN_MAX];
         size_t length = datagram_write(kind, plain);
         struct wire_datagram written = datagram_of(kind), read;
@@ -467,7 +468,7 @@ static void test_wrong_types_in_a_datagram_are_refused(void **state)
         "\x96\3\xcb\x7f\xf8\0\0\0\0\0\0\1\1\1\1", /* NaN */
         "\x96\3\xcf\0\0\0\1\0\0\0\0\1\1\1\1",     /* over 32 bit */
         "\x95\3\1\1\1\1",                         /* too few */
-        "\x96\x09\1\1\1\1\1",                     /* no kind */
+        "\x96\x0a\1\1\1\1\1",                     /* no kind */
         "\x96\0\1\1\1\1\1",                       /* no kind */
         "\x96\3\1\0\1\1\1",                       /* no sender */
         "\x86\3\1\1\1\1\1\1\1\1\1\1\1",           /* a map for the message */
@@ -523,7 +524,7 @@ static void test_each_truncation_and_each_changed_byte_of_a_datagram(void **stat
     (void)state;
     struct wire_datagram read;
 
-    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_NOT_ME; kind++) {
+    for (enum datagram_kind kind = DATAGRAM_HELLO; kind <= DATAGRAM_KIND_LAST; kind++) {
         uint8_t plain[WIRE_PLAIN_MAX];
         size_t length = datagram_write(kind, plain), whole = 0;
         for (size_t cut = 0; cut < length; cut++) {
