@@ -77,7 +77,7 @@ struct slice text_patched(struct slice text, const struct patch *patch, char **m
 static void clients_draw(struct world *world)
 {
     struct clients *clients = world->clients;
-    uint32_t count = world->config.nodes * 3 / 2 + 1;
+    uint32_t count = world->load_nodes * 3 / 2 + 1;
     clients->clients = sim_zero(count * sizeof *clients->clients);
     clients->clients_count = count;
     for (uint32_t n = 0; n < count; n++) {

@@ -24,7 +24,7 @@ int modern_new(struct world *world)
         modern->handle_seats[n] = WORLD_NOBODY;
     if (!world->config.load || world->config.legacy_only || world->upstream != MESH_UP_HTTP)
         return 0;
-    modern->clients_count = 1 + chance_below(&modern->chance, world->config.nodes);
+    modern->clients_count = 1 + chance_below(&modern->chance, world->load_nodes);
     modern->clients = sim_zero(modern->clients_count * sizeof *modern->clients);
     for (uint32_t n = 0; n < modern->clients_count; n++) {
         struct modern_client *client = &modern->clients[n];
