@@ -149,6 +149,7 @@ void faults_calm(struct world *world)
     world->calm = true;
     faults->loss_ppm = faults->duplicate_ppm = faults->reorder_ppm = 0;
     faults->corrupt_ppm = faults->replay_ppm = faults->truncate_ppm = 0;
+    net_calm(world);
     for (uint32_t n = 0; n < faults->count; n++)
         if (faults->plan[n].is_on && faults->plan[n].until_us > faults->plan[n].at_us) {
             faults->plan[n].is_on = false;

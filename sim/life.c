@@ -277,22 +277,32 @@ void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
                  ++seat->start_serial);
 }
 
+/* One that another peer gave up before, if there is any, and the seat's own is free for others. */
+static uint32_t address_other(struct world *world, uint32_t address)
+{
+    uint32_t *old = world->old_addresses, owners = 0;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        owners += world->seats[n].address == address;
+    if (owners > 1) /* two processes have it: the other one stays */
+        return world_new_address(world);
+    if (world->old_addresses_count < 2) {
+        old[world->old_addresses_count++] = address;
+        return world_new_address(world);
+    }
+    uint32_t taken = old[0];
+    memmove(old, old + 1, (world->old_addresses_count - 1) * sizeof *old);
+    old[world->old_addresses_count - 1] = address;
+    return taken;
+}
+
 void world_restart(struct world *world, uint32_t index, bool new_address)
 {
     struct seat *seat = &world->seats[index];
     if (seat->mesh != NULL)
         return;
     seat->start_serial++;
-    if (new_address && world->old_addresses_count > 1) {
-        uint32_t taken = world->old_addresses[0]; /* what another peer gave up before */
-        memmove(world->old_addresses, world->old_addresses + 1,
-                --world->old_addresses_count * sizeof taken);
-        world->old_addresses[world->old_addresses_count++] = seat->address;
-        seat->address = taken;
-    } else if (new_address) {
-        world->old_addresses[world->old_addresses_count++] = seat->address;
-        seat->address = world->addresses_count++;
-    }
+    if (new_address)
+        seat->address = address_other(world, seat->address);
     world_start(world, index);
 }
 

@@ -223,11 +223,9 @@ void net_set_loss(struct world *world, uint32_t from, uint32_t to, uint32_t ppm)
 void net_set_bursts(struct world *world, uint32_t from, uint32_t to, uint32_t good_ms,
                     uint32_t bad_ms, uint32_t bad_ppm)
 {
-    path_disturbed(world, from, to)->bursts = (struct bursts){.good_ms = good_ms,
-                                                              .bad_ms = bad_ms,
-                                                              .bad_ppm = bad_ppm,
-                                                              .is_bad = true,
-                                                              .until_us = world->now_us};
+    struct path *path = path_disturbed(world, from, to);
+    path->bursts = (struct bursts){.good_ms = good_ms, .bad_ms = bad_ms, .bad_ppm = bad_ppm};
+    path->bursts.until_us = world->now_us;
 }
 
 void net_set_delay(struct world *world, uint32_t from, uint32_t to, uint32_t more_us)

@@ -60,7 +60,7 @@ struct stream_end {
 enum net_break {
     BREAK_RESET,     /* both ends learn of a reset; what is under way is lost */
     BREAK_MID_FRAME, /* of the next write half arrives, then the reset */
-    BREAK_EARLY_FIN, /* of the next write half arrives, then FIN, and FIN to its writer */
+    BREAK_EARLY_FIN, /* of the next write half arrives, then FIN; its writer is reset */
     BREAK_HALF_OPEN  /* nothing arrives any more, and nobody is told */
 };
 
@@ -135,5 +135,7 @@ void net_clog(struct world *world, uint32_t from, uint32_t to, uint64_t until_us
 uint32_t net_replay(struct world *world, uint32_t count, uint32_t least_age_ms);
 /* Breaks one stream that is up, by chance. False: there is none. */
 bool net_break_any(struct world *world, enum net_break how);
+/* Streams that were to break stay whole, and half-open ones are reset. */
+void net_calm(struct world *world);
 
 #endif

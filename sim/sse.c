@@ -70,7 +70,7 @@ static uint32_t seat_any(struct world *world)
     for (uint32_t tries = 0; tries < 12; tries++) {
         uint32_t seat = chance_below(&world->sse->chance, world->seats_count);
         const struct seat *peer = &world->seats[seat];
-        if (peer->mesh != NULL &&
+        if (world_serves(world, seat) &&
             (tries > 8 || (mesh_is_joined(peer->mesh) && peer->served && !peer->leaving)))
             return seat;
     }

@@ -124,18 +124,16 @@ static void trap_spring(struct world *world, uint32_t index, uint32_t dir)
     stream->has_trap = false;
     stream->is_cut_short = true;
     world->faults->hits[by_fin ? FAULT_EARLY_FIN : FAULT_MID_FRAME]++;
-    for (uint32_t at = 0; at < 2; at++) {
-        world_disturb(world, stream->end[at].seat);
-        if (by_fin) {
-            flow_append(&stream->flow[at], NULL, 0, true);
-            flow_pump(world, index, at);
-        }
+    world_disturb(world, stream->end[0].seat);
+    world_disturb(world, stream->end[1].seat);
+    uint64_t at_us = stream->flow[dir].arrival_us + WORLD_MS;
+    if (by_fin) {
+        flow_append(&stream->flow[dir], NULL, 0, true);
+        flow_pump(world, index, dir);
+    } else {
+        reset_push(world, index, 1 - dir, at_us);
     }
-    if (!by_fin) {
-        uint64_t at_us = stream->flow[dir].arrival_us + WORLD_MS;
-        reset_push(world, index, 0, at_us);
-        reset_push(world, index, 1, at_us);
-    }
+    reset_push(world, index, dir, at_us + 50 * WORLD_MS); /* the writer hears of it later */
 }
 
 void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slice bytes)
@@ -525,6 +523,22 @@ void net_died(struct world *world, struct seat *seat, enum world_death how)
             if (end->is_bound && end->seat == seat->index && end->life == seat->life)
                 end_died(world, n, dir, how);
         }
+}
+
+void net_calm(struct world *world)
+{
+    struct net *net = world->net;
+    for (uint32_t n = 0; n < net->streams_count; n++) {
+        net->streams[n].has_trap = false;
+        if (!net->streams[n].is_black && !net->streams[n].is_cut_short)
+            continue;
+        net->streams[n].is_black = false;
+        net->streams[n].is_cut_short = true;
+        flow_clear(&net->streams[n].flow[0]);
+        flow_clear(&net->streams[n].flow[1]);
+        reset_push(world, n, 0, world->now_us);
+        reset_push(world, n, 1, world->now_us);
+    }
 }
 
 bool net_break_any(struct world *world, enum net_break how)
