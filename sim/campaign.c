@@ -11,7 +11,7 @@
 #include "sim/sse.h"
 #include "sim/upstream.h"
 
-#define NODES_DRAWN_MAX 64u
+#define NODES_DRAWN_MAX 63u
 #define CALM_LEAST_MS 20000u
 #define PROBES_MAX 300u
 #define PROBE_MS 6000u  /* for the answers to the probes */

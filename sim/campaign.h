@@ -35,7 +35,7 @@ struct run_result {
     uint64_t hits[FAULT_CLASSES];
 };
 
-/* Log-uniform 2 .. 64; of draws 1 2 .. 20. */
+/* Log-uniform 2 .. 63; of draws 1 2 .. 20. */
 uint32_t campaign_draw_nodes(uint64_t seed, uint32_t draws);
 int campaign_run(const struct run_options *options, struct run_result *result);
 

@@ -14,6 +14,8 @@
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
 #define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
+#define RINGS_LOOKED_AT 6   /* peers, each second: building a ring is dear, */
+#define RINGS_OF_MANY 2     /* of a large mesh above all */
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
@@ -130,12 +132,16 @@ static void rings_check(struct world *world)
     struct checks *checks = world->checks;
     const struct clients *clients = world->clients;
     struct mesh_why first = {.candidates_count = 0};
-    uint32_t at = WORLD_NOBODY;
+    uint32_t at = WORLD_NOBODY, looked = 0;
     if (clients->sessions_count == 0)
         return;
     uint32_t drawn = chance_below(&checks->chance, clients->sessions_count);
+    uint32_t most = world->config.nodes > 32 ? RINGS_OF_MANY : RINGS_LOOKED_AT;
+    uint32_t begin = chance_below(&checks->chance, world->seats_count);
     const struct session *session = clients->sessions[drawn];
-    for (uint32_t n = 0; session->has_id && n < world->seats_count; n++) {
+    for (uint32_t k = 0; session->has_id && looked < most && k < world->seats_count;
+         k++) {
+        uint32_t n = (begin + k) % world->seats_count;
         const struct seat *seat = &world->seats[n];
         if (seat->mesh == NULL || checks->last[n].life != seat->life ||
             checks->last[n].hash != mesh_view_hash(seat->mesh) ||
@@ -143,6 +149,7 @@ static void rings_check(struct world *world)
             continue;
         if (at != WORLD_NOBODY && checks->last[n].hash != checks->last[at].hash)
             continue;
+        looked++;
         struct mesh_why why;
         mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
         if (at == WORLD_NOBODY) {

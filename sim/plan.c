@@ -163,29 +163,32 @@ void plan_draw(struct world *world)
 
 /* ---- wires ---------------------------------------------------------------------------------- */
 
-/* Its place in an order that the fault drew. */
-static uint32_t place_of(const struct fault *fault, uint32_t seat, uint32_t nodes)
+/* Who sees whom when each sees its neighbours only, in an order that the fault drew. */
+struct order {
+    uint32_t place[WORLD_NODES_MAX];
+};
+
+static void order_draw(const struct fault *fault, uint32_t nodes, struct order *order)
 {
-    uint32_t place = 0;
-    uint64_t own = drawn_ms(fault->salt, seat, 1, UINT32_MAX);
+    struct shuffle chance;
+    chance_key(&chance, fault->salt, 0);
     for (uint32_t n = 0; n < nodes; n++) {
-        uint64_t other = drawn_ms(fault->salt, n, 1, UINT32_MAX);
-        place += other < own || (other == own && n < seat);
+        uint32_t at = chance_below(&chance, n + 1);
+        order->place[n] = order->place[at];
+        order->place[at] = n;
     }
-    return place;
 }
 
-/* Do others keep this pair apart because each of them sees its neighbours in that order only? */
-static bool is_beyond_reach(const struct fault *fault, uint32_t from, uint32_t to, uint32_t nodes)
+static bool is_beyond_reach(const struct order *order, uint32_t from, uint32_t to, uint32_t nodes)
 {
-    uint32_t a = place_of(fault, from, nodes), b = place_of(fault, to, nodes);
+    uint32_t a = order->place[from], b = order->place[to];
     uint32_t apart = a > b ? a - b : b - a;
     uint32_t reach = (nodes + 2) / 4; /* each way: with itself a majority */
     return (apart < nodes - apart ? apart : nodes - apart) > reach;
 }
 
-static bool fault_parts(const struct world *world, const struct fault *fault, uint32_t from,
-                        uint32_t to)
+static bool fault_parts(const struct world *world, const struct fault *fault,
+                        const struct order *order, uint32_t from, uint32_t to)
 {
     uint32_t nodes = world->config.nodes;
     uint32_t from_place = (from % nodes + nodes - fault->seat) % nodes;
@@ -203,7 +206,7 @@ static bool fault_parts(const struct world *world, const struct fault *fault, ui
         return from_place != 0 && to_place != 0 &&
                (from_place <= nodes / 2) != (to_place <= nodes / 2);
     case FAULT_MAJORITIES:
-        return is_beyond_reach(fault, from, to, nodes);
+        return is_beyond_reach(order, from, to, nodes);
     }
     return false;
 }
@@ -212,9 +215,11 @@ static bool fault_parts(const struct world *world, const struct fault *fault, ui
 static bool cuts_do(struct world *world, const struct fault *fault, bool begins)
 {
     bool done = false;
+    struct order order;
+    order_draw(fault, world->config.nodes, &order);
     for (uint32_t from = 0; from < world->config.nodes; from++)
         for (uint32_t to = 0; to < world->config.nodes; to++) {
-            if (from == to || !fault_parts(world, fault, from, to))
+            if (from == to || !fault_parts(world, fault, &order, from, to))
                 continue;
             (begins ? world_cut : world_heal)(world, from, to);
             done = true;

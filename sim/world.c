@@ -17,7 +17,7 @@
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
 #define OLD_SEATS_MAX 64u  /* of draws 1, whose paths were drawn for so many */
-#define LOAD_NODES_MAX 12u /* more peers make no more load: it proves nothing more */
+#define LOAD_NODES_MAX 10u /* more peers make no more load: it proves nothing more */
 #define BACKLOG_MAX_US (1u * WORLD_SECOND) /* of a starved process; then datagrams are dropped */
 
 /* ---- trace ---------------------------------------------------------------------------------- */
