@@ -248,7 +248,7 @@ static void paths_do(struct world *world, const struct fault *fault, bool begins
     uint32_t good_ms = (uint32_t)drawn_ms(fault->salt, 1, 200, 10000);
     uint32_t bad_ms = (uint32_t)drawn_ms(fault->salt, 2, 50, 3000);
     uint32_t ppm = (uint32_t)drawn_ms(fault->salt, 3, 300000, 1000000);
-    uint32_t mtu_bytes = (uint32_t)drawn_ms(fault->salt, 1, 300, 1227);
+    uint32_t mtu_bytes = (uint32_t)drawn_ms(fault->salt, 1, 150, 1227);
     for (uint32_t from = 0; from < world->config.nodes; from++)
         for (uint32_t to = 0; to < world->config.nodes; to++) {
             if (from == to || !is_in_scope(fault, from, to))
