@@ -14,8 +14,8 @@
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
 #define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
-#define RINGS_LOOKED_AT 6   /* peers, each second: building a ring is dear, */
-#define RINGS_OF_MANY 2     /* of a large mesh above all */
+#define RINGS_LOOKED_AT 6 /* peers, each second: building a ring is dear, */
+#define RINGS_OF_MANY 2   /* of a large mesh above all */
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
@@ -139,9 +139,8 @@ static void rings_check(struct world *world)
     uint32_t most = world->config.nodes > 32 ? RINGS_OF_MANY : RINGS_LOOKED_AT;
     uint32_t begin = chance_below(&checks->chance, world->seats_count);
     const struct session *session = clients->sessions[drawn];
-    for (uint32_t k = 0; session->has_id && looked < most && k < world->seats_count;
-         k++) {
-        uint32_t n = (begin + k) % world->seats_count;
+    for (uint32_t turn = 0; session->has_id && looked < most && turn < world->seats_count; turn++) {
+        uint32_t n = (begin + turn) % world->seats_count;
         const struct seat *seat = &world->seats[n];
         if (seat->mesh == NULL || checks->last[n].life != seat->life ||
             checks->last[n].hash != mesh_view_hash(seat->mesh) ||
@@ -620,12 +619,12 @@ static size_t view_describe(struct world *world, uint32_t seat, uint32_t running
         alive += m->state == MEMBER_ALIVE;
         suspect += m->state == MEMBER_SUSPECT;
         bool is_living = m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
-        bool lives = world_life_runs(world, world_life_of(world, m->id));
+        bool lives = world_life_runs(world, world_life_of(world, m->record->id));
         if (is_living == lives && m->state != MEMBER_SUSPECT)
             continue;
         if (shown++ < 3)
-            at += (size_t)snprintf(wrong + at, sizeof wrong - at, " %s.%05" PRIu64 " %d", m->name,
-                                   m->id.generation % 100000, m->state);
+            at += (size_t)snprintf(wrong + at, sizeof wrong - at, " %s.%05" PRIu64 " %d",
+                                   m->record->name, m->record->id.generation % 100000, m->state);
     }
     return (size_t)snprintf(text, room, " p%u:%04" PRIx64 " %u alive %u suspect of %u%s", seat,
                             mesh_view_hash(mesh) & 0xffff, alive, suspect, running, wrong);
