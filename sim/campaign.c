@@ -11,16 +11,17 @@
 #include "sim/sse.h"
 #include "sim/upstream.h"
 
+#define NODES_DRAWN_MAX 63u
 #define CALM_LEAST_MS 20000u
 #define PROBES_MAX 300u
 #define PROBE_MS 6000u  /* for the answers to the probes */
 #define ENDING_MS 4000u /* for those to the DELETEs, and what must come back to nothing */
 
-uint32_t campaign_draw_nodes(uint64_t seed)
+uint32_t campaign_draw_nodes(uint64_t seed, uint32_t draws)
 {
     struct shuffle chance;
     chance_init(&chance, seed, 7);
-    return (uint32_t)chance_log(&chance, 2, 20);
+    return (uint32_t)chance_log(&chance, 2, draws == 1 ? 20 : NODES_DRAWN_MAX);
 }
 
 /* A fresh request of every session: through each peer where its owner lives. */
@@ -61,8 +62,8 @@ static void end_all(struct world *world)
  * answered well. Where both of two peers lost power, most of what is asked ends as an error. */
 static void check_void(struct world *world)
 {
-    uint64_t seconds = (world->config.chaos_ms + world->config.calm_ms) / 1000;
-    uint64_t least = world->config.nodes * seconds / 2, ended = 0;
+    uint64_t seconds = world->end_us / WORLD_SECOND;
+    uint64_t least = world->load_nodes * seconds / 2, ended = 0;
     for (size_t why = 0; why < sizeof world->clients->why / sizeof world->clients->why[0]; why++)
         ended += world->clients->why[why];
     if (ended < least || world->clients->why[MESH_OK] < least / 2)
@@ -121,20 +122,25 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     struct world *world = NULL;
     uint32_t total_ms = options->seconds * 1000;
     uint32_t calm_ms = total_ms / 3 < CALM_LEAST_MS ? CALM_LEAST_MS : total_ms / 3;
-    struct world_config config = {.seed = options->seed,
-                                  .nodes = options->nodes == 0 ? campaign_draw_nodes(options->seed)
-                                                               : options->nodes,
-                                  .chaos_ms = total_ms > calm_ms ? total_ms - calm_ms : 0,
-                                  .calm_ms = calm_ms,
-                                  .faults = options->faults,
-                                  .load = true,
-                                  .legacy_only = options->legacy_only,
-                                  .trace = options->trace};
+    uint32_t draws = options->legacy_only ? 1 : options->draws;
+    struct world_config config = {
+        .seed = options->seed,
+        .nodes = options->nodes != 0 ? options->nodes : campaign_draw_nodes(options->seed, draws),
+        .chaos_ms = total_ms > calm_ms ? total_ms - calm_ms : 0,
+        .calm_ms = calm_ms,
+        .faults = options->faults,
+        .load = true,
+        .draws = draws,
+        .calm_from_ms = options->calm_from_ms,
+        .only = options->only,
+        .only_count = options->only_count,
+        .legacy_only = options->legacy_only,
+        .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)
         return rc;
-    uint64_t end_ms = config.chaos_ms + config.calm_ms;
-    world_run(world, config.chaos_ms);
+    uint64_t end_ms = world->end_us / WORLD_MS;
+    world_run(world, world->calm_from_us / WORLD_MS);
     faults_calm(world);
     world_run(world, end_ms);
     world->clients->quiet = true;

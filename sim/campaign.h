@@ -10,6 +10,10 @@ struct run_options {
     uint64_t seed, faults;
     uint32_t nodes; /* 0: drawn */
     uint32_t seconds;
+    uint32_t draws;        /* how the seed is read: see world.h; 0: the newest way */
+    uint32_t calm_from_ms; /* chaos ends as early as that; 0: as drawn */
+    const uint32_t *only;  /* of the plan's faults only these happen; NULL: all */
+    uint32_t only_count;
     bool trace, legacy_only;
 };
 
@@ -31,8 +35,8 @@ struct run_result {
     uint64_t hits[FAULT_CLASSES];
 };
 
-/* Log-uniform 2 .. 20. */
-uint32_t campaign_draw_nodes(uint64_t seed);
+/* Log-uniform 2 .. 63; of draws 1 2 .. 20. */
+uint32_t campaign_draw_nodes(uint64_t seed, uint32_t draws);
 int campaign_run(const struct run_options *options, struct run_result *result);
 
 #endif

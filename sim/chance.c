@@ -18,6 +18,22 @@ void chance_init(struct shuffle *chance, uint64_t seed, uint64_t purpose)
     shuffle_init(chance, &rng);
 }
 
+static uint64_t mix_next(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64, Vigna 2015 */
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+void chance_key(struct shuffle *chance, uint64_t seed, uint64_t key)
+{
+    uint64_t state = seed;
+    state = mix_next(&state) ^ key;
+    for (int n = 0; n < 4; n++)
+        chance->s[n] = mix_next(&state);
+}
+
 uint32_t chance_below(struct shuffle *chance, uint32_t limit)
 {
     return limit == 0 ? 0 : shuffle_below(chance, limit);

@@ -14,6 +14,8 @@
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
 #define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
+#define RINGS_LOOKED_AT 6 /* peers, each second: building a ring is dear, */
+#define RINGS_OF_MANY 2   /* of a large mesh above all */
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
@@ -130,12 +132,15 @@ static void rings_check(struct world *world)
     struct checks *checks = world->checks;
     const struct clients *clients = world->clients;
     struct mesh_why first = {.candidates_count = 0};
-    uint32_t at = WORLD_NOBODY;
+    uint32_t at = WORLD_NOBODY, looked = 0;
     if (clients->sessions_count == 0)
         return;
     uint32_t drawn = chance_below(&checks->chance, clients->sessions_count);
+    uint32_t most = world->config.nodes > 32 ? RINGS_OF_MANY : RINGS_LOOKED_AT;
+    uint32_t begin = chance_below(&checks->chance, world->seats_count);
     const struct session *session = clients->sessions[drawn];
-    for (uint32_t n = 0; session->has_id && n < world->seats_count; n++) {
+    for (uint32_t turn = 0; session->has_id && looked < most && turn < world->seats_count; turn++) {
+        uint32_t n = (begin + turn) % world->seats_count;
         const struct seat *seat = &world->seats[n];
         if (seat->mesh == NULL || checks->last[n].life != seat->life ||
             checks->last[n].hash != mesh_view_hash(seat->mesh) ||
@@ -143,6 +148,7 @@ static void rings_check(struct world *world)
             continue;
         if (at != WORLD_NOBODY && checks->last[n].hash != checks->last[at].hash)
             continue;
+        looked++;
         struct mesh_why why;
         mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
         if (at == WORLD_NOBODY) {
@@ -422,6 +428,8 @@ static bool may_be_unknown(struct world *world, const struct session *session)
         bool is_newer =
             n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
         /* a twin that gave up waiting for the name is known to others before it has joined */
+        if (other->is_foreign)
+            continue;
         if (n != owner->seat && other->mesh != NULL && other->is_announced)
             is_newer =
                 is_newer || mesh_self(other->mesh)->record->id.generation > owner->id.generation;
@@ -597,19 +605,64 @@ void check_event(struct world *world, const struct world_event *event)
 
 /* ---- the end of calm ------------------------------------------------------------------------ */
 
+/* How this peer's view differs from what is: a few words each. */
+static size_t view_describe(struct world *world, uint32_t seat, uint32_t running, char *text,
+                            size_t room)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    const struct mesh *mesh = world->seats[seat].mesh;
+    size_t count = mesh_members(mesh, members, MEMBERS_SEEN), at = 0;
+    uint32_t alive = 0, suspect = 0, shown = 0;
+    char wrong[64] = "";
+    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++) {
+        const struct mesh_member *m = &members[n];
+        alive += m->state == MEMBER_ALIVE;
+        suspect += m->state == MEMBER_SUSPECT;
+        bool is_living = m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
+        bool lives = world_life_runs(world, world_life_of(world, m->record->id));
+        if (is_living == lives && m->state != MEMBER_SUSPECT)
+            continue;
+        if (shown++ < 3)
+            at += (size_t)snprintf(wrong + at, sizeof wrong - at, " %s.%05" PRIu64 " %d",
+                                   m->record->name, m->record->id.generation % 100000, m->state);
+    }
+    return (size_t)snprintf(text, room, " p%u:%04" PRIx64 " %u alive %u suspect of %u%s", seat,
+                            mesh_view_hash(mesh) & 0xffff, alive, suspect, running, wrong);
+}
+
+static bool suspects_any(const struct world *world, uint32_t seat)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    if (!world_serves(world, seat))
+        return false;
+    size_t count = mesh_members(world->seats[seat].mesh, members, MEMBERS_SEEN);
+    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++)
+        if (members[n].state == MEMBER_SUSPECT)
+            return true;
+    return false;
+}
+
 void check_calm(struct world *world)
 {
     uint32_t running = 0;
     for (uint32_t n = 0; n < world->seats_count; n++)
-        running += world_runs(world, n);
+        running += world_serves(world, n);
     if (world->failed || world_agrees(world, running))
         return;
-    char seen[200] = "";
+    char seen[300] = "";
     size_t at = 0;
-    for (uint32_t n = 0; n < world->seats_count && at < sizeof seen - 24; n++)
-        if (world->seats[n].mesh != NULL)
-            at += (size_t)snprintf(seen + at, sizeof seen - at, " p%u:%04" PRIx64, n,
-                                   mesh_view_hash(world->seats[n].mesh) & 0xffff);
+    uint64_t shown[4] = {0};
+    for (uint32_t n = 0, kinds = 0; kinds < 4 && n < world->seats_count && at < sizeof seen - 80;
+         n++) {
+        uint64_t hash = world_serves(world, n) ? mesh_view_hash(world->seats[n].mesh) : 0;
+        bool is_new = world_serves(world, n);
+        for (uint32_t k = 0; k < kinds && is_new; k++)
+            is_new = shown[k] != hash;
+        if (!is_new && !suspects_any(world, n))
+            continue;
+        shown[kinds++ % 4] = hash;
+        at += view_describe(world, n, running, seen + at, sizeof seen - at);
+    }
     check_fail(world, "M3", "calm, and %u running peers do not agree:%s", running, seen);
 }
 

@@ -77,7 +77,7 @@ struct slice text_patched(struct slice text, const struct patch *patch, char **m
 static void clients_draw(struct world *world)
 {
     struct clients *clients = world->clients;
-    uint32_t count = world->config.nodes * 3 / 2 + 1;
+    uint32_t count = world->load_nodes * 3 / 2 + 1;
     clients->clients = sim_zero(count * sizeof *clients->clients);
     clients->clients_count = count;
     for (uint32_t n = 0; n < count; n++) {
@@ -157,7 +157,7 @@ static uint32_t seat_pick(struct world *world, struct client *client)
             client->next_seat = chance_below(chance, world->seats_count);
         uint32_t seat = client->next_seat % world->seats_count;
         const struct seat *peer = &world->seats[seat];
-        if (peer->mesh == NULL)
+        if (!world_serves(world, seat))
             continue;
         bool ready = mesh_is_joined(peer->mesh) && peer->served && !peer->leaving;
         if (ready || (tries > 3 && chance_below(chance, 4) == 0))
@@ -171,7 +171,7 @@ uint32_t client_pick(struct world *world, uint32_t client, struct shuffle *chanc
     (void)client;
     for (uint32_t tries = 0; tries < 12; tries++) {
         uint32_t seat = chance_below(chance, world->seats_count);
-        if (world->seats[seat].mesh != NULL)
+        if (world_serves(world, seat))
             return seat;
     }
     return WORLD_NOBODY;

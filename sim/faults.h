@@ -5,6 +5,7 @@
 #define SIM_FAULTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum fault_class {
@@ -37,9 +38,36 @@ enum fault_class {
     FAULT_VANISH,
     FAULT_READER, /* reads slowly */
     FAULT_BOGUS,  /* ids that no peer minted, another's ids, no id, an id twice */
+    /* since draws 2 (see world.h); the numbers above are read from old seeds */
+    /* wires */
+    FAULT_GILBERT,    /* F1: bursts: paths that are good and bad in turn */
+    FAULT_ONE_WAY,    /* F2: much is lost, one way */
+    FAULT_RATE,       /* F9: a narrow path with a queue */
+    FAULT_MTU,        /* long datagrams vanish */
+    FAULT_TRUNCATE,   /* F8 */
+    FAULT_STALE,      /* F6: packets of earlier lives, and of minutes ago */
+    FAULT_ASYMMETRIC, /* F12: one group hears another, which does not hear it */
+    FAULT_BRIDGE,     /* F13: two groups see each other only through one peer */
+    FAULT_MAJORITIES, /* F13: each sees a majority, each another one */
+    FAULT_SWIZZLE,    /* F14: peers clogged one by one, free again in another order */
+    FAULT_HALF,       /* F28: hears and cannot send, or the reverse */
+    FAULT_HALF_OPEN,  /* F25: streams that nobody is told are dead */
+    FAULT_MID_FRAME,  /* F25: a reset within a frame */
+    FAULT_EARLY_FIN,  /* F25: FIN before the last frame */
+    /* hosts */
+    FAULT_STALL,    /* I/O stands still, timers run */
+    FAULT_STARVE,   /* F18 */
+    FAULT_CLOCK,    /* F19: restarts with a wrong wall clock */
+    FAULT_FOREIGN,  /* P7: an address goes to a peer of another cluster */
+    FAULT_SHARED,   /* F21: two processes at one address */
+    FAULT_MASS,     /* all restart within seconds */
+    FAULT_DNS,      /* F24 */
+    FAULT_FILES,    /* F23: no descriptors left */
+    FAULT_UP_TWICE, /* F26: an upstream answers twice */
     FAULT_CLASSES
 };
 #define FAULTS_ALL ((UINT64_C(1) << FAULT_CLASSES) - 1)
+#define FAULTS_OF_DRAWS_1 ((UINT64_C(2) << FAULT_BOGUS) - 1)
 
 struct world;
 struct world_event;
@@ -49,16 +77,18 @@ struct fault {
     enum fault_class class;
     uint32_t seat, other; /* SPLIT: seat is the first of the one side, other how many */
     uint64_t at_us, until_us;
-    uint32_t serial;
-    bool is_on;
+    uint64_t salt; /* drawn, for what else there is to choose */
+    uint32_t serial, address;
+    bool is_planned, is_on;
 };
 
+/* The ppm may be set by a scenario at any time. */
 struct faults {
-    uint64_t on; /* the classes of this seed */
-    struct fault *plan;
+    uint64_t on;        /* the classes of this seed */
+    struct fault *plan; /* of every class, on or not: a fault's number is its place */
     uint32_t count, capacity;
     uint64_t hits[FAULT_CLASSES];
-    uint32_t loss_ppm, duplicate_ppm, reorder_ppm, corrupt_ppm, replay_ppm;
+    uint32_t loss_ppm, duplicate_ppm, reorder_ppm, corrupt_ppm, replay_ppm, truncate_ppm;
 };
 
 const char *fault_name(enum fault_class class);
@@ -70,6 +100,12 @@ void faults_free(struct world *world);
 void faults_event(struct world *world, const struct world_event *event);
 /* Ends the chaos phase: wires whole, everybody started, nobody stopped. */
 void faults_calm(struct world *world);
+/* The classes that are on, as faults_parse() reads them. */
+void faults_print(uint64_t mask, char *text, size_t room);
+/* plan.c: draws what happens when and to whom; begins or ends one fault: true if it happened to
+ * somebody. */
+void plan_draw(struct world *world);
+bool plan_do(struct world *world, struct fault *fault, bool begins);
 static inline bool fault_is_on(const struct faults *faults, enum fault_class class)
 {
     return (faults->on >> class & 1) != 0;

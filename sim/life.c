@@ -10,6 +10,8 @@
 
 #define WALL_MS UINT64_C(1780000000000) /* wall clock of every world's start */
 #define JOIN_AGAIN_US (10u * WORLD_SECOND)
+#define SHARED_TURN_BITS 18 /* 0.26 s: then the other of two processes at one address gets it */
+#define NOWHERE 0xfff000u   /* addresses from here on are nobody's */
 
 /* ---- addresses and ids ---------------------------------------------------------------------- */
 
@@ -37,10 +39,22 @@ uint32_t world_address_of(const struct mesh_addr *addr)
 
 uint32_t world_seat_at(const struct world *world, uint32_t address)
 {
-    for (uint32_t n = 0; n < world->seats_count; n++)
-        if (world->seats[n].address == address)
-            return n;
-    return WORLD_NOBODY;
+    uint32_t first = WORLD_NOBODY, turn = (uint32_t)(world->now_us >> SHARED_TURN_BITS & 1);
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        const struct seat *seat = &world->seats[n];
+        if (seat->address != address)
+            continue;
+        if (first == WORLD_NOBODY || (world->seats[first].mesh == NULL && seat->mesh != NULL))
+            first = n;
+        else if (seat->mesh != NULL && turn == 1)
+            return n; /* two share it */
+    }
+    return first;
+}
+
+bool world_serves(const struct world *world, uint32_t seat)
+{
+    return world_runs(world, seat) && !world->seats[seat].is_foreign;
 }
 
 bool world_runs(const struct world *world, uint32_t seat)
@@ -78,7 +92,7 @@ bool world_agrees(const struct world *world, uint32_t living)
     bool has_hash = false;
     for (uint32_t n = 0; n < world->seats_count; n++) {
         const struct seat *seat = &world->seats[n];
-        if (seat->mesh == NULL || seat->waits_for_name)
+        if (seat->mesh == NULL || seat->waits_for_name || seat->is_foreign)
             continue;
         size_t count = mesh_members(seat->mesh, members, 2 * WORLD_SEATS_MAX);
         uint32_t alive = 0;
@@ -110,7 +124,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     mesh_config_defaults(config);
     snprintf(name, 16, "p%u", seat->name);
     config->name = name;
-    config->cluster = "sim";
+    config->cluster = seat->is_foreign ? "another" : "sim";
     world_addr(&config->addr, seat->address);
     chance_init(&entropy, world->config.seed, 1000 + (uint64_t)seat->index * 4096 + seat->life);
     for (size_t n = 0; n < sizeof config->entropy; n++)
@@ -123,11 +137,30 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     /* Names are on clocks that are wrong by up to an hour; a generation must not care. */
     if (!world->config.steady && seat->name % 4 == 3)
         config->boot_ms -= (seat->name * 7919u + seat->life * 104729u) % 3600000u;
+    config->boot_ms = (uint64_t)((int64_t)config->boot_ms + seat->wall_ms);
     config->has_contacts = world->seats_count > 1;
     config->upstream = world->upstream;
-    config->members_max = 2 * WORLD_SEATS_MAX;
+    config->members_max = 2 * world->seats_max;
     config->sessions_max = 2048;
     config->exchanges_max = 2048;
+}
+
+/* The names of the contacts are resolved to something else. */
+static void join_wrongly(struct world *world, struct seat *seat)
+{
+    struct mesh_addr addr;
+    uint32_t asked = 0;
+    world->faults->hits[FAULT_DNS]++;
+    for (uint32_t n = 0; seat->dns == DNS_LYING && n < world->seats_count; n++)
+        if (world->seats[n].is_foreign && asked++ < 3) {
+            world_addr(&addr, world->seats[n].address);
+            mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+        }
+    for (uint32_t n = 0; seat->dns != DNS_EMPTY && asked == 0 && n < 3; n++) {
+        uint32_t old = world->old_addresses_count > n ? world->old_addresses[n] : NOWHERE + n;
+        world_addr(&addr, old);
+        mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
+    }
 }
 
 static void join_seat(struct world *world, struct seat *seat, uint32_t other)
@@ -140,15 +173,21 @@ static void join_seat(struct world *world, struct seat *seat, uint32_t other)
 void life_join(struct world *world, struct seat *seat)
 {
     uint32_t asked = 0;
-    if (world->config.steady) {
+    if (seat->dns != DNS_RIGHT) {
+        join_wrongly(world, seat);
+    } else if (world->config.steady) {
         for (uint32_t n = 0; n < world->seats_count; n++)
+            if (n != seat->index)
+                join_seat(world, seat, n);
+    } else if (seat->is_foreign) { /* it takes us for its own */
+        for (uint32_t n = 0; n < world->seats_count && n < 8; n++)
             if (n != seat->index)
                 join_seat(world, seat, n);
     } else {
         uint32_t first = WORLD_NOBODY, others = 0;
         for (uint32_t n = 0; n < 8 && asked < 3; n++) {
             uint32_t other = chance_below(&world->chance, world->seats_count);
-            if (other == seat->index)
+            if (other == seat->index || world->seats[other].is_foreign)
                 continue;
             others += first != WORLD_NOBODY && other != first;
             first = first == WORLD_NOBODY ? other : first;
@@ -157,7 +196,7 @@ void life_join(struct world *world, struct seat *seat)
         }
         /* a list of contacts names more than one, which may be gone for good */
         for (uint32_t n = 0; n < world->seats_count && others == 0 && asked > 0; n++)
-            if (n != seat->index && n != first)
+            if (n != seat->index && n != first && !world->seats[n].is_foreign)
                 join_seat(world, seat, n);
     }
     world_at(world, world->now_us + JOIN_AGAIN_US, EVENT_JOIN, seat->index, 0, 0);
@@ -238,22 +277,32 @@ void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
                  ++seat->start_serial);
 }
 
+/* One that another peer gave up before, if there is any, and the seat's own is free for others. */
+static uint32_t address_other(struct world *world, uint32_t address)
+{
+    uint32_t *old = world->old_addresses, owners = 0;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        owners += world->seats[n].address == address;
+    if (owners > 1) /* two processes have it: the other one stays */
+        return world_new_address(world);
+    if (world->old_addresses_count < 2) {
+        old[world->old_addresses_count++] = address;
+        return world_new_address(world);
+    }
+    uint32_t taken = old[0];
+    memmove(old, old + 1, (world->old_addresses_count - 1) * sizeof *old);
+    old[world->old_addresses_count - 1] = address;
+    return taken;
+}
+
 void world_restart(struct world *world, uint32_t index, bool new_address)
 {
     struct seat *seat = &world->seats[index];
     if (seat->mesh != NULL)
         return;
     seat->start_serial++;
-    if (new_address && world->old_addresses_count > 1) {
-        uint32_t taken = world->old_addresses[0]; /* what another peer gave up before */
-        memmove(world->old_addresses, world->old_addresses + 1,
-                --world->old_addresses_count * sizeof taken);
-        world->old_addresses[world->old_addresses_count++] = seat->address;
-        seat->address = taken;
-    } else if (new_address) {
-        world->old_addresses[world->old_addresses_count++] = seat->address;
-        seat->address = world->addresses_count++;
-    }
+    if (new_address)
+        seat->address = address_other(world, seat->address);
     world_start(world, index);
 }
 
@@ -282,12 +331,87 @@ void world_pause(struct world *world, uint32_t index, uint32_t for_ms)
 uint32_t world_add_twin(struct world *world, uint32_t elder)
 {
     uint32_t index = world->seats_count;
-    if (index == WORLD_SEATS_MAX)
+    if (index == world->seats_max)
         return WORLD_NOBODY;
     world->seats_count++;
     world->seats[index] = (struct seat){
         .index = index, .name = elder, .address = world->addresses_count++, .wake_us = MESH_NEVER};
     return index;
+}
+
+uint32_t world_add_foreigner(struct world *world, uint32_t like, uint32_t address)
+{
+    uint32_t index = world_add_twin(world, like);
+    if (index == WORLD_NOBODY)
+        return WORLD_NOBODY;
+    world->seats[index].is_foreign = true;
+    world->seats[index].address = address;
+    return index;
+}
+
+uint32_t world_new_address(struct world *world)
+{
+    return world->addresses_count++;
+}
+
+void world_move(struct world *world, uint32_t index, uint32_t address)
+{
+    if (world->seats[index].mesh == NULL)
+        world->seats[index].address = address;
+}
+
+void world_set_wall(struct world *world, uint32_t index, int64_t wrong_by_ms)
+{
+    world->seats[index].wall_ms = wrong_by_ms;
+}
+
+void world_set_dns(struct world *world, uint32_t index, enum world_dns dns)
+{
+    world->seats[index].dns = dns;
+}
+
+void world_set_files(struct world *world, uint32_t index, bool has_none)
+{
+    world->seats[index].has_no_files = has_none;
+    world_disturb(world, index);
+}
+
+void world_slow(struct world *world, uint32_t index, uint32_t turn_us)
+{
+    world->seats[index].turn_us = turn_us;
+    world_disturb(world, index);
+}
+
+void world_starve(struct world *world, uint32_t index, uint32_t service_us)
+{
+    world->hampered += service_us > 0;
+    world->seats[index].service_us = service_us;
+    world_disturb(world, index);
+    world_say(world, &world->seats[index], "needs %u us for each fact", service_us);
+}
+
+void world_stall_io(struct world *world, uint32_t index, uint32_t for_ms)
+{
+    struct seat *seat = &world->seats[index];
+    world_say(world, seat, "sends and receives nothing for %u ms", for_ms);
+    world->hampered++;
+    seat->io_stalled_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
+    if (seat->disturbed_us < seat->io_stalled_until_us)
+        seat->disturbed_us = seat->io_stalled_until_us;
+}
+
+void world_mute(struct world *world, uint32_t index, bool on)
+{
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (n != index)
+            (on ? world_cut : world_heal)(world, index, n);
+}
+
+void world_deafen(struct world *world, uint32_t index, bool on)
+{
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (n != index)
+            (on ? world_cut : world_heal)(world, n, index);
 }
 
 void world_disturb(struct world *world, uint32_t index)

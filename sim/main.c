@@ -18,6 +18,7 @@ struct options {
     uint32_t nodes, seconds;
     uint64_t faults;
     const char *faults_text, *file;
+    uint32_t draws;
     bool trace, verify, quiet, legacy_only;
 };
 
@@ -68,7 +69,7 @@ static bool parse_option(int option, const char *text, struct options *options)
         return parse_seeds(text, options);
     case 'n':
         options->nodes = parse_number(text, &number) ? (uint32_t)number : UINT32_MAX;
-        return number <= WORLD_SEATS_MAX / 2 && options->nodes != UINT32_MAX;
+        return number <= WORLD_NODES_MAX && options->nodes != UINT32_MAX;
     case 't':
         options->seconds = parse_number(text, &number) ? (uint32_t)number : 0;
         return options->seconds >= 1 && number <= 100000;
@@ -84,6 +85,9 @@ static bool parse_option(int option, const char *text, struct options *options)
     case 'v':
         options->verify = true;
         return true;
+    case 'd':
+        options->draws = parse_number(text, &number) ? (uint32_t)number : 0;
+        return number >= 1 && number <= WORLD_DRAWS;
     case 'l':
         options->legacy_only = true;
         return true;
@@ -96,15 +100,25 @@ static bool parse_option(int option, const char *text, struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {
-        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'r'},
-        {"nodes", required_argument, NULL, 'n'},  {"seconds", required_argument, NULL, 't'},
-        {"faults", required_argument, NULL, 'f'}, {"file", required_argument, NULL, 'i'},
-        {"trace", no_argument, NULL, 'T'},        {"verify", no_argument, NULL, 'v'},
-        {"legacy", no_argument, NULL, 'l'},       {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
-    *options = (struct options){
-        .from = 1, .to = 1, .seconds = 60, .faults = FAULTS_ALL, .faults_text = "all"};
+    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
+                                          {"seeds", required_argument, NULL, 'r'},
+                                          {"nodes", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"faults", required_argument, NULL, 'f'},
+                                          {"file", required_argument, NULL, 'i'},
+                                          {"trace", no_argument, NULL, 'T'},
+                                          {"verify", no_argument, NULL, 'v'},
+                                          {"draws", required_argument, NULL, 'd'},
+                                          {"legacy", no_argument, NULL, 'l'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *options = (struct options){.from = 1,
+                                .to = 1,
+                                .seconds = 60,
+                                .faults = FAULTS_ALL,
+                                .faults_text = "all",
+                                .draws = WORLD_DRAWS};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (option == 'h') {
@@ -172,12 +186,13 @@ static void totals_add(struct totals *totals, const struct run_result *result)
 }
 
 static int run_one(const struct options *options, struct totals *totals, uint64_t seed,
-                   uint32_t nodes, uint32_t seconds, bool legacy_only)
+                   uint32_t nodes, uint32_t seconds, uint32_t draws, bool legacy_only)
 {
     struct run_options run = {.seed = seed,
                               .faults = options->faults,
                               .nodes = nodes,
                               .seconds = seconds,
+                              .draws = draws,
                               .legacy_only = legacy_only,
                               .trace = options->trace};
     struct run_result result = {.failed = false};
@@ -227,12 +242,13 @@ static int run_file(const struct options *options, struct totals *totals)
             continue;
         if (sscanf(line, "%" SCNu64 " %" SCNu32 " %" SCNu32 " %7s", &seed, &nodes, &seconds, era) <
                 3 ||
-            nodes > WORLD_SEATS_MAX / 2 || seconds == 0 || seconds > 100000) {
+            nodes > WORLD_NODES_MAX || seconds == 0 || seconds > 100000) {
             fprintf(stderr, "mesh-sim: not `seed nodes seconds`: %s", line);
             rc = -1;
             break;
         }
         rc = run_one(options, totals, seed, nodes, seconds,
+                     strcmp(era, "draws1") == 0 ? 1 : options->draws,
                      options->legacy_only || strcmp(era, "legacy") == 0);
     }
     fclose(file);
@@ -318,7 +334,7 @@ int main(int argc, char **argv)
         rc = run_file(&options, &totals);
     } else {
         for (uint64_t seed = options.from; rc == 0 && seed <= options.to; seed++)
-            rc = run_one(&options, &totals, seed, options.nodes, options.seconds,
+            rc = run_one(&options, &totals, seed, options.nodes, options.seconds, options.draws,
                          options.legacy_only);
     }
     if (rc < 0)

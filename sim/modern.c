@@ -24,7 +24,7 @@ int modern_new(struct world *world)
         modern->handle_seats[n] = WORLD_NOBODY;
     if (!world->config.load || world->config.legacy_only || world->upstream != MESH_UP_HTTP)
         return 0;
-    modern->clients_count = 1 + chance_below(&modern->chance, world->config.nodes);
+    modern->clients_count = 1 + chance_below(&modern->chance, world->load_nodes);
     modern->clients = sim_zero(modern->clients_count * sizeof *modern->clients);
     for (uint32_t n = 0; n < modern->clients_count; n++) {
         struct modern_client *client = &modern->clients[n];
@@ -51,7 +51,7 @@ static uint32_t seat_any(struct world *world)
     for (uint32_t tries = 0; tries < 12; tries++) {
         uint32_t seat = chance_below(&world->modern->chance, world->seats_count);
         const struct seat *peer = &world->seats[seat];
-        if (peer->mesh != NULL &&
+        if (world_serves(world, seat) &&
             (tries > 8 || (mesh_is_joined(peer->mesh) && peer->served && !peer->leaving)))
             return seat;
     }

@@ -20,7 +20,7 @@ int sse_new(struct world *world)
     chance_init(&sse->chance, world->config.seed, 10);
     if (!world->config.load || world->config.legacy_only)
         return 0;
-    sse->clients_count = chance_below(&sse->chance, world->config.nodes / 2 + 2);
+    sse->clients_count = chance_below(&sse->chance, world->load_nodes / 2 + 2);
     sse->clients = sim_zero((sse->clients_count + 1) * sizeof *sse->clients);
     for (uint32_t n = 0; n < sse->clients_count; n++) {
         struct sse_client *client = &sse->clients[n];
@@ -70,7 +70,7 @@ static uint32_t seat_any(struct world *world)
     for (uint32_t tries = 0; tries < 12; tries++) {
         uint32_t seat = chance_below(&world->sse->chance, world->seats_count);
         const struct seat *peer = &world->seats[seat];
-        if (peer->mesh != NULL &&
+        if (world_serves(world, seat) &&
             (tries > 8 || (mesh_is_joined(peer->mesh) && peer->served && !peer->leaving)))
             return seat;
     }

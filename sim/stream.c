@@ -13,6 +13,7 @@
 #define GIVE_UP_US (15u * WORLD_SECOND) /* unacknowledged for so long: ETIMEDOUT */
 #define SEGMENTS_A_WRITE 32u
 #define EPHEMERAL_PORT 40000u
+#define IP_TCP_BYTES 40u
 
 void flow_clear(struct flow *flow)
 {
@@ -51,6 +52,17 @@ static void reset_push(struct world *world, uint32_t index, uint32_t at_end, uin
                                                 .b = at_end});
 }
 
+static void dial_failed(struct world *world, uint32_t index, enum mesh_loss why, uint64_t at_us)
+{
+    const struct stream_end *end = &world->net->streams[index].end[0];
+    world_push(world, &(struct world_event){.at_us = at_us,
+                                            .kind = NET_DIAL_FAILED,
+                                            .seat = end->seat,
+                                            .life = end->life,
+                                            .a = index,
+                                            .b = why});
+}
+
 static void flow_plan(struct world *world, uint32_t index, uint32_t dir, uint64_t at_us)
 {
     struct flow *flow = &world->net->streams[index].flow[dir];
@@ -73,11 +85,12 @@ static void flow_pump(struct world *world, uint32_t index, uint32_t dir)
     while (flow->next != NULL &&
            flow->taken + flow->next->length <= flow->acked + stream->buffer_bytes) {
         struct segment *segment = flow->next;
-        uint64_t at_us = world->now_us + net_delay(world, from, to);
+        uint32_t bytes = segment->length + IP_TCP_BYTES;
+        uint64_t at_us = world->now_us + net_delay(world, from, to, bytes);
+        uint64_t behind_us = flow->arrival_us + net_serial(world, from, to, bytes);
         if (net_loses(world, from, to))
             at_us += RETRANSMIT_US;
-        if (at_us > flow->arrival_us)
-            flow->arrival_us = at_us;
+        flow->arrival_us = at_us > behind_us ? at_us : behind_us;
         flow->taken += segment->length;
         flow->next = segment->next;
         if (segment == flow->first)
@@ -103,6 +116,26 @@ static void flow_append(struct flow *flow, const uint8_t *data, uint32_t length,
     flow->written += length;
 }
 
+/* Something between the two ends breaks the stream within what is being written. */
+static void trap_spring(struct world *world, uint32_t index, uint32_t dir)
+{
+    struct stream *stream = &world->net->streams[index];
+    bool by_fin = stream->trap == BREAK_EARLY_FIN;
+    stream->has_trap = false;
+    stream->is_cut_short = true;
+    world->faults->hits[by_fin ? FAULT_EARLY_FIN : FAULT_MID_FRAME]++;
+    world_disturb(world, stream->end[0].seat);
+    world_disturb(world, stream->end[1].seat);
+    uint64_t at_us = stream->flow[dir].arrival_us + WORLD_MS;
+    if (by_fin) {
+        flow_append(&stream->flow[dir], NULL, 0, true);
+        flow_pump(world, index, dir);
+    } else {
+        reset_push(world, index, 1 - dir, at_us);
+    }
+    reset_push(world, index, dir, at_us + 50 * WORLD_MS); /* the writer hears of it later */
+}
+
 void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slice bytes)
 {
     struct net *net = world->net;
@@ -111,6 +144,10 @@ void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slic
     uint32_t chunk = stream->buffer_bytes < 16384 ? stream->buffer_bytes : 16384;
     if (!world->config.steady && chance_below(&net->chance, 16) == 0)
         chunk = (uint32_t)chance_log(&net->chance, 1, 256);
+    if (stream->is_cut_short)
+        return;
+    if (stream->has_trap)
+        bytes.length /= 2;
     if (bytes.length / chunk > SEGMENTS_A_WRITE)
         chunk = (uint32_t)(bytes.length / SEGMENTS_A_WRITE) + 1;
     if (chunk > stream->buffer_bytes)
@@ -122,6 +159,8 @@ void stream_write(struct world *world, uint32_t index, uint32_t dir, struct slic
         at += length;
     }
     flow_pump(world, index, dir);
+    if (stream->has_trap)
+        trap_spring(world, index, dir);
     if (!world->config.steady && chance_below(&net->chance, 8) == 0)
         world_at(world, world->now_us + chance_log(&net->chance, 10, 5000), NET_TAKEN,
                  stream->end[dir].seat, index, dir);
@@ -179,7 +218,12 @@ void stream_dial(struct world *world, struct seat *seat, const struct mesh_effec
                    seat->index, effect->handle.slot, effect->handle.generation);
     net->dials++;
     uint32_t to = world_seat_at(world, world_address_of(&effect->wire.to));
-    uint64_t delay_us = to == WORLD_NOBODY ? 1000 : net_delay(world, seat->index, to);
+    uint64_t delay_us = to == WORLD_NOBODY ? 1000 : net_delay(world, seat->index, to, IP_TCP_BYTES);
+    if (seat->has_no_files) {
+        world->faults->hits[FAULT_FILES]++;
+        dial_failed(world, index, MESH_LOSS_RST, world->now_us);
+        return;
+    }
     world_at(world, world->now_us + delay_us, NET_SYN, WORLD_NOBODY, index, 0);
 }
 
@@ -202,7 +246,7 @@ void stream_close(struct world *world, uint32_t index, uint32_t dir, bool reset)
     }
     flow_clear(flow);
     if (!net_is_cut(world, from, to))
-        reset_push(world, index, 1 - dir, world->now_us + net_delay(world, from, to));
+        reset_push(world, index, 1 - dir, world->now_us + net_delay(world, from, to, IP_TCP_BYTES));
 }
 
 /* ---- streams: what arrives ------------------------------------------------------------------ */
@@ -252,7 +296,7 @@ static void deliver_to_end(struct world *world, uint32_t index, uint32_t dir,
     flow->delivered += segment->length;
     if (!flow->ack_waits) {
         flow->ack_waits = true;
-        uint64_t back_us = net_delay(world, end->seat, stream->end[dir].seat);
+        uint64_t back_us = net_delay(world, end->seat, stream->end[dir].seat, IP_TCP_BYTES);
         world_at(world, world->now_us + back_us, NET_ACK, WORLD_NOBODY, index, dir);
     }
     mesh_link_bytes(seat->mesh, end->handle, slice_borrow(segment->data, segment->length),
@@ -270,7 +314,7 @@ static void stream_deliver(struct world *world, uint32_t index, uint32_t dir)
     if (flow->first == NULL || flow->first == flow->next)
         return;
     struct seat *seat = &world->seats[to];
-    if (net_is_cut(world, from, to) || seat->host_down ||
+    if (net_is_cut(world, from, to) || seat->host_down || stream->is_black ||
         seat->address != stream->end[1 - dir].address) {
         flow_stall(world, index, dir);
         return;
@@ -292,7 +336,7 @@ static void stream_deliver(struct world *world, uint32_t index, uint32_t dir)
     if (end_lives(world, &stream->end[1 - dir])) {
         deliver_to_end(world, index, dir, segment);
     } else if (!segment->is_fin && !net_is_cut(world, to, from)) {
-        reset_push(world, index, dir, world->now_us + net_delay(world, to, from));
+        reset_push(world, index, dir, world->now_us + net_delay(world, to, from, IP_TCP_BYTES));
     }
     free(segment);
 }
@@ -330,17 +374,6 @@ static void stream_ack(struct world *world, const struct world_event *event)
 
 /* ---- streams: how they begin ---------------------------------------------------------------- */
 
-static void dial_failed(struct world *world, uint32_t index, enum mesh_loss why, uint64_t at_us)
-{
-    const struct stream_end *end = &world->net->streams[index].end[0];
-    world_push(world, &(struct world_event){.at_us = at_us,
-                                            .kind = NET_DIAL_FAILED,
-                                            .seat = end->seat,
-                                            .life = end->life,
-                                            .a = index,
-                                            .b = why});
-}
-
 static void syn_again(struct world *world, const struct world_event *event)
 {
     struct stream *stream = &world->net->streams[event->a];
@@ -359,12 +392,14 @@ static void syn_arrive(struct world *world, const struct world_event *event)
     uint32_t to = world_seat_at(world, world_address_of(&stream->to));
     if (!end_lives(world, &stream->end[0]))
         return;
-    if (to == WORLD_NOBODY || world->seats[to].host_down || net_is_cut(world, from, to) ||
-        net_is_cut(world, to, from)) {
+    bool is_deaf = to != WORLD_NOBODY && world->seats[to].has_no_files;
+    world->faults->hits[FAULT_FILES] += is_deaf;
+    if (to == WORLD_NOBODY || world->seats[to].host_down || is_deaf ||
+        net_is_cut(world, from, to) || net_is_cut(world, to, from)) {
         syn_again(world, event);
         return;
     }
-    uint64_t back_us = world->now_us + net_delay(world, to, from);
+    uint64_t back_us = world->now_us + net_delay(world, to, from, IP_TCP_BYTES);
     if (world->seats[to].mesh == NULL) {
         dial_failed(world, event->a, MESH_LOSS_REFUSED, back_us);
         return;
@@ -392,7 +427,7 @@ static void accept_arrive(struct world *world, uint32_t index)
                    seat->index, end->handle.slot, end->handle.generation);
     if (!end->is_bound)
         reset_push(world, index, 0,
-                   world->now_us + net_delay(world, end->seat, stream->end[0].seat));
+                   world->now_us + net_delay(world, end->seat, stream->end[0].seat, IP_TCP_BYTES));
     world_turn(world, seat);
 }
 
@@ -404,7 +439,7 @@ static void syn_ack_arrive(struct world *world, uint32_t index)
     stream->is_up = true;
     if (!end->is_bound) {
         reset_push(world, index, 1,
-                   world->now_us + net_delay(world, end->seat, stream->end[1].seat));
+                   world->now_us + net_delay(world, end->seat, stream->end[1].seat, IP_TCP_BYTES));
         return;
     }
     mesh_link_up(seat->mesh, end->handle, world_clock_ms(world, seat));
@@ -490,7 +525,23 @@ void net_died(struct world *world, struct seat *seat, enum world_death how)
         }
 }
 
-bool net_reset_any(struct world *world)
+void net_calm(struct world *world)
+{
+    struct net *net = world->net;
+    for (uint32_t n = 0; n < net->streams_count; n++) {
+        net->streams[n].has_trap = false;
+        if (!net->streams[n].is_black && !net->streams[n].is_cut_short)
+            continue;
+        net->streams[n].is_black = false;
+        net->streams[n].is_cut_short = true;
+        flow_clear(&net->streams[n].flow[0]);
+        flow_clear(&net->streams[n].flow[1]);
+        reset_push(world, n, 0, world->now_us);
+        reset_push(world, n, 1, world->now_us);
+    }
+}
+
+bool net_break_any(struct world *world, enum net_break how)
 {
     struct net *net = world->net;
     uint32_t first = chance_below(&net->chance, net->streams_count);
@@ -499,10 +550,15 @@ bool net_reset_any(struct world *world)
         struct stream *stream = &net->streams[index];
         if (!stream->is_up || !stream->end[0].is_bound || !stream->end[1].is_bound)
             continue;
-        flow_clear(&stream->flow[0]);
-        flow_clear(&stream->flow[1]);
         world_disturb(world, stream->end[0].seat);
         world_disturb(world, stream->end[1].seat);
+        stream->has_trap = how == BREAK_MID_FRAME || how == BREAK_EARLY_FIN;
+        stream->trap = how;
+        stream->is_black = stream->is_black || how == BREAK_HALF_OPEN;
+        if (how != BREAK_RESET)
+            return true;
+        flow_clear(&stream->flow[0]);
+        flow_clear(&stream->flow[1]);
         reset_push(world, index, 0, world->now_us + chance_below(&net->chance, 50000));
         reset_push(world, index, 1, world->now_us + chance_below(&net->chance, 50000));
         return true;

@@ -21,7 +21,7 @@ int upstreams_new(struct world *world)
     ups->is_scripted = world->config.steady;
     ups->script_us = 5 * WORLD_MS;
     ups->tools = sim_zero(sizeof *ups->tools);
-    for (uint32_t n = 0; n < WORLD_SEATS_MAX; n++)
+    for (uint32_t n = 0; n < world->seats_max; n++)
         ups->server[n] = ++ups->servers;
     return 0;
 }

@@ -16,6 +16,9 @@
 
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
+#define OLD_SEATS_MAX 64u  /* of draws 1, whose paths were drawn for so many */
+#define LOAD_NODES_MAX 10u /* more peers make no more load: it proves nothing more */
+#define BACKLOG_MAX_US (1u * WORLD_SECOND) /* of a starved process; then datagrams are dropped */
 
 /* ---- trace ---------------------------------------------------------------------------------- */
 
@@ -295,6 +298,38 @@ static void dispatch(struct world *world, const struct world_event *event)
         check_event(world, event);
 }
 
+/* What comes to a process whose wires stand still, or that gets too little of a core, waits. True:
+ * it came too early, and comes again, or never. */
+static bool is_held_up(struct world *world, struct world_event *event)
+{
+    bool is_wire = event->kind >= NET_PACKET && event->kind <= NET_RESET;
+    uint32_t index = is_wire ? net_event_seat(world, event) : event->seat;
+    if (index == WORLD_NOBODY)
+        return false;
+    struct seat *seat = &world->seats[index];
+    if (is_wire && seat->io_stalled_until_us > world->now_us) {
+        world->faults->hits[FAULT_STALL]++;
+        event->at_us = seat->io_stalled_until_us;
+        world_push(world, event);
+        return true;
+    }
+    if (seat->service_us == 0 || event->is_admitted || seat->mesh == NULL)
+        return false;
+    uint64_t begins_us = seat->busy_until_us > world->now_us ? seat->busy_until_us : world->now_us;
+    if (event->kind == NET_PACKET && begins_us > world->now_us + BACKLOG_MAX_US) {
+        net_drop(event); /* the socket's buffer is full */
+        return true;
+    }
+    seat->busy_until_us = begins_us + seat->service_us;
+    if (begins_us == world->now_us)
+        return false;
+    world->faults->hits[FAULT_STARVE]++;
+    event->at_us = begins_us;
+    event->is_admitted = true;
+    world_push(world, event);
+    return true;
+}
+
 void world_run(struct world *world, uint64_t until_ms)
 {
     uint64_t until_us = until_ms * WORLD_MS;
@@ -314,6 +349,8 @@ void world_run(struct world *world, uint64_t until_ms)
                 continue;
             }
         }
+        if (world->hampered > 0 && is_held_up(world, &event))
+            continue;
         dispatch(world, &event);
     }
     if (!world->failed && world->now_us < until_us)
@@ -326,6 +363,11 @@ int world_new(struct world **worldp, const struct world_config *config)
 {
     struct world *world = sim_zero(sizeof *world);
     world->config = *config;
+    if (config->draws == 0)
+        world->config.draws = WORLD_DRAWS;
+    bool is_old = world->config.draws == 1;
+    world->seats_max = is_old ? OLD_SEATS_MAX : config->nodes + WORLD_SPARE_SEATS;
+    world->load_nodes = is_old || config->nodes < LOAD_NODES_MAX ? config->nodes : LOAD_NODES_MAX;
     chance_init(&world->chance, config->seed, 1);
     world->trace = config->seed;
     world->seats_count = world->addresses_count = config->nodes;
@@ -338,7 +380,9 @@ int world_new(struct world **worldp, const struct world_config *config)
         world->upstream = kinds[chance_below(&world->chance, 3)];
         world->keyed = chance_below(&world->chance, 8) == 0;
     }
-    world->end_us = (uint64_t)(config->chaos_ms + config->calm_ms) * WORLD_MS;
+    bool is_early = config->calm_from_ms > 0 && config->calm_from_ms < config->chaos_ms;
+    world->calm_from_us = (uint64_t)(is_early ? config->calm_from_ms : config->chaos_ms) * WORLD_MS;
+    world->end_us = world->calm_from_us + (uint64_t)config->calm_ms * WORLD_MS;
     int rc = net_new(world);
     if (rc == 0)
         rc = upstreams_new(world);

@@ -15,7 +15,10 @@
 #include "mesh/mesh.h"
 #include "sim/faults.h"
 
-#define WORLD_SEATS_MAX 64
+#define WORLD_NODES_MAX 200
+#define WORLD_SPARE_SEATS 32 /* for twins and peers of another cluster */
+#define WORLD_SEATS_MAX (WORLD_NODES_MAX + WORLD_SPARE_SEATS)
+#define WORLD_DRAWS 2 /* how a seed is read by default */
 #define WORLD_NOBODY UINT32_MAX
 #define WORLD_MS 1000u /* in microseconds, the unit of the world's clock */
 #define WORLD_SECOND 1000000u
@@ -31,12 +34,18 @@ struct world_config {
     uint64_t seed;
     uint32_t nodes;
     uint32_t chaos_ms, calm_ms;       /* load runs through both, faults through the first */
+    uint32_t calm_from_ms;            /* chaos ends as early as that; 0: when chaos_ms is over */
     uint64_t faults;                  /* bit n: fault class n of faults.h may be on */
     bool load;                        /* simulated clients and what they provoke; stories: none */
     bool steady;                      /* stories: every delay is 1 ms, turns and timers are exact */
     enum mesh_upstream_kind upstream; /* stories; under load the seed draws it */
     bool trace;                       /* print every effect */
     bool legacy_only;                 /* neither sse.c's clients nor modern.c's: old seeds */
+    /* How the seed is read: 1: as when there were the faults up to BOGUS only, and 2 to 20 peers;
+     * 2 (or 0): all faults, 2 to 64 peers, load that does not grow without end. */
+    uint32_t draws;
+    const uint32_t *only; /* numbers of the plan's faults that happen, only_count; NULL: all */
+    uint32_t only_count;
 };
 
 /* What waits in the heap. Each kind belongs to the module of its name. */
@@ -82,6 +91,7 @@ struct world_event {
     uint32_t seat, life; /* of the process it concerns, or NOBODY: it dies with that life */
     uint32_t a, b;
     void *p;
+    bool is_admitted; /* had its turn in the queue of a starved process */
 };
 
 /* What a handle of the core stands for in this host, by slot. */
@@ -92,6 +102,14 @@ struct slot_map {
         uint32_t newest; /* generation given out so far */
     } * slots;
     uint32_t count;
+};
+
+/* What a peer's host finds when it looks for the mesh. */
+enum world_dns {
+    DNS_RIGHT, /* some of the others */
+    DNS_EMPTY,
+    DNS_STALE, /* addresses where nobody of ours lives any more */
+    DNS_LYING  /* peers of another cluster, if there are any; or as STALE */
 };
 
 /* A place for one peer at a time. Its name stays, its address may change between lives. */
@@ -107,6 +125,13 @@ struct seat {
     uint64_t clock_us;        /* the process's clock is the world's plus this */
     uint64_t paused_until_us; /* stopped: what comes waits until then */
     uint64_t turn_us;         /* slow: so long from a fact to the drain of its effects */
+    uint64_t service_us;      /* starved: so much of a core for each fact; they queue */
+    uint64_t busy_until_us;
+    uint64_t io_stalled_until_us; /* wires stand still both ways, timers run */
+    int64_t wall_ms;              /* of the next start: the wall clock is so much wrong */
+    enum world_dns dns;
+    bool is_foreign;   /* a peer of another cluster */
+    bool has_no_files; /* no descriptors left: no dial, no accept */
     bool drain_waits;
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
@@ -124,13 +149,15 @@ struct life {
 
 struct world {
     struct world_config config;
-    uint64_t now_us, seq, end_us;
+    uint64_t now_us, seq, calm_from_us, end_us;
     uint64_t quiet_us; /* from then on nothing is or was wrong lately */
     struct world_event *heap;
     size_t heap_count, heap_capacity;
     struct shuffle chance; /* of lives and their order; the modules have their own */
     struct seat seats[WORLD_SEATS_MAX];
-    uint32_t seats_count;
+    uint32_t seats_count, seats_max;
+    uint32_t load_nodes; /* the load is that of so many peers */
+    uint32_t hampered;   /* seats that are starved, or whose wires stood still once */
     struct life *lives;
     uint32_t lives_count, lives_capacity;
     uint32_t addresses_count; /* given out so far */
@@ -166,15 +193,32 @@ void world_leave(struct world *world, uint32_t seat, uint32_t within_ms);
 void world_pause(struct world *world, uint32_t seat, uint32_t for_ms);
 /* A second process under the name of `seat`, on a seat of its own; not yet started. */
 uint32_t world_add_twin(struct world *world, uint32_t seat);
+/* A peer of another cluster under the name of `seat` and at this address; not yet started. */
+uint32_t world_add_foreigner(struct world *world, uint32_t seat, uint32_t address);
+/* The next life has this address: another's is shared by both. The process must not run. */
+void world_move(struct world *world, uint32_t seat, uint32_t address);
+uint32_t world_new_address(struct world *world);
+/* Lifeguard's set-up: the process goes on, but nothing is sent or received; both wait. */
+void world_stall_io(struct world *world, uint32_t seat, uint32_t for_ms);
+void world_starve(struct world *world, uint32_t seat, uint32_t service_us);   /* 0: no longer */
+void world_slow(struct world *world, uint32_t seat, uint32_t turn_us);        /* 0: no longer */
+void world_set_wall(struct world *world, uint32_t seat, int64_t wrong_by_ms); /* at next start */
+void world_set_dns(struct world *world, uint32_t seat, enum world_dns dns);
+void world_set_files(struct world *world, uint32_t seat, bool has_none);
 void world_cut(struct world *world, uint32_t from, uint32_t to); /* one way; cuts nest */
 void world_heal(struct world *world, uint32_t from, uint32_t to);
-void world_disturb(struct world *world, uint32_t seat); /* a fault touches this peer now */
+void world_mute(struct world *world, uint32_t seat, bool on);   /* hears and is not heard; nests */
+void world_deafen(struct world *world, uint32_t seat, bool on); /* is heard and hears not; nests */
+void world_disturb(struct world *world, uint32_t seat);         /* a fault touches this peer now */
 
 /* ---- questions ------------------------------------------------------------------------------ */
 bool world_runs(const struct world *world, uint32_t seat);
+/* It runs, and is one of our cluster. */
+bool world_serves(const struct world *world, uint32_t seat);
 /* Every running peer's view hash is the same and counts `living` peers as alive. */
 bool world_agrees(const struct world *world, uint32_t living);
-uint32_t world_seat_at(const struct world *world, uint32_t address); /* NOBODY: unused */
+/* NOBODY: unused. Of several that run there, now the one and then the other. */
+uint32_t world_seat_at(const struct world *world, uint32_t address);
 /* Which life (index into lives) has this id; NOBODY: none. */
 uint32_t world_life_of(struct world *world, struct peer_id id);
 bool world_life_runs(const struct world *world, uint32_t life);
@@ -204,6 +248,8 @@ void slots_free(struct slot_map *map);
 
 /* ---- chance --------------------------------------------------------------------------------- */
 void chance_init(struct shuffle *chance, uint64_t seed, uint64_t purpose);
+/* Cheaply: a generator for few draws, of a key that says what they are for. */
+void chance_key(struct shuffle *chance, uint64_t seed, uint64_t key);
 uint32_t chance_below(struct shuffle *chance, uint32_t limit); /* 0 for 0 */
 bool chance_hits(struct shuffle *chance, uint32_t per_million);
 uint64_t chance_log(struct shuffle *chance, uint64_t low, uint64_t high); /* log-uniform */

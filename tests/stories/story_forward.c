@@ -92,7 +92,7 @@ static void test_a_reset_link_is_dialled_again_and_the_request_attaches(void **s
     uint32_t call = client_ask(world, session, ASK_CALL, 1, 0);
     run_for(world, 100);
     assert_int_equal(request_of(world, call)->executions, 1);
-    assert_true(net_reset_any(world));
+    assert_true(net_break_any(world, BREAK_RESET));
     run_for(world, 3000);
     assert_answered(request_of(world, call));
     assert_int_equal(request_of(world, call)->executions, 1);
