@@ -6,13 +6,15 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/net.h"
 #include "sim/sse.h"
 #include "sim/upstream.h"
 
 #define NODES_DRAWN_MAX 63u
-#define CALM_LEAST_MS 20000u
+#define CALM_LEAST_MS 20000u /* of draws 1 */
+#define CALM_AFTER_MS 3000u  /* in which views stay equal */
 #define PROBES_MAX 300u
 #define PROBE_MS 6000u  /* for the answers to the probes */
 #define ENDING_MS 4000u /* for those to the DELETEs, and what must come back to nothing */
@@ -104,6 +106,10 @@ static void result_take(const struct world *world, struct run_result *result)
     result->dials = world->net->dials;
     result->views_compared = world->checks->views_compared;
     result->rings_compared = world->checks->rings_compared;
+    result->rows = world->members->looked_at;
+    result->changes = world->members->changes;
+    if (world->members->agreed_us > world->calm_from_us)
+        result->agreed_ms = (world->members->agreed_us - world->calm_from_us) / WORLD_MS;
     result->modern = world->modern->requests;
     result->states = world->modern->states;
     result->tasks = world->modern->tasks;
@@ -121,21 +127,23 @@ int campaign_run(const struct run_options *options, struct run_result *result)
 {
     struct world *world = NULL;
     uint32_t total_ms = options->seconds * 1000;
-    uint32_t calm_ms = total_ms / 3 < CALM_LEAST_MS ? CALM_LEAST_MS : total_ms / 3;
     uint32_t draws = options->legacy_only ? 1 : options->draws;
-    struct world_config config = {
-        .seed = options->seed,
-        .nodes = options->nodes != 0 ? options->nodes : campaign_draw_nodes(options->seed, draws),
-        .chaos_ms = total_ms > calm_ms ? total_ms - calm_ms : 0,
-        .calm_ms = calm_ms,
-        .faults = options->faults,
-        .load = true,
-        .draws = draws,
-        .calm_from_ms = options->calm_from_ms,
-        .only = options->only,
-        .only_count = options->only_count,
-        .legacy_only = options->legacy_only,
-        .trace = options->trace};
+    uint32_t nodes =
+        options->nodes != 0 ? options->nodes : campaign_draw_nodes(options->seed, draws);
+    uint32_t least_ms = draws == 1 ? CALM_LEAST_MS : members_floor_ms(nodes) + CALM_AFTER_MS;
+    uint32_t calm_ms = total_ms / 3 < least_ms ? least_ms : total_ms / 3;
+    struct world_config config = {.seed = options->seed,
+                                  .nodes = nodes,
+                                  .chaos_ms = total_ms > calm_ms ? total_ms - calm_ms : 0,
+                                  .calm_ms = calm_ms,
+                                  .faults = options->faults,
+                                  .load = true,
+                                  .draws = draws,
+                                  .calm_from_ms = options->calm_from_ms,
+                                  .only = options->only,
+                                  .only_count = options->only_count,
+                                  .legacy_only = options->legacy_only,
+                                  .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)
         return rc;
@@ -144,7 +152,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     faults_calm(world);
     world_run(world, end_ms);
     world->clients->quiet = true;
-    check_calm(world);
+    members_check_calm(world);
     probe(world);
     modern_probe(world);
     sse_probe(world);

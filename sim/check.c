@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/sse.h"
 
@@ -62,6 +63,8 @@ void check_effect(struct world *world, struct seat *seat, const struct mesh_effe
     if (effect->kind == MESH_DATAGRAM && effect->wire.sealed.length > MESH_DATAGRAM_MAX)
         check_fail(world, "B2", "p%u sends a datagram of %zu B", seat->index,
                    effect->wire.sealed.length);
+    if (effect->kind == MESH_CHANGED && effect->changed.what == MESH_MEMBER_CHANGED)
+        members_changed(world, seat, effect->changed.peer, effect->changed.state);
     if (effect->kind != MESH_DATAGRAM && effect->kind != MESH_CHANGED &&
         effect->handle.generation == 0)
         check_fail(world, "X1", "p%u: effect %d without a handle", seat->index, effect->kind);
@@ -118,6 +121,7 @@ static void views_check(struct world *world)
             checks->last[n].since_us = world->now_us;
             checks->last[n].looks = 0;
         }
+        members_look(world, &world->seats[n]);
         uint64_t digest = view_digest(seat->mesh);
         struct view_seen *seen = &checks->views[hash % VIEWS_KEPT];
         checks->views_compared += seen->hash == hash;
@@ -582,6 +586,7 @@ void check_event(struct world *world, const struct world_event *event)
     switch ((int)event->kind) {
     case CHECK_VIEWS:
         views_check(world);
+        members_calm(world);
         world_at(world, world->now_us + VIEWS_EVERY_US, CHECK_VIEWS, WORLD_NOBODY, 0, 0);
         break;
     case CHECK_RINGS:
@@ -604,67 +609,6 @@ void check_event(struct world *world, const struct world_event *event)
 }
 
 /* ---- the end of calm ------------------------------------------------------------------------ */
-
-/* How this peer's view differs from what is: a few words each. */
-static size_t view_describe(struct world *world, uint32_t seat, uint32_t running, char *text,
-                            size_t room)
-{
-    static struct mesh_member members[MEMBERS_SEEN];
-    const struct mesh *mesh = world->seats[seat].mesh;
-    size_t count = mesh_members(mesh, members, MEMBERS_SEEN), at = 0;
-    uint32_t alive = 0, suspect = 0, shown = 0;
-    char wrong[64] = "";
-    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++) {
-        const struct mesh_member *m = &members[n];
-        alive += m->state == MEMBER_ALIVE;
-        suspect += m->state == MEMBER_SUSPECT;
-        bool is_living = m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
-        bool lives = world_life_runs(world, world_life_of(world, m->record->id));
-        if (is_living == lives && m->state != MEMBER_SUSPECT)
-            continue;
-        if (shown++ < 3)
-            at += (size_t)snprintf(wrong + at, sizeof wrong - at, " %s.%05" PRIu64 " %d",
-                                   m->record->name, m->record->id.generation % 100000, m->state);
-    }
-    return (size_t)snprintf(text, room, " p%u:%04" PRIx64 " %u alive %u suspect of %u%s", seat,
-                            mesh_view_hash(mesh) & 0xffff, alive, suspect, running, wrong);
-}
-
-static bool suspects_any(const struct world *world, uint32_t seat)
-{
-    static struct mesh_member members[MEMBERS_SEEN];
-    if (!world_serves(world, seat))
-        return false;
-    size_t count = mesh_members(world->seats[seat].mesh, members, MEMBERS_SEEN);
-    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++)
-        if (members[n].state == MEMBER_SUSPECT)
-            return true;
-    return false;
-}
-
-void check_calm(struct world *world)
-{
-    uint32_t running = 0;
-    for (uint32_t n = 0; n < world->seats_count; n++)
-        running += world_serves(world, n);
-    if (world->failed || world_agrees(world, running))
-        return;
-    char seen[300] = "";
-    size_t at = 0;
-    uint64_t shown[4] = {0};
-    for (uint32_t n = 0, kinds = 0; kinds < 4 && n < world->seats_count && at < sizeof seen - 80;
-         n++) {
-        uint64_t hash = world_serves(world, n) ? mesh_view_hash(world->seats[n].mesh) : 0;
-        bool is_new = world_serves(world, n);
-        for (uint32_t k = 0; k < kinds && is_new; k++)
-            is_new = shown[k] != hash;
-        if (!is_new && !suspects_any(world, n))
-            continue;
-        shown[kinds++ % 4] = hash;
-        at += view_describe(world, n, running, seen + at, sizeof seen - at);
-    }
-    check_fail(world, "M3", "calm, and %u running peers do not agree:%s", running, seen);
-}
 
 /* An upstream session whose client never learned its id: nobody can end it but time. */
 static uint32_t orphans_at(const struct world *world, uint32_t seat)

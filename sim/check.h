@@ -48,8 +48,7 @@ void check_failure(struct world *world, struct request *request, struct slice id
 void check_end(struct world *world, struct request *request);
 /* A peer that left by its own will holds no client any more (E1). */
 void check_left(struct world *world, struct seat *seat);
-/* The end of the calm phase: views (M3), nothing open (E1), nothing leaked (levels). */
-void check_calm(struct world *world);
+/* The end of the calm phase: nothing open (E1), nothing leaked (levels). */
 void check_quiescence(struct world *world);
 /* Probes of the calm phase: sent through `seat` for a session whose owner lives. */
 bool check_owner_lives(struct world *world, const struct session *session);

@@ -67,18 +67,25 @@ bool world_life_runs(const struct world *world, uint32_t life)
     return life < world->lives_count && world->lives[life].ended_us == 0;
 }
 
-static void lives_note(struct world *world)
+void world_lives_note(struct world *world)
 {
     for (uint32_t n = 0; n < world->lives_count; n++) {
         struct life *life = &world->lives[n];
-        if (life->ended_us == 0)
-            life->id = mesh_self(world->seats[life->seat].mesh)->record->id;
+        if (life->ended_us != 0)
+            continue;
+        const struct seat *seat = &world->seats[life->seat];
+        const struct mesh_member *self = mesh_self(seat->mesh);
+        life->id = self->record->id;
+        life->nonce = self->record->nonce;
+        life->version = self->record->version;
+        life->incarnation = self->incarnation;
+        life->was_leaving = seat->leaving || seat->exited;
     }
 }
 
 uint32_t world_life_of(struct world *world, struct peer_id id)
 {
-    lives_note(world); /* a generation is fixed only when its peer has joined */
+    world_lives_note(world); /* a generation is fixed only when its peer has joined */
     for (uint32_t n = world->lives_count; n-- > 0;)
         if (peer_id_equal(world->lives[n].id, id))
             return n;
@@ -226,7 +233,8 @@ void world_start(struct world *world, uint32_t index)
     }
     world->lives =
         sim_grow(world->lives, world->lives_count, &world->lives_capacity, sizeof *world->lives);
-    world->lives[world->lives_count++] = (struct life){.seat = index, .life = seat->life};
+    world->lives[world->lives_count++] =
+        (struct life){.seat = index, .life = seat->life, .is_foreign = seat->is_foreign};
     world_say(world, seat, "starts at address %u", seat->address);
     world_fold(world, seat->life);
     life_join(world, seat);
@@ -237,7 +245,7 @@ void world_start(struct world *world, uint32_t index)
 
 static void seat_empty(struct world *world, struct seat *seat)
 {
-    lives_note(world);
+    world_lives_note(world);
     for (uint32_t n = world->lives_count; n-- > 0;)
         if (world->lives[n].seat == seat->index && world->lives[n].ended_us == 0)
             world->lives[n].ended_us = world->now_us + 1; /* never 0 */
@@ -277,13 +285,19 @@ void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
                  ++seat->start_serial);
 }
 
+static uint32_t owners_of(const struct world *world, uint32_t address)
+{
+    uint32_t owners = 0;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        owners += world->seats[n].address == address;
+    return owners;
+}
+
 /* One that another peer gave up before, if there is any, and the seat's own is free for others. */
 static uint32_t address_other(struct world *world, uint32_t address)
 {
-    uint32_t *old = world->old_addresses, owners = 0;
-    for (uint32_t n = 0; n < world->seats_count; n++)
-        owners += world->seats[n].address == address;
-    if (owners > 1) /* two processes have it: the other one stays */
+    uint32_t *old = world->old_addresses;
+    if (owners_of(world, address) > 1) /* two processes have it: the other one stays */
         return world_new_address(world);
     if (world->old_addresses_count < 2) {
         old[world->old_addresses_count++] = address;
@@ -292,7 +306,7 @@ static uint32_t address_other(struct world *world, uint32_t address)
     uint32_t taken = old[0];
     memmove(old, old + 1, (world->old_addresses_count - 1) * sizeof *old);
     old[world->old_addresses_count - 1] = address;
-    return taken;
+    return owners_of(world, taken) > 0 ? world_new_address(world) : taken;
 }
 
 void world_restart(struct world *world, uint32_t index, bool new_address)

@@ -23,8 +23,8 @@ struct options {
 };
 
 struct totals {
-    struct run_result sum; /* of all runs; failure and trace unused */
-    uint64_t seeds, failures;
+    struct run_result sum; /* of all runs; agreed_ms: the most; failure and trace unused */
+    uint64_t seeds, failures, agreed_ms;
     struct timespec began;
 };
 
@@ -173,6 +173,11 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->dials += result->dials;
     sum->views_compared += result->views_compared;
     sum->rings_compared += result->rings_compared;
+    sum->rows += result->rows;
+    sum->changes += result->changes;
+    if (sum->agreed_ms < result->agreed_ms)
+        sum->agreed_ms = result->agreed_ms;
+    totals->agreed_ms += result->agreed_ms;
     sum->modern += result->modern;
     sum->states += result->states;
     sum->tasks += result->tasks;
@@ -305,6 +310,10 @@ static void summary(const struct totals *totals)
            ", rings compared %" PRIu64 "\n",
            sum->datagrams, sum->datagrams == 0 ? 0 : sum->datagram_bytes / sum->datagrams,
            sum->dials, sum->views_compared, sum->rings_compared);
+    printf("membership: changes %" PRIu64 ", rows looked at %" PRIu64 ", views equal after %" PRIu64
+           " ms of calm on average, %" PRIu64 " at most\n",
+           sum->changes, sum->rows, totals->seeds == 0 ? 0 : totals->agreed_ms / totals->seeds,
+           sum->agreed_ms);
     printf("session-less: executions %" PRIu64 ", states back %" PRIu64 ", tasks found %" PRIu64
            ", handles met %" PRIu64 ", cancelled %" PRIu64 "\n",
            sum->modern, sum->states, sum->tasks, sum->handles, sum->cancels);

@@ -9,6 +9,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/sse.h"
 #include "sim/net.h"
@@ -389,6 +390,8 @@ int world_new(struct world **worldp, const struct world_config *config)
     if (rc == 0)
         rc = checks_new(world);
     if (rc == 0)
+        rc = members_new(world);
+    if (rc == 0)
         rc = clients_new(world);
     if (rc == 0)
         rc = modern_new(world);
@@ -425,6 +428,7 @@ void world_free(struct world *world)
     sse_free(world);
     clients_free(world);
     checks_free(world);
+    members_free(world);
     upstreams_free(world);
     net_free(world);
     free(world->lives);

@@ -24,6 +24,7 @@
 #define WORLD_SECOND 1000000u
 
 struct checks;
+struct members;
 struct clients;
 struct modern;
 struct net;
@@ -140,10 +141,13 @@ struct seat {
     struct slot_map exchanges, ups, links;
 };
 
-/* A process that lived: who it was. */
+/* A process that lived: who it was, and what it said of itself last. */
 struct life {
     uint32_t seat, life;
     struct peer_id id;
+    uint64_t nonce, version;
+    uint32_t incarnation;
+    bool is_foreign, was_leaving;
     uint64_t ended_us; /* 0: lives */
 };
 
@@ -176,6 +180,7 @@ struct world {
     struct upstreams *upstreams;
     struct faults *faults;
     struct checks *checks;
+    struct members *members;
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */
@@ -221,6 +226,8 @@ bool world_agrees(const struct world *world, uint32_t living);
 uint32_t world_seat_at(const struct world *world, uint32_t address);
 /* Which life (index into lives) has this id; NOBODY: none. */
 uint32_t world_life_of(struct world *world, struct peer_id id);
+/* Reads anew what the living say of themselves. */
+void world_lives_note(struct world *world);
 bool world_life_runs(const struct world *world, uint32_t life);
 void world_addr(struct mesh_addr *addr, uint32_t address);
 uint32_t world_address_of(const struct mesh_addr *addr); /* NOBODY: none of ours */
