@@ -123,6 +123,27 @@ static void result_take(const struct world *world, struct run_result *result)
     memcpy(result->hits, world->faults->hits, sizeof result->hits);
 }
 
+/* Everything that was drawn, so that a seed says what it is about. */
+static void drawn_take(const struct world *world, struct run_result *result)
+{
+    static const char *const upstreams[] = {"http", "stdio", "built-in", "sse"};
+    const struct faults *faults = world->faults;
+    char classes[600];
+    faults_print(faults->on, classes, sizeof classes);
+    result->chaos_ms = (uint32_t)(world->calm_from_us / WORLD_MS);
+    snprintf(
+        result->drawn, sizeof result->drawn,
+        "draws %u, %u peers, load of %u, %s, upstream %s, chaos until %u ms, calm until %" PRIu64
+        " ms; loss %u duplicate %u reorder %u corrupt %u truncate %u replay %u ppm; on: %s",
+        world->config.draws, world->config.nodes, world->load_nodes,
+        world->keyed ? "keyed" : "keyless", upstreams[world->upstream], result->chaos_ms,
+        world->end_us / WORLD_MS, faults->loss_ppm, faults->duplicate_ppm, faults->reorder_ppm,
+        faults->corrupt_ppm, faults->truncate_ppm, faults->replay_ppm, classes);
+    for (uint32_t n = 0; n < faults->count; n++)
+        if (faults->plan[n].is_planned && result->planned_count < RESULT_PLANNED_MAX)
+            result->planned[result->planned_count++] = n;
+}
+
 int campaign_run(const struct run_options *options, struct run_result *result)
 {
     struct world *world = NULL;
@@ -147,6 +168,8 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     int rc = world_new(&world, &config);
     if (rc < 0)
         return rc;
+    drawn_take(world, result);
+    world_say(world, NULL, "seed %" PRIu64 ": %s", options->seed, result->drawn);
     uint64_t end_ms = world->end_us / WORLD_MS;
     world_run(world, world->calm_from_us / WORLD_MS);
     faults_calm(world);

@@ -17,9 +17,15 @@ struct run_options {
     bool trace, legacy_only;
 };
 
+#define RESULT_PLANNED_MAX 1024
+
 struct run_result {
     bool failed;
     char failure[512];
+    char drawn[900]; /* what the seed drew: in words */
+    uint32_t chaos_ms;
+    uint32_t planned[RESULT_PLANNED_MAX]; /* numbers of the plan's faults that were to happen */
+    uint32_t planned_count;
     uint64_t trace; /* equal for equal seeds (invariant D1) */
     uint32_t nodes;
     uint64_t virtual_ms, events, effects, requests, sessions;

@@ -285,7 +285,7 @@ void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
                  ++seat->start_serial);
 }
 
-static uint32_t owners_of(const struct world *world, uint32_t address)
+uint32_t world_owners(const struct world *world, uint32_t address)
 {
     uint32_t owners = 0;
     for (uint32_t n = 0; n < world->seats_count; n++)
@@ -297,7 +297,7 @@ static uint32_t owners_of(const struct world *world, uint32_t address)
 static uint32_t address_other(struct world *world, uint32_t address)
 {
     uint32_t *old = world->old_addresses;
-    if (owners_of(world, address) > 1) /* two processes have it: the other one stays */
+    if (world_owners(world, address) > 1) /* two processes have it: the other one stays */
         return world_new_address(world);
     if (world->old_addresses_count < 2) {
         old[world->old_addresses_count++] = address;
@@ -306,7 +306,7 @@ static uint32_t address_other(struct world *world, uint32_t address)
     uint32_t taken = old[0];
     memmove(old, old + 1, (world->old_addresses_count - 1) * sizeof *old);
     old[world->old_addresses_count - 1] = address;
-    return owners_of(world, taken) > 0 ? world_new_address(world) : taken;
+    return world_owners(world, taken) > 0 ? world_new_address(world) : taken;
 }
 
 void world_restart(struct world *world, uint32_t index, bool new_address)

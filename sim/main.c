@@ -9,6 +9,7 @@
 
 #include "sim/campaign.h"
 #include "sim/client.h"
+#include "sim/shrink.h"
 
 #define FAILURES_SHOWN 20
 #define SEEDS_FOR_HITS 100 /* a campaign so long must have seen every fault */
@@ -18,8 +19,9 @@ struct options {
     uint32_t nodes, seconds;
     uint64_t faults;
     const char *faults_text, *file;
-    uint32_t draws;
-    bool trace, verify, quiet, legacy_only;
+    uint32_t draws, calm_from_ms;
+    uint32_t only[RESULT_PLANNED_MAX], only_count;
+    bool has_only, trace, verify, quiet, legacy_only, shrink;
 };
 
 struct totals {
@@ -30,11 +32,17 @@ struct totals {
 
 static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
-    "                [--faults all|none|LIST] [--legacy] [--trace] [--verify] [--quiet]\n"
-    "  --nodes N    peers; 0: drawn from 2 to 20 (the default)\n"
+    "                [--faults all|none|LIST] [--only NUMBERS|none] [--calm-from MS]\n"
+    "                [--draws N] [--legacy] [--trace] [--verify] [--quiet] [--shrink]\n"
+    "  --nodes N    peers, up to 200; 0: drawn from 2 to 63 (the default)\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
-    "  --file F     lines `seed nodes seconds # why`, or `seed nodes seconds legacy # why`\n"
-    "  --legacy     no clients of HTTP+SSE or the session-less era: as seeds were before them\n"
+    "  --faults L   classes that may be on; others are off, and change nothing else\n"
+    "  --only L     faults of the plan that happen, by the numbers that --trace shows\n"
+    "  --calm-from  chaos ends as early as that\n"
+    "  --file F     lines `seed nodes seconds # why`, after the seconds perhaps draws1 or legacy\n"
+    "  --draws 1    read the seed as before there were more faults than up to bogus\n"
+    "  --legacy     also without clients of HTTP+SSE and of the session-less era\n"
+    "  --shrink     look for the smallest run that breaks the same invariant\n"
     "  --verify     run each seed twice and compare what happened\n";
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -54,6 +62,24 @@ static bool parse_seeds(const char *text, struct options *options)
     copy[dots - text] = 0;
     return parse_number(copy, &options->from) && parse_number(dots + 2, &options->to) &&
            options->from <= options->to;
+}
+
+static bool parse_only(const char *text, struct options *options)
+{
+    options->has_only = true;
+    options->only_count = 0;
+    if (strcmp(text, "none") == 0)
+        return true;
+    while (options->only_count < RESULT_PLANNED_MAX) {
+        char *end = NULL;
+        options->only[options->only_count++] = (uint32_t)strtoul(text, &end, 10);
+        if (end == text)
+            return false;
+        if (*end != ',')
+            return *end == 0;
+        text = end + 1;
+    }
+    return false;
 }
 
 static bool parse_option(int option, const char *text, struct options *options)
@@ -88,6 +114,14 @@ static bool parse_option(int option, const char *text, struct options *options)
     case 'd':
         options->draws = parse_number(text, &number) ? (uint32_t)number : 0;
         return number >= 1 && number <= WORLD_DRAWS;
+    case 'o':
+        return parse_only(text, options);
+    case 'c':
+        options->calm_from_ms = parse_number(text, &number) ? (uint32_t)number : 0;
+        return options->calm_from_ms > 0;
+    case 'S':
+        options->shrink = true;
+        return true;
     case 'l':
         options->legacy_only = true;
         return true;
@@ -109,6 +143,9 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"trace", no_argument, NULL, 'T'},
                                           {"verify", no_argument, NULL, 'v'},
                                           {"draws", required_argument, NULL, 'd'},
+                                          {"only", required_argument, NULL, 'o'},
+                                          {"calm-from", required_argument, NULL, 'c'},
+                                          {"shrink", no_argument, NULL, 'S'},
                                           {"legacy", no_argument, NULL, 'l'},
                                           {"quiet", no_argument, NULL, 'q'},
                                           {"help", no_argument, NULL, 'h'},
@@ -190,6 +227,41 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->sse_ended += result->sse_ended;
 }
 
+static int run_once(const struct run_options *options, struct run_result *result, void *with)
+{
+    (void)with;
+    return campaign_run(options, result);
+}
+
+static void shrink_print(const struct run_options *options)
+{
+    static struct shrunk shrunk;
+    static char command[8192];
+    struct run_options quiet = *options;
+    quiet.trace = false;
+    if (shrink(&quiet, run_once, NULL, &shrunk) < 0) {
+        printf("  it does not fail\n");
+        return;
+    }
+    shrink_command(&shrunk.options, command, sizeof command);
+    printf("  shrunk in %u runs to %u faults: %s\n  %s\n", shrunk.runs, shrunk.options.only_count,
+           shrunk.failure, command);
+    free(shrunk.kept);
+}
+
+static void failure_print(const struct options *options, const struct run_options *run,
+                          const struct run_result *result)
+{
+    static char command[8192];
+    struct run_options repeat = *run;
+    repeat.nodes = result->nodes;
+    shrink_command(&repeat, command, sizeof command);
+    printf("seed %" PRIu64 " (%u peers): %s\n  drawn: %s\n  repeat: %s --trace\n", run->seed,
+           result->nodes, result->failure, result->drawn, command);
+    if (options->shrink)
+        shrink_print(&repeat);
+}
+
 static int run_one(const struct options *options, struct totals *totals, uint64_t seed,
                    uint32_t nodes, uint32_t seconds, uint32_t draws, bool legacy_only)
 {
@@ -198,6 +270,9 @@ static int run_one(const struct options *options, struct totals *totals, uint64_
                               .nodes = nodes,
                               .seconds = seconds,
                               .draws = draws,
+                              .calm_from_ms = options->calm_from_ms,
+                              .only = options->has_only ? options->only : NULL,
+                              .only_count = options->only_count,
                               .legacy_only = legacy_only,
                               .trace = options->trace};
     struct run_result result = {.failed = false};
@@ -218,10 +293,7 @@ static int run_one(const struct options *options, struct totals *totals, uint64_
     }
     totals_add(totals, &result);
     if (result.failed && totals->failures <= FAILURES_SHOWN)
-        printf("seed %" PRIu64 " (%u peers): %s\n  repeat: mesh-sim --seed %" PRIu64
-               " --nodes %u --seconds %u --faults %s%s --trace\n",
-               seed, result.nodes, result.failure, seed, result.nodes, seconds,
-               options->faults_text, legacy_only ? " --legacy" : "");
+        failure_print(options, &run, &result);
     else if (!options->quiet && (options->from == options->to || options->file != NULL))
         printf("seed %" PRIu64 " (%u peers): trace %016" PRIx64 "\n", seed, result.nodes,
                result.trace);
@@ -267,8 +339,9 @@ static bool hits_are_complete(const struct options *options, const struct totals
     bool complete = true;
     if (totals->seeds < SEEDS_FOR_HITS)
         return true;
+    uint64_t may_be = options->draws == 1 ? FAULTS_OF_DRAWS_1 : FAULTS_ALL;
     for (uint32_t n = 0; n < FAULT_CLASSES; n++)
-        if ((options->faults >> n & 1) != 0 && totals->sum.hits[n] == 0) {
+        if (((options->faults & may_be) >> n & 1) != 0 && totals->sum.hits[n] == 0) {
             printf("the fault '%s' never happened: the campaign proves nothing about it\n",
                    fault_name((enum fault_class)n));
             complete = false;

@@ -250,9 +250,8 @@ void members_changed(struct world *world, struct seat *seat, struct peer_id id,
     members_check_row(world, seat, row);
     const struct life *life = life_of(world, row->record);
     if (state == MEMBER_DEAD && life != NULL && life->ended_us == 0 &&
-        !is_outdone(world, &world->seats[life->seat], id) &&
-        !world->seats[life->seat].leaving && !world->seats[life->seat].exited &&
-        is_peace(world, seat, life))
+        !is_outdone(world, &world->seats[life->seat], id) && !world->seats[life->seat].leaving &&
+        !world->seats[life->seat].exited && is_peace(world, seat, life))
         check_fail(world, "M2", "in peace p%u declares p%u.%u dead, and it lives", seat->index,
                    life->seat, life->life);
 }

@@ -326,7 +326,7 @@ static bool foreign_do(struct world *world, struct fault *fault, bool begins)
         world_restart(world, seat, false);
         return false;
     }
-    if (!world_runs(world, seat))
+    if (!world_runs(world, seat) || world_owners(world, address) > 1)
         return false;
     fault->serial = world_add_foreigner(world, seat, address);
     if (fault->serial == WORLD_NOBODY)

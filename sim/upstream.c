@@ -293,6 +293,17 @@ static void question_say(struct world *world, struct ucall *call)
     ucall_say(world, call, text, (size_t)length);
 }
 
+/* F26: some servers answer a request again; of JSON there is but one body. */
+static bool answers_twice(const struct world *world, const struct ucall *call)
+{
+    struct shuffle chance;
+    if (!fault_is_on(world->faults, FAULT_UP_TWICE) || world->calm ||
+        (is_http(world) && !call->is_sse) || call->request == WORLD_NOBODY)
+        return false;
+    chance_key(&chance, world->config.seed, (UINT64_C(1) << 40) + call->request);
+    return chance_hits(&chance, 50000);
+}
+
 static void answer_say(struct world *world, struct ucall *call)
 {
     static const char tools[] = "\"tools\":[{\"name\":\"bump\",\"inputSchema\":{\"type\":"
@@ -322,6 +333,10 @@ static void answer_say(struct world *world, struct ucall *call)
     memcpy(text + length + call->pad, "\"}}", 3);
     ucall_head(world, call, 200, call->is_sse ? MESH_FORM_SSE : MESH_FORM_JSON);
     ucall_say(world, call, text, (size_t)length + call->pad + 3);
+    if (answers_twice(world, call)) {
+        world->faults->hits[FAULT_UP_TWICE]++;
+        ucall_say(world, call, text, (size_t)length + call->pad + 3);
+    }
     free(text);
     ucall_end(world, call, MESH_END_WHOLE, MESH_OK);
 }

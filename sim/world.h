@@ -224,6 +224,7 @@ bool world_serves(const struct world *world, uint32_t seat);
 bool world_agrees(const struct world *world, uint32_t living);
 /* NOBODY: unused. Of several that run there, now the one and then the other. */
 uint32_t world_seat_at(const struct world *world, uint32_t address);
+uint32_t world_owners(const struct world *world, uint32_t address); /* seats that have it */
 /* Which life (index into lives) has this id; NOBODY: none. */
 uint32_t world_life_of(struct world *world, struct peer_id id);
 /* Reads anew what the living say of themselves. */
