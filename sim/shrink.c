@@ -131,8 +131,8 @@ static int with_fewer_faults(struct shrinking *s)
     }
     free(tried);
     s->best->kept = kept;
-    s->best->options.only = s->best->options.only == NULL ? NULL : kept;
-    s->best->options.only_count = s->best->options.only == NULL ? 0 : count;
+    s->best->options.only = kept; /* also if none could be left out: the run is the same */
+    s->best->options.only_count = count;
     return 0;
 }
 
