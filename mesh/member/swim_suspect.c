@@ -115,10 +115,10 @@ static void end_suspicion(struct swim *swim, struct suspicion *s)
 void suspicions_deinit(struct swim *swim)
 {
     struct suspects *suspects = &swim->suspects;
+    heap_deinit(&suspects->timers); /* it writes to its nodes */
     for (size_t n = 0; n < suspects->count; n++)
         free(suspects->sorted[n]);
     free(suspects->sorted);
-    heap_deinit(&suspects->timers);
 }
 
 /* ---- how long ------------------------------------------------------------------------------- */
