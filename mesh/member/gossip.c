@@ -32,9 +32,9 @@ struct gossip {
     struct queue queues[GOSSIP_CLASSES];
     struct claims *claims;
     size_t count;
-    uint32_t stamp;
-    struct item *items; /* [room] */
-    uint16_t *by_slot;  /* [slots] NOTHING: none is queued */
+    uint32_t stamp, sends_per_digit; /* 0: by bits */
+    struct item *items;              /* [room] */
+    uint16_t *by_slot;               /* [slots] NOTHING: none is queued */
     uint32_t room, slots;
     uint16_t free_item;
 };
@@ -68,6 +68,11 @@ void gossip_free(struct gossip *gossip)
         return;
     let_go(gossip);
     free(gossip);
+}
+
+void gossip_by_digits(struct gossip *gossip, uint32_t sends_per_digit)
+{
+    gossip->sends_per_digit = sends_per_digit;
 }
 
 /* False: no memory. */
@@ -218,9 +223,14 @@ size_t gossip_count(const struct gossip *gossip)
     return gossip->count + claims_waiting(gossip->claims);
 }
 
-static uint8_t budget_of(const struct view *view)
+static uint8_t budget_of(const struct gossip *gossip, const struct view *view)
 {
-    unsigned bits = 0; /* of N + 1, rounded up */
+    unsigned bits = 0, digits = 0; /* of N + 1, rounded up */
+    if (gossip->sends_per_digit > 0) {
+        for (size_t power = 1; power < view_living(view) + 1; power *= 10)
+            digits++;
+        return (uint8_t)(gossip->sends_per_digit * (digits > 0 ? digits : 1));
+    }
     while ((size_t)1 << bits < view_living(view) + 1)
         bits++;
     return (uint8_t)(GOSSIP_SENDS_PER_BIT * (bits > 0 ? bits : 1));
@@ -298,7 +308,7 @@ bool gossip_fill(struct gossip *gossip, const struct view *view, struct wire_wri
     size_t waiting = gossip_count(gossip);
     if (waiting == 0)
         return false;
-    f.budget = budget_of(view);
+    f.budget = budget_of(gossip, view);
     gossip->stamp++;
     for (unsigned class = 0; class < GOSSIP_CLASSES; class ++) {
         size_t own = gossip->queues[class].count;

@@ -27,6 +27,8 @@ struct gossip;
 /* For one view; told with its updates: `claims`, which stay the caller's. 0 or -ENOMEM. */
 int gossip_new(struct gossip **gossipp, struct claims *claims);
 void gossip_free(struct gossip *gossip); /* NULL is fine */
+/* For the controls: an update is sent so often per decimal digit of the number of members. */
+void gossip_by_digits(struct gossip *gossip, uint32_t sends_per_digit);
 
 /* Tells about this member from now on, with a fresh budget; what was queued about it is replaced
  * and keeps the more urgent class. `accuser`: who suspects it or says it is dead. Without memory

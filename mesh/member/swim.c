@@ -9,7 +9,7 @@
 #include "mesh/member/swim_state.h"
 
 #define SENDS_FIRST 16
-#define SENDS_KEPT 64 /* once all are sent */
+#define SENDS_KEPT 64     /* once all are sent */
 #define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
 
@@ -36,6 +36,15 @@ const struct swim_preset swim_preset_product = {
     .farewells = 64,
 };
 
+static const struct swim_memberlist memberlist_lan = {
+    .has_nacks = true,
+    .has_buddies = true,
+    .has_fallback = true,
+    .sends_per_digit = 4,
+    .sync_ms = 30000,
+    .dead_ms = 30000,
+};
+
 const struct swim_preset swim_preset_memberlist_lan = {
     .period_ms = 1000,
     .ping_min_ms = 500,
@@ -47,6 +56,44 @@ const struct swim_preset swim_preset_memberlist_lan = {
     .awareness_max = 8,
     .gossip_ms = 200,
     .gossip_peers = 3,
+    .memberlist = &memberlist_lan,
+};
+
+/* Lifeguard, §V: memberlist's LAN timing, alpha 5, beta 6. */
+const struct swim_preset swim_preset_lifeguard = {
+    .period_ms = 1000,
+    .ping_min_ms = 500,
+    .ping_max_ms = 500,
+    .relays = 3,
+    .suspicion_ms = 1000,
+    .alpha = 5,
+    .beta = 6,
+    .awareness_max = 8,
+    .gossip_ms = 200,
+    .gossip_peers = 3,
+    .memberlist = &memberlist_lan,
+};
+
+static const struct swim_memberlist memberlist_before_lifeguard = {
+    .has_fallback = true,
+    .sends_per_digit = 4,
+    .sync_ms = 30000,
+    .dead_ms = 30000,
+};
+
+/* Its baseline: the same without awareness, nacks, buddies and shrinking suspicions. */
+const struct swim_preset swim_preset_swim = {
+    .period_ms = 1000,
+    .ping_min_ms = 500,
+    .ping_max_ms = 500,
+    .relays = 3,
+    .suspicion_ms = 1000,
+    .alpha = 5,
+    .beta = 1,
+    .awareness_max = 0,
+    .gossip_ms = 200,
+    .gossip_peers = 3,
+    .memberlist = &memberlist_before_lifeguard,
 };
 
 static const struct peer_id nobody = {0, 0};
@@ -200,6 +247,11 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     swim->probe_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->period_ms);
     swim->watch_at_ms = now_ms + shuffle_below(&swim->chance, 1 + swim->preset->monitor_ms);
     swim->number = shuffle_below(&swim->chance, NUMBER_MAX);
+    if (swim->preset->memberlist != NULL) {
+        gossip_by_digits(swim->gossip, swim->preset->memberlist->sends_per_digit);
+        swim->gossip_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->gossip_ms);
+        swim->sync_at_ms = now_ms + shuffle_below(&swim->chance, swim->preset->memberlist->sync_ms);
+    }
     swim->phase = SWIM_ASKING;
     if (!config->has_contacts)
         join_now(swim, now_ms);
@@ -441,7 +493,8 @@ static void answer_ping(struct swim *swim, const struct mesh_addr *from,
     if (sender != NULL) {
         send.to = sender->record->id;
         send.is_full = mesh_addr_equal(from, &sender->record->addr);
-        send.tell = owed_to(swim, sender);
+        if (swim->preset->memberlist == NULL)
+            send.tell = owed_to(swim, sender);
     }
     swim_push(swim, &send);
 }
@@ -597,20 +650,62 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
+/* As swim_draw(), the lately dead among them. */
+static size_t draw_with_dead(struct swim *swim, const struct mesh_member **drawn, size_t max,
+                             uint64_t now_ms)
+{
+    size_t count = view_count(swim->view), seen = 0;
+    if (count == view_living(swim->view))
+        return swim_draw(swim, nobody, drawn, max);
+    for (size_t n = 0; n < count; n++) {
+        const struct mesh_member *member = view_at(swim->view, n);
+        bool is_dead = member->state == MEMBER_DEAD;
+        if (member == view_self(swim->view) || member->state == MEMBER_LEFT ||
+            (is_dead &&
+             now_ms - view_silent_ms(swim->view, member) >= swim->preset->memberlist->dead_ms))
+            continue;
+        /* each of those seen so far is among the drawn with the same chance (Vitter's R) */
+        size_t at = seen < max ? seen : shuffle_below(&swim->chance, (uint32_t)seen + 1);
+        seen++;
+        if (at < max)
+            drawn[at] = member;
+    }
+    return seen < max ? seen : max;
+}
+
 static void gossip_now(struct swim *swim, uint64_t now_ms)
 {
     const struct mesh_member *drawn[DRAWN_MAX];
-    if (gossip_count(swim->gossip) == 0 || now_ms < swim->gossip_at_ms)
+    size_t peers = swim->preset->gossip_peers;
+    if (gossip_count(swim->gossip) == 0 || now_ms < swim->gossip_at_ms || swim->gossip_waits)
         return;
     swim->gossip_at_ms = now_ms + swim->preset->gossip_ms;
-    size_t count = swim_draw(swim, nobody, drawn, swim->preset->gossip_peers);
+    size_t count = swim->preset->memberlist == NULL ? swim_draw(swim, nobody, drawn, peers)
+                                                    : draw_with_dead(swim, drawn, peers, now_ms);
     for (size_t n = 0; n < count; n++)
         swim_push_to(swim, drawn[n], DATAGRAM_GOSSIP, 0, nobody);
+    swim->gossip_waits = swim->is_stalled;
+}
+
+/* Memberlist's ticker goes on when there is nothing to tell: what comes waits for it. */
+static void gossip_keep_beat(struct swim *swim, uint64_t now_ms)
+{
+    uint32_t gossip_ms = swim->preset->gossip_ms;
+    if (swim->preset->memberlist != NULL && swim->gossip_at_ms < now_ms)
+        swim->gossip_at_ms += (now_ms - swim->gossip_at_ms + gossip_ms - 1) / gossip_ms * gossip_ms;
+}
+
+void swim_stall(struct swim *swim, bool is_stalled)
+{
+    swim->is_stalled = is_stalled && swim->preset->memberlist != NULL;
+    swim->probe_waits = swim->probe_waits && is_stalled;
+    swim->gossip_waits = swim->gossip_waits && is_stalled;
 }
 
 void swim_note_lag(struct swim *swim, uint64_t now_ms)
 {
-    if (swim->due_ms >= now_ms || now_ms - swim->due_ms <= LAG_MS)
+    if (swim->due_ms >= now_ms || now_ms - swim->due_ms <= LAG_MS ||
+        swim->preset->memberlist != NULL)
         return;
     uint64_t lag_ms = now_ms - swim->due_ms;
     swim->due_ms = now_ms;
@@ -657,7 +752,8 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
         sooner(&due_ms, hold_deadline_ms(&swim->hold));
         sooner(&due_ms, relays_deadline_ms(swim));
         sooner(&due_ms, claims_deadline_ms(swim->claims));
-        if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0)
+        gossip_keep_beat(swim, now_ms);
+        if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0 && !swim->gossip_waits)
             sooner(&due_ms, swim->gossip_at_ms);
     }
     swim->due_ms = due_ms > now_ms ? due_ms : now_ms;
@@ -724,8 +820,7 @@ size_t swim_bytes(const struct swim *swim)
     return sizeof *swim + view_bytes(swim->view) + gossip_bytes(swim->gossip) +
            swim->round_room * sizeof *swim->round +
            swim->suspects.room * sizeof(struct suspicion *) +
-           swim->suspects.count * sizeof(struct suspicion) +
-           swim->sends_room * sizeof *swim->sends;
+           swim->suspects.count * sizeof(struct suspicion) + swim->sends_room * sizeof *swim->sends;
 }
 
 void swim_stats(const struct swim *swim, struct swim_stats *stats)

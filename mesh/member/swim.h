@@ -22,6 +22,17 @@
 
 struct swim;
 
+/* What hashicorp/memberlist does otherwise than the product, for a control that is to behave as it
+ * does. Not among them, so the same under every preset: identity (generations), the priority of
+ * classes in the gossip queue, and that views are exchanged by the buckets that differ. */
+struct swim_memberlist {
+    bool has_nacks, has_buddies; /* Lifeguard's: its own awareness is awareness_max */
+    bool has_fallback;           /* beside the relays the target is asked over TCP */
+    uint32_t sends_per_digit;    /* an update is sent so often per decimal digit of N + 1 */
+    uint32_t sync_ms;            /* between exchanges of views, at N <= 32; none by a difference */
+    uint32_t dead_ms; /* gossip goes to the lately dead, too; else nobody asks for them */
+};
+
 /* The constants of detection, to be swapped as a whole: for the product, and as a control. */
 struct swim_preset {
     uint32_t period_ms;                /* between probes of members drawn by chance */
@@ -42,9 +53,12 @@ struct swim_preset {
     bool limits_accusers; /* who was refuted often has no vote for a while */
     uint32_t hold_ms;     /* declared dead twice in five minutes: so long off the ring at first */
     uint32_t farewells;   /* members told directly that we leave */
+    const struct swim_memberlist *memberlist; /* NULL: the product's ways */
 };
 extern const struct swim_preset swim_preset_product;
 extern const struct swim_preset swim_preset_memberlist_lan; /* its documented defaults */
+/* The two that the paper on Lifeguard compares (alpha 5; beta 1 and 6), on the same timing. */
+extern const struct swim_preset swim_preset_swim, swim_preset_lifeguard;
 
 struct swim_config {
     struct mesh_record self; /* name, nonce (not 0), addr, zone, weight, flags */
@@ -152,6 +166,10 @@ void swim_on_refused(struct swim *swim, struct peer_id peer, uint64_t now_ms);
  * nobody is blamed for our own delay. */
 void swim_now(struct swim *swim, uint64_t now_ms);
 uint64_t swim_deadline_ms(const struct swim *swim);
+/* For the controls: what is sent blocks from now on, or no more. Memberlist's threads for probes
+ * and for gossip then wait in their first send, and its timers run. No effect on the product,
+ * which never waits in a send. Time as it is must follow by swim_now(). */
+void swim_stall(struct swim *swim, bool is_stalled);
 
 /* ---- what comes out: drain all five after the facts of a turn ------------------------------- */
 

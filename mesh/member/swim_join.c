@@ -305,7 +305,7 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
     if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0 ||
         now_ms - swim->start_ms < FRESH_MS)
         ask_contacts(swim);
-    if (swim->phase != SWIM_MEMBER)
+    if (swim->phase != SWIM_MEMBER || swim->preset->memberlist != NULL)
         return;
     ask_lost_lately(swim, now_ms);
     if (swim->heals % SELDOM_SECONDS == 0 && is_drawn(swim, SELDOM_DIALLERS))

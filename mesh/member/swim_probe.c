@@ -22,6 +22,23 @@ void probe_blame_us(struct swim *swim, uint32_t more)
         swim->awareness = swim->preset->awareness_max;
 }
 
+/* ---- the controls' ways --------------------------------------------------------------------- */
+
+static bool has_nacks(const struct swim *swim)
+{
+    return swim->preset->memberlist == NULL || swim->preset->memberlist->has_nacks;
+}
+
+/* Who is to be told to a suspect that is pinged, directly or for another: itself, so that it
+ * refutes the sooner (Lifeguard, buddy system). */
+static struct peer_id buddy_of(const struct swim *swim, const struct mesh_member *target,
+                               bool is_direct)
+{
+    const struct swim_memberlist *memberlist = swim->preset->memberlist;
+    bool tells = memberlist == NULL || (memberlist->has_buddies && is_direct);
+    return tells && target->state == MEMBER_SUSPECT ? target->record->id : nobody;
+}
+
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
     struct wire_update news = {.kind = UPDATE_SUSPECT,
@@ -161,10 +178,9 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         probe->is_relayed = true;
         probe->ends_ms = now_ms + REFUSED_PING_MS;
     }
-    /* a suspect is told so by whoever pings it: it refutes the sooner (Lifeguard, buddy system) */
-    swim_push_to(swim, target, DATAGRAM_PING, probe->number,
-                 target->state == MEMBER_SUSPECT ? target->record->id : nobody);
+    swim_push_to(swim, target, DATAGRAM_PING, probe->number, buddy_of(swim, target, true));
     note_contact(swim, target, now_ms);
+    swim->probe_waits = swim->is_stalled;
     return probe;
 }
 
@@ -197,9 +213,11 @@ static void ask_relays(struct swim *swim, struct probe *probe, uint64_t now_ms)
         send.subject_addr = target->record->addr;
         swim_push(swim, &send);
         note_contact(swim, drawn[n], now_ms);
-        probe->nacks_expected++;
+        if (has_nacks(swim))
+            probe->nacks_expected++;
     }
     check_wish(swim, target); /* UDP may be blocked where TCP is not */
+    swim->probe_waits = swim->is_stalled;
 }
 
 /* Who asked us to look for itself is told what we found. */
@@ -256,10 +274,14 @@ static void round_now(struct swim *swim, uint64_t now_ms)
 
 void probe_now(struct swim *swim, uint64_t now_ms)
 {
+    if (swim->probe_waits)
+        return;
     for (size_t n = 0; n < swim->probes_count;) {
         struct probe *probe = &swim->probes[n];
         if (!probe->is_relayed && now_ms >= probe->relay_at_ms)
             ask_relays(swim, probe, now_ms);
+        if (swim->probe_waits)
+            return;
         if (now_ms < probe->ends_ms) {
             n++;
             continue;
@@ -344,7 +366,8 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
         mesh_addr_equal(&subject->record->addr, &view_self(swim->view)->record->addr)) {
         struct swim_send send = swim_send_to(asker, DATAGRAM_NACK, d->number, nobody);
         send.subject = d->subject;
-        swim_push(swim, &send);
+        if (has_nacks(swim))
+            swim_push(swim, &send);
         return;
     }
     if (swim->relays_count == RELAYS_MAX)
@@ -358,9 +381,9 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
         .started_ms = now_ms,
         .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
         .ends_ms = now_ms + RELAY_MS,
+        .is_nacked = !has_nacks(swim),
     };
-    swim_push_to(swim, subject, DATAGRAM_PING, relay->number,
-                 subject->state == MEMBER_SUSPECT ? subject->record->id : nobody);
+    swim_push_to(swim, subject, DATAGRAM_PING, relay->number, buddy_of(swim, subject, false));
     note_contact(swim, subject, now_ms);
 }
 
@@ -508,6 +531,8 @@ uint64_t probe_deadline_ms(const struct swim *swim)
         is_watching = is_watching || probe->why == PROBE_WATCH;
         is_probing = is_probing || probe->why == PROBE_RANDOM;
     }
+    if (swim->probe_waits) /* in its send */
+        return heap_deadline_ms(&swim->suspects.timers);
     if (!is_probing)
         due_ms = least(due_ms, swim->probe_at_ms);
     return is_watching ? due_ms : least(due_ms, swim->watch_at_ms);

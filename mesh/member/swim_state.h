@@ -136,6 +136,10 @@ struct swim {
     uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
 
+    /* a control's: see swim_stall() and struct swim_memberlist */
+    bool is_stalled, probe_waits, gossip_waits;
+    uint64_t sync_at_ms;
+
     /* ways in */
     struct mesh_addr contacts[SWIM_CONTACTS_MAX];
     size_t contacts_count, contacts_next; /* next: to be asked, and to be replaced */

@@ -115,10 +115,10 @@ static void end_suspicion(struct swim *swim, struct suspicion *s)
 void suspicions_deinit(struct swim *swim)
 {
     struct suspects *suspects = &swim->suspects;
+    heap_deinit(&suspects->timers); /* it writes to its nodes */
     for (size_t n = 0; n < suspects->count; n++)
         free(suspects->sorted[n]);
     free(suspects->sorted);
-    heap_deinit(&suspects->timers);
 }
 
 /* ---- how long ------------------------------------------------------------------------------- */
@@ -215,6 +215,8 @@ static uint32_t votes_wanted(const struct swim *swim, size_t living)
         return living < 2 + (size_t)preset->confirmers ? (uint32_t)(living > 2 ? living - 2 : 0)
                                                        : preset->confirmers;
     uint32_t votes = preset->alpha > 2 ? preset->alpha - 2 : 0;
+    if (preset->beta == 1)
+        return 0; /* nothing to shrink: nobody needs to hear of them */
     if (votes >= ACCUSERS_MAX)
         votes = ACCUSERS_MAX - 1;
     return living >= 2 + (size_t)votes ? votes : 0; /* else too few others could confirm */
@@ -397,7 +399,9 @@ void suspicions_on_lag(struct swim *swim, uint64_t lag_ms)
 
 void check_wish(struct swim *swim, const struct mesh_member *member)
 {
-    if (swim->preset->check_ms == 0 || member->record->addr.port == 0)
+    const struct swim_memberlist *memberlist = swim->preset->memberlist;
+    bool is_asked = swim->preset->check_ms != 0 || (memberlist != NULL && memberlist->has_fallback);
+    if (!is_asked || member->record->addr.port == 0)
         return;
     for (size_t n = 0; n < swim->checks_count; n++)
         if (peer_id_equal(swim->checks[n].peer, member->record->id))
@@ -424,7 +428,8 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
     struct suspicion *s = find_suspicion(swim, member);
     if (reached) {
         probe_on_reached(swim, member, now_ms);
-        suspicion_on_life(swim, member, now_ms);
+        if (swim->preset->check_ms != 0)
+            suspicion_on_life(swim, member, now_ms);
     } else if (s != NULL && s->is_checking) {
         s->is_checking = false;
         schedule(swim, s, now_ms);

@@ -42,7 +42,8 @@ void views_on_stranger(struct swim *swim, struct peer_id id, const struct mesh_a
 {
     struct stranger *stranger = NULL;
     swim->stats.strange++;
-    if (swim->phase != SWIM_MEMBER || !view_is_plausible(swim->view, id, now_ms))
+    if (swim->phase != SWIM_MEMBER || swim->preset->memberlist != NULL ||
+        !view_is_plausible(swim->view, id, now_ms))
         return;
     for (size_t n = 0; n < swim->strangers_count && stranger == NULL; n++)
         if (peer_id_equal(swim->strangers[n].id, id))
@@ -76,17 +77,34 @@ void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t
             swim->differing = (struct peer_id){0, 0};
         return;
     }
-    if (swim->phase != SWIM_MEMBER || !peer_id_is_nobody(swim->differing))
+    if (swim->phase != SWIM_MEMBER || !peer_id_is_nobody(swim->differing) ||
+        swim->preset->memberlist != NULL)
         return;
     swim->differing = member->record->id;
     swim->differing_hash = view_hash(swim->view);
     swim->differing_due_ms = now_ms + DIFFERING_MS;
 }
 
+/* Memberlist's push/pull: every so often with anybody; the larger the mesh the rarer. */
+static void sync_now(struct swim *swim, uint64_t now_ms)
+{
+    const struct mesh_member *with;
+    uint32_t octaves = 1; /* beyond 32, rounded up, and 1 */
+    if (now_ms < swim->sync_at_ms)
+        return;
+    while (view_living(swim->view) > (size_t)32 << (octaves - 1))
+        octaves++;
+    swim->sync_at_ms = now_ms + (uint64_t)swim->preset->memberlist->sync_ms * octaves;
+    if (swim->phase == SWIM_MEMBER && swim_draw(swim, (struct peer_id){0, 0}, &with, 1) == 1)
+        views_wish(swim, with->record->id, &with->record->addr, now_ms);
+}
+
 /* Was it only news on its way? Then our own view has changed since, or something still waits to
  * be told. In a mesh that never comes to rest we ask all the same, now and then. */
 void views_now(struct swim *swim, uint64_t now_ms)
 {
+    if (swim->preset->memberlist != NULL)
+        sync_now(swim, now_ms);
     if (peer_id_is_nobody(swim->differing) || now_ms < swim->differing_due_ms)
         return;
     const struct mesh_member *member = view_find(swim->view, swim->differing);
@@ -103,6 +121,8 @@ void views_now(struct swim *swim, uint64_t now_ms)
 
 uint64_t views_deadline_ms(const struct swim *swim)
 {
+    if (swim->preset->memberlist != NULL)
+        return swim->sync_at_ms;
     return peer_id_is_nobody(swim->differing) ? MESH_NEVER : swim->differing_due_ms;
 }
 
