@@ -9,6 +9,7 @@
 
 #include "sim/campaign.h"
 #include "sim/client.h"
+#include "sim/scenario.h"
 
 #define FAILURES_SHOWN 20
 #define SEEDS_FOR_HITS 100 /* a campaign so long must have seen every fault */
@@ -17,8 +18,9 @@ struct options {
     uint64_t from, to;
     uint32_t nodes, seconds;
     uint64_t faults;
-    const char *faults_text, *file;
+    const char *faults_text, *file, *scenario;
     uint32_t draws;
+    bool has_seed;
     bool trace, verify, quiet, legacy_only;
 };
 
@@ -31,9 +33,11 @@ struct totals {
 static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
     "                [--faults all|none|LIST] [--legacy] [--trace] [--verify] [--quiet]\n"
+    "       mesh-sim --scenario FILE [--seed N | --seeds FROM..TO] [--trace] [--verify] [--quiet]\n"
     "  --nodes N    peers; 0: drawn from 2 to 20 (the default)\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
     "  --file F     lines `seed nodes seconds # why`, or `seed nodes seconds legacy # why`\n"
+    "  --scenario F a story told by a file of sim/scenarios/, under its own seeds or these\n"
     "  --legacy     no clients of HTTP+SSE or the session-less era: as seeds were before them\n"
     "  --verify     run each seed twice and compare what happened\n";
 
@@ -64,9 +68,14 @@ static bool parse_option(int option, const char *text, struct options *options)
         if (!parse_number(text, &options->from))
             return false;
         options->to = options->from;
+        options->has_seed = true;
         return true;
     case 'r':
+        options->has_seed = true;
         return parse_seeds(text, options);
+    case 'S':
+        options->scenario = text;
+        return true;
     case 'n':
         options->nodes = parse_number(text, &number) ? (uint32_t)number : UINT32_MAX;
         return number <= WORLD_NODES_MAX && options->nodes != UINT32_MAX;
@@ -100,19 +109,14 @@ static bool parse_option(int option, const char *text, struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {"seeds", required_argument, NULL, 'r'},
-                                          {"nodes", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"faults", required_argument, NULL, 'f'},
-                                          {"file", required_argument, NULL, 'i'},
-                                          {"trace", no_argument, NULL, 'T'},
-                                          {"verify", no_argument, NULL, 'v'},
-                                          {"draws", required_argument, NULL, 'd'},
-                                          {"legacy", no_argument, NULL, 'l'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'r'},
+        {"nodes", required_argument, NULL, 'n'},    {"seconds", required_argument, NULL, 't'},
+        {"faults", required_argument, NULL, 'f'},   {"file", required_argument, NULL, 'i'},
+        {"scenario", required_argument, NULL, 'S'}, {"trace", no_argument, NULL, 'T'},
+        {"verify", no_argument, NULL, 'v'},         {"draws", required_argument, NULL, 'd'},
+        {"legacy", no_argument, NULL, 'l'},         {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     *options = (struct options){.from = 1,
                                 .to = 1,
                                 .seconds = 60,
@@ -322,6 +326,59 @@ static void summary(const struct totals *totals)
     printf("\nfailures: %" PRIu64 "\n", totals->failures);
 }
 
+/* ---- scenarios ------------------------------------------------------------------------------ */
+
+/* Tells one under one seed, twice if that is to be compared. */
+static int scenario_tell(const struct options *options, const struct scenario *scenario,
+                         uint64_t seed, struct scenario_result *result)
+{
+    struct scenario_result again = {.failed = false};
+    int rc = scenario_run(scenario, seed, options->trace, result);
+    if (rc < 0 || !options->verify || result->failed)
+        return rc;
+    rc = scenario_run(scenario, seed, false, &again);
+    if (rc == 0 && again.trace != result->trace) {
+        result->failed = true;
+        snprintf(result->failure, sizeof result->failure,
+                 "D1: two runs, traces %016" PRIx64 " and %016" PRIx64, result->trace, again.trace);
+    }
+    return rc;
+}
+
+static int run_scenario(const struct options *options)
+{
+    struct scenario *scenario = NULL;
+    char error[512];
+    uint64_t failures = 0, events = 0, trace = 0;
+    if (scenario_read(&scenario, options->scenario, error, sizeof error) < 0) {
+        fprintf(stderr, "mesh-sim: %s\n", error);
+        return 2;
+    }
+    uint64_t from = options->has_seed ? options->from : 1;
+    uint64_t to = options->has_seed ? options->to : scenario->seeds;
+    for (uint64_t seed = from; seed <= to; seed++) {
+        struct scenario_result result = {.failed = false};
+        int rc = scenario_tell(options, scenario, seed, &result);
+        if (rc < 0) {
+            fprintf(stderr, "mesh-sim: seed %" PRIu64 ": %s\n", seed, strerror(-rc));
+            free(scenario);
+            return 2;
+        }
+        events += result.events;
+        trace ^= result.trace;
+        if (result.failed && ++failures <= FAILURES_SHOWN)
+            printf("seed %" PRIu64 " (%s): %s\n  repeat: mesh-sim --scenario %s --seed %" PRIu64
+                   " --trace\n",
+                   seed, options->scenario, result.failure, options->scenario, seed);
+    }
+    if (!options->quiet || failures > 0)
+        printf("%s: seeds %" PRIu64 "..%" PRIu64 ", events %" PRIu64 ", traces %016" PRIx64
+               ", failures %" PRIu64 "\n",
+               options->scenario, from, to, events, trace, failures);
+    free(scenario);
+    return failures > 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -329,6 +386,8 @@ int main(int argc, char **argv)
     int rc = 0;
     if (parse(argc, argv, &options) < 0)
         return 2;
+    if (options.scenario != NULL)
+        return run_scenario(&options);
     clock_gettime(CLOCK_MONOTONIC, &totals.began);
     if (options.file != NULL) {
         rc = run_file(&options, &totals);

@@ -28,6 +28,7 @@ struct clients;
 struct modern;
 struct net;
 struct sse;
+struct stage;
 struct upstreams;
 
 struct world_config {
@@ -176,6 +177,7 @@ struct world {
     struct upstreams *upstreams;
     struct faults *faults;
     struct checks *checks;
+    struct stage *stage; /* the scenario that is told; NULL: none */
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */
