@@ -39,6 +39,35 @@ static void path_do(struct stage *stage, const struct deed *deed)
     pairs_do(stage->world, from, to, deed->kind == DEED_CUT ? world_cut : mend);
 }
 
+static void quality_set(struct world *world, const struct deed *deed, uint32_t from, uint32_t to)
+{
+    uint32_t number = (uint32_t)deed->number;
+    if (deed->kind == DEED_LOSS)
+        net_set_loss(world, from, to, number);
+    else if (deed->kind == DEED_DELAY)
+        net_set_delay(world, from, to, number * WORLD_MS);
+    else
+        net_set_mtu(world, from, to, number);
+}
+
+/* Without an arrow it is said of all that goes to or from them. */
+static void quality_do(struct stage *stage, const struct deed *deed)
+{
+    bool from[WORLD_SEATS_MAX], to[WORLD_SEATS_MAX];
+    bool both = deed->who_count == 1;
+    struct peers all = {.kind = PEERS_ALL};
+    peers_resolve(stage, &deed->who[0], &deed->who[0], PEERS_NODES, from);
+    peers_resolve(stage, both ? &all : &deed->who[1], &deed->who[0], PEERS_NODES, to);
+    for (uint32_t a = 0; a < stage->world->seats_count; a++)
+        for (uint32_t b = 0; b < stage->world->seats_count; b++) {
+            if (a == b || !from[a] || !to[b])
+                continue;
+            quality_set(stage->world, deed, a, b);
+            if (both)
+                quality_set(stage->world, deed, b, a);
+        }
+}
+
 static void split_do(struct stage *stage, const struct deed *deed)
 {
     bool sides[SCENARIO_GROUPS_MAX][WORLD_SEATS_MAX];
@@ -59,9 +88,9 @@ static void heal_do(struct world *world)
 
 static void wires_do(struct world *world, const struct deed *deed)
 {
-    uint32_t *const shares[] = {&world->faults->loss_ppm, &world->faults->duplicate_ppm,
-                                &world->faults->reorder_ppm, &world->faults->replay_ppm};
-    *shares[deed->kind - DEED_LOSS] = (uint32_t)deed->number;
+    uint32_t *const shares[] = {&world->faults->duplicate_ppm, &world->faults->reorder_ppm,
+                                &world->faults->replay_ppm};
+    *shares[deed->kind - DEED_DUPLICATE] = (uint32_t)deed->number;
 }
 
 static void dns_do(struct stage *stage, const struct deed *deed)
@@ -81,7 +110,7 @@ void stage_resolve(struct world *world, struct seat *seat)
         struct mesh_addr addr;
         world_addr(&addr,
                    stage->dns == DNS_WORD_STALE ? stage->resolved[n] : world->seats[n].address);
-        if (contacts[n])
+        if (contacts[n] && world->seats[n].is_foreign == seat->is_foreign)
             mesh_join(seat->mesh, &addr, world_clock_ms(world, seat));
     }
 }
@@ -121,7 +150,9 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
         world_crash(world, seat, deed->kind == DEED_CRASH ? DEATH_KILLED : DEATH_POWER);
         break;
     case DEED_RESTART:
-        world_restart(world, seat, deed->number != 0);
+        if (deed->number == RESTART_AT)
+            world_move(world, seat, world->seats[deed->other].address);
+        world_restart(world, seat, deed->number == RESTART_NEW_ADDRESS);
         break;
     case DEED_LEAVE:
         world_leave(world, seat, ms);
@@ -129,14 +160,17 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
     case DEED_PAUSE:
         world_pause(world, seat, ms);
         break;
+    case DEED_STALL:
+        world_stall_io(world, seat, ms);
+        break;
     case DEED_SLOW:
-        world->seats[seat].turn_us = (uint64_t)ms * WORLD_MS;
+        world_slow(world, seat, ms * WORLD_MS);
         break;
     case DEED_SERVING:
         world_at(world, world->now_us, EVENT_SERVING, seat, deed->number != 0, 0);
         break;
     case DEED_CLOCK:
-        world->seats[seat].wall_ms += deed->number;
+        world_set_wall(world, seat, deed->number);
         break;
     case DEED_TWIN:
         world_start(world, world_add_twin(world, seat));
@@ -163,6 +197,10 @@ static void deed_do(struct stage *stage, const struct deed *deed)
         dns_do(stage, deed);
         return;
     case DEED_LOSS:
+    case DEED_DELAY:
+    case DEED_MTU:
+        quality_do(stage, deed);
+        return;
     case DEED_DUPLICATE:
     case DEED_REORDER:
     case DEED_REPLAY:
@@ -370,8 +408,10 @@ int scenario_run(const struct scenario *scenario, uint64_t seed, bool trace,
     stage->world = world;
     world->stage = stage;
     chance_init(&stage->chance, seed, 8);
-    for (uint32_t n = 0; n < scenario->nodes; n++)
+    for (uint32_t n = 0; n < scenario->nodes; n++) {
         world->seats[n].start_serial++; /* nobody starts but by a deed */
+        world->seats[n].is_foreign = (scenario->another.set[n / 64] >> n % 64 & 1) != 0;
+    }
     for (uint32_t n = 0; n < SCENARIO_SESSIONS_MAX; n++)
         stage->sessions[n] = WORLD_NOBODY;
     for (uint32_t n = 0; n < scenario->steps_count; n++)

@@ -9,6 +9,7 @@
  *
  *     nodes 5                     the peers p0 .. p4; required, first
  *     seeds 20                    with seeds 1 .. 20, if no --seed is given; else 1
+ *     another p4 p5               peers of another cluster, whose contacts are among them
  *     contacts p0 p1              what everybody's list of contacts (--join) names; else everybody
  *
  *     at TIME DEED
@@ -20,24 +21,39 @@
  *     from TIME to TIME at most N changes of ring at PEERS       or: `to suspect`, `to dead`
  *     from TIME to TIME bytes per peer-second <= N               of datagrams, of those that run
  *
- * PEERS: `all` (that run), `others` (of the deed's or state's first peers), `any 3` (of those that
- * run, drawn from the seed; `any 3 of p0..p9`), or a list of p1 and p0..p9.
+ * PEERS is `all` (that run), `others` (than those named first in the line), `any 3` (of those that
+ * run, drawn from the seed), `any 3 of p0..p9`, or a list: p1 p4..p7.
  *
- * DEED: start PEERS | crash PEERS | power-off PEERS | restart PEERS [new-address] |
- *       leave PEERS within TIME | pause PEERS for TIME | slow PEERS by TIME | twin p1 as p5 |
- *       cut PEERS -> PEERS | mend PEERS -> PEERS | split PEERS "|" PEERS ... | heal |
- *       dns right|empty|stale (what contacts resolve to, every 10 s; stale: as they are now) |
- *       loss N% | duplicate N% | reorder N% | replay N% | serving PEERS on|off |
- *       clock PEERS +TIME|-TIME (the wall clock, as the next start finds it) |
- *       open N at p0 | call N at p0 [taking TIME] (session N; the calls of a file count from 1)
+ * DEED:
+ *     start PEERS, crash PEERS, power-off PEERS (not even a reset comes back)
+ *     restart PEERS [new-address]     or `at p1`: at that of p1's seat, beside it if it runs
+ *     leave PEERS within TIME
+ *     pause PEERS for TIME            the process stands still
+ *     stall PEERS for TIME            nothing is sent or received, timers run
+ *     slow PEERS by TIME              each turn takes so long
+ *     twin p1 as p5                   another process of its name, at an address of its own
+ *     cut PEERS -> PEERS, mend PEERS -> PEERS, split PEERS | PEERS ..., heal (all of it)
+ *     loss PEERS [-> PEERS] N%        without an arrow: whatever goes to or from them
+ *     delay PEERS [-> PEERS] TIME     more than the 1 ms
+ *     mtu PEERS [-> PEERS] N          bytes with headers; what is longer vanishes; 0: no bound
+ *     duplicate N%, reorder N%, replay N%
+ *     serving PEERS on|off            what the peer's server says
+ *     dns right|empty|stale           what contacts resolve to, every 10 s; stale: as they are now
+ *     clock PEERS +TIME|-TIME         how wrong the wall clock is that the next start finds
+ *     open N at p0                    a client opens session N
+ *     call N at p0 [taking TIME]      a request of session N; the calls of a file count from 1
  *
- * STATE: PEERS agree (equal views of just them) | state PEERS at PEERS is WORD [or WORD ...]
- *       (alive, suspect, dead, left, unknown: what is thought of the newest process there) |
- *       members at PEERS = N (alive or suspect; also <= and >=) | table at PEERS <= N (all rows) |
- *       ring at PEERS is PEERS | serving PEERS at PEERS is on|off | PEERS run | PEERS wait (for
- *       their name) | exit of PEERS is left|taken|superseded | call N is answered|refused|open |
- *       call N ran N times
- * A number of members or rows may be said as `names`, or `names + 3`: of those that `nodes` gives.
+ * STATE:
+ *     PEERS agree                     equal views, which hold just them for alive
+ *     state PEERS at PEERS is WORD [or WORD ...]      alive, suspect, dead, left, unknown: what is
+ *                                     thought of the newest process there
+ *     members at PEERS = N            alive or suspect; or <=, >=; N may be `names`, `names + 3`:
+ *                                     as many as `nodes` says
+ *     table at PEERS <= N             all rows, those of the dead as well
+ *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
+ *     serving PEERS at PEERS is on|off
+ *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
+ *     call N is answered|refused|open, call N ran N times
  *
  * `always` and `never` look at each change of a `state`, at anything else every 10 ms; `by` looks
  * every 10 ms. */
@@ -63,32 +79,35 @@ enum deed_kind {
     DEED_START,
     DEED_CRASH,
     DEED_POWER_OFF,
-    DEED_RESTART, /* number 1: at a new address */
-    DEED_LEAVE,   /* number: ms */
-    DEED_PAUSE,   /* number: ms */
-    DEED_SLOW,    /* number: ms */
-    DEED_TWIN,    /* who[0] is the elder, number the seat */
+    DEED_RESTART, /* number: enum restart_word; other: the seat of AT */
+    DEED_LEAVE,   /* number: ms; so the next three */
+    DEED_PAUSE,
+    DEED_STALL,
+    DEED_SLOW,
+    DEED_TWIN, /* who[0] is the elder, number the seat */
     DEED_CUT,
     DEED_MEND,
     DEED_SPLIT,
     DEED_HEAL,
-    DEED_DNS,  /* number: enum dns_word */
-    DEED_LOSS, /* number: ppm; so the next three */
-    DEED_DUPLICATE,
+    DEED_LOSS,      /* number: ppm */
+    DEED_DELAY,     /* number: ms */
+    DEED_MTU,       /* number: bytes */
+    DEED_DUPLICATE, /* number: ppm; so the next two */
     DEED_REORDER,
     DEED_REPLAY,
     DEED_SERVING, /* number: 0 or 1 */
+    DEED_DNS,     /* number: enum dns_word */
     DEED_CLOCK,   /* number: ms, of either sign */
     DEED_OPEN,    /* number: the session */
     DEED_CALL,    /* number: the session; other: ms it takes */
     DEED_KINDS
 };
-
+enum restart_word { RESTART_SAME, RESTART_NEW_ADDRESS, RESTART_AT };
 enum dns_word { DNS_WORD_RIGHT, DNS_WORD_EMPTY, DNS_WORD_STALE };
 
 struct deed {
     enum deed_kind kind;
-    struct peers who[SCENARIO_GROUPS_MAX]; /* CUT, MEND: from, to; SPLIT: the sides */
+    struct peers who[SCENARIO_GROUPS_MAX]; /* of paths: from, to; of SPLIT: the sides */
     uint32_t who_count;
     int64_t number, other;
 };
@@ -98,7 +117,7 @@ enum state_kind {
     STATE_MEMBER, /* `words` of `who` at `where` */
     STATE_MEMBERS,
     STATE_TABLE,
-    STATE_RING,
+    STATE_CANDIDATES, /* number: the session */
     STATE_SERVING,
     STATE_RUN,
     STATE_WAIT,
@@ -141,7 +160,7 @@ struct scenario {
     char path[256];
     uint32_t nodes, seats; /* seats: the twins, too */
     uint64_t seeds;
-    struct peers contacts;
+    struct peers contacts, another;
     uint64_t end_ms;
     uint32_t steps_count;
     struct step steps[SCENARIO_STEPS_MAX];

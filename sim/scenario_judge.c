@@ -207,25 +207,33 @@ static enum verdict count_is(struct stage *stage, const struct state *state,
     return verdict;
 }
 
-/* On the ring at a peer: alive or suspect, serving, not draining, not on hold (DESIGN §5). */
-static enum verdict ring_is(struct stage *stage, const struct state *state,
-                            struct telling_words words)
+/* Where a session's record is looked for: its home, if that lives, and who is on the ring. */
+static enum verdict candidates_are(struct stage *stage, const struct state *state,
+                                   struct telling_words words)
 {
     bool who[WORLD_SEATS_MAX], where[WORLD_SEATS_MAX];
     enum verdict verdict = NOBODY_THERE;
+    struct world *world = stage->world;
+    uint32_t number = stage->sessions[state->number];
+    if (number == WORLD_NOBODY || !world->clients->sessions[number]->has_id)
+        return NOBODY_THERE;
     peers_resolve(stage, &state->who, &state->where, PEERS_RUNNING, who);
     peers_resolve(stage, &state->where, &state->where, PEERS_RUNNING, where);
-    for (uint32_t at = 0; at < stage->world->seats_count; at++)
-        for (uint32_t of = 0; of < stage->world->seats_count; of++) {
-            if (!where[at] || !has_view(stage, at))
-                continue;
-            const struct mesh_member *m = belief(stage, at, of);
-            bool is_on = m != NULL && (m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT) &&
-                         m->serving && !m->draining && !m->hold;
-            verdict = SO;
-            if (is_on != who[of])
-                return tell(words, "at p%u the ring is %s p%u", at, is_on ? "with" : "without", of);
+    for (uint32_t at = 0; at < world->seats_count; at++) {
+        struct mesh_why why;
+        if (!where[at] || !has_view(stage, at))
+            continue;
+        mesh_why(world->seats[at].mesh, world->clients->sessions[number]->id, MESH_SESSION_TEXT,
+                 &why, world_clock_ms(world, &world->seats[at]));
+        verdict = SO;
+        for (uint32_t of = 0; of < world->seats_count; of++) {
+            bool is_one = false;
+            for (uint8_t n = 0; n < why.candidates_count; n++)
+                is_one = is_one || peer_id_equal(why.candidates[n], newest_id(stage, of));
+            if (is_one != who[of])
+                return tell(words, "at p%u, p%u is %s candidate", at, of, is_one ? "a" : "no");
         }
+    }
     return verdict;
 }
 
@@ -321,8 +329,8 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_TABLE:
         verdict = count_is(stage, state, told);
         break;
-    case STATE_RING:
-        verdict = ring_is(stage, state, told);
+    case STATE_CANDIDATES:
+        verdict = candidates_are(stage, state, told);
         break;
     case STATE_RUN:
     case STATE_WAIT:

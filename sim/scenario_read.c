@@ -13,9 +13,9 @@
 /* ---- deeds ---------------------------------------------------------------------------------- */
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start",     "crash",   "power-off", "restart", "leave", "pause", "slow",
-    "twin",      "cut",     "mend",      "split",   "heal",  "dns",   "loss",
-    "duplicate", "reorder", "replay",    "serving", "clock", "open",  "call"};
+    "start",     "crash",   "power-off", "restart", "leave", "pause", "stall", "slow",
+    "twin",      "cut",     "mend",      "split",   "heal",  "loss",  "delay", "mtu",
+    "duplicate", "reorder", "replay",    "serving", "dns",   "clock", "open",  "call"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -31,14 +31,45 @@ static int read_sides(struct reader *reader, struct deed *deed)
     return rc;
 }
 
-static int read_path(struct reader *reader, struct deed *deed)
+/* PEERS -> PEERS, or just PEERS if `may_lack`. */
+static int read_path(struct reader *reader, struct deed *deed, bool may_lack)
 {
     int rc = reader_peers(reader, &deed->who[0]);
-    if (rc == 0)
-        rc = reader_needs(reader, "->");
+    if (rc < 0 || (may_lack && strcmp(reader_word(reader), "->") != 0))
+        return rc;
+    rc = reader_needs(reader, "->");
     if (rc == 0)
         rc = reader_peers(reader, &deed->who[1]);
     deed->who_count = 2;
+    return rc;
+}
+
+static int read_quality(struct reader *reader, struct deed *deed)
+{
+    uint64_t number = 0;
+    int rc = read_path(reader, deed, true);
+    if (rc < 0)
+        return rc;
+    if (deed->kind == DEED_LOSS)
+        return reader_percent(reader, &deed->number);
+    rc = deed->kind == DEED_DELAY ? reader_time(reader, &number)
+                                  : reader_number(reader, 65535, &number);
+    deed->number = (int64_t)number;
+    return rc;
+}
+
+static int read_restart(struct reader *reader, struct deed *deed)
+{
+    uint32_t seat = 0;
+    int rc = reader_peers(reader, &deed->who[0]);
+    if (rc == 0 && reader_takes(reader, "new-address"))
+        deed->number = RESTART_NEW_ADDRESS;
+    if (rc == 0 && reader_takes(reader, "at")) {
+        deed->number = RESTART_AT;
+        rc = reader_one_peer(reader, &deed->who[1], &seat);
+        deed->who_count = 2;
+        deed->other = seat;
+    }
     return rc;
 }
 
@@ -117,12 +148,11 @@ static int read_deed(struct reader *reader, struct deed *deed)
     case DEED_POWER_OFF:
         return reader_peers(reader, &deed->who[0]);
     case DEED_RESTART:
-        rc = reader_peers(reader, &deed->who[0]);
-        deed->number = rc == 0 && reader_takes(reader, "new-address");
-        return rc;
+        return read_restart(reader, deed);
     case DEED_LEAVE:
         return read_timed(reader, deed, "within");
     case DEED_PAUSE:
+    case DEED_STALL:
         return read_timed(reader, deed, "for");
     case DEED_SLOW:
         return read_timed(reader, deed, "by");
@@ -130,12 +160,15 @@ static int read_deed(struct reader *reader, struct deed *deed)
         return read_twin(reader, deed);
     case DEED_CUT:
     case DEED_MEND:
-        return read_path(reader, deed);
+        return read_path(reader, deed, false);
     case DEED_SPLIT:
         return read_sides(reader, deed);
     case DEED_HEAL:
         return 0;
     case DEED_LOSS:
+    case DEED_DELAY:
+    case DEED_MTU:
+        return read_quality(reader, deed);
     case DEED_DUPLICATE:
     case DEED_REORDER:
     case DEED_REPLAY:
@@ -250,6 +283,20 @@ static int read_exit(struct reader *reader, struct state *state)
     return 0;
 }
 
+static int read_candidates(struct reader *reader, struct state *state)
+{
+    uint64_t session = 0;
+    int rc = reader_needs(reader, "of");
+    if (rc == 0)
+        rc = reader_number(reader, SCENARIO_SESSIONS_MAX - 1, &session);
+    if (rc == 0)
+        rc = read_at_peers(reader, state);
+    if (rc == 0)
+        rc = reader_needs(reader, "are");
+    state->number = (uint32_t)session;
+    return rc < 0 ? rc : reader_peers(reader, &state->who);
+}
+
 static int read_call(struct reader *reader, struct state *state)
 {
     static const char *const words[] = {"answered", "refused", "open"};
@@ -286,10 +333,11 @@ static int read_of_peers(struct reader *reader, struct state *state)
 
 static int read_state(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {"state",   "members", "table", "ring",
+    static const char *const words[] = {"state",   "members", "table", "candidates",
                                         "serving", "exit",    "call"};
-    static const enum state_kind kinds[] = {STATE_MEMBER,  STATE_MEMBERS, STATE_TABLE, STATE_RING,
-                                            STATE_SERVING, STATE_EXIT,    STATE_CALL};
+    static const enum state_kind kinds[] = {STATE_MEMBER,     STATE_MEMBERS, STATE_TABLE,
+                                            STATE_CANDIDATES, STATE_SERVING, STATE_EXIT,
+                                            STATE_CALL};
     size_t n = 0;
     int rc = 0;
     *state = (struct state){.kind = STATE_KINDS};
@@ -307,11 +355,8 @@ static int read_state(struct reader *reader, struct state *state)
         return read_exit(reader, state);
     case STATE_CALL:
         return read_call(reader, state);
-    case STATE_RING:
-        rc = read_at_peers(reader, state);
-        if (rc == 0)
-            rc = reader_needs(reader, "is");
-        return rc < 0 ? rc : reader_peers(reader, &state->who);
+    case STATE_CANDIDATES:
+        return read_candidates(reader, state);
     }
     rc = read_at_peers(reader, state);
     return rc < 0 ? rc : read_bounds(reader, state);
@@ -451,7 +496,7 @@ static int read_line(struct reader *reader)
     if (scenario->nodes == 0) {
         rc = reader_needs(reader, "nodes");
         if (rc == 0)
-            rc = reader_number(reader, WORLD_SEATS_MAX / 2, &number);
+            rc = reader_number(reader, WORLD_NODES_MAX, &number);
         if (rc == 0 && number == 0)
             return reader_bad(reader, "a mesh of nobody");
         scenario->nodes = scenario->seats = (uint32_t)number;
@@ -459,6 +504,8 @@ static int read_line(struct reader *reader)
         rc = reader_number(reader, 1000, &scenario->seeds);
         if (rc == 0 && scenario->seeds == 0)
             return reader_bad(reader, "no seed at all");
+    } else if (reader_takes(reader, "another")) {
+        rc = reader_peers(reader, &scenario->another);
     } else if (reader_takes(reader, "contacts")) {
         rc = reader_peers(reader, &scenario->contacts);
     } else {
@@ -519,9 +566,9 @@ static int finish(struct reader *reader)
         if ((step->kind == STEP_ALWAYS || step->kind == STEP_NEVER) && step->to_ms == 0)
             step->to_ms = scenario->end_ms;
     }
-    return peers_exist(scenario, &scenario->contacts)
+    return peers_exist(scenario, &scenario->contacts) && peers_exist(scenario, &scenario->another)
                ? 0
-               : reader_bad(reader, "the contacts name a peer that is not there");
+               : reader_bad(reader, "its first lines name a peer that is not there");
 }
 
 int scenario_read(struct scenario **scenariop, const char *path, char *error, size_t error_size)

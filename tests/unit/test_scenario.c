@@ -85,7 +85,7 @@ static void test_a_wrong_line_is_refused_and_named(void **state)
     assert_refused(START "at 5s crash p99999999999999999999\n", "3: ");
     assert_refused(START "at 5s crash any 0\n", "3: 'any 0' is nobody");
     assert_refused(START "at 5s split p0 p1\n", "3: a split has two sides");
-    assert_refused(START "at 5s loss 101%\n", "3: '101%': no share");
+    assert_refused(START "at 5s loss all 101%\n", "3: '101%': no share");
     assert_refused(START "at 5s twin p1 as p4\n", "3: the next twin is p3");
     assert_refused(START "at 5s clock p1 1h\n", "3: '1h': no jump");
     assert_refused(START "from 5s to 5s always all agree\n", "3: from a time to a later one");
@@ -134,7 +134,7 @@ static void test_what_comes_true_is_found_true(void **state)
     (void)state;
     assert_told(START
                 "by 5s all agree\nat 6s expect members at all = names\n"
-                "by 6s ring at all is all\nat 6s expect table at all <= names + 0\n"
+                "at 6s expect table at all <= names + 0\n"
                 "at 6s expect serving all at all is on\nat 6s expect all run\n"
                 "from 6s to 20s always all agree\nfrom 6s to 20s at most 0 changes of ring at all\n"
                 "from 6s to 20s never state all at all is suspect or dead or left or unknown\n"
@@ -165,9 +165,10 @@ static void test_what_does_not_come_true_is_told_with_its_line(void **state)
     assert_broken(START "at 6s crash p2\nfrom 6s to 30s at most 0 changes to dead at p0\n",
                   "changes: 1 at p0");
     assert_broken(START "from 6s to 30s bytes per peer-second <= 10\n", "bytes per peer-second: ");
-    assert_broken(START "at 6s serving p2 off\nby 7s serving p2 at others is off\n"
-                        "from 7s to 8s always ring at all is all\n",
-                  "the ring is without p2");
+    assert_broken(START "at 6s open 1 at p0\nat 7s expect candidates of 1 at all are all\n"
+                        "at 7s serving p2 off\nby 8s serving p2 at others is off\n"
+                        "from 8s to 9s always candidates of 1 at all are all\n",
+                  "p2 is no candidate");
     assert_broken(START "from 6s to 7s never all agree\n", "it is so");
     assert_broken("nodes 2\nat 0 start p0\nfrom 1s to 2s always state p0 at p1 is alive\n",
                   "nobody was ever there to look at");
