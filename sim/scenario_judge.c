@@ -66,7 +66,7 @@ static struct peer_id newest_id(const struct stage *stage, uint32_t seat)
 {
     const struct world *world = stage->world;
     if (world->seats[seat].mesh != NULL)
-        return mesh_self(world->seats[seat].mesh)->id;
+        return mesh_self(world->seats[seat].mesh)->record->id;
     for (uint32_t n = world->lives_count; n-- > 0;)
         if (world->lives[n].seat == seat)
             return world->lives[n].id;
@@ -131,7 +131,7 @@ static enum verdict member_is(struct stage *stage, const struct state *state, bo
                 continue;
             const struct mesh_member *member = belief(stage, at, of);
             enum member_state is = member != NULL ? member->state : MEMBER_UNKNOWN;
-            bool serves = member != NULL && member->serving;
+            bool serves = member != NULL && member->record->serving;
             verdict = SO;
             if (state->kind == STATE_MEMBER && !fits(state, never, is))
                 return tell(words, "p%u takes p%u for %s", at, of, state_word(is));
@@ -178,9 +178,9 @@ uint64_t ring_sum(const struct mesh *mesh)
     size_t rows = mesh_members(mesh, members, MEMBERS_SEEN);
     uint64_t sum = 0;
     for (size_t n = 0; n < rows && n < MEMBERS_SEEN; n++) {
-        const struct mesh_member *m = &members[n];
-        if ((m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT) && m->serving &&
-            !m->draining && !m->hold)
+        const struct mesh_record *m = members[n].record;
+        bool lives = members[n].state == MEMBER_ALIVE || members[n].state == MEMBER_SUSPECT;
+        if (lives && m->serving && !m->draining && !m->hold)
             sum = (sum ^ m->id.name ^ m->id.generation * 31 ^ m->weight) *
                   UINT64_C(0xff51afd7ed558ccd);
     }
