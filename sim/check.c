@@ -14,9 +14,9 @@
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
-#define MEMBERS_SEEN (4 * WORLD_SEATS_MAX)
-#define RINGS_LOOKED_AT 6 /* peers, each second: building a ring is dear, */
-#define RINGS_OF_MANY 2   /* of a large mesh above all */
+#define MEMBERS_SEEN 2048u /* whatever a world lets a peer remember, living or not */
+#define RINGS_LOOKED_AT 6  /* peers, each second: building a ring is dear, */
+#define RINGS_OF_MANY 2    /* of a large mesh above all */
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */

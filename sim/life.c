@@ -5,6 +5,7 @@
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/net.h"
+#include "sim/scenario.h"
 #include "sim/upstream.h"
 #include "sim/world.h"
 
@@ -180,7 +181,9 @@ static void join_seat(struct world *world, struct seat *seat, uint32_t other)
 void life_join(struct world *world, struct seat *seat)
 {
     uint32_t asked = 0;
-    if (seat->dns != DNS_RIGHT) {
+    if (world->stage != NULL) {
+        stage_resolve(world, seat);
+    } else if (seat->dns != DNS_RIGHT) {
         join_wrongly(world, seat);
     } else if (world->config.steady) {
         for (uint32_t n = 0; n < world->seats_count; n++)

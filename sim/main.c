@@ -9,6 +9,7 @@
 
 #include "sim/campaign.h"
 #include "sim/client.h"
+#include "sim/scenario.h"
 #include "sim/shrink.h"
 
 #define FAILURES_SHOWN 20
@@ -18,10 +19,10 @@ struct options {
     uint64_t from, to;
     uint32_t nodes, seconds;
     uint64_t faults;
-    const char *faults_text, *file;
+    const char *faults_text, *file, *scenario;
     uint32_t draws, calm_from_ms;
     uint32_t only[RESULT_PLANNED_MAX], only_count;
-    bool has_only, trace, verify, quiet, legacy_only, shrink;
+    bool has_seed, has_only, trace, verify, quiet, legacy_only, shrink;
 };
 
 struct totals {
@@ -34,6 +35,7 @@ static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
     "                [--faults all|none|LIST] [--only NUMBERS|none] [--calm-from MS]\n"
     "                [--draws N] [--legacy] [--trace] [--verify] [--quiet] [--shrink]\n"
+    "       mesh-sim --scenario FILE [--seed N | --seeds FROM..TO] [--trace] [--verify] [--quiet]\n"
     "  --nodes N    peers, up to 200; 0: drawn from 2 to 63 (the default)\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
     "  --faults L   classes that may be on; others are off, and change nothing else\n"
@@ -42,6 +44,7 @@ static const char usage[] =
     "  --file F     lines `seed nodes seconds # why`, after the seconds perhaps draws1 or legacy\n"
     "  --draws 1    read the seed as before there were more faults than up to bogus\n"
     "  --legacy     also without clients of HTTP+SSE and of the session-less era\n"
+    "  --scenario F a story told by a file of sim/scenarios/, under its own seeds or these\n"
     "  --shrink     look for the smallest run that breaks the same invariant\n"
     "  --verify     run each seed twice and compare what happened\n";
 
@@ -90,9 +93,14 @@ static bool parse_option(int option, const char *text, struct options *options)
         if (!parse_number(text, &options->from))
             return false;
         options->to = options->from;
+        options->has_seed = true;
         return true;
     case 'r':
+        options->has_seed = true;
         return parse_seeds(text, options);
+    case 'y':
+        options->scenario = text;
+        return true;
     case 'n':
         options->nodes = parse_number(text, &number) ? (uint32_t)number : UINT32_MAX;
         return number <= WORLD_NODES_MAX && options->nodes != UINT32_MAX;
@@ -146,6 +154,7 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"only", required_argument, NULL, 'o'},
                                           {"calm-from", required_argument, NULL, 'c'},
                                           {"shrink", no_argument, NULL, 'S'},
+                                          {"scenario", required_argument, NULL, 'y'},
                                           {"legacy", no_argument, NULL, 'l'},
                                           {"quiet", no_argument, NULL, 'q'},
                                           {"help", no_argument, NULL, 'h'},
@@ -404,6 +413,59 @@ static void summary(const struct totals *totals)
     printf("\nfailures: %" PRIu64 "\n", totals->failures);
 }
 
+/* ---- scenarios ------------------------------------------------------------------------------ */
+
+/* Tells one under one seed, twice if that is to be compared. */
+static int scenario_tell(const struct options *options, const struct scenario *scenario,
+                         uint64_t seed, struct scenario_result *result)
+{
+    struct scenario_result again = {.failed = false};
+    int rc = scenario_run(scenario, seed, options->trace, result);
+    if (rc < 0 || !options->verify || result->failed)
+        return rc;
+    rc = scenario_run(scenario, seed, false, &again);
+    if (rc == 0 && again.trace != result->trace) {
+        result->failed = true;
+        snprintf(result->failure, sizeof result->failure,
+                 "D1: two runs, traces %016" PRIx64 " and %016" PRIx64, result->trace, again.trace);
+    }
+    return rc;
+}
+
+static int run_scenario(const struct options *options)
+{
+    struct scenario *scenario = NULL;
+    char error[512];
+    uint64_t failures = 0, events = 0, trace = 0;
+    if (scenario_read(&scenario, options->scenario, error, sizeof error) < 0) {
+        fprintf(stderr, "mesh-sim: %s\n", error);
+        return 2;
+    }
+    uint64_t from = options->has_seed ? options->from : 1;
+    uint64_t to = options->has_seed ? options->to : scenario->seeds;
+    for (uint64_t seed = from; seed <= to; seed++) {
+        struct scenario_result result = {.failed = false};
+        int rc = scenario_tell(options, scenario, seed, &result);
+        if (rc < 0) {
+            fprintf(stderr, "mesh-sim: seed %" PRIu64 ": %s\n", seed, strerror(-rc));
+            free(scenario);
+            return 2;
+        }
+        events += result.events;
+        trace ^= result.trace;
+        if (result.failed && ++failures <= FAILURES_SHOWN)
+            printf("seed %" PRIu64 " (%s): %s\n  repeat: mesh-sim --scenario %s --seed %" PRIu64
+                   " --trace\n",
+                   seed, options->scenario, result.failure, options->scenario, seed);
+    }
+    if (!options->quiet || failures > 0)
+        printf("%s: seeds %" PRIu64 "..%" PRIu64 ", events %" PRIu64 ", traces %016" PRIx64
+               ", failures %" PRIu64 "\n",
+               options->scenario, from, to, events, trace, failures);
+    free(scenario);
+    return failures > 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -411,6 +473,8 @@ int main(int argc, char **argv)
     int rc = 0;
     if (parse(argc, argv, &options) < 0)
         return 2;
+    if (options.scenario != NULL)
+        return run_scenario(&options);
     clock_gettime(CLOCK_MONOTONIC, &totals.began);
     if (options.file != NULL) {
         rc = run_file(&options, &totals);

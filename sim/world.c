@@ -13,6 +13,7 @@
 #include "sim/modern.h"
 #include "sim/sse.h"
 #include "sim/net.h"
+#include "sim/scenario.h"
 #include "sim/upstream.h"
 
 #define TURN_EFFECTS_MAX 1000000u
@@ -164,6 +165,8 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
     case MESH_STOOD_STILL:
         break;
     }
+    if (world->stage != NULL)
+        stage_changed(world, seat, effect);
 }
 
 static void effect_do(struct world *world, struct seat *seat, const struct mesh_effect *effect)
@@ -220,6 +223,8 @@ static void drain(struct world *world, struct seat *seat)
     world->effects += count;
     if (count > 0)
         seat->idle_wakes = 0;
+    if (world->stage != NULL)
+        stage_turned(world, seat);
     if (seat->exited)
         world_exit(world, seat, seat->exit_reason);
     else

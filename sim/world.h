@@ -29,6 +29,7 @@ struct clients;
 struct modern;
 struct net;
 struct sse;
+struct stage;
 struct upstreams;
 
 struct world_config {
@@ -181,6 +182,7 @@ struct world {
     struct faults *faults;
     struct checks *checks;
     struct members *members;
+    struct stage *stage; /* the scenario that is told; NULL: none */
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */

@@ -1,0 +1,188 @@
+/* scenario.h - stories as plain text: who is in a mesh, what goes wrong when, and what must come of
+ * it. `mesh-sim --scenario FILE [--seed N]` tells one; sim/scenarios/ holds one for each pitfall,
+ * and its README.md says how to write them.
+ *
+ * A line says one thing; `#` begins a comment. Peers are called p0, p1, ... as in a trace. Times
+ * are virtual and exact: 0, 250ms, 10s, 5m, 2h. Every delay is 1 ms and nothing goes wrong but what
+ * the file says. What happens at a moment happens before what a line does then; lines of one moment
+ * are done in their order. The run ends at the last time named.
+ *
+ *     nodes 5                     the peers p0 .. p4; required, first
+ *     seeds 20                    with seeds 1 .. 20, if no --seed is given; else 1
+ *     another p4 p5               peers of another cluster, whose contacts are among them
+ *     contacts p0 p1              what everybody's list of contacts (--join) names; else everybody
+ *
+ *     at TIME DEED
+ *     from TIME to TIME every TIME DEED       the first time at the first time
+ *     at TIME expect STATE                    holds at that moment
+ *     by TIME STATE                           comes to hold after the deed above, until that time
+ *     always STATE, never STATE               holds (does not) at all times
+ *     from TIME to TIME always STATE          likewise, between two times; never as well
+ *     from TIME to TIME at most N changes of ring at PEERS       or: `to suspect`, `to dead`
+ *     from TIME to TIME bytes per peer-second <= N               of datagrams, of those that run
+ *
+ * PEERS is `all` (that run), `others` (than those named first in the line), `any 3` (of those that
+ * run, drawn from the seed), `any 3 of p0..p9`, or a list: p1 p4..p7.
+ *
+ * DEED:
+ *     start PEERS, crash PEERS, power-off PEERS (not even a reset comes back)
+ *     restart PEERS [new-address]     or `at p1`: at that of p1's seat, beside it if it runs
+ *     leave PEERS within TIME
+ *     pause PEERS for TIME            the process stands still
+ *     stall PEERS for TIME            nothing is sent or received, timers run
+ *     slow PEERS by TIME              each turn takes so long
+ *     twin p1 as p5                   another process of its name, at an address of its own
+ *     cut PEERS -> PEERS, mend PEERS -> PEERS, split PEERS | PEERS ..., heal (all of it)
+ *     loss PEERS [-> PEERS] N%        without an arrow: whatever goes to or from them
+ *     delay PEERS [-> PEERS] TIME     more than the 1 ms
+ *     mtu PEERS [-> PEERS] N          bytes with headers; what is longer vanishes; 0: no bound
+ *     duplicate N%, reorder N%, replay N%
+ *     serving PEERS on|off            what the peer's server says
+ *     dns right|empty|stale           what contacts resolve to, every 10 s; stale: as they are now
+ *     clock PEERS +TIME|-TIME         how wrong the wall clock is that the next start finds
+ *     open N at p0                    a client opens session N
+ *     call N at p0 [taking TIME]      a request of session N; the calls of a file count from 1
+ *
+ * STATE:
+ *     PEERS agree                     equal views, which hold just them for alive
+ *     state PEERS at PEERS is WORD [or WORD ...]      alive, suspect, dead, left, unknown: what is
+ *                                     thought of the newest process there
+ *     members at PEERS = N            alive or suspect; or <=, >=; N may be `names`, `names + 3`:
+ *                                     as many as `nodes` says
+ *     table at PEERS <= N             all rows, those of the dead as well
+ *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
+ *     serving PEERS at PEERS is on|off
+ *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
+ *     call N is answered|refused|open, call N ran N times
+ *
+ * `always` and `never` look at each change of a `state`, at anything else every 10 ms; `by` looks
+ * every 10 ms. */
+#ifndef SIM_SCENARIO_H
+#define SIM_SCENARIO_H
+
+#include "sim/world.h"
+
+#define SCENARIO_STEPS_MAX 256u
+#define SCENARIO_SESSIONS_MAX 16u
+#define SCENARIO_CALLS_MAX 64u
+#define SCENARIO_GROUPS_MAX 8u
+#define SCENARIO_SET_WORDS ((WORLD_SEATS_MAX + 63) / 64)
+
+/* Some of the peers. */
+struct peers {
+    enum peers_kind { PEERS_LISTED, PEERS_ALL, PEERS_OTHERS } kind;
+    uint32_t any; /* so many of them, drawn; 0: each */
+    uint64_t set[SCENARIO_SET_WORDS];
+};
+
+enum deed_kind {
+    DEED_START,
+    DEED_CRASH,
+    DEED_POWER_OFF,
+    DEED_RESTART, /* number: enum restart_word; other: the seat of AT */
+    DEED_LEAVE,   /* number: ms; so the next three */
+    DEED_PAUSE,
+    DEED_STALL,
+    DEED_SLOW,
+    DEED_TWIN, /* who[0] is the elder, number the seat */
+    DEED_CUT,
+    DEED_MEND,
+    DEED_SPLIT,
+    DEED_HEAL,
+    DEED_LOSS,      /* number: ppm */
+    DEED_DELAY,     /* number: ms */
+    DEED_MTU,       /* number: bytes */
+    DEED_DUPLICATE, /* number: ppm; so the next two */
+    DEED_REORDER,
+    DEED_REPLAY,
+    DEED_SERVING, /* number: 0 or 1 */
+    DEED_DNS,     /* number: enum dns_word */
+    DEED_CLOCK,   /* number: ms, of either sign */
+    DEED_OPEN,    /* number: the session */
+    DEED_CALL,    /* number: the session; other: ms it takes */
+    DEED_KINDS
+};
+enum restart_word { RESTART_SAME, RESTART_NEW_ADDRESS, RESTART_AT };
+enum dns_word { DNS_WORD_RIGHT, DNS_WORD_EMPTY, DNS_WORD_STALE };
+
+struct deed {
+    enum deed_kind kind;
+    struct peers who[SCENARIO_GROUPS_MAX]; /* of paths: from, to; of SPLIT: the sides */
+    uint32_t who_count;
+    int64_t number, other;
+};
+
+enum state_kind {
+    STATE_AGREE,
+    STATE_MEMBER, /* `words` of `who` at `where` */
+    STATE_MEMBERS,
+    STATE_TABLE,
+    STATE_CANDIDATES, /* number: the session */
+    STATE_SERVING,
+    STATE_RUN,
+    STATE_WAIT,
+    STATE_EXIT, /* number: enum mesh_change */
+    STATE_CALL, /* number: the call; words: enum call_word */
+    STATE_RAN,  /* number: the call; least, most: how often */
+    STATE_KINDS
+};
+enum call_word { CALL_ANSWERED, CALL_REFUSED, CALL_OPEN };
+
+struct state {
+    enum state_kind kind;
+    struct peers who, where;
+    uint32_t words; /* bits of enum member_state; SERVING: 0 or 1 */
+    uint32_t number, least, most;
+};
+
+enum step_kind {
+    STEP_DEED,
+    STEP_EXPECT, /* at from_ms */
+    STEP_BY,     /* after from_ms, until to_ms */
+    STEP_ALWAYS, /* from from_ms to to_ms */
+    STEP_NEVER,
+    STEP_CHANGES, /* at most `most` at each of state.where; words: enum change_word */
+    STEP_BYTES    /* at most `most` */
+};
+enum change_word { CHANGE_RING, CHANGE_SUSPECT, CHANGE_DEAD, CHANGE_WORDS };
+
+struct step {
+    enum step_kind kind;
+    uint32_t line;
+    char text[96]; /* of the line, as far as there is room: for the words of a failure */
+    uint64_t from_ms, to_ms, every_ms; /* every_ms 0: once */
+    struct deed deed;
+    struct state state;
+    uint32_t most;
+};
+
+struct scenario {
+    char path[256];
+    uint32_t nodes, seats; /* seats: the twins, too */
+    uint64_t seeds;
+    struct peers contacts, another;
+    uint64_t end_ms;
+    uint32_t steps_count;
+    struct step steps[SCENARIO_STEPS_MAX];
+};
+
+struct scenario_result {
+    bool failed;
+    char failure[512]; /* the line and when; what was to be, and what was */
+    uint64_t trace, events, virtual_ms;
+};
+
+/* scenario_read.c. 0; -errno of the file; -EINVAL: `error` says where and what. The caller frees
+ * *scenariop with free(). */
+int scenario_read(struct scenario **scenariop, const char *path, char *error, size_t error_size);
+/* scenario.c. 0 or a negative errno: of making the world. */
+int scenario_run(const struct scenario *scenario, uint64_t seed, bool trace,
+                 struct scenario_result *result);
+
+/* What world.c and life.c tell a scenario: a MESH_CHANGED; the end of a peer's turn; that its host
+ * resolves its contacts. */
+void stage_changed(struct world *world, const struct seat *seat, const struct mesh_effect *effect);
+void stage_turned(struct world *world, const struct seat *seat);
+void stage_resolve(struct world *world, struct seat *seat);
+
+#endif

@@ -1,0 +1,350 @@
+/* scenario_judge.c - what is so in a scenario's world: who is meant, what a peer believes of
+ * another. When it has to be so is scenario.c's. */
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "sim/client.h"
+#include "sim/scenario_inside.h"
+
+#define MEMBERS_SEEN 2048u
+
+/* ---- who ------------------------------------------------------------------------------------ */
+
+static bool is_listed(const struct peers *peers, uint32_t seat)
+{
+    return (peers->set[seat / 64] >> seat % 64 & 1) != 0;
+}
+
+static bool is_there(const struct stage *stage, uint32_t seat, enum peers_which which)
+{
+    bool runs = world_runs(stage->world, seat);
+    switch (which) {
+    case PEERS_RUNNING:
+        return runs;
+    case PEERS_STILL:
+        return !runs;
+    case PEERS_NODES:
+        break;
+    }
+    return true;
+}
+
+void peers_resolve(struct stage *stage, const struct peers *peers, const struct peers *first,
+                   enum peers_which which, bool is_meant[WORLD_SEATS_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t seat = 0; seat < WORLD_SEATS_MAX; seat++) {
+        is_meant[seat] = false;
+        if (seat >= stage->world->seats_count)
+            continue;
+        switch (peers->kind) {
+        case PEERS_LISTED: /* even if it is not there: the deed or state finds out */
+            is_meant[seat] =
+                is_listed(peers, seat) && (peers->any == 0 || is_there(stage, seat, which));
+            break;
+        case PEERS_ALL:
+            is_meant[seat] = is_there(stage, seat, which);
+            break;
+        case PEERS_OTHERS:
+            is_meant[seat] = is_there(stage, seat, which) &&
+                             (first->kind != PEERS_LISTED || !is_listed(first, seat));
+            break;
+        }
+        count += is_meant[seat];
+    }
+    /* strike out by lot until so many are left */
+    for (; peers->any > 0 && count > peers->any; count--) {
+        uint32_t lot = chance_below(&stage->chance, count);
+        for (uint32_t seat = 0; seat < WORLD_SEATS_MAX; seat++)
+            if (is_meant[seat] && lot-- == 0)
+                is_meant[seat] = false;
+    }
+}
+
+/* The newest process on a seat. Not yet announced: nobody's id. */
+static struct peer_id newest_id(const struct stage *stage, uint32_t seat)
+{
+    const struct world *world = stage->world;
+    if (world->seats[seat].mesh != NULL)
+        return mesh_self(world->seats[seat].mesh)->record->id;
+    for (uint32_t n = world->lives_count; n-- > 0;)
+        if (world->lives[n].seat == seat)
+            return world->lives[n].id;
+    return (struct peer_id){0, 0};
+}
+
+/* Its view counts: it runs and is a member. */
+static bool has_view(const struct stage *stage, uint32_t seat)
+{
+    const struct seat *at = &stage->world->seats[seat];
+    return at->mesh != NULL && at->is_announced && !at->waits_for_name;
+}
+
+/* ---- words ---------------------------------------------------------------------------------- */
+
+struct telling_words {
+    char *at;
+    size_t room;
+};
+
+static enum verdict tell(struct telling_words words, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static enum verdict tell(struct telling_words words, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words.at, words.room, format, args);
+    va_end(args);
+    return NOT_SO;
+}
+
+static const char *state_word(enum member_state state)
+{
+    static const char *const words[] = {"unknown", "alive", "suspect", "dead", "left"};
+    return words[state];
+}
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+static const struct mesh_member *belief(const struct stage *stage, uint32_t at, uint32_t of)
+{
+    struct peer_id id = newest_id(stage, of);
+    return mesh_member_of(stage->world->seats[at].mesh, id);
+}
+
+static bool fits(const struct state *state, bool never, uint32_t word)
+{
+    return ((state->words >> word & 1) != 0) != never;
+}
+
+static enum verdict member_is(struct stage *stage, const struct state *state, bool never,
+                              struct telling_words words)
+{
+    bool who[WORLD_SEATS_MAX], where[WORLD_SEATS_MAX];
+    enum verdict verdict = NOBODY_THERE;
+    peers_resolve(stage, &state->who, &state->who, PEERS_RUNNING, who);
+    peers_resolve(stage, &state->where, &state->who, PEERS_RUNNING, where);
+    for (uint32_t at = 0; at < stage->world->seats_count; at++)
+        for (uint32_t of = 0; of < stage->world->seats_count; of++) {
+            if (!where[at] || !who[of] || at == of || !has_view(stage, at))
+                continue;
+            const struct mesh_member *member = belief(stage, at, of);
+            enum member_state is = member != NULL ? member->state : MEMBER_UNKNOWN;
+            bool serves = member != NULL && member->record->serving;
+            verdict = SO;
+            if (state->kind == STATE_MEMBER && !fits(state, never, is))
+                return tell(words, "p%u takes p%u for %s", at, of, state_word(is));
+            if (state->kind == STATE_SERVING && !fits(state, never, serves))
+                return tell(words, "p%u thinks that p%u %s", at, of,
+                            serves ? "serves" : "does not serve");
+        }
+    return verdict;
+}
+
+enum verdict change_is(struct stage *stage, const struct state *state, bool never,
+                       const struct seat *at, struct peer_id id, enum member_state now_is,
+                       char *words, size_t words_size)
+{
+    bool who[WORLD_SEATS_MAX], where[WORLD_SEATS_MAX];
+    peers_resolve(stage, &state->who, &state->who, PEERS_RUNNING, who);
+    peers_resolve(stage, &state->where, &state->who, PEERS_RUNNING, where);
+    for (uint32_t of = 0; where[at->index] && of < stage->world->seats_count; of++) {
+        if (!who[of] || of == at->index || !peer_id_equal(newest_id(stage, of), id))
+            continue;
+        return fits(state, never, now_is)
+                   ? SO
+                   : tell((struct telling_words){words, words_size}, "p%u takes p%u for %s",
+                          at->index, of, state_word(now_is));
+    }
+    return NOBODY_THERE;
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+static uint32_t members_counted(const struct mesh *mesh, uint32_t states)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    size_t rows = mesh_members(mesh, members, MEMBERS_SEEN);
+    uint32_t count = 0;
+    for (size_t n = 0; n < rows && n < MEMBERS_SEEN; n++)
+        count += states >> members[n].state & 1;
+    return count;
+}
+
+uint64_t ring_sum(const struct mesh *mesh)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    size_t rows = mesh_members(mesh, members, MEMBERS_SEEN);
+    uint64_t sum = 0;
+    for (size_t n = 0; n < rows && n < MEMBERS_SEEN; n++) {
+        const struct mesh_record *m = members[n].record;
+        bool lives = members[n].state == MEMBER_ALIVE || members[n].state == MEMBER_SUSPECT;
+        if (lives && m->serving && !m->draining && !m->hold)
+            sum = (sum ^ m->id.name ^ m->id.generation * 31 ^ m->weight) *
+                  UINT64_C(0xff51afd7ed558ccd);
+    }
+    return sum;
+}
+
+static enum verdict count_is(struct stage *stage, const struct state *state,
+                             struct telling_words words)
+{
+    bool where[WORLD_SEATS_MAX];
+    enum verdict verdict = NOBODY_THERE;
+    uint32_t states = 1u << MEMBER_ALIVE | 1u << MEMBER_SUSPECT;
+    if (state->kind == STATE_TABLE)
+        states = UINT32_MAX;
+    peers_resolve(stage, &state->where, &state->where, PEERS_RUNNING, where);
+    for (uint32_t at = 0; at < stage->world->seats_count; at++) {
+        if (!where[at] || !has_view(stage, at))
+            continue;
+        uint32_t count = members_counted(stage->world->seats[at].mesh, states);
+        verdict = SO;
+        if (count < state->least || count > state->most)
+            return tell(words, "p%u has %u", at, count);
+    }
+    return verdict;
+}
+
+/* Where a session's record is looked for: its home, if that lives, and who is on the ring. */
+static enum verdict candidates_are(struct stage *stage, const struct state *state,
+                                   struct telling_words words)
+{
+    bool who[WORLD_SEATS_MAX], where[WORLD_SEATS_MAX];
+    enum verdict verdict = NOBODY_THERE;
+    struct world *world = stage->world;
+    uint32_t number = stage->sessions[state->number];
+    if (number == WORLD_NOBODY || !world->clients->sessions[number]->has_id)
+        return NOBODY_THERE;
+    peers_resolve(stage, &state->who, &state->where, PEERS_RUNNING, who);
+    peers_resolve(stage, &state->where, &state->where, PEERS_RUNNING, where);
+    for (uint32_t at = 0; at < world->seats_count; at++) {
+        struct mesh_why why;
+        if (!where[at] || !has_view(stage, at))
+            continue;
+        mesh_why(world->seats[at].mesh, world->clients->sessions[number]->id, MESH_SESSION_TEXT,
+                 &why, world_clock_ms(world, &world->seats[at]));
+        verdict = SO;
+        for (uint32_t of = 0; of < world->seats_count; of++) {
+            bool is_one = false;
+            for (uint8_t n = 0; n < why.candidates_count; n++)
+                is_one = is_one || peer_id_equal(why.candidates[n], newest_id(stage, of));
+            if (is_one != who[of])
+                return tell(words, "at p%u, p%u is %s candidate", at, of, is_one ? "a" : "no");
+        }
+    }
+    return verdict;
+}
+
+/* Equal views, which count just those who agree. */
+static enum verdict agree(struct stage *stage, const struct state *state,
+                          struct telling_words words)
+{
+    bool who[WORLD_SEATS_MAX];
+    uint32_t count = 0, first = WORLD_NOBODY;
+    peers_resolve(stage, &state->who, &state->who, PEERS_RUNNING, who);
+    for (uint32_t seat = 0; seat < stage->world->seats_count; seat++) {
+        who[seat] = who[seat] &&
+                    (state->who.kind == PEERS_LISTED || !stage->world->seats[seat].waits_for_name);
+        count += who[seat];
+    }
+    for (uint32_t seat = 0; seat < stage->world->seats_count; seat++) {
+        if (!who[seat])
+            continue;
+        if (!has_view(stage, seat))
+            return tell(words, "p%u is no member of anything", seat);
+        const struct mesh *mesh = stage->world->seats[seat].mesh;
+        uint32_t alive = members_counted(mesh, 1u << MEMBER_ALIVE);
+        if (alive != count)
+            return tell(words, "p%u takes %u for alive, not %u", seat, alive, count);
+        first = first == WORLD_NOBODY ? seat : first;
+        if (mesh_view_hash(mesh) != mesh_view_hash(stage->world->seats[first].mesh))
+            return tell(words, "the views of p%u and p%u differ", first, seat);
+    }
+    return count > 0 ? SO : NOBODY_THERE;
+}
+
+/* ---- processes and calls -------------------------------------------------------------------- */
+
+static enum verdict process_is(struct stage *stage, const struct state *state,
+                               struct telling_words words)
+{
+    bool who[WORLD_SEATS_MAX];
+    enum verdict verdict = NOBODY_THERE;
+    peers_resolve(stage, &state->who, &state->who, PEERS_NODES, who);
+    for (uint32_t n = 0; n < stage->world->seats_count; n++) {
+        const struct seat *seat = &stage->world->seats[n];
+        bool runs = seat->mesh != NULL;
+        if (!who[n])
+            continue;
+        verdict = SO;
+        if (state->kind == STATE_RUN && !runs)
+            return tell(words, "p%u does not run", n);
+        if (state->kind == STATE_WAIT && !(runs && seat->waits_for_name))
+            return tell(words, "p%u does not wait for its name", n);
+        if (state->kind == STATE_EXIT &&
+            (runs || !seat->exited || (uint32_t)seat->exit_reason != state->number))
+            return tell(words, "p%u %s", n,
+                        runs            ? "runs"
+                        : !seat->exited ? "did not exit by itself"
+                                        : "exited for another reason");
+    }
+    return verdict;
+}
+
+static enum verdict call_is(struct stage *stage, const struct state *state,
+                            struct telling_words words)
+{
+    if (state->number > stage->calls_count)
+        return NOBODY_THERE;
+    const struct request *call = stage->world->clients->requests[stage->calls[state->number - 1]];
+    bool has_ended = call->state == REQUEST_ENDED;
+    bool is_well = has_ended && call->why == MESH_OK && call->has_answer;
+    enum call_word is = is_well ? CALL_ANSWERED : has_ended ? CALL_REFUSED : CALL_OPEN;
+    if (state->kind == STATE_RAN)
+        return call->executions >= state->least && call->executions <= state->most
+                   ? SO
+                   : tell(words, "call %u ran %u times", state->number, call->executions);
+    if ((state->words >> is & 1) != 0)
+        return SO;
+    return tell(words, "call %u: %s", state->number,
+                has_ended ? reason_name(call->why) : "not ended");
+}
+
+enum verdict state_is(struct stage *stage, const struct state *state, bool never, char *words,
+                      size_t words_size)
+{
+    struct telling_words told = {words, words_size};
+    enum verdict verdict = NOBODY_THERE;
+    words[0] = '\0';
+    switch (state->kind) {
+    case STATE_MEMBER:
+    case STATE_SERVING:
+        return member_is(stage, state, never, told);
+    case STATE_AGREE:
+        verdict = agree(stage, state, told);
+        break;
+    case STATE_MEMBERS:
+    case STATE_TABLE:
+        verdict = count_is(stage, state, told);
+        break;
+    case STATE_CANDIDATES:
+        verdict = candidates_are(stage, state, told);
+        break;
+    case STATE_RUN:
+    case STATE_WAIT:
+    case STATE_EXIT:
+        verdict = process_is(stage, state, told);
+        break;
+    case STATE_CALL:
+    case STATE_RAN:
+        verdict = call_is(stage, state, told);
+        break;
+    case STATE_KINDS:
+        break;
+    }
+    if (!never || verdict == NOBODY_THERE)
+        return verdict;
+    return verdict == SO ? tell(told, "it is so") : SO;
+}
