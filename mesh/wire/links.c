@@ -575,6 +575,9 @@ bool links_next_effect(struct links *links, struct mesh_effect *effect, uint64_t
             return true;
         }
         list_remove(&l->dirty);
+        if ((l->state == PEER_LINK_GREETING || l->state == PEER_LINK_OPEN) &&
+            l->link.state == LINK_DOWN)
+            links_drain(links, l, now_ms); /* it failed for want of memory: nobody else will ask */
         if (l->wants_close) {
             effect->kind = MESH_LINK_CLOSE;
             effect->end.cut = l->close_cut;
