@@ -27,7 +27,7 @@ static void stream_release(struct link *link, struct link_stream *s)
 {
     stream_drop_queue(link, s);
     bytes_unref(s->assembly);
-    free(s);
+    spare_give(&link->spare_streams, s, LINK_SPARE);
 }
 
 void streams_deinit(struct link *link)
@@ -37,6 +37,8 @@ void streams_deinit(struct link *link)
             stream_release(link, link->streams[i]);
     if (link->control != NULL)
         stream_release(link, link->control);
+    spare_deinit(&link->spare_streams);
+    spare_deinit(&link->spare_messages);
     free(link->streams);
     free(link->slots_free);
     table_deinit(&link->streams_by_number);
@@ -91,7 +93,7 @@ struct link_stream *stream_make(struct link *link, uint32_t number, bool is_ours
     slot = link->slots_free[link->slots_free_count - 1];
     if (table_put(&link->streams_by_number, &number, slot) < 0)
         return NULL;
-    s = malloc(sizeof *s); /* not calloc(), which is slow for what is small and often made */
+    s = spare_take(&link->spare_streams, sizeof *s);
     if (s == NULL) {
         table_remove(&link->streams_by_number, &number);
         return NULL;
@@ -147,7 +149,10 @@ void stream_drop_first(struct link *link, struct link_stream *s)
     link->queued -= message_length(m);
     link->messages_queued--;
     slice_drop(&m->payload);
-    free(m);
+    if (m->head_length <= MESSAGE_SMALL)
+        spare_give(&link->spare_messages, m, LINK_SPARE);
+    else
+        free(m);
 }
 
 void stream_drop_queue(struct link *link, struct link_stream *s)
