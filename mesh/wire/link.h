@@ -140,15 +140,15 @@ struct link {
     bool has_ping, has_pong;
 
     /* streams */
-    struct table streams_by_number;
-    struct link_stream **streams; /* by the table's values; NULL: free */
+    struct link_stream *recent[LINK_RECENT]; /* by the last bits of their numbers; NULL: none */
+    struct table streams_by_number;          /* those whose place in `recent` a later one has */
+    struct link_stream **streams;            /* by the table's values; NULL: free */
     struct spare spare_streams, spare_messages;
     uint32_t *slots_free;
     uint32_t streams_room, slots_free_count;
     uint32_t opened_count[2]; /* by us, by them: streams that live */
     uint32_t highest[2];      /* numbers */
     struct link_stream *control;
-    struct link_stream *recent[LINK_RECENT]; /* by the last bits of their numbers; NULL: none */
     struct list sending;   /* streams with something that may leave now, in turn */
     struct list reporting; /* streams with a CREDIT or CLOSE to be told */
     struct list waiting;   /* streams whose message under way waits for room in the grants */
