@@ -274,6 +274,11 @@ static const uint8_t *end_string(struct rpc_scan *scan, const uint8_t *p, const 
     p++;
     if (!s->is_key) {
         end_scalar(scan, offset_of(s, p));
+        if (end - p >= 2 && p[0] == ',' && p[1] == '"' && in_object(s)) { /* often: a key */
+            s->expect = EXPECT_KEY;
+            begin_string(s, true, s->place[s->depth] != PLACE_NONE);
+            p += 2;
+        }
         return p;
     }
     s->token = TOKEN_NONE;
@@ -283,6 +288,11 @@ static const uint8_t *end_string(struct rpc_scan *scan, const uint8_t *p, const 
     if (p < end && *p == ':') { /* nearly always, and worth a turn of the machine */
         s->expect = EXPECT_VALUE;
         p++;
+        if (p < end && *p == '"') { /* often, likewise */
+            s->value_at = offset_of(s, p);
+            begin_string(s, false, rpc_facts_wants_text((enum rpc_role)s->role));
+            p++;
+        }
     }
     return p;
 }
@@ -501,7 +511,9 @@ bool rpc_scan_feed(struct rpc_scan *scan, const void *data, size_t length)
             p = scan_between(scan, p, end);
             break;
         case TOKEN_STRING:
-            p = scan_string(scan, p, end);
+            do
+                p = scan_string(scan, p, end);
+            while (p < end && s->token == TOKEN_STRING);
             break;
         case TOKEN_UTF8:
             take_utf8(scan, *p++);

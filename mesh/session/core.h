@@ -45,6 +45,16 @@ struct core {
     bool is_leaving;
 };
 
+/* NULL: closed. */
+static inline struct session *session_at(struct core *core, struct handle h)
+{
+    return pool_at(&core->sessions.pool, h);
+}
+static inline struct upstream *upstream_at(struct core *core, struct handle h)
+{
+    return pool_at(&core->serve.upstreams, h);
+}
+
 /* Ourselves: nobody until joining has found our generation. */
 struct peer_id core_self(const struct core *core);
 /* Where a peer that is not believed gone can be dialled; NULL: gone, or never heard of. */

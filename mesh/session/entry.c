@@ -404,8 +404,9 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     struct exchange *x = pool_at(&core->entry.exchanges, event->user);
     if (x == NULL || !lane_equal(x->lane, event->lane))
         return;
-    /* what is not text is taken by being read */
-    links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
+    /* what is not text is taken by being read; after a whole answer the lane is left at once */
+    if (m->kind != WIRE_WHOLE)
+        links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
     if (x->state == EXCHANGE_BROKEN)
         return;
     if (is_of_answer(m->kind) && m->epoch.counter != 0 && x->has_session &&

@@ -89,7 +89,7 @@ void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind l
 {
     if (lane_is_none(x->lane))
         return;
-    struct wire_message m = {.kind = last_word, .name = x->name};
+    struct wire_message m = {.kind = last_word}; /* the lane names the exchange */
     (void)links_send(core->links, x->lane, LINKS_ENTRY, &m);
     links_close(core->links, x->lane, LINKS_ENTRY);
     x->lane = (struct lane){0};

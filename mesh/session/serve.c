@@ -49,11 +49,6 @@ void serve_deinit(struct core *core)
     pool_deinit(&s->upstreams);
 }
 
-struct upstream *upstream_at(struct core *core, struct handle h)
-{
-    return pool_at(&core->serve.upstreams, h);
-}
-
 /* ---- what may not run twice ----------------------------------------------------------------- */
 
 bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
@@ -321,9 +316,10 @@ void serve_cut_reader(struct core *core, struct call *reader, uint64_t now_ms)
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     struct call *call = call_at(core, event->user);
-    /* an entry's words are taken by being read: a large body would leave no room for its last one
-     */
-    links_consumed(core->links, event->lane, LINKS_OWNER, event->bytes);
+    /* an entry's words are taken by being read, and nobody waits to hear it; but a large body would
+     * leave no room for its last word */
+    if (event->bytes > LINK_WINDOW_FIRST / 2)
+        links_consumed(core->links, event->lane, LINKS_OWNER, event->bytes);
     if (event->message.kind == WIRE_OPEN) {
         if (call == NULL) /* a lane carries one request */
             serve_open(core, event, now_ms);

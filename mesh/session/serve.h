@@ -99,8 +99,6 @@ bool serve_is_idle(const struct core *core); /* nothing is still to finish */
 void serve_now(struct core *core, uint64_t now_ms);
 uint64_t serve_deadline_ms(const struct core *core);
 
-struct upstream *upstream_at(struct core *core, struct handle h);
-
 /* A reader that takes too little: its exchange is cut, what it reads goes on. */
 void serve_cut_reader(struct core *core, struct call *reader, uint64_t now_ms);
 

@@ -53,11 +53,6 @@ struct session *session_find(struct core *core, const struct session_id *id)
     return session != NULL && session_id_equal(&session->id, id) ? session : NULL;
 }
 
-struct session *session_at(struct core *core, struct handle h)
-{
-    return pool_at(&core->sessions.pool, h);
-}
-
 /* Activity renews the idle time; the absolute one stands. */
 static uint64_t session_end_ms(const struct core *core, const struct session *session)
 {

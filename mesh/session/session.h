@@ -52,7 +52,6 @@ void sessions_init(struct core *core);
 void sessions_deinit(struct core *core);
 
 struct session *session_find(struct core *core, const struct session_id *id);
-struct session *session_at(struct core *core, struct handle h);
 /* A new session with a fresh id, epoch 1 of ours. NULL: the cap, or no memory. */
 struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms);
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */

@@ -10,7 +10,7 @@
 
 /* ---- queueing ------------------------------------------------------------------------------- */
 
-void queued_free(struct queued *q)
+void queued_free(struct links *links, struct queued *q)
 {
     if (q == NULL)
         return;
@@ -18,18 +18,18 @@ void queued_free(struct queued *q)
     if (q->is_kept)
         wire_message_drop(&q->event.message);
     slice_drop(&q->text);
-    free(q);
+    spare_give(&links->queued, q, LINKS_QUEUED_SPARE);
 }
 
-void queued_free_all(struct list *list)
+void queued_free_all(struct links *links, struct list *list)
 {
     while (!list_is_empty(list))
-        queued_free(container_of(list_first(list), struct queued, in_queue));
+        queued_free(links, container_of(list_first(list), struct queued, in_queue));
 }
 
 static struct queued *links_queue(struct links *links, enum links_event_kind kind)
 {
-    struct queued *q = malloc(sizeof *q);
+    struct queued *q = spare_take(&links->queued, sizeof *q);
     if (q == NULL)
         return NULL;
     memset(&q->event, 0, offsetof(struct links_event, message));
@@ -121,7 +121,7 @@ static struct lane_state *lane_new(struct links *links, struct peer_link *l, enu
 static void lane_free(struct links *links, struct lane_state *lane)
 {
     struct peer_link *l = links_at(links, lane->link);
-    queued_free_all(&lane->waiting);
+    queued_free_all(links, &lane->waiting);
     list_remove(&lane->in_lost);
     list_remove(&lane->in_consumed);
     list_remove(&lane->in_link);
@@ -138,7 +138,7 @@ static int lane_begin(struct links *links, struct peer_link *l, struct lane_stat
     while (!list_is_empty(&lane->waiting)) {
         struct queued *q = container_of(list_first(&lane->waiting), struct queued, in_queue);
         int rc = links_say(links, l, lane->stream, &q->event.message);
-        queued_free(q);
+        queued_free(links, q);
         if (rc < 0)
             return rc;
     }
@@ -174,7 +174,7 @@ void links_say_waiting(struct links *links, struct peer_link *l)
     while (!list_is_empty(&l->control)) {
         struct queued *q = container_of(list_first(&l->control), struct queued, in_queue);
         (void)links_say(links, l, 0, &q->event.message);
-        queued_free(q);
+        queued_free(links, q);
     }
     LIST_EACH (at, &l->lanes) {
         struct lane_state *lane = container_of(at, struct lane_state, in_link);
@@ -194,7 +194,7 @@ void links_lose_lanes(struct links *links, struct peer_link *l)
         list_remove(&lane->in_link);
         lane_lose(links, lane, sent, was_open ? l->link.number : 0);
         lane->link = (struct handle){0};
-        queued_free_all(&lane->waiting);
+        queued_free_all(links, &lane->waiting);
     }
     l->lanes_count = 0;
 }
@@ -247,7 +247,7 @@ static int links_send_here(struct links *links, struct lane_state *lane, enum li
     q->event.message = *message;
     q->is_kept = wire_message_keep(&q->event.message, links->config.budget) == 0;
     if (!q->is_kept) {
-        queued_free(q);
+        queued_free(links, q);
         return -ENOMEM;
     }
     return (int)q->event.bytes;
@@ -369,7 +369,7 @@ void links_on_message(struct links *links, struct peer_link *l, const struct lin
         return;
     struct queued *q = links_queue(links, is_control ? LINKS_CONTROL : LINKS_MESSAGE);
     if (q != NULL && slice_keep(&q->text, e->text, links->config.budget) < 0) {
-        queued_free(q);
+        queued_free(links, q);
         q = NULL;
     }
     if (q == NULL) {
@@ -472,7 +472,7 @@ const struct links_event *links_next_event(struct links *links)
 {
     const struct links_event *event;
     for (;;) {
-        queued_free(links->given);
+        queued_free(links, links->given);
         links->given = NULL;
         if (list_is_empty(&links->queue))
             break;

@@ -448,8 +448,6 @@ static struct link_stream *stream_of(struct link *link, uint32_t number, enum fr
     bool is_ours = (number & 1) == link->is_dialler;
     struct link_stream *s = number == 0 ? link->control : stream_find(link, number);
 
-    if (s != NULL && number != 0)
-        link->recent[number % LINK_RECENT] = s;
     if (s != NULL && s->has_begun && s->state != STREAM_ANSWERING)
         return s;
     if (number == 0)

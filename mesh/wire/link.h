@@ -19,6 +19,7 @@
 
 #include "mesh/base/list.h"
 #include "mesh/base/rng.h"
+#include "mesh/base/spare.h"
 #include "mesh/base/table.h"
 #include "mesh/base/types.h"
 #include "mesh/wire/seal.h"
@@ -40,6 +41,7 @@
 #define LINK_PENDING_MAX (32u << 20)   /* queued, and sealed but not yet written */
 #define LINK_UNWRITTEN_MAX (64u << 10) /* no more is sealed while the socket owes so much */
 #define LINK_QUANTUM (4u << 10)        /* of one stream, before it is another one's turn */
+#define LINK_SPARE 32u                 /* streams and small messages whose memory is kept */
 #define LINK_RECENT 128u               /* streams that are found without a look into the table */
 
 enum link_state {
@@ -138,17 +140,18 @@ struct link {
     bool has_ping, has_pong;
 
     /* streams */
-    struct table streams_by_number;
-    struct link_stream **streams; /* by the table's values; NULL: free */
+    struct link_stream *recent[LINK_RECENT]; /* by the last bits of their numbers; NULL: none */
+    struct table streams_by_number;          /* those whose place in `recent` a later one has */
+    struct link_stream **streams;            /* by the table's values; NULL: free */
+    struct spare spare_streams, spare_messages;
     uint32_t *slots_free;
     uint32_t streams_room, slots_free_count;
     uint32_t opened_count[2]; /* by us, by them: streams that live */
     uint32_t highest[2];      /* numbers */
     struct link_stream *control;
-    struct link_stream *recent[LINK_RECENT]; /* by the last bits of their numbers; NULL: none */
-    struct list sending;         /* streams with something that may leave now, in turn */
-    struct list reporting;       /* streams with a CREDIT or CLOSE to be told */
-    struct list waiting;         /* streams whose message under way waits for room in the grants */
+    struct list sending;   /* streams with something that may leave now, in turn */
+    struct list reporting; /* streams with a CREDIT or CLOSE to be told */
+    struct list waiting;   /* streams whose message under way waits for room in the grants */
     size_t grants;
 };
 

@@ -49,11 +49,14 @@ int link_stream_accept(struct link *link, uint32_t stream, struct handle user)
     return 0;
 }
 
-static struct link_message *message_new(const void *head, size_t head_length, struct slice payload)
+static struct link_message *message_new(struct link *link, const void *head, size_t head_length,
+                                        struct slice payload)
 {
     bool is_copied = payload.buf == NULL || payload.length <= SMALL_PAYLOAD;
     size_t copied = head_length + (is_copied ? payload.length : 0);
-    struct link_message *m = malloc(sizeof *m + copied);
+    struct link_message *m = copied <= MESSAGE_SMALL
+                                 ? spare_take(&link->spare_messages, sizeof *m + MESSAGE_SMALL)
+                                 : malloc(sizeof *m + copied);
 
     if (m == NULL)
         return NULL;
@@ -81,7 +84,7 @@ int link_send(struct link *link, uint32_t stream, const void *head, size_t head_
         return -EMSGSIZE;
     if (link->queued + link->unwritten + head_length + payload.length > LINK_PENDING_MAX)
         return -ENOBUFS;
-    m = message_new(head, head_length, payload);
+    m = message_new(link, head, head_length, payload);
     if (m == NULL)
         return -ENOMEM;
     if (s->last != NULL)

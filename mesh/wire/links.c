@@ -37,18 +37,19 @@ void links_free(struct links *links)
     for (uint32_t slot = 0; slot < pool_span(&links->lanes); slot++) {
         struct lane_state *lane = pool_slot(&links->lanes, slot, &h);
         if (lane != NULL)
-            queued_free_all(&lane->waiting);
+            queued_free_all(links, &lane->waiting);
     }
     for (uint32_t slot = 0; slot < pool_span(&links->links); slot++) {
         struct peer_link *l = pool_slot(&links->links, slot, &h);
         if (l == NULL)
             continue;
-        queued_free_all(&l->control);
+        queued_free_all(links, &l->control);
         if (l->state == PEER_LINK_GREETING || l->state == PEER_LINK_OPEN)
             link_deinit(&l->link);
     }
-    queued_free(links->given);
-    queued_free_all(&links->queue);
+    queued_free(links, links->given);
+    queued_free_all(links, &links->queue);
+    spare_deinit(&links->queued);
     bytes_unref(links->record);
     heap_deinit(&links->timers);
     table_deinit(&links->by_peer);
@@ -188,7 +189,7 @@ static void links_remove(struct links *links, struct peer_link *l)
 {
     list_remove(&l->dirty);
     heap_remove(&links->timers, &l->timer);
-    queued_free_all(&l->control);
+    queued_free_all(links, &l->control);
     pool_give(&links->links, l->self);
 }
 
@@ -279,7 +280,7 @@ static void links_end(struct links *links, struct peer_link *l, enum mesh_loss w
         links_choose(links, l->peer);
     else if (l->is_dialled && !peer_id_is_nobody(l->peer))
         links_put_off(l, now_ms); /* whoever refuses or fails to greet us is not dialled at once */
-    queued_free_all(&l->control);
+    queued_free_all(links, &l->control);
     l->wants_dial = false;
     if (!has_socket) {
         links_closed(links, l);
@@ -593,6 +594,9 @@ bool links_next_effect(struct links *links, struct mesh_effect *effect, uint64_t
             return true;
         }
         list_remove(&l->dirty);
+        if ((l->state == PEER_LINK_GREETING || l->state == PEER_LINK_OPEN) &&
+            l->link.state == LINK_DOWN)
+            links_drain(links, l, now_ms); /* it failed for want of memory: nobody else will ask */
         if (l->wants_close) {
             effect->kind = MESH_LINK_CLOSE;
             effect->end.cut = l->close_cut;

@@ -4,6 +4,7 @@
 #define MESH_LINKS_INSIDE_H
 
 #include "mesh/base/heap.h"
+#include "mesh/base/spare.h"
 #include "mesh/base/table.h"
 #include "mesh/wire/links.h"
 
@@ -14,6 +15,8 @@ enum peer_link_state {
     PEER_LINK_FAILED, /* no socket: the wait before the next dial */
     PEER_LINK_CLOSED  /* only its LINK_CLOSE is still to be told */
 };
+
+#define LINKS_QUEUED_SPARE 64
 
 struct peer_link {
     struct handle self;
@@ -61,6 +64,7 @@ struct links {
     struct pool links, lanes;
     struct table by_peer; /* the link for new lanes of a peer, if it is open */
     struct list queue, consumed, lost, dirty;
+    struct spare queued; /* struct queued */
     struct heap timers;
     struct queued *given;          /* the event given out last */
     struct links_event given_lane; /* likewise, of a lane that was lost or read */
@@ -79,8 +83,8 @@ void links_touch(struct links *links, struct peer_link *l);    /* it may have ou
 void links_schedule(struct links *links, struct peer_link *l); /* its deadline may have changed */
 
 /* ---- lanes.c -------------------------------------------------------------------------------- */
-void queued_free(struct queued *q); /* NULL is fine */
-void queued_free_all(struct list *list);
+void queued_free(struct links *links, struct queued *q); /* NULL is fine */
+void queued_free_all(struct links *links, struct list *list);
 void links_queue_for(struct links *links, const struct peer_link *l, enum links_event_kind kind,
                      enum mesh_loss loss);
 /* The link stands: what waited for that is said. */

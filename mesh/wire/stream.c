@@ -27,7 +27,7 @@ static void stream_release(struct link *link, struct link_stream *s)
 {
     stream_drop_queue(link, s);
     bytes_unref(s->assembly);
-    free(s);
+    spare_give(&link->spare_streams, s, LINK_SPARE);
 }
 
 void streams_deinit(struct link *link)
@@ -37,6 +37,8 @@ void streams_deinit(struct link *link)
             stream_release(link, link->streams[i]);
     if (link->control != NULL)
         stream_release(link, link->control);
+    spare_deinit(&link->spare_streams);
+    spare_deinit(&link->spare_messages);
     free(link->streams);
     free(link->slots_free);
     table_deinit(&link->streams_by_number);
@@ -49,11 +51,11 @@ void streams_deinit(struct link *link)
 
 struct link_stream *stream_find(const struct link *link, uint32_t number)
 {
-    const struct link_stream *recent = link->recent[number % LINK_RECENT];
+    struct link_stream *recent = link->recent[number % LINK_RECENT];
     uint32_t slot;
 
     if (recent != NULL && recent->number == number)
-        return link->streams[recent->slot];
+        return recent;
     if (!table_get(&link->streams_by_number, &number, &slot))
         return NULL;
     return link->streams[slot];
@@ -83,17 +85,18 @@ static int slots_grow(struct link *link)
 
 struct link_stream *stream_make(struct link *link, uint32_t number, bool is_ours)
 {
-    struct link_stream *s;
+    struct link_stream *s, **recent = &link->recent[number % LINK_RECENT];
     uint32_t slot;
 
     if (link->slots_free_count == 0 && slots_grow(link) < 0)
         return NULL;
     slot = link->slots_free[link->slots_free_count - 1];
-    if (table_put(&link->streams_by_number, &number, slot) < 0)
+    s = spare_take(&link->spare_streams, sizeof *s);
+    if (s == NULL)
         return NULL;
-    s = malloc(sizeof *s); /* not calloc(), which is slow for what is small and often made */
-    if (s == NULL) {
-        table_remove(&link->streams_by_number, &number);
+    if (*recent != NULL &&
+        table_put(&link->streams_by_number, &(*recent)->number, (*recent)->slot) < 0) {
+        spare_give(&link->spare_streams, s, LINK_SPARE);
         return NULL;
     }
     *s = (struct link_stream){.number = number,
@@ -109,7 +112,7 @@ struct link_stream *stream_make(struct link *link, uint32_t number, bool is_ours
     link->streams[slot] = s;
     link->opened_count[!is_ours]++;
     link->highest[!is_ours] = number;
-    link->recent[number % LINK_RECENT] = s;
+    *recent = s;
     return s;
 }
 
@@ -127,7 +130,8 @@ void stream_free(struct link *link, struct link_stream *s)
     list_remove(&s->waiting);
     if (link->recent[s->number % LINK_RECENT] == s)
         link->recent[s->number % LINK_RECENT] = NULL;
-    table_remove(&link->streams_by_number, &s->number);
+    else
+        table_remove(&link->streams_by_number, &s->number);
     link->streams[s->slot] = NULL;
     link->slots_free[link->slots_free_count++] = s->slot;
     link->opened_count[!s->is_ours]--;
@@ -147,7 +151,10 @@ void stream_drop_first(struct link *link, struct link_stream *s)
     link->queued -= message_length(m);
     link->messages_queued--;
     slice_drop(&m->payload);
-    free(m);
+    if (m->head_length <= MESSAGE_SMALL)
+        spare_give(&link->spare_messages, m, LINK_SPARE);
+    else
+        free(m);
 }
 
 void stream_drop_queue(struct link *link, struct link_stream *s)

@@ -12,6 +12,9 @@
 /* Our CLOSE may be wished (CLOSING), gone (CLOSED), or due as the answer to theirs (ANSWERING). */
 enum stream_state { STREAM_OPEN, STREAM_CLOSING, STREAM_CLOSED, STREAM_ANSWERING };
 
+/* A message whose head is no longer lies in a spare piece, which has room for so much. */
+#define MESSAGE_SMALL 1000u
+
 /* One message that waits to leave. */
 struct link_message {
     struct link_message *next;
