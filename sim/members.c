@@ -258,22 +258,26 @@ void members_changed(struct world *world, struct seat *seat, struct peer_id id,
 
 /* ---- calm ----------------------------------------------------------------------------------- */
 
-/* The slowest way in: a host finds its contacts anew after 10 s, nobody there answers for 2 s, or a
- * namesake that is gone is asked 3 times, a second apart. The slowest way out, beside it: of N - 1
- * others one pings a dead peer in each second, so that 4 s pass without a ping with a chance of
- * e^-4 and each more is rarer; its 3 s of ping and relays; a suspicion of 2 s, and times log10 N
- * beyond ten. Both spread in 3 log2(N + 1) rounds of 0.2 s, and what gossip missed is found by its
- * view hash within 2 s and exchanged. */
-uint32_t members_floor_ms(uint32_t nodes)
+/* What is told is with everybody after 3 log2(N + 1) rounds of 0.2 s; what gossip missed is found
+ * by its view hash within 2 s, and exchanged. */
+static uint32_t spread_ms(uint32_t nodes)
 {
-    uint32_t bits = 1, tenths = 10; /* of log10 N */
+    uint32_t bits = 1;
     while ((nodes + 1) >> bits != 0)
         bits++;
-    for (uint64_t n = nodes, reached = 10; reached < n; reached = reached * 5 / 4)
-        tenths++;
+    return 3 * bits * 200 + 2000;
+}
+
+/* The slowest way in: a host looks for its contacts anew after 10 s, nobody there answers for 2 s,
+ * or a namesake that is gone is asked 3 times, a second apart. The slowest way out, beside it: a
+ * monitor pings each second and waits 0.8 s for an answer, and a suspicion that nobody confirms
+ * takes 12 s. Guard and brake do not stretch it: in calm everybody is heard, and no more than twins
+ * are dead. */
+uint32_t members_floor_ms(uint32_t nodes)
+{
     uint32_t in_ms = 10000 + 2000 + 3000;
-    uint32_t out_ms = 4000 + 3000 + 200 * tenths;
-    return (in_ms > out_ms ? in_ms : out_ms) + 3 * bits * 200 + 2000;
+    uint32_t out_ms = 1000 + 800 + 12000;
+    return (in_ms > out_ms ? in_ms : out_ms) + spread_ms(nodes);
 }
 
 /* How this peer's view differs from what is: a few words each. */
@@ -342,6 +346,22 @@ static void views_compare(struct world *world, uint32_t running)
                (world->now_us - world->calm_from_us) / WORLD_MS, running, seen);
 }
 
+/* A record that its subject changes is with the others after a moment. */
+static bool are_apart(struct world *world, uint32_t running)
+{
+    struct members *members = world->members;
+    if (world_agrees(world, running)) {
+        if (members->agreed_us == 0)
+            members->agreed_us = world->now_us;
+        members->apart_us = 0;
+        return false;
+    }
+    members->agreed_us = 0;
+    if (members->apart_us == 0)
+        members->apart_us = world->now_us;
+    return world->now_us - members->apart_us >= spread_ms(world->config.nodes) * WORLD_MS;
+}
+
 void members_calm(struct world *world)
 {
     struct members *members = world->members;
@@ -350,17 +370,14 @@ void members_calm(struct world *world)
     if (!world->calm || world->clients->quiet || world->now_us % CALM_LOOK_US != 0)
         return;
     uint32_t running = running_count(world);
-    if (!world_agrees(world, running))
-        members->agreed_us = 0;
-    else if (members->agreed_us == 0)
-        members->agreed_us = world->now_us;
+    bool apart = are_apart(world, running);
     if (world->now_us < floor_us)
         return;
     if (members->calm_since_us == 0) {
         members->calm_since_us = world->now_us;
         members->calm_datagrams = world->net->datagrams;
     }
-    if (members->agreed_us == 0)
+    if (apart)
         views_compare(world, running);
 }
 
@@ -372,7 +389,7 @@ void members_check_calm(struct world *world)
         senders += world_runs(world, n);
     if (world->failed)
         return;
-    if (!world_agrees(world, running_count(world)))
+    if (are_apart(world, running_count(world)))
         views_compare(world, running_count(world));
     if (members->calm_since_us == 0 || world->now_us - members->calm_since_us < IDLE_LEAST_US)
         return;

@@ -26,6 +26,7 @@ struct members {
     uint32_t *life_at; /* by hash of an id: its place in world->lives */
     uint64_t looked_at, changes;
     uint64_t agreed_us;     /* calm: since then all views are equal and complete; 0: they are not */
+    uint64_t apart_us;      /* calm: since then they are not */
     uint64_t calm_since_us; /* the floor of calm was reached, */
     uint64_t calm_datagrams; /* and so many datagrams were sent until then */
 };
