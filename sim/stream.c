@@ -92,6 +92,7 @@ static void flow_pump(struct world *world, uint32_t index, uint32_t dir)
             at_us += RETRANSMIT_US;
         flow->arrival_us = at_us > behind_us ? at_us : behind_us;
         flow->taken += segment->length;
+        world->seats[from].has_untold = true;
         flow->next = segment->next;
         if (segment == flow->first)
             flow_plan(world, index, dir, flow->arrival_us);
@@ -184,6 +185,9 @@ bool net_settle(struct world *world, struct seat *seat)
 {
     struct net *net = world->net;
     bool told = false;
+    if (!seat->has_untold)
+        return false;
+    seat->has_untold = false;
     for (uint32_t n = 0; n < seat->links.count; n++) {
         if (seat->links.slots[n].generation == 0)
             continue;

@@ -132,6 +132,7 @@ struct seat {
     uint64_t io_stalled_until_us; /* wires stand still both ways, timers run */
     int64_t wall_ms;              /* of the next start: the wall clock is so much wrong */
     enum world_dns dns;
+    bool has_untold;   /* links of which the kernel took bytes, and the core was not told */
     bool is_foreign;   /* a peer of another cluster */
     bool has_no_files; /* no descriptors left: no dial, no accept */
     bool drain_waits;
