@@ -134,6 +134,10 @@ void swim_exchange_begin(struct swim *swim, struct peer_id with, struct wire_mes
     memset(m, 0, sizeof *m);
     m->kind = WIRE_BUCKETS_ARE;
     memcpy(m->buckets, view_buckets(swim->view), sizeof m->buckets);
+    /* Who joins asks for every bucket: those who are gone are in no sum, and a joiner that never
+     * hears of their generations may hand one out again. */
+    for (unsigned n = 0; n < WIRE_BUCKETS && swim->phase == SWIM_JOINING; n++)
+        m->buckets[n] = ~m->buckets[n];
     if (member != NULL)
         view_notes(swim->view, member)->told = true;
 }
