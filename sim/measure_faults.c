@@ -20,6 +20,8 @@ struct gray {
     uint64_t healthy_deaths;      /* seen by healthy members, of healthy ones */
     uint64_t out_us[FAULTY_MAX];  /* first out of the reference's view */
     uint32_t returns[FAULTY_MAX]; /* into it */
+    bool is_on_ring[FAULTY_MAX];  /* of the reference, as last looked at */
+    uint64_t ring_changes;
 };
 
 static void gray_watch(void *context, struct field *field, uint32_t observer, uint32_t subject,
@@ -38,6 +40,18 @@ static void gray_watch(void *context, struct field *field, uint32_t observer, ui
         if (change->to == MEMBER_DEAD && gray->out_us[n] == MESH_NEVER)
             gray->out_us[n] = field->now_us - gray->began_us;
         gray->returns[n] += change->from == MEMBER_DEAD && change->to == MEMBER_ALIVE;
+    }
+}
+
+/* Who is on hold is a member, and not on the ring. */
+static void look_at_ring(struct field *field, struct gray *gray)
+{
+    for (uint32_t n = 0; n < gray->faulty_count; n++) {
+        const struct view *view = swim_view(field->seats[gray->reference].swim);
+        const struct mesh_member *m = view_find(view, field->seats[gray->faulty[n]].id);
+        bool is_on_ring = m != NULL && member_is_eligible(m);
+        gray->ring_changes += is_on_ring != gray->is_on_ring[n];
+        gray->is_on_ring[n] = is_on_ring;
     }
 }
 
@@ -68,7 +82,7 @@ struct gray_sums {
     struct figures out;     /* when each was first out of one view */
     uint64_t never, healthy_deaths, returns, returns_most, faulty;
     uint64_t seconds, seconds_out, seconds_equal; /* of healthy views: without them; equal */
-    uint64_t ring_changes;                        /* at the reference */
+    uint64_t ring_changes;                        /* of faulty ones, at the reference */
 };
 
 static void gray_add(const struct gray *gray, struct gray_sums *sums)
@@ -107,7 +121,8 @@ static void gray_trial(const struct swim_preset *preset, uint64_t seed, uint32_t
     while (gray.is_faulty[gray.reference])
         gray.reference++;
     struct field *field = settled_field(&config, peers, QUIESCE_S);
-    uint64_t ring = view_ring_generation(swim_view(field->seats[gray.reference].swim));
+    look_at_ring(field, &gray);
+    gray.ring_changes = 0; /* so far they were only met */
     uint64_t cut_us = MESH_NEVER;
     gray.began_us = field->now_us;
     for (uint32_t tenth = 0; tenth < WATCHED_S * 10; tenth++) {
@@ -120,6 +135,7 @@ static void gray_trial(const struct swim_preset *preset, uint64_t seed, uint32_t
                 seat->lost_out_ppm = 800000;
         }
         field_run(field, field->now_us + FIELD_SECOND / 10);
+        look_at_ring(field, &gray);
         if (cut_us == MESH_NEVER && is_cut_out(field, &gray, peers))
             cut_us = field->now_us - gray.began_us;
         if (tenth % 10 == 9) {
@@ -132,7 +148,7 @@ static void gray_trial(const struct swim_preset *preset, uint64_t seed, uint32_t
         sums->never++;
     else
         figures_add(&sums->cut_out, cut_us);
-    sums->ring_changes += view_ring_generation(swim_view(field->seats[gray.reference].swim)) - ring;
+    sums->ring_changes += gray.ring_changes;
     gray_add(&gray, sums);
     field_free(field);
     free(gray.is_faulty);

@@ -722,8 +722,8 @@ void view_note_load(struct view *view, struct peer_id id, uint32_t load)
 
 void view_forget(struct view *view, uint64_t now_ms)
 {
-    if (view->contacts_count == 0) /* as nearly always, and the rows are many */
-        return;
+    if (view->contacts_count == 0 || now_ms - view->start_ms < VIEW_CONTACT_MS)
+        return; /* the rows are many, and none can be so old */
     for (uint32_t n = view->count; n-- > 0;) {
         const struct mesh_member *m = view_at(view, n);
         if (m != view_self(view) && !member_is_living(m) &&
