@@ -12,6 +12,7 @@
 #define FRESH_MS 30000        /* after our start contacts are asked every second */
 #define LOST_LATELY_MS 600000 /* dialled every second by some, afterwards at the low rate */
 #define LOST_DIALLERS 8       /* so many of all members, on average */
+#define LOST_SECONDS 300      /* see hold.h: two deaths within so long */
 #define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
 #define NAMESAKE_TRIES 3    /* unanswered: it is gone */
@@ -292,6 +293,16 @@ static void ask_seldom(struct swim *swim)
     }
 }
 
+/* Who was lost more than one or two of these ago counts as never lost. */
+static void forget_losses(struct swim *swim)
+{
+    for (size_t n = 0; n < view_count(swim->view); n++) {
+        struct mesh_member *notes = view_notes(swim->view, view_at(swim->view, n));
+        notes->lost_before = notes->lost;
+        notes->lost = false;
+    }
+}
+
 /* Once a second for ever: a split, or a restart of everybody, always heals. */
 static void heal_now(struct swim *swim, uint64_t now_ms)
 {
@@ -311,6 +322,8 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
     if (swim->heals % SELDOM_SECONDS == 0 && is_drawn(swim, SELDOM_DIALLERS))
         ask_seldom(swim);
     view_forget(swim->view, now_ms);
+    if (swim->heals % LOST_SECONDS == 0)
+        forget_losses(swim);
 }
 
 /* ---- farewell ------------------------------------------------------------------------------- */

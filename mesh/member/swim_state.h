@@ -76,6 +76,7 @@ struct suspicion {
     uint32_t votes_max, accusers_count;
     bool is_seen;     /* a probe of our own failed: it is no hearsay */
     bool is_checking; /* over TCP, since checked_ms */
+    bool is_vetoed;   /* it was reached since it began */
     bool is_refused;  /* its port refuses, and it answers no ping */
     struct peer_id accusers[ACCUSERS_MAX];
 };
@@ -132,6 +133,8 @@ struct swim {
     struct accusers accusers;
     struct swim_check checks[CHECKS_MAX];
     size_t checks_count;
+    uint64_t checked_since_ms;
+    uint32_t checked; /* since then */
     struct hold hold;
     uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
@@ -200,6 +203,9 @@ void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_i
 /* `is_quiet`: of no news to others. */
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms);
+/* The same, told by this member. */
+void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
+                    bool is_quiet, uint64_t now_ms);
 /* Draws up to `max` different living others but `but`; returns how many. */
 size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member **drawn,
                  size_t max);

@@ -9,6 +9,7 @@
 #include "mesh/member/swim_state.h"
 
 #define STRETCHED_STEP_MS 50 /* a stretched one is looked at again so soon at the earliest */
+#define CHECKS_PER_S 32      /* of so many suspects */
 #define CHECK_FRESH_MS 1000  /* a check asked for so lately need not be repeated */
 #define ON_TIME_MS 2000      /* a loop that was late within so long is not on time */
 #define SUSPICIONS_FIRST 8
@@ -161,6 +162,8 @@ static uint64_t check_due_ms(const struct swim *swim, const struct suspicion *s)
             return s->started_ms;
         return first_ms > s->started_ms + check_ms ? first_ms - check_ms : s->started_ms;
     }
+    if (s->is_vetoed) /* it is told so, again and again, until it refutes */
+        return s->checked_ms + s->min_ms;
     uint64_t last_ms = end_ms(swim, s) - check_ms;
     return last_ms > s->checked_ms + CHECK_FRESH_MS ? last_ms : MESH_NEVER;
 }
@@ -308,6 +311,7 @@ static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)
     s->accusers_count = 0;
     s->number = 0;
     s->is_checking = s->is_refused = false;
+    s->is_vetoed = true;
     schedule(swim, s, now_ms);
 }
 
@@ -350,6 +354,16 @@ static void ask_check(struct swim *swim, struct suspicion *s, const struct mesh_
     probe_check(swim, member, now_ms); /* it is told so, too: perhaps its refutation was lost */
 }
 
+/* Where half a large mesh is suspected at once, not all of it is dialled at once. */
+static bool may_check(struct swim *swim, uint64_t now_ms)
+{
+    if (now_ms - swim->checked_since_ms >= SECOND_MS) {
+        swim->checked_since_ms = now_ms;
+        swim->checked = 0;
+    }
+    return swim->checked++ < CHECKS_PER_S;
+}
+
 static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_ms)
 {
     const struct mesh_member *member = view_by_handle(swim->view, s->handle);
@@ -361,8 +375,15 @@ static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_m
     if (!is_waiting_for_check(swim, s, now_ms))
         s->is_checking = false;
     bool slow = judge(swim, s, now_ms);
-    if (now_ms >= check_due_ms(swim, s))
+    if (now_ms >= check_due_ms(swim, s)) {
+        if (!may_check(swim, now_ms)) {
+            /* others, too, look for some of so many; whoever is first tells */
+            uint64_t later_ms = now_ms + SECOND_MS / 2 + shuffle_below(&swim->chance, SECOND_MS);
+            (void)heap_set(&swim->suspects.timers, &s->timer, later_ms);
+            return;
+        }
         ask_check(swim, s, member, now_ms);
+    }
     uint64_t again_ms = slow ? now_ms + STRETCHED_STEP_MS : now_ms + 1;
     if (now_ms >= end_ms(swim, s)) {
         if (!is_waiting_for_check(swim, s, now_ms)) {
@@ -430,6 +451,8 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
         probe_on_reached(swim, member, now_ms);
         if (swim->preset->check_ms != 0)
             suspicion_on_life(swim, member, now_ms);
+        if (swim->preset->check_ms != 0 && s != NULL)
+            probe_check(swim, member, now_ms); /* it lives, so it may refute */
     } else if (s != NULL && s->is_checking) {
         s->is_checking = false;
         schedule(swim, s, now_ms);
