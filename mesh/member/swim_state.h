@@ -70,6 +70,7 @@ struct suspicion {
     uint32_t incarnation;
     uint64_t started_ms, judged_ms; /* judged: until then lost_ms is accounted for */
     uint64_t checked_ms;            /* the last check asked for; 0: none */
+    uint64_t pinged_ms;             /* by us, as a suspect */
     uint32_t lost_ms;               /* by guard and brake */
     uint32_t min_ms, max_ms;
     uint32_t number; /* of what we asked the witnesses; 0: nothing */

@@ -168,6 +168,13 @@ static uint64_t check_due_ms(const struct swim *swim, const struct suspicion *s)
     return last_ms > s->checked_ms + CHECK_FRESH_MS ? last_ms : MESH_NEVER;
 }
 
+/* Whoever saw it fall silent asks it again each second: it may be back, and have nobody else to
+ * tell it that it is suspected. */
+static uint64_t ping_due_ms(const struct swim *swim, const struct suspicion *s)
+{
+    return s->is_seen && swim->preset->check_ms != 0 ? s->pinged_ms + SECOND_MS : MESH_NEVER;
+}
+
 static bool is_waiting_for_check(const struct swim *swim, const struct suspicion *s,
                                  uint64_t now_ms)
 {
@@ -191,8 +198,11 @@ static bool is_slow(const struct swim *swim, const struct suspicion *s, uint64_t
 static void schedule(struct swim *swim, struct suspicion *s, uint64_t not_before_ms)
 {
     uint64_t at_ms = end_ms(swim, s), check_ms = check_due_ms(swim, s);
+    uint64_t ping_ms = ping_due_ms(swim, s);
     if (check_ms < at_ms)
         at_ms = check_ms;
+    if (ping_ms < at_ms)
+        at_ms = ping_ms;
     if (at_ms < not_before_ms)
         at_ms = not_before_ms;
     (void)heap_set(&swim->suspects.timers, &s->timer, at_ms); /* room was made with the first */
@@ -244,7 +254,7 @@ void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct
         return;
     s->handle = handle;
     s->incarnation = member->incarnation;
-    s->started_ms = s->judged_ms = now_ms;
+    s->started_ms = s->judged_ms = s->pinged_ms = now_ms;
     if (suspicion_may_vote(swim, accuser, now_ms))
         s->accusers[s->accusers_count++] = accuser;
     s->is_seen = peer_id_equal(accuser, view_self(swim->view)->record->id);
@@ -345,13 +355,21 @@ static void declare_dead(struct swim *swim, const struct mesh_member *member, ui
     swim_take_news(swim, &news, false, now_ms);
 }
 
+/* It is told so, too: perhaps its refutation was lost. */
+static void ping(struct swim *swim, struct suspicion *s, const struct mesh_member *member,
+                 uint64_t now_ms)
+{
+    s->pinged_ms = now_ms;
+    probe_check(swim, member, now_ms);
+}
+
 static void ask_check(struct swim *swim, struct suspicion *s, const struct mesh_member *member,
                       uint64_t now_ms)
 {
     s->checked_ms = now_ms != 0 ? now_ms : 1;
     s->is_checking = true;
     check_wish(swim, member);
-    probe_check(swim, member, now_ms); /* it is told so, too: perhaps its refutation was lost */
+    ping(swim, s, member, now_ms);
 }
 
 /* Where half a large mesh is suspected at once, not all of it is dialled at once. */
@@ -384,6 +402,8 @@ static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_m
         }
         ask_check(swim, s, member, now_ms);
     }
+    if (now_ms >= ping_due_ms(swim, s))
+        ping(swim, s, member, now_ms);
     uint64_t again_ms = slow ? now_ms + STRETCHED_STEP_MS : now_ms + 1;
     if (now_ms >= end_ms(swim, s)) {
         if (!is_waiting_for_check(swim, s, now_ms)) {
@@ -409,6 +429,7 @@ void suspicions_on_lag(struct swim *swim, uint64_t lag_ms)
         struct suspicion *s = swim->suspects.sorted[n];
         s->started_ms += lag_ms;
         s->judged_ms += lag_ms;
+        s->pinged_ms += lag_ms;
         if (s->checked_ms != 0)
             s->checked_ms += lag_ms;
         s->timer.at_ms += lag_ms; /* of all alike: their order stays */
