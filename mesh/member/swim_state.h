@@ -146,9 +146,10 @@ struct swim {
 
     /* ways in */
     struct mesh_addr contacts[SWIM_CONTACTS_MAX];
-    size_t contacts_count, contacts_next; /* next: to be asked, and to be replaced */
-    bool has_contacts, named_ourselves;   /* named: our own address was given as a contact */
-    uint64_t first_contact_ms;            /* when swim_join() first gave another's address */
+    struct handle contacts_there[SWIM_CONTACTS_MAX]; /* the member found there last */
+    size_t contacts_count, contacts_next;            /* next: to be asked, and to be replaced */
+    bool has_contacts, named_ourselves; /* named: our own address was given as a contact */
+    uint64_t first_contact_ms;          /* when swim_join() first gave another's address */
     uint64_t hello_at_ms, heal_at_ms;
     uint32_t hello_wait_ms;      /* between the hellos of one who asks */
     uint64_t found_at_ms;        /* we begin the mesh that all ask for; MESH_NEVER: not we */
