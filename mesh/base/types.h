@@ -98,9 +98,10 @@ struct mesh_member {
     uint16_t srtt_8, rttvar_4; /* ms, scaled as in RFC 6298's appendix of old */
     uint16_t use;              /* how often the row was given out */
     enum member_state state : 4;
-    bool told : 1, shown : 1; /* it had our record from ourselves; it showed our view hash */
-    bool agrees : 1;          /* the view hash that it showed last was ours */
-    unsigned round : 4;       /* the last round of probes that it stood in, 1 .. 15; 0: none */
+    bool told : 1, shown : 1;       /* it had our record from ourselves; it showed our view hash */
+    bool agrees : 1;                /* the view hash that it showed last was ours */
+    bool lost : 1, lost_before : 1; /* it died, here, within the last minutes */
+    unsigned round : 4; /* the last round of probes that it stood in, 1 .. 15; 0: none */
 };
 static_assert(sizeof(struct mesh_member) <= 32, "DESIGN §14: a row is 32 bytes at most");
 

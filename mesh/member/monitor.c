@@ -8,12 +8,15 @@ const struct mesh_member *monitor_watched(struct view *view)
     if (view_others(view) == 0 || !view_lists_tags(view))
         return NULL;
     size_t count = view_count(view), at = view_tag_place(view, view_home_tag(self->record->id));
+    const struct mesh_member *suspect = NULL;
     for (size_t n = 0; n < count; n++) {
         const struct mesh_member *member = view_by_tag(view, (at + n) % count);
-        if (member != self && member_is_living(member))
+        if (member != self && member->state == MEMBER_ALIVE)
             return member;
+        if (suspect == NULL && member->state == MEMBER_SUSPECT)
+            suspect = member;
     }
-    return NULL;
+    return suspect;
 }
 
 size_t monitor_before(struct view *view, struct peer_id id, const struct mesh_member **members,

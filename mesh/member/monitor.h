@@ -7,7 +7,9 @@
 
 #include "mesh/member/view.h"
 
-/* The member whom we are the monitor of: the next after us. NULL: nobody else lives. */
+/* The member whom we are the monitor of: the next after us. Suspects are passed over, as their
+ * clocks run already: so a row of dead ones is found in as many seconds, not one after the other's
+ * end. If there is nobody but suspects, the next of them. NULL: nobody else lives. */
 const struct mesh_member *monitor_watched(struct view *view);
 /* Up to `max` members before `id`, the nearest first, without ourselves; returns how many. Those
  * who are suspects themselves are left out. */

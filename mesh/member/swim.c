@@ -20,7 +20,7 @@ const struct swim_preset swim_preset_product = {
     .relays = 3,
     .suspicion_ms = 500, /* 2 s */
     .alpha = 4,
-    .beta = 6,
+    .beta = 5,
     .awareness_max = 8,
     .gossip_ms = 200,
     .gossip_peers = 3,
@@ -346,17 +346,6 @@ static void take_claim(struct swim *swim, const struct wire_update *news, uint64
     (void)claims_take(swim->claims, swim->view, &claim, now_ms);
 }
 
-/* Others keep losing us: we go off the ring for a while. That both sides of a split took each other
- * for dead is not told like this, but when views are exchanged, as a suspicion. */
-static void learn_of_own_death(struct swim *swim, uint64_t now_ms)
-{
-    uint32_t hold_ms = swim->preset->hold_ms;
-    if (hold_ms == 0 || !hold_on_death(&swim->hold, hold_ms, now_ms))
-        return;
-    swim->stats.held++;
-    flags_now(swim);
-}
-
 /* What was known of a member before the news. */
 struct known {
     enum member_state state;
@@ -375,8 +364,10 @@ static void on_new_state(struct swim *swim, const struct mesh_member *member,
         suspicion_refuted(swim, member, now_ms);
     if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
         suspicion_begin(swim, member, news->accuser, now_ms);
-    if (member->state == MEMBER_DEAD && was_living)
+    if (member->state == MEMBER_DEAD && was_living) {
         guard_on_death(&swim->guard, now_ms);
+        view_notes(swim->view, member)->lost = true;
+    }
     if (!is_quiet)
         pass_on(swim, member, was->state, was->incarnation, news->accuser);
 }
@@ -421,13 +412,56 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         break;
     case VIEW_REFUTED:
         refute(swim, self_incarnation);
-        if (news->kind == UPDATE_DEAD && view_self(swim->view)->incarnation != self_incarnation)
-            learn_of_own_death(swim, now_ms);
         break;
     case VIEW_SUPERSEDED:
         become_superseded(swim);
         break;
     }
+}
+
+static bool is_lost(const struct mesh_member *member)
+{
+    return member->lost || member->lost_before;
+}
+
+/* Were we on the smaller side of a split? Those whom we lost are the other side. */
+static bool were_the_fewer(const struct swim *swim)
+{
+    size_t lost = 0, kept = 1;
+    for (size_t n = 0; n < view_count(swim->view); n++) {
+        const struct mesh_member *member = view_at(swim->view, n);
+        if (member == view_self(swim->view))
+            continue;
+        lost += is_lost(member);
+        kept += !is_lost(member) && member_is_living(member);
+    }
+    return kept < lost;
+}
+
+/* Others keep losing us: we go off the ring for a while. But who lost each other were parted, and
+ * if the larger side held, too, the ring would be empty. */
+static void learn_of_own_death(struct swim *swim, struct peer_id teller, uint64_t now_ms)
+{
+    const struct mesh_member *member = view_find(swim->view, teller);
+    uint32_t hold_ms = swim->preset->hold_ms;
+    bool is_mutual = member != NULL && (is_lost(member) || !member_is_living(member));
+    if (hold_ms == 0 || (is_mutual && !were_the_fewer(swim)) ||
+        !hold_on_death(&swim->hold, hold_ms, now_ms))
+        return;
+    swim->stats.held++;
+    flags_now(swim);
+}
+
+void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
+                    bool is_quiet, uint64_t now_ms)
+{
+    const struct mesh_member *self = view_self(swim->view);
+    bool is_own_death =
+        news->kind == UPDATE_DEAD && peer_id_equal(news->record.id, self->record->id);
+    uint32_t incarnation = self->incarnation;
+    swim_take_news(swim, news, is_quiet, now_ms);
+    if (is_own_death && self->incarnation != incarnation)
+        learn_of_own_death(swim, teller, now_ms);
 }
 
 void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
@@ -513,11 +547,12 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
                                const struct wire_datagram *d, struct handle who,
                                uint64_t sender_nonce, uint64_t now_ms)
 {
-    const struct mesh_member *sender;
+    const struct mesh_member *sender = view_by_handle(swim->view, who);
+    struct peer_id teller = sender->record->id;
     if (swim->suspects.count > 0)
         guard_on_heard(&swim->guard, who, now_ms);
     for (uint16_t n = 0; n < d->updates_count && swim->phase != SWIM_GONE; n++)
-        swim_take_news(swim, &d->updates[n], false, now_ms);
+        swim_hear_news(swim, teller, &d->updates[n], false, now_ms);
     sender = view_by_handle(swim->view, who);
     if (sender == NULL || swim->phase == SWIM_GONE)
         return;

@@ -12,6 +12,8 @@
 #define FRESH_MS 30000        /* after our start contacts are asked every second */
 #define LOST_LATELY_MS 600000 /* dialled every second by some, afterwards at the low rate */
 #define LOST_DIALLERS 8       /* so many of all members, on average */
+#define FORGET_SECONDS 60     /* who has been gone for a day may be remembered so much longer */
+#define LOST_SECONDS 300      /* see hold.h: two deaths within so long */
 #define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
 #define NAMESAKE_TRIES 3    /* unanswered: it is gone */
@@ -27,16 +29,27 @@ static void push_hello(struct swim *swim, const struct mesh_addr *addr)
         swim_push(swim, &send);
 }
 
+/* Does a living member have this contact's address? Who was found there last is looked at first. */
+static bool is_known(struct swim *swim, size_t n)
+{
+    const struct mesh_addr *addr = &swim->contacts[n];
+    const struct mesh_member *there = view_by_handle(swim->view, swim->contacts_there[n]);
+    if (there == NULL || !member_is_living(there) || !mesh_addr_equal(&there->record->addr, addr))
+        there = view_find_addr(swim->view, addr);
+    if (there == NULL || !member_is_living(there))
+        return false;
+    swim->contacts_there[n] = view_handle(swim->view, there);
+    return true;
+}
+
 /* Some of the contacts where no member is known to live, in turn. */
 static void ask_contacts(struct swim *swim)
 {
     for (size_t n = 0, asked = 0; asked < ASKED_AT_ONCE && n < swim->contacts_count; n++) {
         swim->contacts_next = (swim->contacts_next + 1) % swim->contacts_count;
-        const struct mesh_addr *addr = &swim->contacts[swim->contacts_next];
-        const struct mesh_member *there = view_find_addr(swim->view, addr);
-        if (there != NULL && member_is_living(there))
+        if (is_known(swim, swim->contacts_next))
             continue;
-        push_hello(swim, addr);
+        push_hello(swim, &swim->contacts[swim->contacts_next]);
         asked++;
     }
 }
@@ -276,10 +289,8 @@ static void ask_seldom(struct swim *swim)
     if (pick >= dead) {
         if (swim->contacts_count == 0)
             return;
-        const struct mesh_addr *addr = &swim->contacts[pick - dead];
-        const struct mesh_member *there = view_find_addr(swim->view, addr);
-        if (there == NULL || !member_is_living(there))
-            push_hello(swim, addr);
+        if (!is_known(swim, pick - dead))
+            push_hello(swim, &swim->contacts[pick - dead]);
         return;
     }
     for (size_t n = 0; n < count; n++) {
@@ -289,6 +300,16 @@ static void ask_seldom(struct swim *swim)
                 push_hello(swim, &member->record->addr);
             return;
         }
+    }
+}
+
+/* Who was lost more than one or two of these ago counts as never lost. */
+static void forget_losses(struct swim *swim)
+{
+    for (size_t n = 0; n < view_count(swim->view); n++) {
+        struct mesh_member *notes = view_notes(swim->view, view_at(swim->view, n));
+        notes->lost_before = notes->lost;
+        notes->lost = false;
     }
 }
 
@@ -310,7 +331,10 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
     ask_lost_lately(swim, now_ms);
     if (swim->heals % SELDOM_SECONDS == 0 && is_drawn(swim, SELDOM_DIALLERS))
         ask_seldom(swim);
-    view_forget(swim->view, now_ms);
+    if (swim->heals % FORGET_SECONDS == 0 && view_count(swim->view) > view_living(swim->view))
+        view_forget(swim->view, now_ms);
+    if (swim->heals % LOST_SECONDS == 0)
+        forget_losses(swim);
 }
 
 /* ---- farewell ------------------------------------------------------------------------------- */

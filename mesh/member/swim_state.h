@@ -70,12 +70,14 @@ struct suspicion {
     uint32_t incarnation;
     uint64_t started_ms, judged_ms; /* judged: until then lost_ms is accounted for */
     uint64_t checked_ms;            /* the last check asked for; 0: none */
+    uint64_t pinged_ms;             /* by us, as a suspect */
     uint32_t lost_ms;               /* by guard and brake */
     uint32_t min_ms, max_ms;
     uint32_t number; /* of what we asked the witnesses; 0: nothing */
     uint32_t votes_max, accusers_count;
     bool is_seen;     /* a probe of our own failed: it is no hearsay */
     bool is_checking; /* over TCP, since checked_ms */
+    bool is_vetoed;   /* it was reached since it began */
     bool is_refused;  /* its port refuses, and it answers no ping */
     struct peer_id accusers[ACCUSERS_MAX];
 };
@@ -132,6 +134,8 @@ struct swim {
     struct accusers accusers;
     struct swim_check checks[CHECKS_MAX];
     size_t checks_count;
+    uint64_t checked_since_ms;
+    uint32_t checked; /* since then */
     struct hold hold;
     uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
@@ -142,9 +146,10 @@ struct swim {
 
     /* ways in */
     struct mesh_addr contacts[SWIM_CONTACTS_MAX];
-    size_t contacts_count, contacts_next; /* next: to be asked, and to be replaced */
-    bool has_contacts, named_ourselves;   /* named: our own address was given as a contact */
-    uint64_t first_contact_ms;            /* when swim_join() first gave another's address */
+    struct handle contacts_there[SWIM_CONTACTS_MAX]; /* the member found there last */
+    size_t contacts_count, contacts_next;            /* next: to be asked, and to be replaced */
+    bool has_contacts, named_ourselves; /* named: our own address was given as a contact */
+    uint64_t first_contact_ms;          /* when swim_join() first gave another's address */
     uint64_t hello_at_ms, heal_at_ms;
     uint32_t hello_wait_ms;      /* between the hellos of one who asks */
     uint64_t found_at_ms;        /* we begin the mesh that all ask for; MESH_NEVER: not we */
@@ -200,6 +205,9 @@ void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_i
 /* `is_quiet`: of no news to others. */
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms);
+/* The same, told by this member. */
+void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
+                    bool is_quiet, uint64_t now_ms);
 /* Draws up to `max` different living others but `but`; returns how many. */
 size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member **drawn,
                  size_t max);

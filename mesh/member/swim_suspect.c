@@ -9,6 +9,7 @@
 #include "mesh/member/swim_state.h"
 
 #define STRETCHED_STEP_MS 50 /* a stretched one is looked at again so soon at the earliest */
+#define CHECKS_PER_S 32      /* of so many suspects */
 #define CHECK_FRESH_MS 1000  /* a check asked for so lately need not be repeated */
 #define ON_TIME_MS 2000      /* a loop that was late within so long is not on time */
 #define SUSPICIONS_FIRST 8
@@ -161,8 +162,17 @@ static uint64_t check_due_ms(const struct swim *swim, const struct suspicion *s)
             return s->started_ms;
         return first_ms > s->started_ms + check_ms ? first_ms - check_ms : s->started_ms;
     }
+    if (s->is_vetoed) /* it is told so, again and again, until it refutes */
+        return s->checked_ms + s->min_ms;
     uint64_t last_ms = end_ms(swim, s) - check_ms;
     return last_ms > s->checked_ms + CHECK_FRESH_MS ? last_ms : MESH_NEVER;
+}
+
+/* Whoever saw it fall silent asks it again each second: it may be back, and have nobody else to
+ * tell it that it is suspected. */
+static uint64_t ping_due_ms(const struct swim *swim, const struct suspicion *s)
+{
+    return s->is_seen && swim->preset->check_ms != 0 ? s->pinged_ms + SECOND_MS : MESH_NEVER;
 }
 
 static bool is_waiting_for_check(const struct swim *swim, const struct suspicion *s,
@@ -188,8 +198,11 @@ static bool is_slow(const struct swim *swim, const struct suspicion *s, uint64_t
 static void schedule(struct swim *swim, struct suspicion *s, uint64_t not_before_ms)
 {
     uint64_t at_ms = end_ms(swim, s), check_ms = check_due_ms(swim, s);
+    uint64_t ping_ms = ping_due_ms(swim, s);
     if (check_ms < at_ms)
         at_ms = check_ms;
+    if (ping_ms < at_ms)
+        at_ms = ping_ms;
     if (at_ms < not_before_ms)
         at_ms = not_before_ms;
     (void)heap_set(&swim->suspects.timers, &s->timer, at_ms); /* room was made with the first */
@@ -241,7 +254,7 @@ void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct
         return;
     s->handle = handle;
     s->incarnation = member->incarnation;
-    s->started_ms = s->judged_ms = now_ms;
+    s->started_ms = s->judged_ms = s->pinged_ms = now_ms;
     if (suspicion_may_vote(swim, accuser, now_ms))
         s->accusers[s->accusers_count++] = accuser;
     s->is_seen = peer_id_equal(accuser, view_self(swim->view)->record->id);
@@ -308,6 +321,7 @@ static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)
     s->accusers_count = 0;
     s->number = 0;
     s->is_checking = s->is_refused = false;
+    s->is_vetoed = true;
     schedule(swim, s, now_ms);
 }
 
@@ -341,13 +355,31 @@ static void declare_dead(struct swim *swim, const struct mesh_member *member, ui
     swim_take_news(swim, &news, false, now_ms);
 }
 
+/* It is told so, too: perhaps its refutation was lost. */
+static void ping(struct swim *swim, struct suspicion *s, const struct mesh_member *member,
+                 uint64_t now_ms)
+{
+    s->pinged_ms = now_ms;
+    probe_check(swim, member, now_ms);
+}
+
 static void ask_check(struct swim *swim, struct suspicion *s, const struct mesh_member *member,
                       uint64_t now_ms)
 {
     s->checked_ms = now_ms != 0 ? now_ms : 1;
     s->is_checking = true;
     check_wish(swim, member);
-    probe_check(swim, member, now_ms); /* it is told so, too: perhaps its refutation was lost */
+    ping(swim, s, member, now_ms);
+}
+
+/* Where half a large mesh is suspected at once, not all of it is dialled at once. */
+static bool may_check(struct swim *swim, uint64_t now_ms)
+{
+    if (now_ms - swim->checked_since_ms >= SECOND_MS) {
+        swim->checked_since_ms = now_ms;
+        swim->checked = 0;
+    }
+    return swim->checked++ < CHECKS_PER_S;
 }
 
 static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_ms)
@@ -361,8 +393,17 @@ static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_m
     if (!is_waiting_for_check(swim, s, now_ms))
         s->is_checking = false;
     bool slow = judge(swim, s, now_ms);
-    if (now_ms >= check_due_ms(swim, s))
+    if (now_ms >= check_due_ms(swim, s)) {
+        if (!may_check(swim, now_ms)) {
+            /* others, too, look for some of so many; whoever is first tells */
+            uint64_t later_ms = now_ms + SECOND_MS / 2 + shuffle_below(&swim->chance, SECOND_MS);
+            (void)heap_set(&swim->suspects.timers, &s->timer, later_ms);
+            return;
+        }
         ask_check(swim, s, member, now_ms);
+    }
+    if (now_ms >= ping_due_ms(swim, s))
+        ping(swim, s, member, now_ms);
     uint64_t again_ms = slow ? now_ms + STRETCHED_STEP_MS : now_ms + 1;
     if (now_ms >= end_ms(swim, s)) {
         if (!is_waiting_for_check(swim, s, now_ms)) {
@@ -388,6 +429,7 @@ void suspicions_on_lag(struct swim *swim, uint64_t lag_ms)
         struct suspicion *s = swim->suspects.sorted[n];
         s->started_ms += lag_ms;
         s->judged_ms += lag_ms;
+        s->pinged_ms += lag_ms;
         if (s->checked_ms != 0)
             s->checked_ms += lag_ms;
         s->timer.at_ms += lag_ms; /* of all alike: their order stays */
@@ -430,6 +472,8 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
         probe_on_reached(swim, member, now_ms);
         if (swim->preset->check_ms != 0)
             suspicion_on_life(swim, member, now_ms);
+        if (swim->preset->check_ms != 0 && s != NULL)
+            probe_check(swim, member, now_ms); /* it lives, so it may refute */
     } else if (s != NULL && s->is_checking) {
         s->is_checking = false;
         schedule(swim, s, now_ms);

@@ -162,13 +162,14 @@ static void take_record(struct swim *swim, struct peer_id from, const struct wir
 {
     const struct mesh_member *known = view_find(swim->view, record->record.id);
     bool is_own = peer_id_equal(record->record.id, from);
+    bool is_ours = known == view_self(swim->view);
     struct wire_update news = *record;
-    if (news.kind == UPDATE_DEAD && known != NULL && member_is_living(known)) {
+    if (news.kind == UPDATE_DEAD && known != NULL && member_is_living(known) && !is_ours) {
         news.kind = UPDATE_SUSPECT;
         news.accuser = from;
     }
     /* A joiner learns what all others know. */
-    swim_take_news(swim, &news, swim->phase == SWIM_JOINING && !is_own, now_ms);
+    swim_hear_news(swim, from, &news, swim->phase == SWIM_JOINING && !is_own, now_ms);
 }
 
 void swim_on_link_message(struct swim *swim, struct peer_id from, const struct wire_message *m,

@@ -113,7 +113,7 @@ size_t view_slots(const struct view *view);
 struct handle view_handle(const struct view *view, const struct mesh_member *member);
 const struct mesh_member *view_by_handle(const struct view *view, struct handle handle);
 
-/* A row to write notes in: load, acked_at, srtt_8, rttvar_4, told, shown, agrees, round. */
+/* A row to write notes in: load, acked_at, srtt_8, rttvar_4, told, shown, agrees, lost, round. */
 struct mesh_member *view_notes(struct view *view, const struct mesh_member *member);
 /* Times in rows: 32 bits that say when, to the ms, for 12 days at least; what is longer ago seems
  * to be 12 days ago. Never 0, and the greater the later, as long as no other stamp is made. */

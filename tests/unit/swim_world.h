@@ -26,8 +26,10 @@ struct peer {
     uint64_t nonce;
     unsigned group; /* of those that reach each other */
     bool is_stopped;
+    bool is_mute, is_deaf; /* no datagram leaves it, or comes to it; nor is it reached over TCP */
+    bool has_no_udp;       /* no datagram leaves it or comes to it, but TCP does */
     int joined, waiting, taken, superseded, left; /* events seen */
-    unsigned deaths;                              /* it saw, of others */
+    unsigned deaths, others_deaths;               /* it saw: of others; but of watched_id */
 };
 
 struct packet {
@@ -54,6 +56,7 @@ struct world {
     struct peer *cut[2];                     /* no datagram passes between these two */
     bool blocks_tcp;                         /* no check over TCP is ever answered */
     const struct swim_preset *preset;
+    struct peer_id watched_id; /* the one in trouble, in stories about one */
     uint64_t nonces, packets_sent, bytes_sent, checks;
 };
 
@@ -111,9 +114,10 @@ static struct peer *peer_at(struct world *w, const struct mesh_addr *addr)
     return NULL;
 }
 
+/* Does nothing get from a to b? */
 static bool is_cut(const struct world *w, const struct peer *a, const struct peer *b)
 {
-    return a->group != b->group || (a == w->cut[0] && b == w->cut[1]) ||
+    return a->is_mute || b->is_deaf || a->group != b->group || (a == w->cut[0] && b == w->cut[1]) ||
            (a == w->cut[1] && b == w->cut[0]);
 }
 
@@ -142,7 +146,7 @@ static void link_send(struct world *w, struct peer *from, struct peer *to,
     world_send(w, packet, 3); /* always the same: in order */
 }
 
-static void drain_events(struct peer *peer)
+static void drain_events(struct world *w, struct peer *peer)
 {
     struct swim_event event;
     struct view_change change;
@@ -164,8 +168,11 @@ static void drain_events(struct peer *peer)
             peer->left++;
             break;
         }
-    while (view_next_change(swim_view(peer->swim), &change))
-        peer->deaths += change.to == MEMBER_DEAD && change.from != MEMBER_UNKNOWN;
+    while (view_next_change(swim_view(peer->swim), &change)) {
+        bool is_death = change.to == MEMBER_DEAD && change.from != MEMBER_UNKNOWN;
+        peer->deaths += is_death;
+        peer->others_deaths += is_death && !peer_id_equal(change.id, w->watched_id);
+    }
 }
 
 static void drain(struct world *w, struct peer *peer)
@@ -201,7 +208,8 @@ static void drain(struct world *w, struct peer *peer)
         w->checks++;
         if (other == NULL)
             swim_on_refused(peer->swim, check.peer, w->now_ms);
-        else if (!is_cut(w, peer, other) && !other->is_stopped && !w->blocks_tcp)
+        else if (!is_cut(w, peer, other) && !is_cut(w, other, peer) && !other->is_stopped &&
+                 !w->blocks_tcp)
             swim_on_reached(
                 peer->swim, check.peer,
                 peer_id_equal(view_self(swim_view(other->swim))->record->id, check.peer),
@@ -213,7 +221,7 @@ static void drain(struct world *w, struct peer *peer)
         int rc = swim_write_send(peer->swim, &send, &writer, packet->bytes, WIRE_PLAIN_MAX);
         struct peer *other = peer_at(w, &send.addr);
         if (rc < 0 || shuffle_below(&w->chance, 100) < w->loss || other == NULL ||
-            is_cut(w, peer, other)) {
+            is_cut(w, peer, other) || peer->has_no_udp || other->has_no_udp) {
             assert_true(rc == 0 || rc == -ENODATA);
             packet_free(packet);
             continue;
@@ -231,7 +239,7 @@ static void drain(struct world *w, struct peer *peer)
         w->bytes_sent += writer.length;
         world_send(w, packet, 1 + shuffle_below(&w->chance, 5));
     }
-    drain_events(peer);
+    drain_events(w, peer);
 }
 
 static void deliver(struct world *w, struct packet *packet)
