@@ -254,16 +254,12 @@ static uint64_t rule_again(const struct step *step, uint64_t now_ms)
     return at_ms < step->to_ms ? at_ms : step->to_ms;
 }
 
-static uint64_t by_look(struct stage *stage, const struct step *step, uint64_t now_ms)
+static void expect_look(struct stage *stage, const struct step *step)
 {
     char words[128];
     enum verdict verdict = state_is(stage, &step->state, false, words, sizeof words);
-    if (verdict == SO)
-        return MESH_NEVER;
-    if (now_ms < step->to_ms)
-        return now_ms + LOOK_MS < step->to_ms ? now_ms + LOOK_MS : step->to_ms;
-    step_fail(stage, step, "not so in time: ", verdict == NOT_SO ? words : "nobody is there");
-    return MESH_NEVER;
+    if (verdict != SO)
+        step_fail(stage, step, "", verdict == NOT_SO ? words : "nobody is there");
 }
 
 static uint32_t running(const struct world *world)
@@ -319,8 +315,7 @@ static void step_now(struct stage *stage, uint32_t n, uint64_t now_ms)
             next_ms = now_ms + step->every_ms;
         break;
     case STEP_EXPECT:
-    case STEP_BY:
-        next_ms = by_look(stage, step, now_ms);
+        expect_look(stage, step);
         break;
     case STEP_ALWAYS:
     case STEP_NEVER:

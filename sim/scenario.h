@@ -15,7 +15,7 @@
  *     at TIME DEED
  *     from TIME to TIME every TIME DEED       the first time at the first time
  *     at TIME expect STATE                    holds at that moment
- *     by TIME STATE                           comes to hold after the deed above, until that time
+ *     by TIME STATE                           likewise; the time is none before the deed above
  *     always STATE, never STATE               holds (does not) at all times
  *     from TIME to TIME always STATE          likewise, between two times; never as well
  *     from TIME to TIME at most N changes of ring at PEERS       or: `to suspect`, `to dead`
@@ -55,8 +55,7 @@
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
  *     call N is answered|refused|open, call N ran N times
  *
- * `always` and `never` look at each change of a `state`, at anything else every 10 ms; `by` looks
- * every 10 ms. */
+ * `always` and `never` look at each change of a `state`, at anything else every 10 ms. */
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
 
@@ -138,7 +137,6 @@ struct state {
 enum step_kind {
     STEP_DEED,
     STEP_EXPECT, /* at from_ms */
-    STEP_BY,     /* after from_ms, until to_ms */
     STEP_ALWAYS, /* from from_ms to to_ms */
     STEP_NEVER,
     STEP_CHANGES, /* at most `most` at each of state.where; words: enum change_word */

@@ -455,9 +455,9 @@ static int read_at(struct reader *reader, struct step *step)
 static int read_by(struct reader *reader, struct step *step)
 {
     int rc = reader_time(reader, &step->to_ms);
-    step->kind = STEP_BY;
-    step->from_ms = reader->last_deed_ms;
-    if (rc == 0 && step->to_ms < step->from_ms)
+    step->kind = STEP_EXPECT;
+    step->from_ms = step->to_ms;
+    if (rc == 0 && step->to_ms < reader->last_deed_ms)
         return reader_bad(reader, "that is before the deed above");
     return rc < 0 ? rc : read_state(reader, &step->state);
 }

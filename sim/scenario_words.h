@@ -15,7 +15,7 @@ struct reader {
     uint32_t line, count, at;
     const char *words[WORDS_MAX];
     char text[96];         /* the line, its words one blank apart */
-    uint64_t last_deed_ms; /* of the lines above: from then on a `by` looks */
+    uint64_t last_deed_ms; /* of the lines above: no `by` may be sooner */
 };
 
 int reader_bad(const struct reader *reader, const char *format, ...)
