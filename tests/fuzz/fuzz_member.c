@@ -19,13 +19,21 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t __sanitizer_get_current_allocated_bytes(void);
 
+/* What was known of a member. */
+struct shown {
+    struct peer_id id;
+    uint64_t nonce, version;
+    uint32_t incarnation;
+    enum member_state state;
+};
+
 struct played {
     struct swim *swim;
     uint64_t now_ms;
     uint32_t number; /* of the last datagram that was sent */
-    struct mesh_member rows[ROWS_MAX];
+    struct shown rows[ROWS_MAX];
     size_t rows_count;
-    struct mesh_member self;
+    struct shown self;
     size_t bytes;
 };
 
@@ -51,47 +59,55 @@ static struct swim *make(struct input *in)
 
 /* ---- what must hold ------------------------------------------------------------------------- */
 
-static const struct mesh_member *row_before(const struct played *p, struct peer_id id)
+static struct shown show(const struct mesh_member *m)
 {
-    for (size_t n = 0; n < p->rows_count; n++)
-        if (peer_id_equal(p->rows[n].id, id))
-            return &p->rows[n];
-    return NULL;
+    return (struct shown){m->record->id, m->record->nonce, m->record->version, m->incarnation,
+                          m->state};
 }
 
-static void check_row(const struct mesh_member *was, const struct mesh_member *is)
+static bool shown_lives(const struct shown *shown)
+{
+    return shown->state == MEMBER_ALIVE || shown->state == MEMBER_SUSPECT;
+}
+
+static void check_row(const struct shown *was, const struct shown *is)
 {
     bool was_gone = was->state == MEMBER_DEAD || was->state == MEMBER_LEFT;
     check(is->incarnation >= was->incarnation);
     check(is->nonce != was->nonce || is->version >= was->version);
-    check(!was_gone || !member_is_living(is) || is->incarnation > was->incarnation);
+    check(!was_gone || !shown_lives(is) || is->incarnation > was->incarnation);
+}
+
+static void check_self(struct played *p)
+{
+    struct shown self = show(view_self(swim_view(p->swim)));
+    check(p->self.id.generation == 0 || peer_id_equal(self.id, p->self.id));
+    check_row(&p->self, &self);
+    check(!swim_is_joined(p->swim) || self.state == MEMBER_ALIVE);
+    p->self = self;
 }
 
 static void check_view(struct played *p)
 {
     struct view *view = swim_view(p->swim);
-    const struct mesh_member *self = view_self(view);
+    struct shown rows[ROWS_MAX];
     size_t count = view_count(view), living = 0;
     check(count <= ROWS_MAX);
     for (size_t n = 0; n < count; n++) {
-        const struct mesh_member *is = view_at(view, n), *was = row_before(p, is->id);
-        living += member_is_living(is);
-        check(n == 0 || peer_id_compare(view_at(view, n - 1)->id, is->id) < 0);
-        check(view_find(view, is->id) == is && is->state != MEMBER_UNKNOWN);
-        if (was != NULL)
-            check_row(was, is);
+        rows[n] = show(view_at(view, n));
+        living += shown_lives(&rows[n]);
+        check(n == 0 || peer_id_compare(rows[n - 1].id, rows[n].id) < 0);
+        check(view_find(view, rows[n].id) == view_at(view, n));
+        check(rows[n].state != MEMBER_UNKNOWN);
+        for (size_t k = 0; k < p->rows_count; k++)
+            if (peer_id_equal(p->rows[k].id, rows[n].id))
+                check_row(&p->rows[k], &rows[n]);
     }
     check(living == view_living(view) && living <= MEMBERS_MAX);
     check(count - living <= CONTACTS_MAX + 1); /* and ourselves, who left */
-    if (p->self.id.generation != 0)
-        check(peer_id_equal(self->id, p->self.id));
-    check_row(&p->self, self);
-    if (swim_is_joined(p->swim))
-        check(self->state == MEMBER_ALIVE);
-    for (size_t n = 0; n < count; n++)
-        p->rows[n] = *view_at(view, n);
+    memcpy(p->rows, rows, count * sizeof rows[0]);
     p->rows_count = count;
-    p->self = *self;
+    check_self(p);
 }
 
 /* ---- one turn ------------------------------------------------------------------------------- */
@@ -121,6 +137,7 @@ static void drain(struct played *p)
     static uint8_t text[WIRE_VIEW_MAX];
     struct view_change change;
     struct swim_event event;
+    struct swim_check reach;
     struct swim_wish wish;
     struct wire_message m;
     struct peer_id to;
@@ -128,6 +145,8 @@ static void drain(struct played *p)
         check(n < 2 * view_slots(swim_view(p->swim)));
     for (size_t n = 0; swim_next_event(p->swim, &event); n++)
         check(n < 8);
+    for (size_t n = 0; swim_next_check(p->swim, &reach); n++)
+        check(n < view_slots(swim_view(p->swim)));
     for (size_t n = 0; swim_next_wish(p->swim, &wish); n++)
         check(n < 32 && wish.addr.port != 0);
     for (size_t n = 0; swim_next_link_message(p->swim, &to, &m, records); n++) {
@@ -175,16 +194,15 @@ static void hear_bytes(struct played *p, struct input *in)
 static void hear_datagram(struct played *p, struct input *in)
 {
     uint8_t plain[WIRE_PLAIN_MAX];
-    const struct mesh_member *self = view_self(swim_view(p->swim));
-    struct peer_id id = self->id;
-    hear(p, in, plain, fuzz_datagram(in, &id, self->nonce, p->number, plain));
+    const struct mesh_record *self = view_self(swim_view(p->swim))->record;
+    hear(p, in, plain, fuzz_datagram(in, &self->id, self->nonce, p->number, plain));
 }
 
 static void hear_link(struct played *p, struct input *in)
 {
     static struct wire_update records[8];
     static uint8_t text[WIRE_VIEW_MAX];
-    struct peer_id self = view_self(swim_view(p->swim))->id;
+    struct peer_id self = view_self(swim_view(p->swim))->record->id;
     struct peer_id from = fuzz_id(in, fuzz_name(in), &self);
     static struct wire_update read[WIRE_RECORDS_MAX];
     struct wire_message m = {.kind = WIRE_VIEW}, again;
@@ -220,11 +238,32 @@ static void pass(struct played *p, struct input *in)
     swim_now(p->swim, p->now_ms);
 }
 
+static void play_claim(struct played *p, uint8_t op)
+{
+    if (op & 128)
+        swim_unclaim(p->swim, op >> 4 & 3);
+    else if (op & 64)
+        (void)swim_claim(p->swim, op >> 4 & 3, p->now_ms);
+}
+
+/* What a host says about somebody's port, or asks to begin an exchange with. */
+static void play_dial(struct played *p, struct input *in, uint8_t op)
+{
+    struct peer_id self = view_self(swim_view(p->swim))->record->id;
+    struct peer_id peer = fuzz_id(in, fuzz_name(in), &self);
+    struct wire_message m;
+    if (op & 16)
+        swim_on_refused(p->swim, peer, p->now_ms);
+    else if (op & 32)
+        swim_on_reached(p->swim, peer, op & 64, p->now_ms);
+    else
+        swim_exchange_begin(p->swim, peer, &m);
+}
+
 static void play(struct played *p, struct input *in)
 {
     uint8_t op = next(in);
     struct mesh_addr addr = fuzz_addr(op >> 4);
-    struct wire_message m;
     switch (op & 15) {
     case 0:
         hear_bytes(p, in);
@@ -233,18 +272,19 @@ static void play(struct played *p, struct input *in)
         swim_join(p->swim, &addr, p->now_ms);
         break;
     case 2:
-        swim_set_flags(p->swim, op & 16, op & 32, op & 64, p->now_ms);
+        swim_set_flags(p->swim, op & 16, op & 32, p->now_ms);
         break;
     case 3:
         swim_set_load(p->swim, op);
         (void)swim_may_mint(p->swim, p->now_ms);
+        play_claim(p, op);
         break;
     case 4:
         if (op == 0x74) /* seldom: nothing comes behind it */
             swim_leave(p->swim, p->now_ms);
         break;
     case 5:
-        swim_exchange_begin(p->swim, view_self(swim_view(p->swim))->id, &m);
+        play_dial(p, in, op);
         break;
     case 6:
     case 7:
@@ -269,7 +309,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&p, 0, sizeof p);
     p.now_ms = FUZZ_START_MS;
     p.swim = make(&in);
-    p.self = *view_self(swim_view(p.swim));
+    p.self = show(view_self(swim_view(p.swim)));
     p.bytes = __sanitizer_get_current_allocated_bytes();
     settle(&p);
     while (in.left > 0)

@@ -86,21 +86,25 @@ static inline void fuzz_update(struct input *in, struct wire_update *u, const st
     const char *name = fuzz_name(in);
     uint8_t n = next(in);
     memset(u, 0, sizeof *u);
-    u->kind = (enum update_kind)(UPDATE_ALIVE + n % 4);
-    u->member.id = fuzz_id(in, name, self);
-    u->member.incarnation = (uint32_t)fuzz_counter(in);
+    u->kind = (enum update_kind)(UPDATE_ALIVE + n % 5);
+    u->record.id = fuzz_id(in, name, self);
+    u->incarnation = (uint32_t)fuzz_counter(in);
+    if (u->kind == UPDATE_CLAIM) {
+        u->shard = n >> 4;
+        return;
+    }
     u->accuser = fuzz_id(in, fuzz_name(in), self);
     if (u->kind != UPDATE_ALIVE && n & 4)
         return;
-    memcpy(u->member.name, name, strlen(name));
-    u->member.nonce = 1 + (n >> 3) % 4;
-    u->member.version = fuzz_counter(in);
-    u->member.addr = fuzz_addr(next(in));
-    u->member.weight = (uint8_t)(1 + (n >> 5));
-    u->member.serving = n & 8;
-    u->member.draining = n & 16;
+    memcpy(u->record.name, name, strlen(name));
+    u->record.nonce = 1 + (n >> 3) % 4;
+    u->record.version = fuzz_counter(in);
+    u->record.addr = fuzz_addr(next(in));
+    u->record.weight = (uint8_t)(1 + (n >> 5));
+    u->record.serving = n & 8;
+    u->record.draining = n & 16;
     if (n & 32)
-        memcpy(u->member.zone, "z", 1);
+        memcpy(u->record.zone, "z", 1);
 }
 
 /* The plain text of a datagram to whoever has this id and nonce, or said so by the input: kind,
@@ -113,7 +117,7 @@ static inline size_t fuzz_datagram(struct input *in, const struct peer_id *self,
     struct wire_writer w;
     uint8_t n = next(in), more = next(in);
     memset(&d, 0, offsetof(struct wire_datagram, updates));
-    d.kind = (enum datagram_kind)(DATAGRAM_HELLO + n % 8);
+    d.kind = (enum datagram_kind)(DATAGRAM_HELLO + n % DATAGRAM_KIND_LAST);
     d.target_name_only.name = self->name;
     d.target_nonce = more & 1 && more & 2 ? more >> 4 : nonce;
     d.number = more & 8 ? number : next(in);

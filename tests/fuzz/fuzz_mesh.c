@@ -178,8 +178,7 @@ static void hear_sealed(struct played *p, struct input *in, bool is_genuine)
     static struct wire_datagram d;
     struct seal *seal = is_genuine ? &p->inside : &p->outside;
     struct sent *sent = new_sent(p);
-    const struct mesh_member *self = mesh_self(p->mesh);
-    struct peer_id id = self->id;
+    const struct mesh_record *self = mesh_self(p->mesh)->record;
     uint8_t plain[WIRE_PLAIN_MAX], from = next(in), how = next(in);
     size_t length = 0;
     if (how & 1) {
@@ -187,7 +186,7 @@ static void hear_sealed(struct played *p, struct input *in, bool is_genuine)
         for (size_t n = 0; n < length; n++)
             plain[n] = next(in);
     } else {
-        length = fuzz_datagram(in, &id, self->nonce, p->number++, plain);
+        length = fuzz_datagram(in, &self->id, self->nonce, p->number++, plain);
     }
     bool is_ours = wire_datagram_read(&d, plain, length) == 0;
     seal->name = is_ours && how & 14 ? d.sender.name : view_name_hash("a");
