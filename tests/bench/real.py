@@ -10,11 +10,14 @@ nothing else. Every process has an address of its own (127.0.1.1, 127.0.1.2, ...
   silent  every packet of it and for it is dropped (nftables), as when a machine is gone
   leave   asked to leave, until all others know
 
-Who knows what and when is read from both programs' logs as they write them. The sizes and programs are
+Who knows what and when is read from both programs' logs as they write them; only how many meshd sees
+while many join is asked for (/metrics), since it writes no more than 20 lines a second. The sizes and programs are
 measured in turn, round after round; the figures are medians. Prints the table and writes it to
 docs/figures/real.md. Not a part of the tests; needs root, or user namespaces (then without `silent`)."""
 import argparse
 import base64
+import contextlib
+import http.client
 import os
 import random
 import re
@@ -52,7 +55,19 @@ class Meshd:
         joins = ["--join", "127.0.1.1:7946"] if i > 1 else []
         return [Settings.program("node/meshd"), "--name", f"n{i}", "--cluster", "bench",
                 "--listen", f"127.0.1.{i}:8080", "--peer-listen", f"127.0.1.{i}:7946",
-                "--admin", "none", "--drain-grace", "0s", *joins]
+                "--admin", f"127.0.1.{i}:9090", "--drain-grace", "0s", *joins]
+
+    def sees(self, agent, count):
+        """When it saw so many, itself among them; None: it does not. A question every 25 ms."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection(f"127.0.1.{agent.i}", 9090, timeout=5)
+            with contextlib.closing(connection):
+                connection.request("GET", "/metrics")
+                text = connection.getresponse().read()
+            found = re.findall(rb'^mesh_members{state="(?:alive|suspect)"} (\d+)', text, re.M)
+            if sum(map(int, found)) == count:
+                return time.monotonic()
+        return None
 
 
 class Serf:
@@ -67,6 +82,11 @@ class Serf:
         sealed = ["-encrypt", self.key] if self.key else []
         return [shutil.which("serf"), "agent", "-node", f"n{i}", "-bind", f"127.0.1.{i}:7946",
                 "-rpc-addr", f"127.0.1.{i}:7373", "-log-level", "info", *joins, *sealed]
+
+    def sees(self, agent, count):
+        seen = [when for name, (state, when) in agent.view.copy().items()
+                if state == "alive" and name != agent.name]
+        return max(seen) if len(seen) == count - 1 else None
 
 
 class SealedSerf(Serf):
@@ -104,10 +124,6 @@ class Agent:
 
     def believes(self, name):
         return self.view.get(name, (None, 0))
-
-    def sees(self, count):
-        names = sum(state == "alive" for name, (state, _) in self.view.items() if name != self.name)
-        return names == count - 1
 
     def end(self):
         if self.process.poll() is None:
@@ -147,9 +163,16 @@ class Mesh:
         begun = time.monotonic()
         for i in range(2, self.count + 1):
             self.start(i)
-        wait_until(60, lambda: all(agent.sees(self.count) for agent in self.agents),
-                   f"{self.kind.title}: {self.count} views of {self.count}")
-        return max(when for agent in self.agents for _, when in agent.view.values()) - begun
+        times, missing = [], list(self.agents)
+        while missing:
+            sure(time.monotonic() < begun + 60, f"{self.kind.title}: {missing[0].name} does not see",
+                 self.count, missing[0].tail.decode(errors="replace"))
+            time.sleep(0.025)
+            for agent in missing[:]:
+                if when := self.kind.sees(agent, self.count):
+                    times.append(when)
+                    missing.remove(agent)
+        return max(times) - begun
 
     def lose(self, agent, state, act, seconds):
         """`act` on it, and how long until the first and the last other one says `state` of it."""
@@ -292,10 +315,11 @@ Every process has an address of its own on loopback, in a network namespace that
 each program is measured alone, in turn, {options.rounds} rounds; medians. Both as they come: serf's
 profile is `lan`, meshd's server the built-in one, its datagrams always sealed; `--drain-grace 0s`, which
 waits for a balancer. Join: from the start of the second process, the others' one contact being up, until
-every log names all. Idle: {options.idle} s, from {SETTLE} s after that; bytes with their IP headers, what a
-peer sends (as much comes). Killed: SIGKILL, so that the kernel answers for it with refusals; silent:
-every packet from and to it is dropped; {options.losses} of each a round, until the first and until the last
-other process logs it as failed. Leave: SIGTERM (serf: SIGINT), until all others log it.{silent}
+every process sees all (serf: by its log; meshd, which limits its lines: asked every 25 ms). Idle:
+{options.idle} s, from {SETTLE} s after that; bytes with their IP headers, what a peer sends (as much
+comes). Killed: SIGKILL, so that the kernel answers for it with refusals; silent: every packet from and to
+it is dropped; {options.losses} of each a round, until the first and until the last other
+process logs it as failed. Leave: SIGTERM (serf: SIGINT), until all others log it.{silent}
 
 {chr(10).join(lines)}
 """)
