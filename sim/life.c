@@ -139,7 +139,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
         config->entropy[n] = (uint8_t)shuffle_below(&entropy, 256);
     if (world->keyed) {
         config->keys_count = 1;
-        memset(config->keys[0], 0x5a, sizeof config->keys[0]);
+        memset(config->keys[0], WORLD_KEY_BYTE, sizeof config->keys[0]);
     }
     config->boot_ms = WALL_MS + world->now_us / WORLD_MS;
     /* Names are on clocks that are wrong by up to an hour; a generation must not care. */

@@ -6,6 +6,7 @@
 
 #include "sim/check.h"
 #include "sim/stream.h"
+#include "sim/watch.h"
 
 #define IP_UDP_BYTES 28u
 #define PACKETS_KEPT 512u
@@ -317,6 +318,7 @@ static void datagram_spoil(struct world *world, struct packet *packet, struct sh
     struct faults *faults = world->faults;
     if (packet->length > 0 && chance_hits(luck, faults->corrupt_ppm)) {
         faults->hits[FAULT_CORRUPT]++;
+        packet->serial = 0;
         uint32_t at = chance_below(luck, packet->length);
         packet->data[at] ^= (uint8_t)(1u << chance_below(luck, 8));
         if (world->config.draws == 1 && chance_below(luck, 4) == 0)
@@ -324,6 +326,7 @@ static void datagram_spoil(struct world *world, struct packet *packet, struct sh
     }
     if (packet->length > 0 && chance_hits(luck, faults->truncate_ppm)) {
         faults->hits[FAULT_TRUNCATE]++;
+        packet->serial = 0;
         packet->length = chance_below(luck, packet->length);
     }
 }
@@ -381,11 +384,13 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     size_t length = effect->wire.sealed.length;
     net->datagrams++;
     net->datagram_bytes += length;
+    watch_datagram(world, seat, effect->wire.sealed);
     if (to == WORLD_NOBODY || length > MESH_DATAGRAM_MAX)
         return;
     if (datagram_is_barred(world, seat->index, to, length))
         return;
     packet->from_seat = seat->index;
+    packet->serial = ++net->packets;
     world_addr(&packet->from, seat->address);
     packet->to = effect->wire.to;
     packet->length = (uint32_t)length;
@@ -408,8 +413,11 @@ static void datagram_arrive(struct world *world, const struct world_event *event
         return;
     }
     if (seat != NULL && seat->mesh != NULL) {
+        struct mesh_stats before;
+        mesh_stats(seat->mesh, &before);
         mesh_datagram(seat->mesh, &packet->from, slice_borrow(packet->data, packet->length),
                       world_clock_ms(world, seat));
+        watch_heard(world, seat, packet, &before);
         world_turn(world, seat);
     }
     free(packet);

@@ -29,6 +29,7 @@ struct path {
 
 struct packet {
     uint32_t from_seat; /* the path it takes */
+    uint32_t serial;    /* its copies have the same; 0: changed on its way */
     struct mesh_addr from, to;
     uint32_t length;
     uint8_t data[];
@@ -92,7 +93,7 @@ struct net {
     uint64_t kept_of; /* packets among which they were drawn */
     bool keeps;       /* packets, for net_replay() */
     struct stream *streams;
-    uint32_t streams_count, streams_capacity;
+    uint32_t streams_count, streams_capacity, packets;
     uint64_t datagrams, datagram_bytes, segments, dials;
 };
 

@@ -15,6 +15,7 @@
 #include "sim/net.h"
 #include "sim/scenario.h"
 #include "sim/upstream.h"
+#include "sim/watch.h"
 
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
@@ -397,6 +398,8 @@ int world_new(struct world **worldp, const struct world_config *config)
     if (rc == 0)
         rc = members_new(world);
     if (rc == 0)
+        rc = watch_new(world);
+    if (rc == 0)
         rc = clients_new(world);
     if (rc == 0)
         rc = modern_new(world);
@@ -434,6 +437,7 @@ void world_free(struct world *world)
     clients_free(world);
     checks_free(world);
     members_free(world);
+    watch_free(world);
     upstreams_free(world);
     net_free(world);
     free(world->lives);

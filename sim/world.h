@@ -22,6 +22,7 @@
 #define WORLD_NOBODY UINT32_MAX
 #define WORLD_MS 1000u /* in microseconds, the unit of the world's clock */
 #define WORLD_SECOND 1000000u
+#define WORLD_KEY_BYTE 0x5a /* the key of a world that has one is made of it */
 
 struct checks;
 struct members;
@@ -31,6 +32,7 @@ struct net;
 struct sse;
 struct stage;
 struct upstreams;
+struct watch;
 
 struct world_config {
     uint64_t seed;
@@ -184,6 +186,7 @@ struct world {
     struct checks *checks;
     struct members *members;
     struct stage *stage; /* the scenario that is told; NULL: none */
+    struct watch *watch;
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */

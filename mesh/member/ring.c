@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "mesh/base/mutant.h"
 #include "mesh/member/ring.h"
 
 int ring_sync(struct ring *ring, const struct view *view)
@@ -29,7 +30,7 @@ int ring_sync(struct ring *ring, const struct view *view)
         peer->weight = member->record->weight;
         memcpy(peer->zone, member->record->zone, sizeof peer->zone);
     }
-    int rc = ring_build(ring, peers, count, 64);
+    int rc = ring_build(ring, peers, count, MUTANT(RING_ORDER) ? 10 : 64);
     if (rc == 0)
         ring->generation = generation;
     free(peers);

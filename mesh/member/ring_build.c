@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "mesh/base/mutant.h"
 #include "mesh/member/ring.h"
 
 #define GONE UINT32_MAX
@@ -110,7 +111,7 @@ static int number_zones(struct ring *ring, uint32_t *zones)
 
 static bool comes_before(struct ring_point a, struct ring_point b)
 {
-    return a.at != b.at ? a.at < b.at : a.owner < b.owner;
+    return a.at != b.at ? a.at < b.at : a.owner < b.owner && !MUTANT(RING_ORDER);
 }
 
 static int compare_points(const void *a, const void *b)

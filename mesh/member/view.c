@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "mesh/base/mutant.h"
 #include "mesh/member/view_state.h"
 
 #define NO_SLOT UINT16_MAX /* above every slot: VIEW_ROWS_MAX */
@@ -328,7 +329,7 @@ static bool is_gone(enum member_state state)
 static bool decides_ring(const struct mesh_member *a, const struct mesh_member *b)
 {
     return member_is_living(a) != member_is_living(b) ||
-           member_is_eligible(a) != member_is_eligible(b) ||
+           (member_is_eligible(a) != member_is_eligible(b) && !MUTANT(RING_STALE)) ||
            (member_is_living(b) && (a->record->weight != b->record->weight ||
                                     strcmp(a->record->zone, b->record->zone) != 0));
 }

@@ -2,6 +2,7 @@
  * have generations and record versions besides. */
 #include <string.h>
 
+#include "mesh/base/mutant.h"
 #include "mesh/member/view_state.h"
 
 #define CLOCK_SET_MS 1577836800000u /* 2020: a wall clock before that was never set */
@@ -87,7 +88,7 @@ static enum view_news apply_self(struct view *view, const struct wire_update *ne
     const struct mesh_record *said = &news->record;
     uint64_t incarnation = outdo(m.incarnation, news->incarnation);
     uint64_t version = outdo(ours.version, said->version);
-    if (view->is_leaving || m.state != MEMBER_ALIVE)
+    if (view->is_leaving || m.state != MEMBER_ALIVE || MUTANT(NO_REFUTE))
         return VIEW_OLD;
     if (incarnation == UINT64_MAX)
         return VIEW_REFUSED;
@@ -122,7 +123,7 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
         (had->nonce == said->nonce && jumps(had->version, said->version)))
         return VIEW_REFUSED;
     if (!member_is_living(&m)) {
-        if (news->incarnation <= m.incarnation)
+        if (news->incarnation + MUTANT(RESURRECT) <= m.incarnation)
             return VIEW_OLD;
         if (view_find_name(view, said->id.name) != known)
             return VIEW_OLD; /* superseded is for good */

@@ -1,8 +1,11 @@
-"""figures - what a process costs, as the kernel tells it: for the parts that measure."""
+"""figures - what a process costs, as the kernel tells it, and where and of what it was measured: for
+the parts that measure, and the benchmarks."""
 import json
 import os
+import platform
+import subprocess
 
-from harness import sure
+from harness import ROOT, sure
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -38,3 +41,20 @@ def tool_report(process, seconds):
     lines = [line for line in process.text().splitlines() if line.startswith("{")]
     sure(lines, process.name, "exit code", code, process.text()[-800:])
     return code, json.loads(lines[-1])
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+        model = next((line.partition(":")[2].strip() for line in info
+                      if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+def commit():
+    """What is checked out, and whether what is measured was changed since."""
+    def git(*words):
+        done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True)
+        return done.stdout.strip()
+    measured = ("--", "mesh", "http", "node", "tests/tools", "meson.build")
+    changed = " with changes" if git("status", "--porcelain", *measured) else ""
+    return (git("rev-parse", "--short", "HEAD") or "no repository") + changed
