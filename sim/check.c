@@ -417,6 +417,24 @@ static void check_resume_end(struct world *world, const struct request *request)
         check_fail(world, "S1", "#%u ends well, and #%u has no answer", request->n, behind->n);
 }
 
+/* Does a peer that runs know of a newer generation of this name? Then this one is superseded,
+ * whether it heard of that or not: its former life can have had the faster clock, and can have been
+ * known to nobody whom this one asked on its way in. */
+static bool is_superseded(const struct world *world, struct peer_id id)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    for (uint32_t seat = 0; seat < world->seats_count; seat++) {
+        if (!world_serves(world, seat))
+            continue;
+        size_t count = mesh_members(world->seats[seat].mesh, members, MEMBERS_SEEN);
+        for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++)
+            if (members[n].record->id.name == id.name &&
+                members[n].record->id.generation > id.generation)
+                return true;
+    }
+    return false;
+}
+
 /* N1: may the client of this session be told that it does not exist? */
 static bool may_be_unknown(struct world *world, const struct session *session)
 {
@@ -442,7 +460,7 @@ static bool may_be_unknown(struct world *world, const struct session *session)
             return true; /* it is superseded: whether it lives or not, it does not count */
     }
     if (owner->ended_us == 0 || seat->exited)
-        return seat->leaving || seat->exited;
+        return seat->leaving || seat->exited || is_superseded(world, owner->id);
     return world->now_us - owner->ended_us > SILENT_US;
 }
 
