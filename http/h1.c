@@ -124,15 +124,18 @@ static bool read_coding(struct h1 *h, const struct h1_header *header, struct sli
     return false;
 }
 
-/* Tells the field and notes it in the head's sets. */
-static void classify(struct h1_head *head, struct h1_header *header)
+/* Tells the field and notes it in the head. */
+static void classify(struct h1_head *head, uint32_t index)
 {
+    struct h1_header *header = &head->headers[index];
     uint8_t rules;
     enum h1_field field = h1_field_of(slice_part(head->text, header->name), &rules);
 
     header->field = (uint8_t)field;
     header->stays = (rules & H1_STAYS) != 0;
     head->doubles |= head->fields & h1_set(field);
+    if ((head->fields & h1_set(field)) == 0)
+        head->first[field] = index;
     head->fields |= h1_set(field);
 }
 
@@ -296,7 +299,7 @@ static bool read_head(struct h1 *h)
         struct h1_header *header = &head->headers[i];
         /* is_plain_line() sees a trailing blank by what stands behind the value. */
         trim(head->text.at, &header->value);
-        classify(head, header);
+        classify(head, i);
         if (!read_field(h, header, &facts))
             return false;
     }

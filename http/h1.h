@@ -51,6 +51,7 @@ enum h1_field {
     H1_FIELD_TRANSFER_ENCODING,
     H1_FIELD_X_ACCEL_BUFFERING
 };
+#define H1_FIELDS (H1_FIELD_X_ACCEL_BUFFERING + 1)
 
 /* Sets of fields. */
 static inline uint32_t h1_set(enum h1_field field)
@@ -81,6 +82,7 @@ struct h1_head {
     bool has_foreign_expect;   /* any other expectation: 417 */
     bool has_connection_names; /* Connection names more than close and keep-alive */
     uint32_t fields, doubles;  /* sets: fields that came, and that came more than once */
+    uint32_t first[H1_FIELDS]; /* of those that came: the index of the first */
     uint32_t headers_count, headers_room;
     struct h1_header headers[];
 };

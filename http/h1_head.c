@@ -54,14 +54,10 @@ const char *h1_method_text(enum h1_method method)
 
 bool h1_field(const struct h1_head *head, enum h1_field field, struct slice *value)
 {
-    size_t i = 0;
-
     *value = (struct slice){0};
     if ((head->fields & h1_set(field)) == 0)
         return false;
-    while (head->headers[i].field != field)
-        i++;
-    *value = h1_value(head, i);
+    *value = h1_value(head, head->first[field]);
     return true;
 }
 

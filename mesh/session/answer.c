@@ -2,7 +2,6 @@
 #include "mesh/session/answer.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 struct kept {
     struct list in_answer;
@@ -11,9 +10,10 @@ struct kept {
     struct wire_message message;
 };
 
-void answer_init(struct answer *answer)
+void answer_init(struct answer *answer, struct spare *spare)
 {
     memset(answer, 0, sizeof *answer);
+    answer->spare = spare;
     list_init(&answer->kept);
 }
 
@@ -24,7 +24,7 @@ static void answer_drop_first(struct answer *answer)
     answer->number++;
     list_remove(&kept->in_answer);
     wire_message_drop(&kept->message);
-    free(kept);
+    spare_give(answer->spare, kept, ANSWER_SPARE);
 }
 
 void answer_deinit(struct answer *answer)
@@ -52,14 +52,14 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
 {
     if (answer->is_dropped)
         return 0;
-    struct kept *kept = malloc(sizeof *kept);
+    struct kept *kept = spare_take(answer->spare, sizeof *kept);
     if (kept == NULL)
         return -ENOMEM;
     kept->end_bytes = 0;
     kept->message = *message;
     int rc = wire_message_keep(&kept->message, budget);
     if (rc < 0) {
-        free(kept);
+        spare_give(answer->spare, kept, ANSWER_SPARE);
         return rc;
     }
     list_push_back(&answer->kept, &kept->in_answer);

@@ -5,9 +5,13 @@
 #define MESH_ANSWER_H
 
 #include "mesh/base/list.h"
+#include "mesh/base/spare.h"
 #include "mesh/wire/links.h"
 
+#define ANSWER_SPARE 64 /* kept messages whose memory is kept for the next */
+
 struct answer {
+    struct spare *spare;    /* borrowed: memory of kept messages, of all answers together */
     struct lane lane;       /* none: the entry's link is lost, or it is not interested */
     struct list kept;       /* struct kept, oldest first */
     uint32_t number;        /* of the oldest kept message; they count from 0 */
@@ -22,7 +26,7 @@ struct answer {
     uint32_t withheld_from;
 };
 
-void answer_init(struct answer *answer);
+void answer_init(struct answer *answer, struct spare *spare);
 void answer_deinit(struct answer *answer);
 /* Keeps and sends one message. -ENOMEM: it was not added, the answer can only be cut now. */
 int answer_add(struct answer *answer, struct links *links, const struct wire_message *message,

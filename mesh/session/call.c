@@ -68,7 +68,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
     call->epoch = (struct mesh_epoch){1, core_self(core)};
     call->is_unsafe = serve_is_unsafe(core, m);
     list_init(&call->by_up);
-    answer_init(&call->answer);
+    answer_init(&call->answer, &core->serve.spare_kept);
     if (slice_keep(&call->method, r->method, &core->budget) < 0 ||
         slice_keep(&call->target, r->target, &core->budget) < 0 ||
         slice_keep(&call->head, r->head, &core->budget) < 0 ||
@@ -99,7 +99,7 @@ struct call *call_new_entry(struct core *core, const struct call *batch,
     entry->up = batch->up;
     entry->token = batch->token;
     list_init(&entry->by_up);
-    answer_init(&entry->answer);
+    answer_init(&entry->answer, &core->serve.spare_kept);
     entry->answer.is_dropped = true;
     if (slice_keep(&entry->head, batch->head, &core->budget) < 0 ||
         slice_keep(&entry->body, text, &core->budget) < 0) {

@@ -46,6 +46,7 @@ void serve_deinit(struct core *core)
     heap_deinit(&s->relistens);
     table_deinit(&s->by_name);
     table_deinit(&s->forgotten);
+    spare_deinit(&s->spare_kept);
     pool_deinit(&s->calls);
     pool_deinit(&s->upstreams);
 }

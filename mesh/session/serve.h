@@ -40,6 +40,7 @@ struct upstream {
 
 struct serve {
     struct pool calls, upstreams;
+    struct spare spare_kept; /* of answers */
     struct table by_name;
     struct table forgotten; /* entries of which names were given up: they may not run unknown
                                requests again */

@@ -93,9 +93,11 @@ static struct room room_of(struct core *core, struct call *reader)
     if (reader->stream != NULL && reader->stream->number == 0)
         return (struct room){up->self, up->listen_call, &up->listen_owed};
     source = reader->stream != NULL ? call_at(core, reader->stream->source) : NULL;
-    if (source != NULL)
-        return (struct room){up->self, source->up_call, &source->owed};
-    return (struct room){up->self, reader->up_call, &reader->owed};
+    if (source == NULL)
+        source = reader;
+    if (source->is_ended) /* nothing more comes on it */
+        return (struct room){.owed = NULL};
+    return (struct room){up->self, source->up_call, &source->owed};
 }
 
 static void room_give(struct core *core, struct room room, size_t bytes)

@@ -19,6 +19,7 @@ struct bench {
     struct rng rng;
     struct seal_ring ring;
     struct bytes_budget budget;
+    struct spare spare;
     struct answer answer;
     uint32_t got[64]; /* numbers that the entry received, in order */
     uint32_t got_count, lost;
@@ -38,12 +39,13 @@ static void bench_init(struct bench *b)
     struct links_config config = {
         .self = {1, 1}, .ring = &b->ring, .sip_key = sip_key, .rng = &b->rng, .budget = &b->budget};
     assert_int_equal(links_new(&b->links, &config), 0);
-    answer_init(&b->answer);
+    answer_init(&b->answer, &b->spare);
 }
 
 static void bench_deinit(struct bench *b)
 {
     answer_deinit(&b->answer);
+    spare_deinit(&b->spare);
     assert_int_equal(b->answer.payload_bytes, 0);
     links_free(b->links);
     assert_int_equal(b->budget.used, 0);
