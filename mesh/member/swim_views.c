@@ -6,6 +6,8 @@
 #include "mesh/member/swim_state.h"
 
 #define DIFFERING_MS 2000    /* a difference that gossip does not end by itself */
+#define BACKLOG 32           /* so much waits to be told that an exchange tells it sooner */
+#define BACKLOG_MS 500       /* then a difference need not last longer */
 #define DIFFERING_RESTLESS 4 /* so often in a row our own view may have changed meanwhile */
 #define STRANGER_MS 2000     /* gossip tells us of most newcomers before that */
 #define STRANGER_MAX_MS 16000
@@ -66,6 +68,13 @@ void views_on_stranger(struct swim *swim, struct peer_id id, const struct mesh_a
     stranger->wish_at_ms = now_ms + stranger->wait_ms;
 }
 
+/* A datagram carries a dozen records, and each is to be sent dozens of times: where hundreds join
+ * at once gossip would take half a minute. */
+static bool has_backlog(const struct swim *swim)
+{
+    return gossip_count(swim->gossip) > BACKLOG;
+}
+
 void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t hash,
                    uint64_t now_ms)
 {
@@ -82,7 +91,7 @@ void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t
         return;
     swim->differing = member->record->id;
     swim->differing_hash = view_hash(swim->view);
-    swim->differing_due_ms = now_ms + DIFFERING_MS;
+    swim->differing_due_ms = now_ms + (has_backlog(swim) ? BACKLOG_MS : DIFFERING_MS);
 }
 
 /* Memberlist's push/pull: every so often with anybody; the larger the mesh the rarer. */
@@ -113,7 +122,7 @@ void views_now(struct swim *swim, uint64_t now_ms)
     swim->differing = (struct peer_id){0, 0};
     if (member == NULL || !member_is_living(member) || swim->phase != SWIM_MEMBER)
         return;
-    if (!is_at_rest && ++swim->differing_restless < DIFFERING_RESTLESS)
+    if (!is_at_rest && !has_backlog(swim) && ++swim->differing_restless < DIFFERING_RESTLESS)
         return;
     swim->differing_restless = 0;
     views_wish(swim, member->record->id, &member->record->addr, now_ms);

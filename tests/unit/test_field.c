@@ -118,6 +118,21 @@ static void test_a_mesh_comes_together_at_one_contact(void **state)
     field_free(field);
 }
 
+/* Gossip alone takes 9 s for them: a dozen records fit in a datagram. */
+static void test_hundreds_that_join_at_once_exchange_views(void **state)
+{
+    struct field_config config = {.seed = 16, .seats = 200, .spare = 8, .strangers_per_s = 1000};
+    struct field *field = field_new(&config);
+    (void)state;
+    field_start(field, 0, FIELD_NOBODY);
+    for (uint32_t n = 1; n < config.seats; n++)
+        field_start(field, n, 0);
+    assert_int_not_equal(
+        field_run_until_agreed(field, FIELD_NOBODY, config.seats, SECOND / 10, 6 * SECOND),
+        MESH_NEVER);
+    field_free(field);
+}
+
 static void test_answers_to_strangers_are_limited(void **state)
 {
     struct field_config config = {.seed = 3, .seats = PEERS, .spare = 8, .strangers_per_s = 2};
@@ -348,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_those_who_have_met_agree_and_stay),
         cmocka_unit_test(test_equal_seeds_give_equal_runs),
         cmocka_unit_test(test_a_mesh_comes_together_at_one_contact),
+        cmocka_unit_test(test_hundreds_that_join_at_once_exchange_views),
         cmocka_unit_test(test_answers_to_strangers_are_limited),
         cmocka_unit_test(test_a_delay_is_its_paths_and_a_quarter_more_at_most),
         cmocka_unit_test(test_the_mute_are_taken_for_dead_and_so_are_the_deaf),
