@@ -283,6 +283,14 @@ static bool detects(const struct swim *swim)
 
 /* ---- news ----------------------------------------------------------------------------------- */
 
+/* A death, or a farewell, decides where sessions are: it is passed on at once, if the last gossip
+ * was not early already. */
+static void hurry(struct swim *swim, uint64_t now_ms)
+{
+    swim->hurries =
+        swim->preset->memberlist == NULL && swim->gossip_at_ms <= now_ms + swim->preset->gossip_ms;
+}
+
 static void pass_on(struct swim *swim, const struct mesh_member *is, enum member_state was,
                     uint32_t was_incarnation, struct peer_id accuser)
 {
@@ -370,6 +378,8 @@ static void on_new_state(struct swim *swim, const struct mesh_member *member,
     }
     if (!is_quiet)
         pass_on(swim, member, was->state, was->incarnation, news->accuser);
+    if (!is_quiet && was_living && !member_is_living(member))
+        hurry(swim, now_ms);
 }
 
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
@@ -712,9 +722,13 @@ static void gossip_now(struct swim *swim, uint64_t now_ms)
 {
     const struct mesh_member *drawn[DRAWN_MAX];
     size_t peers = swim->preset->gossip_peers;
-    if (gossip_count(swim->gossip) == 0 || now_ms < swim->gossip_at_ms || swim->gossip_waits)
+    bool is_due = now_ms >= swim->gossip_at_ms || swim->hurries;
+    if (gossip_count(swim->gossip) == 0 || !is_due || swim->gossip_waits)
         return;
-    swim->gossip_at_ms = now_ms + swim->preset->gossip_ms;
+    /* who hurried waits longer afterwards: on average nothing more is sent */
+    uint64_t from_ms = now_ms < swim->gossip_at_ms ? swim->gossip_at_ms : now_ms;
+    swim->gossip_at_ms = from_ms + swim->preset->gossip_ms;
+    swim->hurries = false;
     size_t count = swim->preset->memberlist == NULL ? swim_draw(swim, nobody, drawn, peers)
                                                     : draw_with_dead(swim, drawn, peers, now_ms);
     for (size_t n = 0; n < count; n++)
@@ -789,7 +803,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
         sooner(&due_ms, claims_deadline_ms(swim->claims));
         gossip_keep_beat(swim, now_ms);
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0 && !swim->gossip_waits)
-            sooner(&due_ms, swim->gossip_at_ms);
+            sooner(&due_ms, swim->hurries ? now_ms : swim->gossip_at_ms);
     }
     swim->due_ms = due_ms > now_ms ? due_ms : now_ms;
 }

@@ -139,6 +139,7 @@ struct swim {
     struct hold hold;
     uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
+    bool hurries; /* something urgent waits that does not wait for gossip_at_ms */
 
     /* a control's: see swim_stall() and struct swim_memberlist */
     bool is_stalled, probe_waits, gossip_waits;
