@@ -12,7 +12,6 @@
 
 #define MESH_CONTACTS_MAX 1024
 #define MESH_WINDOWS_SPARE 64    /* replay windows beyond one a member: for those who join */
-#define MESH_STRANGERS_PER_S 100 /* answers a second to those whose generation we do not know */
 #define MESH_STALL_MS 500        /* so late after the deadline: this process stood still */
 #define MESH_LEAVE_POLL_MS 20
 #define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
@@ -294,7 +293,7 @@ static bool mesh_hears_stranger(struct mesh *m, uint64_t now_ms)
         m->strangers_since_ms = now_ms;
         m->strangers = 0;
     }
-    return m->strangers++ < MESH_STRANGERS_PER_S;
+    return m->strangers++ < SWIM_STRANGERS_PER_S;
 }
 
 void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice sealed,

@@ -7,10 +7,9 @@
 
 #include "mesh/base/bytes.h"
 
-#define STRANGERS_PER_S 100 /* mesh.c's MESH_STRANGERS_PER_S */
-#define INBOX_BYTES 212992  /* a socket's receive buffer (net.core.rmem_default) */
-#define PACKET_EXTRA 512    /* what the kernel counts for each beside its bytes, about */
-#define PACKET_SMALL 256    /* most datagrams fit */
+#define INBOX_BYTES 212992 /* a socket's receive buffer (net.core.rmem_default) */
+#define PACKET_EXTRA 512   /* what the kernel counts for each beside its bytes, about */
+#define PACKET_SMALL 256   /* most datagrams fit */
 
 struct packet {
     struct packet *next; /* free ones */
@@ -196,7 +195,7 @@ void field_send(struct field *field, uint32_t from, const struct swim_send *send
 static bool hears_stranger(const struct field *field, struct seat *seat, uint64_t now_ms)
 {
     uint32_t per_s =
-        field->config.strangers_per_s == 0 ? STRANGERS_PER_S : field->config.strangers_per_s;
+        field->config.strangers_per_s == 0 ? SWIM_STRANGERS_PER_S : field->config.strangers_per_s;
     if (now_ms - seat->strangers_since_ms >= 1000) {
         seat->strangers_since_ms = now_ms;
         seat->strangers = 0;
