@@ -64,7 +64,7 @@ bool guard_is_isolated(const struct guard *guard, uint64_t since_ms, uint64_t no
             contacted++;
         }
     }
-    return 2 * heard < contacted;
+    return contacted >= GUARD_CONTACTS_LEAST && 2 * heard < contacted;
 }
 
 /* ---- the brake ------------------------------------------------------------------------------ */

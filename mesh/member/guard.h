@@ -11,6 +11,7 @@
 #include "mesh/base/types.h"
 
 #define GUARD_CONTACTS_MAX 64   /* remembered: whom we contacted last */
+#define GUARD_CONTACTS_LEAST 2  /* one that is silent, the suspect itself, tells nothing of us */
 #define GUARD_PATIENCE_MS 500   /* who was contacted later may not have answered yet */
 #define GUARD_SLOWDOWN 3        /* a stretched suspicion runs at a third of its speed, */
 #define GUARD_STRETCH_MAX 15000 /* until it has lost so many ms by that */

@@ -20,7 +20,7 @@ const struct swim_preset swim_preset_product = {
     .relays = 3,
     .suspicion_ms = 500, /* 2 s */
     .alpha = 4,
-    .beta = 5,
+    .beta = 9, /* stretched, more than half a minute in which we may be the stalled one */
     .awareness_max = 8,
     .gossip_ms = 200,
     .gossip_peers = 3,
@@ -31,6 +31,7 @@ const struct swim_preset swim_preset_product = {
     .hearsay_ms = 2000, /* news of a death is with nearly all of 5,000 by then */
     .check_ms = 500,
     .guards = true,
+    .doubts_deaths = true,
     .limits_accusers = true,
     .hold_ms = 60000,
     .farewells = 64,
@@ -395,9 +396,10 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
     struct wire_update doubted;
     if (member != NULL)
         before = (struct known){member->state, member->incarnation};
-    if (news->kind == UPDATE_DEAD && member != NULL && member_is_living(member) &&
-        !suspicion_may_vote(swim, news->accuser, now_ms)) {
-        doubted = *news; /* who is often wrong may be wrong about a death, too */
+    bool is_death = news->kind == UPDATE_DEAD && member != NULL && member_is_living(member) &&
+                    member != view_self(swim->view);
+    if (is_death && suspicion_doubts_death(swim, member, news, now_ms)) {
+        doubted = *news;
         doubted.kind = UPDATE_SUSPECT;
         news = &doubted;
     }
@@ -427,6 +429,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         become_superseded(swim);
         break;
     }
+    if (news == &doubted && member != NULL)
+        suspicion_told_dead(swim, member, news->accuser, now_ms);
 }
 
 static bool is_lost(const struct mesh_member *member)

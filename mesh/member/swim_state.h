@@ -75,10 +75,11 @@ struct suspicion {
     uint32_t min_ms, max_ms;
     uint32_t number; /* of what we asked the witnesses; 0: nothing */
     uint32_t votes_max, accusers_count;
-    bool is_seen;     /* a probe of our own failed: it is no hearsay */
-    bool is_checking; /* over TCP, since checked_ms */
-    bool is_vetoed;   /* it was reached since it began */
-    bool is_refused;  /* its port refuses, and it answers no ping */
+    bool is_seen;      /* a probe of our own failed: it is no hearsay */
+    bool is_checking;  /* over TCP, since checked_ms */
+    bool is_told_dead; /* others say so: it runs its shortest */
+    bool is_vetoed;    /* it was reached since it began */
+    bool is_refused;   /* its port refuses, and it answers no ping */
     struct peer_id accusers[ACCUSERS_MAX];
 };
 
@@ -252,6 +253,12 @@ void suspicion_begin(struct swim *swim, const struct mesh_member *member, struct
 /* True: this accuser is new, and counts. */
 bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, struct peer_id accuser,
                        uint64_t now_ms);
+/* Others say that it is dead. Is that too early for us: was it not suspected here for as long as
+ * the shortest suspicion lasts, so that it could have refuted? */
+bool suspicion_doubts_death(struct swim *swim, const struct mesh_member *member,
+                            const struct wire_update *news, uint64_t now_ms);
+void suspicion_told_dead(struct swim *swim, const struct mesh_member *member,
+                         struct peer_id accuser, uint64_t now_ms);
 /* It lives: who accused it was wrong. */
 void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 /* It was reached, by whatever way: only it can refute, but its suspicion begins anew. */

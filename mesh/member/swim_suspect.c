@@ -11,6 +11,7 @@
 #define STRETCHED_STEP_MS 50 /* a stretched one is looked at again so soon at the earliest */
 #define CHECKS_PER_S 32      /* of so many suspects */
 #define CHECK_FRESH_MS 1000  /* a check asked for so lately need not be repeated */
+#define GUARD_MEMORY_MS 5000 /* whom we heard of longer ago says nothing about now */
 #define ON_TIME_MS 2000      /* a loop that was late within so long is not on time */
 #define SUSPICIONS_FIRST 8
 
@@ -128,7 +129,7 @@ void suspicions_deinit(struct swim *swim)
 static uint32_t timeout_ms(const struct swim *swim, const struct suspicion *s)
 {
     uint32_t votes = s->accusers_count > 0 ? s->accusers_count - 1 : 0, timeout = s->min_ms;
-    if (s->is_refused)
+    if (s->is_refused || s->is_told_dead)
         return s->min_ms;
     if (votes < s->votes_max)
         timeout = s->max_ms - (uint32_t)((uint64_t)(s->max_ms - s->min_ms) * log2_1024(votes + 1) /
@@ -153,7 +154,7 @@ static bool is_alone(const struct swim *swim)
 static uint64_t check_due_ms(const struct swim *swim, const struct suspicion *s)
 {
     uint32_t check_ms = swim->preset->check_ms;
-    if (check_ms == 0)
+    if (check_ms == 0 || s->is_told_dead) /* who told it has looked */
         return MESH_NEVER;
     if (s->checked_ms == 0) {
         uint64_t hearsay_ms = s->is_seen ? 0 : swim->preset->hearsay_ms;
@@ -185,8 +186,11 @@ static bool is_slow(const struct swim *swim, const struct suspicion *s, uint64_t
 {
     if (!swim->preset->guards)
         return false;
+    uint64_t since_ms = s->started_ms; /* of a long one what was lately counts */
+    if (now_ms > since_ms + GUARD_MEMORY_MS)
+        since_ms = now_ms - GUARD_MEMORY_MS;
     if (!is_alone(swim))
-        return guard_is_isolated(&swim->guard, s->started_ms, now_ms) ||
+        return guard_is_isolated(&swim->guard, since_ms, now_ms) ||
                guard_brakes(&swim->guard, swim->suspects.count, view_living(swim->view), now_ms);
     /* nobody else to compare with: is our own loop on time, and was it asked on both ways? An
      * answer would have begun it anew. */
@@ -298,6 +302,30 @@ bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, stru
     return is_new;
 }
 
+bool suspicion_doubts_death(struct swim *swim, const struct mesh_member *member,
+                            const struct wire_update *news, uint64_t now_ms)
+{
+    struct suspicion *s = find_suspicion(swim, member);
+    if (peer_id_equal(news->accuser, view_self(swim->view)->record->id))
+        return false; /* our own finding */
+    if (!suspicion_may_vote(swim, news->accuser, now_ms))
+        return true;
+    if (!swim->preset->doubts_deaths)
+        return false;
+    return s == NULL || news->incarnation > s->incarnation || now_ms < s->started_ms + s->min_ms;
+}
+
+void suspicion_told_dead(struct swim *swim, const struct mesh_member *member,
+                         struct peer_id accuser, uint64_t now_ms)
+{
+    struct suspicion *s = find_suspicion(swim, member);
+    if (s == NULL || !suspicion_may_vote(swim, accuser, now_ms))
+        return;
+    (void)judge(swim, s, now_ms);
+    s->is_told_dead = true;
+    schedule(swim, s, now_ms + 1);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------- */
 
 void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
@@ -320,7 +348,7 @@ static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)
     s->lost_ms = 0;
     s->accusers_count = 0;
     s->number = 0;
-    s->is_checking = s->is_refused = false;
+    s->is_checking = s->is_refused = s->is_told_dead = false;
     s->is_vetoed = true;
     schedule(swim, s, now_ms);
 }

@@ -20,6 +20,16 @@ static void test_guard_nobody_contacted_is_no_isolation(void **state)
     assert_false(guard_is_isolated(&guard, 1000, 9000));
 }
 
+static void test_guard_one_that_is_silent_tells_nothing_of_us(void **state)
+{
+    struct guard guard = {0};
+    (void)state;
+    guard_on_contacted(&guard, peer(0), 1000);
+    assert_false(guard_is_isolated(&guard, 1000, 9000));
+    guard_on_contacted(&guard, peer(1), 1000);
+    assert_true(guard_is_isolated(&guard, 1000, 9000));
+}
+
 static void test_guard_fewer_than_half_heard_is_isolation(void **state)
 {
     struct guard guard = {0};
@@ -44,6 +54,9 @@ static void test_guard_what_was_before_a_suspicion_does_not_count_for_it(void **
     guard_on_contacted(&guard, peer(0), 1000);
     guard_on_heard(&guard, peer(0), 1010);
     guard_on_contacted(&guard, peer(1), 1000); /* silent, and not asked again */
+    for (uint32_t n = 2; n < 4; n++)
+        guard_on_contacted(&guard, peer(n), 3000);
+    guard_on_heard(&guard, peer(2), 3010);
     guard_on_contacted(&guard, peer(0), 3000); /* silent now */
     assert_false(guard_is_isolated(&guard, 1000, 4000));
     assert_true(guard_is_isolated(&guard, 2000, 4000));
@@ -55,7 +68,8 @@ static void test_guard_asking_again_excuses_no_silence(void **state)
     struct guard guard = {0};
     (void)state;
     for (uint64_t now_ms = 1000; now_ms < 3000; now_ms += 100)
-        guard_on_contacted(&guard, peer(0), now_ms);
+        for (uint32_t n = 0; n < 2; n++)
+            guard_on_contacted(&guard, peer(n), now_ms);
     assert_true(guard_is_isolated(&guard, 1000, 3000));
 }
 
@@ -63,7 +77,8 @@ static void test_guard_a_late_loop_moves_what_was_sent_before_it(void **state)
 {
     struct guard guard = {0};
     (void)state;
-    guard_on_contacted(&guard, peer(0), 1000);
+    for (uint32_t n = 0; n < 2; n++)
+        guard_on_contacted(&guard, peer(n), 1000);
     guard_on_lag(&guard, 30000);
     assert_false(guard_is_isolated(&guard, 31000, 31100));
     assert_true(guard_is_isolated(&guard, 31000, 31500));
@@ -123,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guard_nobody_contacted_is_no_isolation),
+        cmocka_unit_test(test_guard_one_that_is_silent_tells_nothing_of_us),
         cmocka_unit_test(test_guard_fewer_than_half_heard_is_isolation),
         cmocka_unit_test(test_guard_what_was_before_a_suspicion_does_not_count_for_it),
         cmocka_unit_test(test_guard_asking_again_excuses_no_silence),

@@ -182,8 +182,8 @@ static void test_swim_who_hears_nobody_blames_nobody_soon(void **state)
     struct swim_preset unguarded = product();
     (void)state;
     unguarded.guards = false;
-    assert_int_equal(deaths_by_deaf(NULL, 14000), 0);
-    assert_true(deaths_by_deaf(&unguarded, 14000) > 0);
+    assert_int_equal(deaths_by_deaf(NULL, 32000), 0);
+    assert_true(deaths_by_deaf(&unguarded, 32000) > 0);
     assert_true(deaths_by_deaf(NULL, 60000) > 0); /* it stretches, it does not forbid */
 }
 
@@ -230,17 +230,22 @@ static unsigned others_deaths(struct world *w, struct peer *but)
 
 static void test_swim_one_half_detached_peer_costs_no_other_its_place(void **state)
 {
+    struct swim_preset credulous = product();
+    unsigned lost[2] = {0};
     (void)state;
-    for (uint8_t seed = 0; seed < 4; seed++) {
+    credulous.limits_accusers = credulous.doubts_deaths = credulous.guards = false;
+    for (unsigned n = 0; n < 8; n++) {
         struct world w;
-        settle(&w, seed, 12, NULL);
+        settle(&w, (uint8_t)(n / 2), 12, n % 2 == 0 ? NULL : &credulous);
         w.watched_id = id_of(&w.peers[4]);
         half_detach(&w, &w.peers[4]);
-        assert_int_equal(others_deaths(&w, &w.peers[4]), 0);
+        lost[n % 2] += others_deaths(&w, &w.peers[4]);
         assert_true(w.peers[0].deaths > 0); /* it itself was found out */
         assert_true(world_agrees_after(&w, 20000) != MESH_NEVER);
         world_deinit(&w);
     }
+    assert_int_equal(lost[0], 0);
+    assert_true(lost[1] > 0);
 }
 
 /* ---- witnesses and checks ------------------------------------------------------------------- */
@@ -371,12 +376,13 @@ static void accuse_everybody(struct world *w, struct peer *liar, enum update_kin
 
 static void test_swim_who_is_wrong_three_times_kills_nobody_any_more(void **state)
 {
-    struct swim_preset unlimited = product();
+    struct swim_preset preset = product();
     struct world w;
     (void)state;
-    unlimited.limits_accusers = false;
     for (int limited = 0; limited < 2; limited++) {
-        settle(&w, 11, 8, limited == 1 ? NULL : &unlimited);
+        preset.doubts_deaths = false; /* else even the others' word is not taken at once */
+        preset.limits_accusers = limited == 1;
+        settle(&w, 11, 8, &preset);
         struct peer *liar = &w.peers[2];
         for (int n = 0; n < 3; n++) {
             accuse_everybody(&w, liar, UPDATE_SUSPECT);
@@ -394,6 +400,35 @@ static void test_swim_who_is_wrong_three_times_kills_nobody_any_more(void **stat
         assert_true(world_agrees_after(&w, 10000) != MESH_NEVER); /* nobody stays evicted (B4) */
         world_deinit(&w);
     }
+}
+
+/* One that stood still for long has deaths to tell that nobody was suspected of before: Lifeguard's
+ * stalled members, whose clocks go on, took 15,000 others along in a part of its sweep. */
+static void test_swim_a_death_out_of_the_blue_is_a_suspicion_first(void **state)
+{
+    struct swim_preset credulous = product();
+    struct world w;
+    (void)state;
+    credulous.doubts_deaths = false;
+    for (int doubts = 0; doubts < 2; doubts++) {
+        settle(&w, 16, 8, doubts == 1 ? NULL : &credulous);
+        struct peer *a = &w.peers[0], *liar = &w.peers[1];
+        hear(&w, a, liar, UPDATE_SUSPECT, id_of(liar), id_of(&w.peers[5]), 0);
+        hear(&w, a, liar, UPDATE_DEAD, id_of(liar), id_of(&w.peers[5]), 0);
+        world_run(&w, 5000);
+        assert_true((deaths_seen(&w) > 0) == (doubts == 0));
+        world_deinit(&w);
+    }
+    settle(&w, 16, 8, NULL); /* of one that is dead it is believed after the shortest time */
+    struct peer *a = &w.peers[0];
+    struct peer_id dead = id_of(&w.peers[5]);
+    world_crash(&w, &w.peers[5]);
+    hear(&w, a, &w.peers[1], UPDATE_DEAD, id_of(&w.peers[1]), dead, 0);
+    world_run(&w, 1999);
+    assert_int_equal(state_of(a, dead), MEMBER_SUSPECT);
+    world_run(&w, 2);
+    assert_int_equal(state_of(a, dead), MEMBER_DEAD);
+    world_deinit(&w);
 }
 
 /* P20: an owner that was cut off long enough to be taken for dead comes back and says it is not. */
@@ -587,6 +622,7 @@ int main(void)
         cmocka_unit_test(
             test_swim_an_old_alive_raises_nobody_after_a_death_of_a_higher_incarnation),
         cmocka_unit_test(test_swim_who_is_wrong_three_times_kills_nobody_any_more),
+        cmocka_unit_test(test_swim_a_death_out_of_the_blue_is_a_suspicion_first),
         cmocka_unit_test(test_swim_a_falsely_dead_peer_refutes_as_soon_as_it_is_heard),
         cmocka_unit_test(test_swim_who_was_lost_twice_holds_for_a_minute_by_its_own_record),
         cmocka_unit_test(test_swim_a_split_in_halves_is_nobodys_flapping),
