@@ -1,7 +1,7 @@
 /* check.c - the invariants of DESIGN §16 that can be seen from outside of the peers, each named by
  * its number, and three rules of the boundary: X1 no effect for a closed handle, X2 what an effect
- * says of its text is true, X3 no turn without end and no timer that fires for nothing. Those that
- * compare wires and views are watch.c's. */
+ * says of its text is true, X3 no turn without end and no timer that fires for nothing. Those of
+ * datagrams are watch.c's. */
 #include "sim/check.h"
 
 #include <inttypes.h>

@@ -11,8 +11,8 @@ nothing else. Every process has an address of its own (127.0.1.1, 127.0.1.2, ...
   leave   asked to leave, until all others know
 
 Who knows what and when is read from both programs' logs as they write them; only how many meshd sees
-while many join is asked for (/metrics), since it writes no more than 20 lines a second. The sizes and programs are
-measured in turn, round after round; the figures are medians. Prints the table and writes it to
+while many join is asked for (/metrics), since it writes no more than 20 lines a second. Sizes and
+programs are measured in turn, round after round; the figures are medians. Prints the table and writes it to
 docs/figures/real.md. Not a part of the tests; needs root, or user namespaces (then without `silent`)."""
 import argparse
 import base64
