@@ -432,6 +432,7 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
 
 void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
 {
+    swim_note_lag(swim, now_ms);
     swim->serving = serving;
     swim->draining = draining;
     flags_now(swim);
@@ -445,8 +446,10 @@ void swim_set_load(struct swim *swim, uint32_t sessions)
 
 int swim_claim(struct swim *swim, uint64_t shard, uint64_t now_ms)
 {
-    int rc = view_is_announced(swim->view) ? claims_make(swim->claims, swim->view, shard, now_ms)
-                                           : -EAGAIN;
+    int rc = -EAGAIN;
+    swim_note_lag(swim, now_ms);
+    if (view_is_announced(swim->view))
+        rc = claims_make(swim->claims, swim->view, shard, now_ms);
     swim_settle(swim, now_ms);
     return rc;
 }

@@ -70,6 +70,7 @@ static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t no
 void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms)
 {
     size_t at = swim->contacts_count;
+    swim_note_lag(swim, now_ms);
     if (mesh_addr_equal(contact, &view_self(swim->view)->record->addr)) {
         swim->named_ourselves = true;
     } else {
@@ -340,6 +341,7 @@ void swim_leave(struct swim *swim, uint64_t now_ms)
     struct peer_id self = view_self(swim->view)->record->id;
     if (swim->phase == SWIM_LEAVING || swim->phase == SWIM_GONE)
         return;
+    swim_note_lag(swim, now_ms);
     if (!view_is_announced(swim->view)) {
         swim->phase = SWIM_GONE;
         swim_push_event(swim, SWIM_LEFT, self);

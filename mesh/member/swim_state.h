@@ -203,8 +203,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
 /* Draws up to `max` different living others but `but`; returns how many. */
 size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member **drawn,
                  size_t max);
-/* Before any fact is taken in: have we stood still? Nobody else can be blamed for that time, so
- * what waits for others waits so much longer. */
+/* Before any fact or wish is taken in: have we stood still? Nobody else can be blamed for that
+ * time, so what waits for others waits so much longer. */
 void swim_note_lag(struct swim *swim, uint64_t now_ms);
 void swim_settle(struct swim *swim, uint64_t now_ms); /* sets due_ms */
 
