@@ -162,7 +162,8 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         probe_suspect(swim, target, now_ms);
         return NULL;
     }
-    if (swim->probes_count == PROBES_MAX)
+    bool is_own = why == PROBE_RANDOM || why == PROBE_WATCH;
+    if (swim->probes_count >= (is_own ? PROBES_MAX : PROBES_OTHERS))
         return NULL;
     struct probe *probe = &swim->probes[swim->probes_count++];
     *probe = (struct probe){

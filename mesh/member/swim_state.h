@@ -12,7 +12,8 @@
 #include "mesh/member/swim.h"
 
 #define ACCUSERS_MAX 8
-#define PROBES_MAX 24    /* under way at once: one by chance, one as monitor, the rest for others */
+#define PROBES_MAX 24 /* under way at once: one by chance, one as monitor, the rest for others, */
+#define PROBES_OTHERS 22 /* who are not to take the place of those two */
 #define CHECKS_MAX 64    /* over TCP, waiting to be drained */
 #define RELAYS_MAX 64    /* pings under way for others */
 #define FAREWELLS_MAX 64 /* members told directly that we leave */

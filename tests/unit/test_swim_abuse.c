@@ -1,6 +1,11 @@
 /* test_swim_abuse.c - membership under what one valid member can do, and at corners that seeds
  * seldom reach: rows G16 to G18 of bad-inputs.md. */
+#include <stdio.h>
+
+#include "mesh/member/monitor.h"
 #include "tests/unit/swim_world.h"
+
+#define TAGS (((uint64_t)1 << 48) - 1)
 
 /* What came first after we stood still may be a wish of the host, too. */
 static void test_swim_a_wish_does_not_hide_that_we_stood_still(void **state)
@@ -34,10 +39,86 @@ static void test_swim_a_wish_does_not_hide_that_we_stood_still(void **state)
     world_deinit(&w);
 }
 
+/* A datagram of a member's, as another one made it. */
+static void tell(struct world *w, struct peer *from, struct peer *to, struct wire_datagram *d)
+{
+    d->sender = id_of(from);
+    d->target_name_only.name = id_of(to).name;
+    d->target_nonce = to->nonce;
+    swim_on_datagram(to->swim, &from->addr, d, from->nonce, w->now_ms);
+}
+
+static struct peer_id nobody(unsigned n)
+{
+    char name[16];
+    (void)snprintf(name, sizeof name, "nobody%u", n);
+    return (struct peer_id){view_name_hash(name), WALL_MS};
+}
+
+/* A member where nobody is: its record is all there is of it. */
+static void invent(struct world *w, struct peer *from, struct peer *to, unsigned n)
+{
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_ALIVE;
+    (void)snprintf(d.updates[0].record.name, sizeof d.updates[0].record.name, "nobody%u", n);
+    d.updates[0].record.id = nobody(n);
+    d.updates[0].record.nonce = 1;
+    d.updates[0].record.version = 1;
+    d.updates[0].record.weight = 1;
+    d.updates[0].record.addr = addr_of(500 + n);
+    tell(w, from, to, &d);
+}
+
+/* Others may ask for more than there is room for: not instead of our own probes. */
+static void test_swim_who_is_asked_to_look_goes_on_to_watch(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    (void)state;
+    world_init(&w, 19);
+    world_make(&w, 3);
+    struct peer *a = &w.peers[0], *b = &w.peers[1];
+    const struct mesh_member *watched = monitor_watched(swim_view(b->swim));
+    assert_non_null(watched);
+    uint64_t tag = view_home_tag(id_of(b)), gap = view_home_tag(watched->record->id) - tag;
+    unsigned asked[50], count = 0;
+    for (unsigned n = 0; count < 50; n++)
+        if (((view_home_tag(nobody(n)) - tag) & TAGS) > (gap & TAGS)) { /* not in between */
+            invent(&w, a, b, n);
+            asked[count++] = n;
+        }
+    uint64_t until_ms = w.now_ms + 3000;
+    unsigned pings = 0;
+    while (w.now_ms < until_ms) {
+        struct swim_send send;
+        struct swim_check check;
+        for (unsigned n = 0; n < 50; n++) {
+            memset(&d, 0, sizeof d);
+            d.kind = DATAGRAM_CONFIRM;
+            d.number = n + 1;
+            d.subject = nobody(asked[n]);
+            tell(&w, a, b, &d);
+        }
+        w.now_ms += 10;
+        swim_now(b->swim, w.now_ms);
+        assert_ptr_equal(monitor_watched(swim_view(b->swim)), watched);
+        while (swim_next_check(b->swim, &check))
+            continue;
+        while (swim_next_send(b->swim, &send))
+            pings += send.kind == DATAGRAM_PING && peer_id_equal(send.to, watched->record->id);
+    }
+    assert_in_range(pings, 1, 4); /* none is answered: each takes its time */
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swim_a_wish_does_not_hide_that_we_stood_still),
+        cmocka_unit_test(test_swim_who_is_asked_to_look_goes_on_to_watch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
