@@ -373,6 +373,8 @@ static void on_new_state(struct swim *swim, const struct mesh_member *member,
         probe_add(swim, member);
     if (was->state == MEMBER_SUSPECT && is_newer)
         suspicion_refuted(swim, member, now_ms);
+    if (was->state == MEMBER_SUSPECT && !member_is_living(member))
+        suspicion_over(swim, member);
     if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
         suspicion_begin(swim, member, news->accuser, now_ms);
     if (member->state == MEMBER_DEAD && was_living)

@@ -246,6 +246,8 @@ bool suspicion_confirm(struct swim *swim, const struct mesh_member *member, stru
                        uint64_t now_ms);
 /* It lives: who accused it was wrong. */
 void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* It is dead, or has left: whoever said so. */
+void suspicion_over(struct swim *swim, const struct mesh_member *member);
 /* It was reached, by whatever way: only it can refute, but its suspicion begins anew. */
 void suspicion_on_life(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 /* A witness that we asked under this number reached its subject. */

@@ -298,6 +298,13 @@ void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint
     end_suspicion(swim, s);
 }
 
+void suspicion_over(struct swim *swim, const struct mesh_member *member)
+{
+    struct suspicion *s = find_suspicion(swim, member);
+    if (s != NULL)
+        end_suspicion(swim, s);
+}
+
 /* It was reached after all: that is no refutation, which only the suspect itself can give, but its
  * suspicion begins anew, without the votes of those who were wrong. */
 static void veto(struct swim *swim, struct suspicion *s, uint64_t now_ms)

@@ -114,11 +114,39 @@ static void test_swim_who_is_asked_to_look_goes_on_to_watch(void **state)
     world_deinit(&w);
 }
 
+/* Who died is no suspect any more: the brake counts it once. */
+static void test_swim_a_death_told_by_another_ends_the_suspicion(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    (void)state;
+    world_init(&w, 20);
+    world_make(&w, 6);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    size_t bytes[2];
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_SUSPECT;
+    d.updates[0].record.id = id_of(c);
+    d.updates[0].accuser = id_of(a);
+    tell(&w, a, b, &d);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_SUSPECT);
+    bytes[0] = swim_bytes(b->swim);
+    d.updates[0].kind = UPDATE_DEAD;
+    tell(&w, a, b, &d);
+    assert_int_equal(state_of(b, id_of(c)), MEMBER_DEAD);
+    bytes[1] = swim_bytes(b->swim);
+    assert_true(bytes[1] < bytes[0]);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swim_a_wish_does_not_hide_that_we_stood_still),
         cmocka_unit_test(test_swim_who_is_asked_to_look_goes_on_to_watch),
+        cmocka_unit_test(test_swim_a_death_told_by_another_ends_the_suspicion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
