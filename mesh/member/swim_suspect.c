@@ -294,7 +294,7 @@ void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint
         return;
     for (uint32_t n = 0; n < s->accusers_count && swim->preset->limits_accusers; n++)
         if (!peer_id_equal(s->accusers[n], view_self(swim->view)->record->id))
-            (void)accusers_on_refuted(&swim->accusers, s->accusers[n], now_ms);
+            (void)accusers_on_refuted(&swim->accusers, s->accusers[n], member->record->id, now_ms);
     end_suspicion(swim, s);
 }
 

@@ -141,12 +141,50 @@ static void test_swim_a_death_told_by_another_ends_the_suspicion(void **state)
     world_deinit(&w);
 }
 
+/* One that answers nobody and yet says that it lives is one mistake, however often: who watches it
+ * keeps its vote about others. */
+static void test_swim_one_that_refutes_again_and_again_mutes_nobody(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    (void)state;
+    world_init(&w, 20);
+    world_make(&w, 6);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2], *e = &w.peers[4];
+    for (uint32_t n = 0; n < 5; n++) {
+        memset(&d, 0, sizeof d);
+        d.kind = DATAGRAM_GOSSIP;
+        d.updates_count = 1;
+        d.updates[0].kind = UPDATE_SUSPECT; /* by its monitor, who can not reach it */
+        d.updates[0].record.id = id_of(c);
+        d.updates[0].incarnation = view_find(swim_view(b->swim), id_of(c))->incarnation;
+        d.updates[0].accuser = id_of(a);
+        tell(&w, a, b, &d);
+        view_tell(view_find(swim_view(b->swim), id_of(c)), &d.updates[0]);
+        d.updates[0].kind = UPDATE_ALIVE;
+        d.updates[0].incarnation++;
+        tell(&w, c, b, &d);
+        assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
+        w.now_ms += 100;
+    }
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.updates_count = 1;
+    d.updates[0].kind = UPDATE_DEAD;
+    d.updates[0].record.id = id_of(e);
+    d.updates[0].accuser = id_of(a);
+    tell(&w, a, b, &d);
+    assert_int_equal(state_of(b, id_of(e)), MEMBER_DEAD);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swim_a_wish_does_not_hide_that_we_stood_still),
         cmocka_unit_test(test_swim_who_is_asked_to_look_goes_on_to_watch),
         cmocka_unit_test(test_swim_a_death_told_by_another_ends_the_suspicion),
+        cmocka_unit_test(test_swim_one_that_refutes_again_and_again_mutes_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
