@@ -363,7 +363,7 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
                        const struct wire_datagram *d, uint64_t now_ms)
 {
     const struct mesh_member *subject = view_find(swim->view, d->subject);
-    if (subject == NULL || subject->record->addr.port == 0 ||
+    if (subject == NULL || subject->record->addr.port == 0 || swim->relays_count == RELAYS_MAX ||
         mesh_addr_equal(&subject->record->addr, &view_self(swim->view)->record->addr)) {
         struct swim_send send = swim_send_to(asker, DATAGRAM_NACK, d->number, nobody);
         send.subject = d->subject;
@@ -371,8 +371,6 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
             swim_push(swim, &send);
         return;
     }
-    if (swim->relays_count == RELAYS_MAX)
-        return;
     struct relay *relay = &swim->relays[swim->relays_count++];
     *relay = (struct relay){
         .asker = asker->record->id,

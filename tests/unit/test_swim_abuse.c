@@ -178,6 +178,34 @@ static void test_swim_one_that_refutes_again_and_again_mutes_nobody(void **state
     world_deinit(&w);
 }
 
+/* Who has no room to ping for another says so at once: its silence would be taken for a sign that
+ * the asker is hard to reach. */
+static void test_swim_who_pings_for_too_many_says_so(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    struct swim_send send;
+    (void)state;
+    world_init(&w, 21);
+    world_make(&w, 3);
+    struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    unsigned pings = 0, nacks = 0;
+    for (unsigned n = 0; n < 100; n++) {
+        memset(&d, 0, sizeof d);
+        d.kind = DATAGRAM_PING_REQ;
+        d.number = n + 1;
+        d.subject = id_of(c);
+        tell(&w, a, b, &d);
+        while (swim_next_send(b->swim, &send)) {
+            pings += send.kind == DATAGRAM_PING;
+            nacks += send.kind == DATAGRAM_NACK && peer_id_equal(send.to, id_of(a));
+        }
+    }
+    assert_true(pings < 100);
+    assert_int_equal(pings + nacks, 100);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_swim_who_is_asked_to_look_goes_on_to_watch),
         cmocka_unit_test(test_swim_a_death_told_by_another_ends_the_suspicion),
         cmocka_unit_test(test_swim_one_that_refutes_again_and_again_mutes_nobody),
+        cmocka_unit_test(test_swim_who_pings_for_too_many_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
