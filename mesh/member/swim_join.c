@@ -197,6 +197,8 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const stru
     case SWIM_JOINING:
     case SWIM_MEMBER: {
         const struct mesh_member *member = view_find(swim->view, d->sender);
+        if (view_others(swim->view) == 0) /* who began alone is told the time as a joiner is */
+            view_believe_clock(swim->view, d->sender.generation, now_ms);
         if (swim->phase == SWIM_JOINING && now_ms - swim->joined_ms < SECOND_MS)
             break; /* one view is enough, if it comes */
         if (member == NULL || !member_is_living(member))

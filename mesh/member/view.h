@@ -128,7 +128,7 @@ unsigned view_bucket_of(struct peer_id id); /* 0 .. WIRE_BUCKETS - 1 */
 uint64_t view_ring_generation(const struct view *view);
 
 /* May somebody be of this generation? Not of a time to come, but for what follows a known one; a
- * clock of ours that was never set is no judge. */
+ * clock of ours that was never set, or was shown to be days behind, is no judge. */
 bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_ms);
 /* A peer that answers our first question may raise what we take for the time of day: a clock that
  * is behind is no fault. */

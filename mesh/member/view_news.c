@@ -21,7 +21,8 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
     if (id.name == 0 || id.generation == 0)
         return false;
     uint64_t wall_ms = view->boot_ms + (now_ms - view->start_ms);
-    uint64_t bound = wall_ms < CLOCK_SET_MS ? CLOCK_END_MS : wall_ms + DAY_MS;
+    bool is_judge = wall_ms >= CLOCK_SET_MS && !view->is_clock_behind;
+    uint64_t bound = is_judge ? wall_ms + DAY_MS : CLOCK_END_MS;
     if (id.generation <= bound)
         return true;
     const struct mesh_member *newest = view_find_name(view, id.name);
@@ -30,10 +31,12 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
 
 void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
 {
-    uint64_t since_ms = now_ms - view->start_ms;
-    if (generation < CLOCK_END_MS && generation > view->boot_ms + since_ms &&
-        generation >= since_ms)
-        view->boot_ms = generation - since_ms;
+    uint64_t since_ms = now_ms - view->start_ms, wall_ms = view->boot_ms + since_ms;
+    if (generation >= CLOCK_END_MS || generation <= wall_ms || generation < since_ms)
+        return;
+    /* when that peer started says little of when others did */
+    view->is_clock_behind = view->is_clock_behind || generation - wall_ms > DAY_MS;
+    view->boot_ms = generation - since_ms;
 }
 
 static bool is_record(const struct view *view, const struct mesh_record *m)

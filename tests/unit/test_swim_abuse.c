@@ -5,6 +5,7 @@
 #include "mesh/member/monitor.h"
 #include "tests/unit/swim_world.h"
 
+#define DAY_MS (24 * 3600 * 1000LL)
 #define TAGS (((uint64_t)1 << 48) - 1)
 
 /* What came first after we stood still may be a wish of the host, too. */
@@ -206,6 +207,42 @@ static void test_swim_who_pings_for_too_many_says_so(void **state)
     world_deinit(&w);
 }
 
+/* A clock that is behind by days is no fault either. */
+static void test_swim_who_begins_alone_with_a_clock_days_behind_finds_the_others(void **state)
+{
+    struct world w;
+    struct mesh_addr contact = addr_of(0);
+    (void)state;
+    world_init(&w, 23);
+    world_make(&w, 3);
+    struct peer *d = world_start(&w, "d", 3, -3 * DAY_MS, true);
+    d->group = 1;
+    swim_join(d->swim, &contact, w.now_ms);
+    world_run(&w, 4000);
+    assert_true(swim_is_joined(d->swim));
+    d->group = 0;
+    assert_true(world_agrees_after(&w, 30000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
+/* Who welcomes us may have started long before others did. */
+static void
+test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer(void **state)
+{
+    struct world w;
+    struct mesh_addr contact = addr_of(0);
+    (void)state;
+    world_init(&w, 24);
+    world_make(&w, 1);
+    world_run(&w, 3 * DAY_MS);
+    world_join(&w, "b", 1, 0);
+    world_run(&w, 5000);
+    assert_true(world_agrees(&w));
+    swim_join(world_start(&w, "c", 2, -30 * DAY_MS, true)->swim, &contact, w.now_ms);
+    assert_true(world_agrees_after(&w, 30000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +251,9 @@ int main(void)
         cmocka_unit_test(test_swim_a_death_told_by_another_ends_the_suspicion),
         cmocka_unit_test(test_swim_one_that_refutes_again_and_again_mutes_nobody),
         cmocka_unit_test(test_swim_who_pings_for_too_many_says_so),
+        cmocka_unit_test(test_swim_who_begins_alone_with_a_clock_days_behind_finds_the_others),
+        cmocka_unit_test(
+            test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
