@@ -65,9 +65,14 @@ static bool take_record(struct view *view, struct mesh_member *m, const struct m
     return true;
 }
 
-static bool jumps(uint64_t from, uint64_t to)
+static bool jumps(const struct view *view, uint64_t from, uint64_t to)
 {
-    return to > from && to - from > VIEW_JUMP_MAX;
+    return to > from && to - from > (view->hears_subject ? VIEW_FIRST_MAX : VIEW_JUMP_MAX);
+}
+
+void view_hear_subject(struct view *view, bool is_subject)
+{
+    view->hears_subject = is_subject;
 }
 
 /* Our own counter, raised so that it outdoes a claim about us. What lies far ahead is climbed to in
@@ -121,8 +126,8 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
 {
     struct mesh_member m = *known;
     const struct mesh_record *said = &news->record, *had = known->record;
-    if (jumps(m.incarnation, news->incarnation) ||
-        (had->nonce == said->nonce && jumps(had->version, said->version)))
+    if (jumps(view, m.incarnation, news->incarnation) ||
+        (had->nonce == said->nonce && jumps(view, had->version, said->version)))
         return VIEW_REFUSED;
     if (!member_is_living(&m)) {
         if (news->incarnation <= m.incarnation)
@@ -204,7 +209,7 @@ static enum view_news apply_evidence(struct view *view, const struct wire_update
     if (known == NULL)
         return state == MEMBER_SUSPECT ? VIEW_OLD : apply_end_unknown(view, news, state, now_ms);
     struct mesh_member m = *known;
-    if (jumps(m.incarnation, news->incarnation))
+    if (jumps(view, m.incarnation, news->incarnation))
         return VIEW_REFUSED;
     bool is_newer = news->incarnation > m.incarnation;
     if (news->incarnation < m.incarnation)

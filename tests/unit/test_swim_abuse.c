@@ -243,6 +243,41 @@ test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer(vo
     world_deinit(&w);
 }
 
+/* Lies that only their subject hears drive it further than others follow by hearsay. What it says
+ * of itself is believed all the same: it is not lost for good. */
+static void test_swim_who_was_driven_far_by_lies_is_heard_again(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    (void)state;
+    world_init(&w, 25);
+    world_make(&w, 5);
+    struct peer *a = &w.peers[0], *b = &w.peers[1];
+    for (unsigned n = 0; n < 4; n++) {
+        memset(&d, 0, sizeof d);
+        d.kind = DATAGRAM_GOSSIP;
+        d.updates_count = 1;
+        d.updates[0].kind = UPDATE_SUSPECT;
+        d.updates[0].record.id = id_of(b);
+        d.updates[0].incarnation = view_self(swim_view(b->swim))->incarnation + VIEW_JUMP_MAX / 2;
+        tell(&w, a, b, &d);
+    }
+    drain(&w, b);
+    assert_true(view_self(swim_view(b->swim))->incarnation > VIEW_JUMP_MAX);
+    world_run(&w, 5000);
+    for (unsigned n = 2; n < 5; n++) { /* and now it is doubted by all */
+        memset(&d, 0, sizeof d);
+        d.kind = DATAGRAM_GOSSIP;
+        d.updates_count = 1;
+        d.updates[0].kind = UPDATE_DEAD;
+        d.updates[0].record.id = id_of(b);
+        d.updates[0].incarnation = view_find(swim_view(w.peers[n].swim), id_of(b))->incarnation;
+        tell(&w, a, &w.peers[n], &d);
+    }
+    assert_true(world_agrees_after(&w, 30000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_swim_who_begins_alone_with_a_clock_days_behind_finds_the_others),
         cmocka_unit_test(
             test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer),
+        cmocka_unit_test(test_swim_who_was_driven_far_by_lies_is_heard_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
