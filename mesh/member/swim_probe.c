@@ -448,7 +448,7 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         bool is_direct = peer_id_equal(probe->target, sender->record->id);
         if (is_direct)
             note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-        if (is_direct || probe->nacks_expected > 0)
+        if (is_direct || (probe->is_relayed && probe->why != PROBE_REFUSED))
             succeed(swim, probe, now_ms);
         return;
     }

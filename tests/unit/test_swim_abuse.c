@@ -37,6 +37,7 @@ static void test_swim_a_wish_does_not_hide_that_we_stood_still(void **state)
         assert_int_equal(stats.suspected, 0);
         assert_true(stats.lags >= 8);
     }
+    assert_int_equal(deaths_seen(&w), 0);
     world_deinit(&w);
 }
 
@@ -190,12 +191,14 @@ static void test_swim_who_pings_for_too_many_says_so(void **state)
     world_init(&w, 21);
     world_make(&w, 3);
     struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
+    struct peer_id silent = id_of(c);
     unsigned pings = 0, nacks = 0;
+    world_crash(&w, c);
     for (unsigned n = 0; n < 100; n++) {
         memset(&d, 0, sizeof d);
         d.kind = DATAGRAM_PING_REQ;
         d.number = n + 1;
-        d.subject = id_of(c);
+        d.subject = silent;
         tell(&w, a, b, &d);
         while (swim_next_send(b->swim, &send)) {
             pings += send.kind == DATAGRAM_PING;
@@ -278,6 +281,30 @@ static void test_swim_who_was_driven_far_by_lies_is_heard_again(void **state)
     world_deinit(&w);
 }
 
+/* Without nacks, too, an answer to who pinged for us is an answer. */
+static void test_swim_relays_help_under_every_preset(void **state)
+{
+    static const struct swim_preset *const presets[] = {&swim_preset_product,
+                                                        &swim_preset_memberlist_lan,
+                                                        &swim_preset_lifeguard, &swim_preset_swim};
+    (void)state;
+    for (size_t n = 0; n < sizeof presets / sizeof presets[0]; n++) {
+        struct world w;
+        struct swim_stats stats;
+        world_init(&w, 26);
+        w.preset = presets[n];
+        world_make(&w, 5);
+        w.cut[0] = &w.peers[1];
+        w.cut[1] = &w.peers[2];
+        world_run(&w, 60000);
+        for (unsigned peer = 0; peer < 5; peer++) {
+            swim_stats(w.peers[peer].swim, &stats);
+            assert_int_equal(stats.suspected, 0);
+        }
+        world_deinit(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +317,7 @@ int main(void)
         cmocka_unit_test(
             test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer),
         cmocka_unit_test(test_swim_who_was_driven_far_by_lies_is_heard_again),
+        cmocka_unit_test(test_swim_relays_help_under_every_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
