@@ -17,7 +17,8 @@ static struct accuser *find_or_make(struct accusers *accusers, struct peer_id id
     return oldest;
 }
 
-bool accusers_on_refuted(struct accusers *accusers, struct peer_id id, uint64_t now_ms)
+bool accusers_on_refuted(struct accusers *accusers, struct peer_id id, struct peer_id subject,
+                         uint64_t now_ms)
 {
     if (peer_id_is_nobody(id))
         return false;
@@ -25,9 +26,13 @@ bool accusers_on_refuted(struct accusers *accusers, struct peer_id id, uint64_t 
     if (accuser->refuted == 0 || now_ms - accuser->first_ms > ACCUSER_WINDOW_MS) {
         accuser->refuted = 0;
         accuser->first_ms = now_ms;
+        accuser->first_by = subject;
+        accuser->is_by_several = false;
     }
     accuser->last_ms = now_ms;
-    if (++accuser->refuted < ACCUSER_REFUTED_MAX)
+    if (!peer_id_equal(accuser->first_by, subject))
+        accuser->is_by_several = true;
+    if (++accuser->refuted < ACCUSER_REFUTED_MAX || !accuser->is_by_several)
         return false;
     accuser->muted_until_ms = now_ms + ACCUSER_MUTE_MS;
     accuser->refuted = 0;

@@ -1,6 +1,7 @@
 /* accusers.h - whose accusations turn out wrong. One slow or half cut-off peer accuses everybody
- * (hashicorp/consul#5928); who was refuted three times within a minute has no vote for the next: a
- * suspicion that it begins runs its longest, and none is shortened by it. */
+ * (hashicorp/consul#5928); who was refuted three times within a minute, by more than one, has no
+ * vote for the next: a suspicion that it begins runs its longest, and none is shortened by it. One
+ * that answers nobody and refutes again and again costs those who watch it no vote. */
 #ifndef MESH_ACCUSERS_H
 #define MESH_ACCUSERS_H
 
@@ -16,6 +17,8 @@ struct accuser {
     uint64_t first_ms, last_ms; /* refuted */
     uint64_t muted_until_ms;    /* 0: not */
     uint32_t refuted;
+    struct peer_id first_by; /* the one that refuted it first, since first_ms */
+    bool is_by_several;
 };
 
 /* All zero: nobody was refuted. */
@@ -24,8 +27,9 @@ struct accusers {
     uint32_t count;
 };
 
-/* Somebody lives whom this peer accused. True: it has no vote from now on. */
-bool accusers_on_refuted(struct accusers *accusers, struct peer_id accuser, uint64_t now_ms);
+/* `subject` lives, whom this peer accused. True: it has no vote from now on. */
+bool accusers_on_refuted(struct accusers *accusers, struct peer_id accuser, struct peer_id subject,
+                         uint64_t now_ms);
 bool accusers_may_vote(const struct accusers *accusers, struct peer_id accuser, uint64_t now_ms);
 
 #endif

@@ -371,6 +371,8 @@ static void on_new_state(struct swim *swim, const struct mesh_member *member,
         probe_add(swim, member);
     if (was->state == MEMBER_SUSPECT && is_newer)
         suspicion_refuted(swim, member, now_ms);
+    if (was->state == MEMBER_SUSPECT && !member_is_living(member))
+        suspicion_over(swim, member);
     if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
         suspicion_begin(swim, member, news->accuser, now_ms);
     if (member->state == MEMBER_DEAD && was_living) {
@@ -480,6 +482,7 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
 
 void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
 {
+    swim_note_lag(swim, now_ms);
     swim->serving = serving;
     swim->draining = draining;
     flags_now(swim);
@@ -493,8 +496,10 @@ void swim_set_load(struct swim *swim, uint32_t sessions)
 
 int swim_claim(struct swim *swim, uint64_t shard, uint64_t now_ms)
 {
-    int rc = view_is_announced(swim->view) ? claims_make(swim->claims, swim->view, shard, now_ms)
-                                           : -EAGAIN;
+    int rc = -EAGAIN;
+    swim_note_lag(swim, now_ms);
+    if (view_is_announced(swim->view))
+        rc = claims_make(swim->claims, swim->view, shard, now_ms);
     swim_settle(swim, now_ms);
     return rc;
 }

@@ -167,8 +167,8 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
 /* A dial of the member's port was refused, whoever wanted it. Counts if it answers no ping either.
  */
 void swim_on_refused(struct swim *swim, struct peer_id peer, uint64_t now_ms);
-/* Time went on. Any fact that comes more than 250 ms after the deadline means that we stood still:
- * nobody is blamed for our own delay. */
+/* Time went on. Any fact or wish that comes more than 250 ms after the deadline means that we stood
+ * still: nobody is blamed for our own delay. */
 void swim_now(struct swim *swim, uint64_t now_ms);
 uint64_t swim_deadline_ms(const struct swim *swim);
 /* For the controls: what is sent blocks from now on, or no more. Memberlist's threads for probes

@@ -83,6 +83,7 @@ static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t no
 void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms)
 {
     size_t at = swim->contacts_count;
+    swim_note_lag(swim, now_ms);
     if (mesh_addr_equal(contact, &view_self(swim->view)->record->addr)) {
         swim->named_ourselves = true;
     } else {
@@ -209,6 +210,8 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const stru
     case SWIM_JOINING:
     case SWIM_MEMBER: {
         const struct mesh_member *member = view_find(swim->view, d->sender);
+        if (view_others(swim->view) == 0) /* who began alone is told the time as a joiner is */
+            view_believe_clock(swim->view, d->sender.generation, now_ms);
         if (swim->phase == SWIM_JOINING && now_ms - swim->joined_ms < SECOND_MS)
             break; /* one view is enough, if it comes */
         if (member == NULL || !member_is_living(member))
@@ -364,6 +367,7 @@ void swim_leave(struct swim *swim, uint64_t now_ms)
     struct peer_id self = view_self(swim->view)->record->id;
     if (swim->phase == SWIM_LEAVING || swim->phase == SWIM_GONE)
         return;
+    swim_note_lag(swim, now_ms);
     if (!view_is_announced(swim->view)) {
         swim->phase = SWIM_GONE;
         swim_push_event(swim, SWIM_LEFT, self);

@@ -162,7 +162,8 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         probe_suspect(swim, target, now_ms);
         return NULL;
     }
-    if (swim->probes_count == PROBES_MAX)
+    bool is_own = why == PROBE_RANDOM || why == PROBE_WATCH;
+    if (swim->probes_count >= (is_own ? PROBES_MAX : PROBES_OTHERS))
         return NULL;
     struct probe *probe = &swim->probes[swim->probes_count++];
     *probe = (struct probe){
@@ -362,7 +363,7 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
                        const struct wire_datagram *d, uint64_t now_ms)
 {
     const struct mesh_member *subject = view_find(swim->view, d->subject);
-    if (subject == NULL || subject->record->addr.port == 0 ||
+    if (subject == NULL || subject->record->addr.port == 0 || swim->relays_count == RELAYS_MAX ||
         mesh_addr_equal(&subject->record->addr, &view_self(swim->view)->record->addr)) {
         struct swim_send send = swim_send_to(asker, DATAGRAM_NACK, d->number, nobody);
         send.subject = d->subject;
@@ -370,8 +371,6 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
             swim_push(swim, &send);
         return;
     }
-    if (swim->relays_count == RELAYS_MAX)
-        return;
     struct relay *relay = &swim->relays[swim->relays_count++];
     *relay = (struct relay){
         .asker = asker->record->id,
@@ -449,7 +448,7 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         bool is_direct = peer_id_equal(probe->target, sender->record->id);
         if (is_direct)
             note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-        if (is_direct || probe->nacks_expected > 0)
+        if (is_direct || (probe->is_relayed && probe->why != PROBE_REFUSED))
             succeed(swim, probe, now_ms);
         return;
     }

@@ -12,7 +12,8 @@
 #include "mesh/member/swim.h"
 
 #define ACCUSERS_MAX 8
-#define PROBES_MAX 24    /* under way at once: one by chance, one as monitor, the rest for others */
+#define PROBES_MAX 24 /* under way at once: one by chance, one as monitor, the rest for others, */
+#define PROBES_OTHERS 22 /* who are not to take the place of those two */
 #define CHECKS_MAX 64    /* over TCP, waiting to be drained */
 #define RELAYS_MAX 64    /* pings under way for others */
 #define FAREWELLS_MAX 64 /* members told directly that we leave */
@@ -213,8 +214,8 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
 /* Draws up to `max` different living others but `but`; returns how many. */
 size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member **drawn,
                  size_t max);
-/* Before any fact is taken in: have we stood still? Nobody else can be blamed for that time, so
- * what waits for others waits so much longer. */
+/* Before any fact or wish is taken in: have we stood still? Nobody else can be blamed for that
+ * time, so what waits for others waits so much longer. */
 void swim_note_lag(struct swim *swim, uint64_t now_ms);
 void swim_settle(struct swim *swim, uint64_t now_ms); /* sets due_ms */
 
@@ -261,6 +262,8 @@ void suspicion_told_dead(struct swim *swim, const struct mesh_member *member,
                          struct peer_id accuser, uint64_t now_ms);
 /* It lives: who accused it was wrong. */
 void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* It is dead, or has left: whoever said so. */
+void suspicion_over(struct swim *swim, const struct mesh_member *member);
 /* It was reached, by whatever way: only it can refute, but its suspicion begins anew. */
 void suspicion_on_life(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 /* A witness that we asked under this number reached its subject. */

@@ -335,8 +335,15 @@ void suspicion_refuted(struct swim *swim, const struct mesh_member *member, uint
         return;
     for (uint32_t n = 0; n < s->accusers_count && swim->preset->limits_accusers; n++)
         if (!peer_id_equal(s->accusers[n], view_self(swim->view)->record->id))
-            (void)accusers_on_refuted(&swim->accusers, s->accusers[n], now_ms);
+            (void)accusers_on_refuted(&swim->accusers, s->accusers[n], member->record->id, now_ms);
     end_suspicion(swim, s);
+}
+
+void suspicion_over(struct swim *swim, const struct mesh_member *member)
+{
+    struct suspicion *s = find_suspicion(swim, member);
+    if (s != NULL)
+        end_suspicion(swim, s);
 }
 
 /* It was reached after all: that is no refutation, which only the suspect itself can give, but its

@@ -177,8 +177,10 @@ static void take_record(struct swim *swim, struct peer_id from, const struct wir
         news.kind = UPDATE_SUSPECT;
         news.accuser = from;
     }
+    view_hear_subject(swim->view, is_own);
     /* A joiner learns what all others know. */
     swim_hear_news(swim, from, &news, swim->phase == SWIM_JOINING && !is_own, now_ms);
+    view_hear_subject(swim->view, false);
 }
 
 void swim_on_link_message(struct swim *swim, struct peer_id from, const struct wire_message *m,

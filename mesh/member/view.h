@@ -128,7 +128,7 @@ unsigned view_bucket_of(struct peer_id id); /* 0 .. WIRE_BUCKETS - 1 */
 uint64_t view_ring_generation(const struct view *view);
 
 /* May somebody be of this generation? Not of a time to come, but for what follows a known one; a
- * clock of ours that was never set is no judge. */
+ * clock of ours that was never set, or was shown to be days behind, is no judge. */
 bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_ms);
 /* A peer that answers our first question may raise what we take for the time of day: a clock that
  * is behind is no fault. */
@@ -136,6 +136,10 @@ void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
 /* Takes a piece of news in: checks it, and keeps what outdoes what is known. Incarnation and
  * version never go back, whatever kind of news brings them (M1). */
 enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms);
+/* The news that follows is what its subject says of itself, or it is not any more. Lies that only
+ * it heard may have driven it further than one piece of hearsay may jump: it is believed up to
+ * VIEW_FIRST_MAX, or it would be lost for good to whom no step between was told. */
+void view_hear_subject(struct view *view, bool is_subject);
 /* What we say about a member: its state, as an update. */
 void view_tell(const struct mesh_member *member, struct wire_update *update);
 void view_note_load(struct view *view, struct peer_id id, uint32_t load);

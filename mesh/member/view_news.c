@@ -22,7 +22,8 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
     if (id.name == 0 || id.generation == 0)
         return false;
     uint64_t wall_ms = view->boot_ms + (now_ms - view->start_ms);
-    uint64_t bound = wall_ms < CLOCK_SET_MS ? CLOCK_END_MS : wall_ms + DAY_MS;
+    bool is_judge = wall_ms >= CLOCK_SET_MS && !view->is_clock_behind;
+    uint64_t bound = is_judge ? wall_ms + DAY_MS : CLOCK_END_MS;
     if (id.generation <= bound)
         return true;
     const struct mesh_member *newest = view_find_name(view, id.name);
@@ -31,10 +32,12 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
 
 void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
 {
-    uint64_t since_ms = now_ms - view->start_ms;
-    if (generation < CLOCK_END_MS && generation > view->boot_ms + since_ms &&
-        generation >= since_ms)
-        view->boot_ms = generation - since_ms;
+    uint64_t since_ms = now_ms - view->start_ms, wall_ms = view->boot_ms + since_ms;
+    if (generation >= CLOCK_END_MS || generation <= wall_ms || generation < since_ms)
+        return;
+    /* when that peer started says little of when others did */
+    view->is_clock_behind = view->is_clock_behind || generation - wall_ms > DAY_MS;
+    view->boot_ms = generation - since_ms;
 }
 
 static bool is_record(const struct view *view, const struct mesh_record *m)
@@ -63,9 +66,14 @@ static bool take_record(struct view *view, struct mesh_member *m, const struct m
     return true;
 }
 
-static bool jumps(uint64_t from, uint64_t to)
+static bool jumps(const struct view *view, uint64_t from, uint64_t to)
 {
-    return to > from && to - from > VIEW_JUMP_MAX;
+    return to > from && to - from > (view->hears_subject ? VIEW_FIRST_MAX : VIEW_JUMP_MAX);
+}
+
+void view_hear_subject(struct view *view, bool is_subject)
+{
+    view->hears_subject = is_subject;
 }
 
 /* Our own counter, raised so that it outdoes a claim about us. What lies far ahead is climbed to in
@@ -119,8 +127,8 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
 {
     struct mesh_member m = *known;
     const struct mesh_record *said = &news->record, *had = known->record;
-    if (jumps(m.incarnation, news->incarnation) ||
-        (had->nonce == said->nonce && jumps(had->version, said->version)))
+    if (jumps(view, m.incarnation, news->incarnation) ||
+        (had->nonce == said->nonce && jumps(view, had->version, said->version)))
         return VIEW_REFUSED;
     if (!member_is_living(&m)) {
         if (news->incarnation + MUTANT(RESURRECT) <= m.incarnation)
@@ -202,7 +210,7 @@ static enum view_news apply_evidence(struct view *view, const struct wire_update
     if (known == NULL)
         return state == MEMBER_SUSPECT ? VIEW_OLD : apply_end_unknown(view, news, state, now_ms);
     struct mesh_member m = *known;
-    if (jumps(m.incarnation, news->incarnation))
+    if (jumps(view, m.incarnation, news->incarnation))
         return VIEW_REFUSED;
     bool is_newer = news->incarnation > m.incarnation;
     if (news->incarnation < m.incarnation)
