@@ -157,6 +157,34 @@ static void test_coming_and_going_agrees_with_an_array_and_leaves_no_tombstones(
     table_deinit(&table);
 }
 
+/* Names of exchanges: two words that are the same for all, and a number that counts. */
+static void test_numbers_that_count_are_found(void **state)
+{
+    enum { NAMES = 20000 };
+    struct table table;
+    uint32_t value = 0;
+
+    (void)state;
+    table_init_numbers(&table, 3 * sizeof(uint64_t), sip_key);
+    for (uint64_t n = 0; n < NAMES; n++) {
+        uint64_t name[3] = {0x1122334455667788, 1764038400000, n << 32 | n};
+        assert_int_equal(table_put(&table, name, (uint32_t)n), 0);
+        assert_int_equal(table_put(&table, name, 7), -EEXIST);
+    }
+    for (uint64_t n = 0; n < NAMES; n++) {
+        uint64_t name[3] = {0x1122334455667788, 1764038400000, n << 32 | n};
+        assert_true(table_get(&table, name, &value));
+        assert_int_equal(value, n);
+        name[1]++;
+        assert_false(table_get(&table, name, NULL));
+        name[1]--;
+        assert_true(table_remove(&table, name));
+        assert_false(table_get(&table, name, NULL));
+    }
+    assert_int_equal(table_count(&table), 0);
+    table_deinit(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_table_has_nothing),
         cmocka_unit_test(test_a_key_is_put_once_and_found_until_it_is_removed),
         cmocka_unit_test(test_coming_and_going_agrees_with_an_array_and_leaves_no_tombstones),
+        cmocka_unit_test(test_numbers_that_count_are_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
