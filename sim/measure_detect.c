@@ -161,6 +161,13 @@ void measure_t3(struct measure *m)
               "healthy members",
               runs, (unsigned)INTERVAL_CELLS, (unsigned long long)sums[0].wrong,
               (unsigned long long)sums[0].wrong_at_healthy);
+    for (size_t p = 0; p < count; p++) {
+        struct figure f = {.id = "T3", .unit = "deaths", .preset = presets[p].name, .peers = 128};
+        f.what = "false positives a run";
+        show_number(m, &f, (double)sums[p].wrong / runs);
+        f.what = "false positives a run, at healthy members";
+        show_number(m, &f, (double)sums[p].wrong_at_healthy / runs);
+    }
     for (size_t p = 1; p < count; p++) {
         struct figure all = {
             .id = "T3",

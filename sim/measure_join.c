@@ -174,24 +174,25 @@ static void spread_measure(struct measure *m, bool is_t10)
     static const char *const join_targets[] = {"1.2", "1.6", "2.0"};
     static const char *const models[] = {"2.0", "2.2", "2.4"};
     static const uint32_t lost_ppm[2][2] = {{0, 500000}, {0, 200000}};
-    for (size_t n = 0; n < (m->is_quick ? 1u : 3u); n++)
-        for (size_t l = 0; l < 2; l++)
+    for (size_t n = 0; n < 3; n++)
+        for (size_t l = 0; l < (m->is_quick ? 1 : 2); l++)
             for (size_t p = 0; p < m->presets_count; p++) {
                 struct figures joins = {.count = 0}, leaves = {.count = 0};
                 uint32_t lost = lost_ppm[is_t10][l], seeds = measure_seeds(m, n == 0 ? 4 : 1);
                 uint32_t trials = lost > 0 && n > 0 ? 2 : times[n]; /* they take their time */
+                uint32_t peers = measure_peers(m, sizes[n]);
                 char what[64];
-                if (m->peers != 0 && m->peers != sizes[n])
+                if (!measures_size(m, sizes, 3, n))
                     continue;
                 for (uint32_t seed = 0; seed < seeds; seed++)
-                    come_and_go(m->presets[p].preset, m->first_seed + seed, sizes[n], lost, trials,
+                    come_and_go(m->presets[p].preset, m->first_seed + seed, peers, lost, trials,
                                 &joins, &leaves);
                 struct figure f = {
                     .id = is_t10 ? "T10" : "T8",
                     .what = what,
                     .unit = "s",
                     .preset = m->presets[p].name,
-                    .peers = sizes[n],
+                    .peers = peers,
                     .anchor = is_t10     ? "25 @3600"
                               : lost > 0 ? "model 4.4"
                                          : models[n],
@@ -200,7 +201,7 @@ static void spread_measure(struct measure *m, bool is_t10)
                                          : join_targets[n],
                 };
                 f.most[MOST] = is_t10 ? 1.5 : lost > 0 ? 3 : join_s[n];
-                size_t all = (size_t)seeds * trials * (sizes[n] - 1);
+                size_t all = (size_t)seeds * trials * (peers - 1);
                 if (!is_t10) {
                     snprintf(what, sizeof what, "a join is known at %u %% loss", lost / 10000);
                     show_figures(m, &f, &joins);
