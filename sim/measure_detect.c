@@ -123,7 +123,9 @@ void measure_t1(struct measure *m)
                peers <= 128    ? 0.6
                : peers <= 1000 ? 1.2
                                : 1.6,
-               "p99 0.6/1.2/1.6 @128/1000/5000");
+               peers <= 128    ? "p99 0.6"
+               : peers <= 1000 ? "p99 1.2"
+                               : "p99 1.6");
 }
 
 void measure_t2(struct measure *m)

@@ -172,7 +172,7 @@ static void spread_measure(struct measure *m, bool is_t10)
     static const uint32_t sizes[] = {100, 1000, 5000}, times[] = {20, 5, 2};
     static const double join_s[] = {1.2, 1.6, 2.0};
     static const char *const join_targets[] = {"1.2", "1.6", "2.0"};
-    static const char *const models[] = {"2.0", "2.2", "2.4"};
+    static const char *const models[] = {"model 2.0", "model 2.2", "model 2.4"};
     static const uint32_t lost_ppm[2][2] = {{0, 500000}, {0, 200000}};
     for (size_t n = 0; n < 3; n++)
         for (size_t l = 0; l < (m->is_quick ? 1 : 2); l++)
