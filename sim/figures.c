@@ -83,9 +83,9 @@ static void write_samples(const struct measure *m, const struct figure *f,
 
 bool show_figures(struct measure *m, const struct figure *f, struct figures *figures)
 {
-    bool is_met = figures->count > 0;
+    bool is_met = figures->count > 0 && f->never == 0;
     show_head(m, f);
-    printf(m->is_tsv ? "\t%zu" : ": n=%zu", figures->count);
+    printf(m->is_tsv ? "\t%zu\t%zu" : ": n=%zu never=%zu", figures->count, f->never);
     for (unsigned q = 0; q < QUANTILES; q++) {
         double value = figures_at(figures, (enum quantile)q);
         if (m->is_tsv)
@@ -106,7 +106,7 @@ bool show_number(struct measure *m, const struct figure *f, double value)
 {
     show_head(m, f);
     if (m->is_tsv)
-        printf("\t1\t%.4g\t\t\t", value);
+        printf("\t1\t0\t%.4g\t\t\t", value);
     else
         printf(": %.4g %s", value, f->unit);
     return show_tail(m, f, f->least > 0 ? value >= f->least : value <= f->most[MOST]);
@@ -117,7 +117,7 @@ void show_gate(struct measure *m, const char *what, const char *preset, double v
 {
     bool holds = value >= least && value <= most;
     if (m->is_tsv)
-        printf("gate\t%s\t128\t%s\t-\t1\t%.3f\t\t\t\t-\t%.3f..%.3f\t%s\n", preset, what, value,
+        printf("gate\t%s\t128\t%s\t-\t1\t0\t%.3f\t\t\t\t-\t%.3f..%.3f\t%s\n", preset, what, value,
                least, most, holds ? "holds" : "FAILS");
     else
         printf("gate %-10s %s: %.3f (%.3f .. %.3f): %s\n", preset, what, value, least, most,

@@ -43,8 +43,8 @@ static void usage(FILE *to)
           "  --seeds N      repeats, each with a seed of its own\n"
           "  --preset NAME  product, memberlist, swim, lifeguard; default: the first two\n"
           "  --quick        a share that takes seconds\n"
-          "  --tsv          id, preset, N, figure, unit, count, median, p99, p99.9, max, anchor,\n"
-          "                 target, verdict\n"
+          "  --tsv          id, preset, N, figure, unit, count, never, median, p99, p99.9, max,\n"
+          "                 anchor, target, verdict\n"
           "  --samples FILE the values behind each line with quantiles: id, preset, N, figure, "
           "value\n"
           "Exit code 1: a gate does not hold. WHAT:\n",

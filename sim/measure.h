@@ -31,6 +31,7 @@ struct figure {
     uint32_t peers;
     const char *anchor, *target; /* as the reference words them; NULL: none */
     double most[QUANTILES];      /* the target in numbers; 0: none */
+    size_t never;                /* what should have come and did not, beside the values */
     double least;                /* a number's target, where more is better; 0: none */
 };
 
@@ -53,7 +54,8 @@ void figures_add(struct figures *figures, uint64_t millionths);
 double figures_at(struct figures *figures, enum quantile quantile); /* 0 of none */
 void figures_free(struct figures *figures);
 
-/* Shows median, p99, p99.9 and the most; whether the target holds (true without one). */
+/* Shows median, p99, p99.9 and the most; whether the target holds (true without one). It does not
+ * where something never came. */
 bool show_figures(struct measure *m, const struct figure *figure, struct figures *figures);
 /* Shows one number; its target is `least`, or else most[MOST]. */
 bool show_number(struct measure *m, const struct figure *figure, double value);

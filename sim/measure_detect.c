@@ -93,6 +93,7 @@ static void crashes_at(struct measure *m, uint32_t peers, uint32_t seeds, uint32
             .peers = peers,
             .anchor = "12.4/17.0/19.4",
             .target = "3.5/7.5/10",
+            .never = seeds * crashes - first.count,
             .most = {3.5, 7.5, 10, 0},
         };
         struct figure t2 = {
@@ -103,6 +104,7 @@ static void crashes_at(struct measure *m, uint32_t peers, uint32_t seeds, uint32
             .peers = peers,
             .anchor = "+0.5 at 128",
             .target = target,
+            .never = seeds * crashes - after.count,
             .most = {0, spread_s, 0, 0},
         };
         if (shows_first)

@@ -90,12 +90,14 @@ void measure_t7(struct measure *m)
                 .peers = sizes[n],
                 .anchor = anchors[n],
                 .target = targets[n],
+                .never = never,
                 .most = {0, 0, 0, limits_s[n]},
             };
             show_figures(m, &f, &times);
             if (never > 0)
                 show_note(m, "in %u of %u runs not within 120 s", never, seeds);
             f.what = "sizes told, looked at every second";
+            f.never = 0;
             f.unit = "sizes";
             f.anchor = "901 @1000, 1858 @2000; Rapid 4, 7";
             f.target = NULL;
@@ -167,6 +169,12 @@ static void come_and_go(const struct swim_preset *preset, uint64_t seed, uint32_
     field_free(field);
 }
 
+/* Who hears of it twice, as left and as dead, counts twice. */
+static size_t missing(size_t all, const struct figures *figures)
+{
+    return figures->count < all ? all - figures->count : 0;
+}
+
 static void spread_measure(struct measure *m, bool is_t10)
 {
     static const uint32_t sizes[] = {100, 1000, 5000}, times[] = {20, 5, 2};
@@ -204,11 +212,13 @@ static void spread_measure(struct measure *m, bool is_t10)
                 size_t all = (size_t)seeds * trials * (peers - 1);
                 if (!is_t10) {
                     snprintf(what, sizeof what, "a join is known at %u %% loss", lost / 10000);
+                    f.never = missing(all, &joins);
                     show_figures(m, &f, &joins);
                     if (joins.count < all)
                         show_note(m, "%zu times it did not come within 20 s", all - joins.count);
                 }
                 snprintf(what, sizeof what, "a farewell is known at %u %% loss", lost / 10000);
+                f.never = missing(all, &leaves);
                 show_figures(m, &f, &leaves);
                 if (leaves.count < all)
                     show_note(m, "%zu times it did not come within 20 s", all - leaves.count);
@@ -284,6 +294,7 @@ void measure_t16(struct measure *m)
             .peers = peers,
             .anchor = "some never",
             .target = "15 @4500",
+            .never = never,
             .most = {0, 0, 0, 15},
         };
         show_figures(m, &f, &after);

@@ -129,7 +129,7 @@ static void show(size_t peers, const char *what, const char *unit, double value,
     char target[32] = "-";
     if (most > 0)
         snprintf(target, sizeof target, "%g", most);
-    printf("T14\tproduct\t%zu\t%s\t%s\t1\t%.4g\t\t\t\t%s\t%s\t%s\n", peers, what, unit, value,
+    printf("T14\tproduct\t%zu\t%s\t%s\t1\t0\t%.4g\t\t\t\t%s\t%s\t%s\n", peers, what, unit, value,
            anchor, target,
            most <= 0       ? "-"
            : value <= most ? "met"

@@ -31,7 +31,7 @@ LEFT = os.path.join(ROOT, "build/sim-figures")
 MEASURED = ("mesh", "sim", "tests/bench", "meson.build")
 PLOT_SIZES = (32, 300, 2000)  # beside those that have targets
 ALL_PRESETS = ("product", "memberlist", "swim", "lifeguard")
-COLUMNS = ("id", "preset", "peers", "what", "unit", "count", "median", "p99", "p999", "most", "anchor",
+COLUMNS = ("id", "preset", "peers", "what", "unit", "count", "never", "median", "p99", "p999", "most", "anchor",
            "target", "verdict")
 
 
@@ -71,7 +71,8 @@ class Job:
                 row = dict(zip(COLUMNS, line.rstrip("\n").split("\t"), strict=True))
                 for name in ("median", "p99", "p999", "most"):
                     row[name] = float(row[name]) if row[name] else None
-                yield {**row, "peers": int(row["peers"]), "count": int(row["count"]), "job": self}
+                yield {**row, "peers": int(row["peers"]), "count": int(row["count"]),
+                       "never": int(row["never"]), "job": self}
 
 
 def jobs_full():
@@ -118,7 +119,8 @@ def cell(row):
     if row["count"] == 0:
         return "never"
     values = [row["median"]] + ([row["p99"], row["p999"], row["most"]] if row["p99"] is not None else [])
-    return " / ".join(number(value) for value in values)
+    never = f" ({row['never']:,} of {row['count'] + row['never']:,} never)" if row["never"] else ""
+    return " / ".join(number(value) for value in values) + never
 
 
 def words(text):
