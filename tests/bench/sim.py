@@ -168,8 +168,8 @@ Made by `scripts/bench sim`: commit {run["commit"]}, {run["date"]}, {run["machin
 {share}
 Ours and the control (`memberlist-LAN`: the protocol parameters of memberlist's LAN profile) are the same
 code with other presets, in the same simulator (`sim/mesh-measure`), with the same seeds, from 1 on.
-Several values are median / p99 / p99.9 / max over all seeds, and peers or repeats in a seed; "never": in
-no run within its time. What is published was measured by others, elsewhere: SWIM and Lifeguard (their
+Several values are median / p99 / p99.9 / max over all seeds, and peers or repeats in a seed; "never": not
+within the time that each run waits. What is published was measured by others, elsewhere: SWIM and Lifeguard (their
 papers), Rapid's comparison (ATC'18), serf's convergence model and its bytes beside us; no others gave
 figures. T14 (`tests/bench/bench_ring.c`) and T17 are of this machine. Where ours misses an aim it says so.
 
