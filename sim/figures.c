@@ -72,11 +72,20 @@ static bool show_tail(struct measure *m, const struct figure *f, bool is_met)
     return is_met;
 }
 
+/* A line each, sorted: id, preset, N, figure, value. */
+static void write_samples(const struct measure *m, const struct figure *f,
+                          const struct figures *figures)
+{
+    for (size_t n = 0; n < figures->count; n++)
+        fprintf(m->samples, "%s\t%s\t%u\t%s\t%.6f\n", f->id, or_dash(f->preset), f->peers, f->what,
+                (double)figures->values[n] / 1e6);
+}
+
 bool show_figures(struct measure *m, const struct figure *f, struct figures *figures)
 {
-    bool is_met = figures->count > 0;
+    bool is_met = figures->count > 0 && f->never == 0;
     show_head(m, f);
-    printf(m->is_tsv ? "\t%zu" : ": n=%zu", figures->count);
+    printf(m->is_tsv ? "\t%zu\t%zu" : ": n=%zu never=%zu", figures->count, f->never);
     for (unsigned q = 0; q < QUANTILES; q++) {
         double value = figures_at(figures, (enum quantile)q);
         if (m->is_tsv)
@@ -88,6 +97,8 @@ bool show_figures(struct measure *m, const struct figure *f, struct figures *fig
     }
     if (!m->is_tsv)
         printf(" %s", f->unit);
+    if (m->samples != NULL)
+        write_samples(m, f, figures);
     return show_tail(m, f, is_met);
 }
 
@@ -95,10 +106,10 @@ bool show_number(struct measure *m, const struct figure *f, double value)
 {
     show_head(m, f);
     if (m->is_tsv)
-        printf("\t1\t%.4g\t\t\t", value);
+        printf("\t1\t0\t%.4g\t\t\t", value);
     else
         printf(": %.4g %s", value, f->unit);
-    return show_tail(m, f, value <= f->most[MOST]);
+    return show_tail(m, f, f->least > 0 ? value >= f->least : value <= f->most[MOST]);
 }
 
 void show_gate(struct measure *m, const char *what, const char *preset, double value, double least,
@@ -106,7 +117,7 @@ void show_gate(struct measure *m, const char *what, const char *preset, double v
 {
     bool holds = value >= least && value <= most;
     if (m->is_tsv)
-        printf("gate\t%s\t128\t%s\t-\t1\t%.3f\t\t\t\t-\t%.3f..%.3f\t%s\n", preset, what, value,
+        printf("gate\t%s\t128\t%s\t-\t1\t0\t%.3f\t\t\t\t-\t%.3f..%.3f\t%s\n", preset, what, value,
                least, most, holds ? "holds" : "FAILS");
     else
         printf("gate %-10s %s: %.3f (%.3f .. %.3f): %s\n", preset, what, value, least, most,
@@ -137,6 +148,13 @@ uint32_t measure_seeds(const struct measure *m, uint32_t otherwise)
 uint32_t measure_peers(const struct measure *m, uint32_t otherwise)
 {
     return m->peers > 0 ? m->peers : otherwise;
+}
+
+bool measures_size(const struct measure *m, const uint32_t *sizes, size_t count, size_t n)
+{
+    if (m->peers == 0)
+        return n == 0 || !m->is_quick;
+    return (n == 0 || m->peers > sizes[n - 1]) && (n == count - 1 || m->peers <= sizes[n]);
 }
 
 void draw_seats(uint64_t seed, uint32_t *into, uint32_t count, uint32_t peers)

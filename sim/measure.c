@@ -38,13 +38,15 @@ static const struct named_preset presets[] = {
 static void usage(FILE *to)
 {
     fputs("usage: mesh-measure WHAT... [--n N] [--seeds N] [--seed FIRST] [--preset NAME]...\n"
-          "                    [--quick] [--tsv]\n"
+          "                    [--quick] [--tsv] [--samples FILE]\n"
           "  --n N          peers, where the measurement does not say\n"
           "  --seeds N      repeats, each with a seed of its own\n"
           "  --preset NAME  product, memberlist, swim, lifeguard; default: the first two\n"
           "  --quick        a share that takes seconds\n"
-          "  --tsv          id, preset, N, figure, unit, count, median, p99, p99.9, max, anchor,\n"
-          "                 target, verdict\n"
+          "  --tsv          id, preset, N, figure, unit, count, never, median, p99, p99.9, max,\n"
+          "                 anchor, target, verdict\n"
+          "  --samples FILE the values behind each line with quantiles: id, preset, N, figure, "
+          "value\n"
           "Exit code 1: a gate does not hold. WHAT:\n",
           to);
     for (size_t n = 0; n < MEASUREMENTS; n++)
@@ -92,6 +94,11 @@ static bool parse_option(struct measure *m, int option, const char *text)
     case 't':
         m->is_tsv = true;
         return true;
+    case 'o':
+        m->samples = fopen(text, "w");
+        if (m->samples == NULL)
+            perror(text);
+        return m->samples != NULL;
     default:
         return false;
     }
@@ -111,10 +118,15 @@ static bool measure_by_name(struct measure *m, const char *name)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"n", required_argument, NULL, 'n'},    {"seeds", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'f'}, {"preset", required_argument, NULL, 'p'},
-        {"quick", no_argument, NULL, 'q'},      {"tsv", no_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+        {"n", required_argument, NULL, 'n'},
+        {"seeds", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'f'},
+        {"preset", required_argument, NULL, 'p'},
+        {"quick", no_argument, NULL, 'q'},
+        {"tsv", no_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {"samples", required_argument, NULL, 'o'},
+        {NULL, 0, NULL, 0},
     };
     struct measure m = {.first_seed = 1};
     int option;
@@ -139,5 +151,9 @@ int main(int argc, char **argv)
     for (; optind < argc; optind++)
         if (!measure_by_name(&m, argv[optind]))
             return 2;
+    if (m.samples != NULL && fclose(m.samples) != 0) {
+        perror("mesh-measure: samples");
+        return 2;
+    }
     return m.gates_failed > 0 ? 1 : 0;
 }

@@ -8,6 +8,8 @@
 #ifndef SIM_MEASURE_H
 #define SIM_MEASURE_H
 
+#include <stdio.h>
+
 #include "sim/field.h"
 
 /* Values of one figure, in millionths of its unit. */
@@ -29,6 +31,8 @@ struct figure {
     uint32_t peers;
     const char *anchor, *target; /* as the reference words them; NULL: none */
     double most[QUANTILES];      /* the target in numbers; 0: none */
+    size_t never;                /* what should have come and did not, beside the values */
+    double least;                /* a number's target, where more is better; 0: none */
 };
 
 struct named_preset {
@@ -43,15 +47,17 @@ struct measure {
     struct named_preset presets[4]; /* the controls beside the product */
     size_t presets_count;
     uint32_t gates_failed, targets_missed;
+    FILE *samples; /* every value of the figures that are shown, for plots; NULL: nowhere */
 };
 
 void figures_add(struct figures *figures, uint64_t millionths);
 double figures_at(struct figures *figures, enum quantile quantile); /* 0 of none */
 void figures_free(struct figures *figures);
 
-/* Shows median, p99, p99.9 and the most; whether the target holds (true without one). */
+/* Shows median, p99, p99.9 and the most; whether the target holds (true without one). It does not
+ * where something never came. */
 bool show_figures(struct measure *m, const struct figure *figure, struct figures *figures);
-/* Shows one number; most[MOST] is its target. */
+/* Shows one number; its target is `least`, or else most[MOST]. */
 bool show_number(struct measure *m, const struct figure *figure, double value);
 /* A gate: holds, or not. */
 void show_gate(struct measure *m, const char *what, const char *preset, double value, double least,
@@ -61,6 +67,10 @@ void show_note(const struct measure *m, const char *format, ...)
 
 uint32_t measure_seeds(const struct measure *m, uint32_t otherwise);
 uint32_t measure_peers(const struct measure *m, uint32_t otherwise);
+/* Where targets are set for some sizes, in ascending order: is n-th of them measured? With --n the
+ * one that is as large or the next larger, whose targets then apply; else all, or the first if
+ * quick. */
+bool measures_size(const struct measure *m, const uint32_t *sizes, size_t count, size_t n);
 
 /* Some of the seats 0 .. peers - 1 by chance, `count` of them. */
 void draw_seats(uint64_t seed, uint32_t *into, uint32_t count, uint32_t peers);

@@ -93,6 +93,7 @@ static void crashes_at(struct measure *m, uint32_t peers, uint32_t seeds, uint32
             .peers = peers,
             .anchor = "12.4/17.0/19.4",
             .target = "3.5/7.5/10",
+            .never = seeds * crashes - first.count,
             .most = {3.5, 7.5, 10, 0},
         };
         struct figure t2 = {
@@ -103,6 +104,7 @@ static void crashes_at(struct measure *m, uint32_t peers, uint32_t seeds, uint32
             .peers = peers,
             .anchor = "+0.5 at 128",
             .target = target,
+            .never = seeds * crashes - after.count,
             .most = {0, spread_s, 0, 0},
         };
         if (shows_first)
@@ -123,7 +125,9 @@ void measure_t1(struct measure *m)
                peers <= 128    ? 0.6
                : peers <= 1000 ? 1.2
                                : 1.6,
-               "p99 0.6/1.2/1.6 @128/1000/5000");
+               peers <= 128    ? "p99 0.6"
+               : peers <= 1000 ? "p99 1.2"
+                               : "p99 1.6");
 }
 
 void measure_t2(struct measure *m)
@@ -161,6 +165,13 @@ void measure_t3(struct measure *m)
               "healthy members",
               runs, (unsigned)INTERVAL_CELLS, (unsigned long long)sums[0].wrong,
               (unsigned long long)sums[0].wrong_at_healthy);
+    for (size_t p = 0; p < count; p++) {
+        struct figure f = {.id = "T3", .unit = "deaths", .preset = presets[p].name, .peers = 128};
+        f.what = "false positives a run";
+        show_number(m, &f, (double)sums[p].wrong / runs);
+        f.what = "false positives a run, at healthy members";
+        show_number(m, &f, (double)sums[p].wrong_at_healthy / runs);
+    }
     for (size_t p = 1; p < count; p++) {
         struct figure all = {
             .id = "T3",

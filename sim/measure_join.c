@@ -90,12 +90,14 @@ void measure_t7(struct measure *m)
                 .peers = sizes[n],
                 .anchor = anchors[n],
                 .target = targets[n],
+                .never = never,
                 .most = {0, 0, 0, limits_s[n]},
             };
             show_figures(m, &f, &times);
             if (never > 0)
                 show_note(m, "in %u of %u runs not within 120 s", never, seeds);
             f.what = "sizes told, looked at every second";
+            f.never = 0;
             f.unit = "sizes";
             f.anchor = "901 @1000, 1858 @2000; Rapid 4, 7";
             f.target = NULL;
@@ -167,31 +169,38 @@ static void come_and_go(const struct swim_preset *preset, uint64_t seed, uint32_
     field_free(field);
 }
 
+/* Who hears of it twice, as left and as dead, counts twice. */
+static size_t missing(size_t all, const struct figures *figures)
+{
+    return figures->count < all ? all - figures->count : 0;
+}
+
 static void spread_measure(struct measure *m, bool is_t10)
 {
     static const uint32_t sizes[] = {100, 1000, 5000}, times[] = {20, 5, 2};
     static const double join_s[] = {1.2, 1.6, 2.0};
     static const char *const join_targets[] = {"1.2", "1.6", "2.0"};
-    static const char *const models[] = {"2.0", "2.2", "2.4"};
+    static const char *const models[] = {"model 2.0", "model 2.2", "model 2.4"};
     static const uint32_t lost_ppm[2][2] = {{0, 500000}, {0, 200000}};
-    for (size_t n = 0; n < (m->is_quick ? 1u : 3u); n++)
-        for (size_t l = 0; l < 2; l++)
+    for (size_t n = 0; n < 3; n++)
+        for (size_t l = 0; l < (m->is_quick ? 1 : 2); l++)
             for (size_t p = 0; p < m->presets_count; p++) {
                 struct figures joins = {.count = 0}, leaves = {.count = 0};
                 uint32_t lost = lost_ppm[is_t10][l], seeds = measure_seeds(m, n == 0 ? 4 : 1);
                 uint32_t trials = lost > 0 && n > 0 ? 2 : times[n]; /* they take their time */
+                uint32_t peers = measure_peers(m, sizes[n]);
                 char what[64];
-                if (m->peers != 0 && m->peers != sizes[n])
+                if (!measures_size(m, sizes, 3, n))
                     continue;
                 for (uint32_t seed = 0; seed < seeds; seed++)
-                    come_and_go(m->presets[p].preset, m->first_seed + seed, sizes[n], lost, trials,
+                    come_and_go(m->presets[p].preset, m->first_seed + seed, peers, lost, trials,
                                 &joins, &leaves);
                 struct figure f = {
                     .id = is_t10 ? "T10" : "T8",
                     .what = what,
                     .unit = "s",
                     .preset = m->presets[p].name,
-                    .peers = sizes[n],
+                    .peers = peers,
                     .anchor = is_t10     ? "25 @3600"
                               : lost > 0 ? "model 4.4"
                                          : models[n],
@@ -200,14 +209,16 @@ static void spread_measure(struct measure *m, bool is_t10)
                                          : join_targets[n],
                 };
                 f.most[MOST] = is_t10 ? 1.5 : lost > 0 ? 3 : join_s[n];
-                size_t all = (size_t)seeds * trials * (sizes[n] - 1);
+                size_t all = (size_t)seeds * trials * (peers - 1);
                 if (!is_t10) {
                     snprintf(what, sizeof what, "a join is known at %u %% loss", lost / 10000);
+                    f.never = missing(all, &joins);
                     show_figures(m, &f, &joins);
                     if (joins.count < all)
                         show_note(m, "%zu times it did not come within 20 s", all - joins.count);
                 }
                 snprintf(what, sizeof what, "a farewell is known at %u %% loss", lost / 10000);
+                f.never = missing(all, &leaves);
                 show_figures(m, &f, &leaves);
                 if (leaves.count < all)
                     show_note(m, "%zu times it did not come within 20 s", all - leaves.count);
@@ -283,6 +294,7 @@ void measure_t16(struct measure *m)
             .peers = peers,
             .anchor = "some never",
             .target = "15 @4500",
+            .never = never,
             .most = {0, 0, 0, 15},
         };
         show_figures(m, &f, &after);

@@ -50,11 +50,10 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}"
 
 
-def commit():
+def commit(measured=("mesh", "http", "node", "tests/tools", "meson.build")):
     """What is checked out, and whether what is measured was changed since."""
     def git(*words):
         done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True)
         return done.stdout.strip()
-    measured = ("--", "mesh", "http", "node", "tests/tools", "meson.build")
-    changed = " with changes" if git("status", "--porcelain", *measured) else ""
+    changed = " with changes" if git("status", "--porcelain", "--", *measured) else ""
     return (git("rev-parse", "--short", "HEAD") or "no repository") + changed
