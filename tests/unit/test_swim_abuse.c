@@ -122,7 +122,10 @@ static void test_swim_a_death_told_by_another_ends_the_suspicion(void **state)
     struct world w;
     static struct wire_datagram d;
     (void)state;
+    struct swim_preset believing = swim_preset_product; /* whoever says that one is dead */
+    believing.doubts_deaths = false;
     world_init(&w, 20);
+    w.preset = &believing;
     world_make(&w, 6);
     struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
     size_t bytes[2];
@@ -150,7 +153,10 @@ static void test_swim_one_that_refutes_again_and_again_mutes_nobody(void **state
     struct world w;
     static struct wire_datagram d;
     (void)state;
+    struct swim_preset believing = swim_preset_product; /* whoever says that one is dead */
+    believing.doubts_deaths = false;
     world_init(&w, 20);
+    w.preset = &believing;
     world_make(&w, 6);
     struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2], *e = &w.peers[4];
     for (uint32_t n = 0; n < 5; n++) {
