@@ -316,6 +316,24 @@ static void test_swim_a_refused_dial_counts_if_no_ping_is_answered(void **state)
     world_deinit(&w);
 }
 
+static void test_swim_a_suspect_that_is_reached_is_never_dead_though_it_can_not_refute(void **state)
+{
+    struct world w;
+    (void)state;
+    settle(&w, 6, 8, NULL);
+    struct peer *a = &w.peers[0], *b = &w.peers[5];
+    b->has_no_udp = true;
+    hear(&w, a, &w.peers[1], UPDATE_SUSPECT, id_of(&w.peers[1]), id_of(b), 0);
+    world_run(&w, 60000);
+    assert_int_equal(state_of(a, id_of(b)), MEMBER_SUSPECT);
+    assert_int_equal(deaths_seen(&w), 0);
+    assert_true(all_stats(&w).vetoed > 0);
+    w.blocks_tcp = true; /* a veto is no pardon */
+    world_run(&w, 30000);
+    assert_int_equal(state_of(a, id_of(b)), MEMBER_DEAD);
+    world_deinit(&w);
+}
+
 /* As long as every check succeeded it was believed in for ever: nobody told the suspect. */
 static void test_swim_who_missed_a_refutation_gets_it_from_the_suspect_itself(void **state)
 {
@@ -355,8 +373,11 @@ static void test_swim_an_old_alive_raises_nobody_after_a_death_of_a_higher_incar
     world_run(&w, 10000);
     assert_int_equal(state_of(a, dead), MEMBER_DEAD);
     hear(&w, a, b, UPDATE_DEAD, id_of(b), dead, 10);
+    unsigned deaths = deaths_seen(&w);
     hear(&w, a, b, UPDATE_ALIVE, id_of(b), dead, 2);
-    world_run(&w, 3000);
+    assert_int_equal(state_of(a, dead), MEMBER_DEAD);
+    world_run(&w, 30000);
+    assert_int_equal(deaths_seen(&w), deaths); /* nobody died twice */
     assert_int_equal(believers(&w, dead, MEMBER_DEAD), 4);
     world_deinit(&w);
 }
@@ -618,6 +639,8 @@ int main(void)
         cmocka_unit_test(test_swim_one_half_detached_peer_costs_no_other_its_place),
         cmocka_unit_test(test_swim_a_peer_whose_datagrams_are_blocked_is_reached_over_tcp),
         cmocka_unit_test(test_swim_a_refused_dial_counts_if_no_ping_is_answered),
+        cmocka_unit_test(
+            test_swim_a_suspect_that_is_reached_is_never_dead_though_it_can_not_refute),
         cmocka_unit_test(test_swim_who_missed_a_refutation_gets_it_from_the_suspect_itself),
         cmocka_unit_test(
             test_swim_an_old_alive_raises_nobody_after_a_death_of_a_higher_incarnation),
