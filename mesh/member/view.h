@@ -137,8 +137,8 @@ void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms)
  * version never go back, whatever kind of news brings them (M1). */
 enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms);
 /* The news that follows is what its subject says of itself, or it is not any more. Lies that only
- * it heard may have driven it further than one piece of hearsay may jump: it is believed up to
- * VIEW_FIRST_MAX, or it would be lost for good to whom no step between was told. */
+ * it heard, or that it had to outdo, may have driven it further than one piece of hearsay may jump:
+ * it is believed, or it would be lost for good to whom no step between was told. */
 void view_hear_subject(struct view *view, bool is_subject);
 /* What we say about a member: its state, as an update. */
 void view_tell(const struct mesh_member *member, struct wire_update *update);

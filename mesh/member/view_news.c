@@ -8,6 +8,7 @@
 #define CLOCK_SET_MS 1577836800000u /* 2020: a wall clock before that was never set */
 #define CLOCK_END_MS 4102444800000u /* 2100: no generation is from then */
 #define DAY_MS (24u * 3600 * 1000)
+#define REACH_MAX ((uint64_t)UINT32_MAX - VIEW_JUMP_MAX) /* of claims that one outdoes */
 
 static bool is_loopback(const struct mesh_addr *addr)
 {
@@ -68,7 +69,7 @@ static bool take_record(struct view *view, struct mesh_member *m, const struct m
 
 static bool jumps(const struct view *view, uint64_t from, uint64_t to)
 {
-    return to > from && to - from > (view->hears_subject ? VIEW_FIRST_MAX : VIEW_JUMP_MAX);
+    return view->hears_subject ? to > REACH_MAX + 1 : to > from && to - from > VIEW_JUMP_MAX;
 }
 
 void view_hear_subject(struct view *view, bool is_subject)
@@ -82,7 +83,7 @@ static uint64_t outdo(uint64_t ours, uint64_t claimed)
 {
     if (claimed < ours)
         return ours;
-    if (claimed - ours > VIEW_FIRST_MAX || claimed > UINT32_MAX - VIEW_JUMP_MAX)
+    if (claimed > REACH_MAX)
         return UINT64_MAX;
     return claimed - ours < VIEW_JUMP_MAX / 2 ? claimed + 1 : ours + VIEW_JUMP_MAX / 2;
 }
@@ -171,7 +172,8 @@ static enum view_news apply_alive(struct view *view, const struct wire_update *n
     const struct mesh_member *newest = view_find_name(view, said->id.name);
     if (newest != NULL && newest->record->id.generation > said->id.generation)
         return VIEW_OLD;
-    if (news->incarnation > VIEW_FIRST_MAX || said->version > VIEW_FIRST_MAX)
+    uint64_t first_max = view->hears_subject ? REACH_MAX + 1 : VIEW_FIRST_MAX;
+    if (news->incarnation > first_max || said->version > first_max)
         return VIEW_REFUSED;
     view_supersede(view, said->id, now_ms);
     if (!view_has_room(view))

@@ -287,6 +287,35 @@ static void test_swim_who_was_driven_far_by_lies_is_heard_again(void **state)
     world_deinit(&w);
 }
 
+/* Lies to the others, each as far ahead as is believed, are outdone in the end, by whatever number;
+ * and who comes then and never heard of it before hears of it from itself. */
+static void test_swim_many_lies_evict_nobody_for_good(void **state)
+{
+    struct world w;
+    static struct wire_datagram d;
+    (void)state;
+    world_init(&w, 25);
+    world_make(&w, 5);
+    struct peer *a = &w.peers[0], *b = &w.peers[1];
+    for (unsigned lie = 0; lie < 30; lie++)
+        for (unsigned n = 2; n < 5; n++) {
+            struct view *view = swim_view(w.peers[n].swim);
+            memset(&d, 0, sizeof d);
+            d.kind = DATAGRAM_GOSSIP;
+            d.updates_count = 1;
+            d.updates[0].kind = UPDATE_LEFT;
+            d.updates[0].record.id = id_of(b);
+            d.updates[0].incarnation = view_find(view, id_of(b))->incarnation + VIEW_JUMP_MAX;
+            tell(&w, a, &w.peers[n], &d);
+        }
+    assert_int_equal(state_of(&w.peers[2], id_of(b)), MEMBER_LEFT);
+    assert_true(world_agrees_after(&w, 60000) != MESH_NEVER);
+    assert_true(view_self(swim_view(b->swim))->incarnation > VIEW_FIRST_MAX);
+    world_join(&w, "z", 10, 2);
+    assert_true(world_agrees_after(&w, 60000) != MESH_NEVER);
+    world_deinit(&w);
+}
+
 /* Without nacks, too, an answer to who pinged for us is an answer. */
 static void test_swim_relays_help_under_every_preset(void **state)
 {
@@ -323,6 +352,7 @@ int main(void)
         cmocka_unit_test(
             test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer),
         cmocka_unit_test(test_swim_who_was_driven_far_by_lies_is_heard_again),
+        cmocka_unit_test(test_swim_many_lies_evict_nobody_for_good),
         cmocka_unit_test(test_swim_relays_help_under_every_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
