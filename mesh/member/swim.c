@@ -1,6 +1,6 @@
-/* swim.c - membership as one value: what comes in, what goes out, the one deadline, and what news
- * does to the view and the gossip. Probes stand in swim_probe.c, suspicions in swim_suspect.c, ways
- * in and out in swim_join.c, views over links in swim_views.c. */
+/* swim.c - membership as one value: what comes in, what goes out, the one deadline. What news does
+ * stands in swim_news.c, probes in swim_probe.c, suspicions in swim_suspect.c, ways in and out in
+ * swim_join.c, views over links in swim_views.c, the constants in swim_presets.c. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,90 +12,6 @@
 #define SENDS_KEPT 64     /* once all are sent */
 #define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
-
-const struct swim_preset swim_preset_product = {
-    .period_ms = 10000, /* the monitor finds the dead; these keep everybody in touch */
-    .ping_min_ms = 50,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 500, /* 2 s */
-    .alpha = 4,
-    .beta = 9, /* stretched, more than half a minute in which we may be the stalled one */
-    .awareness_max = 8,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .monitor_ms = 1000,
-    .indirect_ms = 300,
-    .is_flat = true,
-    .confirmers = 3,
-    .hearsay_ms = 2000, /* news of a death is with nearly all of 5,000 by then */
-    .check_ms = 500,
-    .guards = true,
-    .doubts_deaths = true,
-    .limits_accusers = true,
-    .hold_ms = 60000,
-    .farewells = 64,
-};
-
-static const struct swim_memberlist memberlist_lan = {
-    .has_nacks = true,
-    .has_buddies = true,
-    .has_fallback = true,
-    .sends_per_digit = 4,
-    .sync_ms = 30000,
-    .dead_ms = 30000,
-};
-
-const struct swim_preset swim_preset_memberlist_lan = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
-    .alpha = 4,
-    .beta = 6,
-    .awareness_max = 8,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .memberlist = &memberlist_lan,
-};
-
-/* Lifeguard, §V: memberlist's LAN timing, alpha 5, beta 6. */
-const struct swim_preset swim_preset_lifeguard = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
-    .alpha = 5,
-    .beta = 6,
-    .awareness_max = 8,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .memberlist = &memberlist_lan,
-};
-
-static const struct swim_memberlist memberlist_before_lifeguard = {
-    .has_fallback = true,
-    .sends_per_digit = 4,
-    .sync_ms = 30000,
-    .dead_ms = 30000,
-};
-
-/* Its baseline: the same without awareness, nacks, buddies and shrinking suspicions. */
-const struct swim_preset swim_preset_swim = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
-    .alpha = 5,
-    .beta = 1,
-    .awareness_max = 0,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .memberlist = &memberlist_before_lifeguard,
-};
 
 static const struct peer_id nobody = {0, 0};
 
@@ -282,57 +198,11 @@ static bool detects(const struct swim *swim)
     return swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER;
 }
 
-/* ---- news ----------------------------------------------------------------------------------- */
-
-/* A death, or a farewell, decides where sessions are: it is passed on at once, if the last gossip
- * was not early already. */
-static void hurry(struct swim *swim, uint64_t now_ms)
-{
-    swim->hurries =
-        swim->preset->memberlist == NULL && swim->gossip_at_ms <= now_ms + swim->preset->gossip_ms;
-}
-
-static void pass_on(struct swim *swim, const struct mesh_member *is, enum member_state was,
-                    uint32_t was_incarnation, struct peer_id accuser)
-{
-    enum gossip_class class = GOSSIP_RECORD;
-    switch (is->state) {
-    case MEMBER_ALIVE:
-        if (was == MEMBER_UNKNOWN)
-            class = GOSSIP_ALIVE;
-        else if (was != MEMBER_ALIVE || is->incarnation != was_incarnation)
-            class = GOSSIP_DEATH;
-        break;
-    case MEMBER_SUSPECT:
-        class = was == MEMBER_SUSPECT && is->incarnation == was_incarnation ? GOSSIP_RECORD
-                                                                            : GOSSIP_SUSPECT;
-        break;
-    case MEMBER_DEAD:
-        class = GOSSIP_DEATH;
-        break;
-    case MEMBER_LEFT:
-        class = GOSSIP_LEAVE;
-        break;
-    case MEMBER_UNKNOWN:
-        return;
-    }
-    gossip_tell(swim->gossip, swim->view, is->record->id, class, accuser);
-}
-
-static void refute(struct swim *swim, uint32_t was_incarnation)
-{
-    const struct mesh_member *self = view_self(swim->view);
-    if (self->incarnation != was_incarnation) {
-        swim->stats.refuted++;
-        probe_blame_us(swim, 1);
-    } else if (gossip_is_telling(swim->gossip, swim->view, self->record->id)) {
-        return; /* who is behind will hear of it */
-    }
-    gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_DEATH, nobody);
-}
+/* ---- what we say of ourselves ------------------------------------------------------------------
+ */
 
 /* Without memory for that it is tried again. */
-static void flags_now(struct swim *swim)
+void swim_tell_flags(struct swim *swim)
 {
     bool hold = hold_is_on(&swim->hold);
     if (view_set_flags(swim->view, swim->serving, swim->draining, hold) > 0 &&
@@ -341,151 +211,12 @@ static void flags_now(struct swim *swim)
                     nobody);
 }
 
-static void become_superseded(struct swim *swim)
-{
-    struct peer_id self = view_self(swim->view)->record->id;
-    const struct mesh_member *newest = view_find_name(swim->view, self.name);
-    swim->phase = SWIM_GONE;
-    swim_push_event(swim, SWIM_SUPERSEDED, newest != NULL ? newest->record->id : self);
-}
-
-static void take_claim(struct swim *swim, const struct wire_update *news, uint64_t now_ms)
-{
-    struct claim claim = {news->shard, news->record.id, news->incarnation};
-    (void)claims_take(swim->claims, swim->view, &claim, now_ms);
-}
-
-/* What was known of a member before the news. */
-struct known {
-    enum member_state state;
-    uint32_t incarnation;
-};
-
-static void on_new_state(struct swim *swim, const struct mesh_member *member,
-                         const struct known *was, const struct wire_update *news, bool is_quiet,
-                         uint64_t now_ms)
-{
-    bool was_living = was->state == MEMBER_ALIVE || was->state == MEMBER_SUSPECT;
-    bool is_newer = member->incarnation != was->incarnation;
-    if (member_is_living(member) && !was_living)
-        probe_add(swim, member);
-    if (was->state == MEMBER_SUSPECT && is_newer)
-        suspicion_refuted(swim, member, now_ms);
-    if (was->state == MEMBER_SUSPECT && !member_is_living(member))
-        suspicion_over(swim, member);
-    if (member->state == MEMBER_SUSPECT && (was->state != MEMBER_SUSPECT || is_newer))
-        suspicion_begin(swim, member, news->accuser, now_ms);
-    if (member->state == MEMBER_DEAD && was_living) {
-        guard_on_death(&swim->guard, now_ms);
-        view_notes(swim->view, member)->lost = true;
-    }
-    if (!is_quiet)
-        pass_on(swim, member, was->state, was->incarnation, news->accuser);
-    if (!is_quiet && was_living && !member_is_living(member))
-        hurry(swim, now_ms);
-}
-
-void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
-                    uint64_t now_ms)
-{
-    if (news->kind == UPDATE_CLAIM) {
-        take_claim(swim, news, now_ms);
-        return;
-    }
-    const struct mesh_member *member = view_find(swim->view, news->record.id);
-    uint32_t self_incarnation = view_self(swim->view)->incarnation;
-    struct known before = {MEMBER_UNKNOWN, 0};
-    struct wire_update doubted;
-    if (member != NULL)
-        before = (struct known){member->state, member->incarnation};
-    bool is_death = news->kind == UPDATE_DEAD && member != NULL && member_is_living(member) &&
-                    member != view_self(swim->view);
-    if (is_death && suspicion_doubts_death(swim, member, news, now_ms)) {
-        doubted = *news;
-        doubted.kind = UPDATE_SUSPECT;
-        news = &doubted;
-    }
-
-    enum view_news result = view_apply(swim->view, news, now_ms);
-    member = view_find(swim->view, news->record.id);
-    switch (result) {
-    case VIEW_OLD:
-    case VIEW_CONTACTED:
-        break;
-    case VIEW_REFUSED:
-        swim->stats.news_refused++;
-        break;
-    case VIEW_NEW:
-        if (member != NULL)
-            on_new_state(swim, member, &before, news, is_quiet, now_ms);
-        break;
-    case VIEW_CONFIRMED:
-        if (suspicion_confirm(swim, member, news->accuser, now_ms))
-            gossip_tell(swim->gossip, swim->view, member->record->id, GOSSIP_SUSPECT,
-                        news->accuser);
-        break;
-    case VIEW_REFUTED:
-        refute(swim, self_incarnation);
-        break;
-    case VIEW_SUPERSEDED:
-        become_superseded(swim);
-        break;
-    }
-    if (news == &doubted && member != NULL)
-        suspicion_told_dead(swim, member, news->accuser, now_ms);
-}
-
-static bool is_lost(const struct mesh_member *member)
-{
-    return member->lost || member->lost_before;
-}
-
-/* Were we on the smaller side of a split? Those whom we lost are the other side. */
-static bool were_the_fewer(const struct swim *swim)
-{
-    size_t lost = 0, kept = 1;
-    for (size_t n = 0; n < view_count(swim->view); n++) {
-        const struct mesh_member *member = view_at(swim->view, n);
-        if (member == view_self(swim->view))
-            continue;
-        lost += is_lost(member);
-        kept += !is_lost(member) && member_is_living(member);
-    }
-    return kept < lost;
-}
-
-/* Others keep losing us: we go off the ring for a while. But who lost each other were parted, and
- * if the larger side held, too, the ring would be empty. */
-static void learn_of_own_death(struct swim *swim, struct peer_id teller, uint64_t now_ms)
-{
-    const struct mesh_member *member = view_find(swim->view, teller);
-    uint32_t hold_ms = swim->preset->hold_ms;
-    bool is_mutual = member != NULL && (is_lost(member) || !member_is_living(member));
-    if (hold_ms == 0 || (is_mutual && !were_the_fewer(swim)) ||
-        !hold_on_death(&swim->hold, hold_ms, now_ms))
-        return;
-    swim->stats.held++;
-    flags_now(swim);
-}
-
-void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
-                    bool is_quiet, uint64_t now_ms)
-{
-    const struct mesh_member *self = view_self(swim->view);
-    bool is_own_death =
-        news->kind == UPDATE_DEAD && peer_id_equal(news->record.id, self->record->id);
-    uint32_t incarnation = self->incarnation;
-    swim_take_news(swim, news, is_quiet, now_ms);
-    if (is_own_death && self->incarnation != incarnation)
-        learn_of_own_death(swim, teller, now_ms);
-}
-
 void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms)
 {
     swim_note_lag(swim, now_ms);
     swim->serving = serving;
     swim->draining = draining;
-    flags_now(swim);
+    swim_tell_flags(swim);
     swim_settle(swim, now_ms);
 }
 
@@ -778,7 +509,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
         return;
     swim_note_lag(swim, now_ms);
     hold_now(&swim->hold, now_ms);
-    flags_now(swim);
+    swim_tell_flags(swim);
     join_now(swim, now_ms);
     if (detects(swim)) {
         suspicions_now(swim, now_ms);

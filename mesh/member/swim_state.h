@@ -1,5 +1,5 @@
-/* swim_state.h - the insides of struct swim, shared by swim.c (in, out, news), swim_probe.c and
- * swim_suspect.c (detection), swim_join.c (ways in, out and back) and swim_views.c (views over
+/* swim_state.h - the insides of struct swim, shared by swim.c (in, out), swim_news.c, swim_probe.c
+ * and swim_suspect.c (detection), swim_join.c (ways in, out and back) and swim_views.c (views over
  * links). Nobody else includes it. */
 #ifndef MESH_SWIM_STATE_H
 #define MESH_SWIM_STATE_H
@@ -196,7 +196,7 @@ struct swim {
     size_t events_count;
 };
 
-/* swim.c */
+/* swim.c, swim_news.c */
 uint32_t swim_number(struct swim *swim); /* the next number of a probe; never 0 */
 void swim_push(struct swim *swim, const struct swim_send *send);
 struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind kind,
@@ -205,6 +205,7 @@ struct swim_send swim_send_to(const struct mesh_member *to, enum datagram_kind k
 void swim_push_to(struct swim *swim, const struct mesh_member *to, enum datagram_kind kind,
                   uint32_t number, struct peer_id tell);
 void swim_push_event(struct swim *swim, enum swim_event_kind kind, struct peer_id peer);
+void swim_tell_flags(struct swim *swim); /* what our record is to say, if it does not say so yet */
 /* `is_quiet`: of no news to others. */
 void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_quiet,
                     uint64_t now_ms);
