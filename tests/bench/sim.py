@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sim [--quick] [--again] [--jobs N] [--build DIR] [--no-file] - how good membership is: the targets
+"""sim [--quick] [--most N] [--again] [--jobs N] [--build DIR] [--no-file] - how good membership is: the targets
 T1 to T10 and T14 to T17, ours and the control's (memberlist's LAN parameters) from one run of the same
 simulator, beside what others published.
 
@@ -9,6 +9,7 @@ About 20 minutes on two quiet cores. Virtual time: a busy machine changes nothin
 run alone and count their own CPU time.
 
   --quick    fewer seeds and sizes, for trying, under two minutes; written to build/sim-figures/
+  --most N   leaves out meshes of more peers
   --again    nothing is measured: what the last run left in build/sim-figures/ is written again
   --no-file  only prints"""
 import argparse
@@ -39,7 +40,7 @@ class Job:
     """One run of a program: which figures, how many peers and seeds (None: as the program has it)."""
 
     def __init__(self, what, peers=None, seeds=None, quick=False, is_shown=True, more=()):
-        self.what, self.is_shown, self.seeds = what, is_shown, seeds
+        self.what, self.is_shown, self.seeds, self.peers = what, is_shown, seeds, peers
         self.name = f"{what}-{peers}" if peers else what
         if what == "ring":
             self.argv = ["tests/bench_ring", "--tsv"]
@@ -160,6 +161,8 @@ def limits(row):
 
 def write(directory, run, gates, lines, pictures):
     share = "\n**A quick run: few seeds, small meshes; for trying only.**\n" if run["is_quick"] else ""
+    if run["most"] < 5000:
+        share += f"\nWithout meshes of more than {run['most']:,} peers (`--most`).\n"
     images = "\n\n".join(f"![{title}]({name})" for name, title in pictures)
     with open(os.path.join(directory, "membership.md"), "w", encoding="utf-8") as file:
         file.write(f"""# Membership in virtual time
@@ -196,6 +199,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="bench sim", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--most", type=int, default=5000, help="peers")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="programs at once")
     parser.add_argument("--build", help="a build that is there, instead of build/gcc made anew")
@@ -219,17 +223,17 @@ def measure(options, path):
     build = make(options)
     os.makedirs(LEFT, exist_ok=True)
     begun = time.monotonic()
-    run = {"is_quick": options.quick, "commit": commit(MEASURED), "date": time.strftime("%Y-%m-%d"),
+    run = {"is_quick": options.quick, "most": options.most, "commit": commit(MEASURED), "date": time.strftime("%Y-%m-%d"),
            "machine": machine()}
-    run_all(*plan(options.quick), options, build)
+    run_all(*plan(options.quick, options.most), options, build)
     run["minutes"] = (time.monotonic() - begun) / 60
     with open(path, "w", encoding="utf-8") as file:
         json.dump(run, file)
 
 
-def plan(is_quick):
+def plan(is_quick, most):
     jobs = jobs_quick() if is_quick else jobs_full()
-    return jobs, [Job("t17", quick=is_quick), Job("ring", quick=is_quick)]
+    return [job for job in jobs if job.peers is None or job.peers <= most], [Job("t17", quick=is_quick), Job("ring", quick=is_quick)]
 
 
 def main():
@@ -239,7 +243,7 @@ def main():
         measure(options, path)
     with open(path, encoding="utf-8") as file:
         run = json.load(file)
-    jobs, alone = plan(run["is_quick"])
+    jobs, alone = plan(run["is_quick"], run["most"])
     rows = [row for job in jobs + alone for row in job.rows()]
     is_gate_open, gates = gate_lines(rows)
     lines = table(rows)
