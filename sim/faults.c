@@ -142,6 +142,17 @@ void faults_event(struct world *world, const struct world_event *event)
     }
 }
 
+/* A seat may have kept another's address through a restart: calm is without such. */
+static void part_addresses(struct world *world)
+{
+    for (uint32_t n = 1; n < world->config.nodes; n++)
+        for (uint32_t m = 0; m < n; m++)
+            if (world->seats[n].address == world->seats[m].address) {
+                world_crash(world, n, DEATH_KILLED);
+                world->seats[n].address = world_new_address(world);
+            }
+}
+
 void faults_calm(struct world *world)
 {
     struct faults *faults = world->faults;
@@ -158,6 +169,7 @@ void faults_calm(struct world *world)
     for (uint32_t n = world->config.nodes; n < world->seats_count; n++)
         if (!world->seats[n].is_foreign)
             world_crash(world, n, DEATH_KILLED);
+    part_addresses(world);
     for (uint32_t n = 0; n < world->config.nodes; n++)
         world_restart(world, n, false);
 }

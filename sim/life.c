@@ -87,10 +87,17 @@ void world_lives_note(struct world *world)
 uint32_t world_life_of(struct world *world, struct peer_id id)
 {
     world_lives_note(world); /* a generation is fixed only when its peer has joined */
-    for (uint32_t n = world->lives_count; n-- > 0;)
-        if (peer_id_equal(world->lives[n].id, id))
+    uint32_t found = WORLD_NOBODY;
+    /* of two in one generation, which their nonces tell apart, the one that runs is meant */
+    for (uint32_t n = world->lives_count; n-- > 0;) {
+        if (!peer_id_equal(world->lives[n].id, id))
+            continue;
+        if (world->lives[n].ended_us == 0)
             return n;
-    return WORLD_NOBODY;
+        if (found == WORLD_NOBODY)
+            found = n;
+    }
+    return found;
 }
 
 bool world_agrees(const struct world *world, uint32_t living)
