@@ -144,22 +144,21 @@ void interval_cells(uint64_t seed, uint32_t *cells)
 
 /* ---- the gate ------------------------------------------------------------------------------- */
 
-/* What the paper has for one preset: median, p99, p99.9, in seconds. */
+/* What the paper has: median, p99, p99.9, in seconds. */
 struct published {
     const char *what, *text;
     double s[3];
 };
 
-/* A quantile is judged when ten samples or so lie beyond it; Lifeguard's last, which depends on
- * whether awareness stretches every probe (in the paper) or failed ones (in memberlist), is shown
- * only. */
+/* A quantile is judged when ten samples or so lie beyond it. Both presets are held against the
+ * paper's figures for SWIM (DESIGN §14, gossip.md §2). Lifeguard's own p99 and p99.9 are up to 7 %
+ * above those; ours are not, since its awareness grows as memberlist's code has it, by missing
+ * nacks, and in the paper's table by each failed probe, too. They are shown beside. */
 static void gate_quantiles(struct measure *m, const struct named_preset *preset,
                            const struct published *published, struct figures *figures)
 {
     static const char *const names[] = {"median s", "p99 s", "p99.9 s"};
-    unsigned judged = figures->count < 1000 ? 1 : 2;
-    if (figures->count >= 4000 && preset->preset == &swim_preset_swim)
-        judged = 3;
+    unsigned judged = figures->count < 1000 ? 1 : figures->count < 4000 ? 2 : 3;
     struct figure figure = {
         .id = "gate",
         .what = published->what,
@@ -207,14 +206,12 @@ void measure_gate(struct measure *m)
         "first detection", "12.44/16.96/19.40", {12.44, 16.96, 19.40}};
     static const struct published swim_full = {
         "full dissemination", "12.90/16.93/20.17", {12.90, 16.93, 20.17}};
-    static const struct published guard_first = {
-        "first detection", "12.45/17.90/21.20", {12.45, 17.90, 21.20}};
-    static const struct published guard_full = {
-        "full dissemination", "12.91/18.05/21.68", {12.91, 18.05, 21.68}};
     struct interval_sums with = {0}, without = {0};
     uint32_t cells[CELLS], runs = m->is_quick ? 12 : 144;
     gate_latency(m, &swim, &swim_first, &swim_full);
-    gate_latency(m, &lifeguard, &guard_first, &guard_full);
+    gate_latency(m, &lifeguard, &swim_first, &swim_full);
+    show_note(m, "Lifeguard's own in the paper, not judged: first 12.45/17.90/21.20, full "
+                 "12.91/18.05/21.68");
     interval_cells(m->first_seed, cells);
     for (uint32_t n = 0; n < runs; n++) {
         interval_trial(swim.preset, m->first_seed + n, cells[n], &without);
