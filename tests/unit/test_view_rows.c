@@ -199,8 +199,9 @@ static void test_rows_are_found_however_they_come_and_go(void **state)
     for (uint64_t round = 0; round < 20000; round++) {
         enum update_kind kind = (enum update_kind)(1 + shuffle_below(&chance, 4));
         unsigned n = 1 + shuffle_below(&chance, 200);
-        struct wire_update news =
-            news_of(kind, n, 1 + shuffle_below(&chance, 5), shuffle_below(&chance, 5));
+        uint32_t incarnation = shuffle_below(&chance, 5);
+        uint64_t generation = 1 + shuffle_below(&chance, 5);
+        struct wire_update news = news_of(kind, n, generation, incarnation);
         view_apply(view, &news, NOW_MS + round * 1000);
         if (round % 500 == 0)
             view_forget(view, NOW_MS + round * 1000);
