@@ -1,6 +1,6 @@
 /* table.h - from a key of fixed size to a slot. Keys come from outside, so they are placed by a
- * keyed hash. There is no way to walk a table: nothing may be
- * decided by its order (invariant D1). */
+ * keyed hash. There is no way to walk a table: nothing may be decided by its order (invariant
+ * D1). */
 #ifndef MESH_TABLE_H
 #define MESH_TABLE_H
 

@@ -6,17 +6,17 @@
 
 #include "mesh/member/claims.h"
 
-/* By urgency: each takes three quarters of the room that those before it left, the last one that
- * waits all of it, so that none starves; what is still empty then goes to the most urgent. */
+/* By urgency, claims (claims.h) after them all: each takes three quarters of the room that those
+ * before it left, the last one that waits all of it, so that none starves; what is still empty then
+ * goes to the most urgent. */
 enum gossip_class {
     GOSSIP_DEATH, /* a death, and what refutes one or a suspicion */
     GOSSIP_LEAVE,
     GOSSIP_SUSPECT,
-    GOSSIP_ALIVE,  /* somebody new */
-    GOSSIP_RECORD, /* a new version of a record */
-    GOSSIP_CLAIM   /* kept by claims.h, told with the others */
+    GOSSIP_ALIVE, /* somebody new */
+    GOSSIP_RECORD /* a new version of a record */
 };
-#define GOSSIP_CLASSES 5 /* of updates about members */
+#define GOSSIP_CLASSES 5
 
 /* An update is sent so often per bit of the number of members. Push gossip leaves a residue of
  * about e^-m after m sends each (Demers et al. 1987); acks, which pull, take most of that. */

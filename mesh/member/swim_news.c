@@ -179,6 +179,15 @@ static void learn_of_own_death(struct swim *swim, struct peer_id teller, uint64_
     swim_tell_flags(swim);
 }
 
+void swim_accuse(struct swim *swim, const struct mesh_member *member, enum update_kind kind,
+                 uint64_t now_ms)
+{
+    struct wire_update news = {.kind = kind, .accuser = view_self(swim->view)->record->id};
+    news.record.id = member->record->id;
+    news.incarnation = member->incarnation;
+    swim_take_news(swim, &news, false, now_ms);
+}
+
 void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
                     bool is_quiet, uint64_t now_ms)
 {

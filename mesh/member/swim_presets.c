@@ -26,6 +26,11 @@ const struct swim_preset swim_preset_product = {
     .farewells = 64,
 };
 
+/* Of memberlist's LAN profile, which Lifeguard and its baseline were measured with. */
+#define MEMBERLIST_LAN                                                                             \
+    .period_ms = 1000, .ping_min_ms = 500, .ping_max_ms = 500, .relays = 3, .suspicion_ms = 1000,  \
+    .gossip_ms = 200, .gossip_peers = 3
+
 static const struct swim_memberlist memberlist_lan = {
     .has_nacks = true,
     .has_buddies = true,
@@ -36,32 +41,12 @@ static const struct swim_memberlist memberlist_lan = {
 };
 
 const struct swim_preset swim_preset_memberlist_lan = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
-    .alpha = 4,
-    .beta = 6,
-    .awareness_max = 8,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .memberlist = &memberlist_lan,
+    MEMBERLIST_LAN, .alpha = 4, .beta = 6, .awareness_max = 8, .memberlist = &memberlist_lan,
 };
 
 /* Lifeguard, §V: memberlist's LAN timing, alpha 5, beta 6. */
 const struct swim_preset swim_preset_lifeguard = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
-    .alpha = 5,
-    .beta = 6,
-    .awareness_max = 8,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
-    .memberlist = &memberlist_lan,
+    MEMBERLIST_LAN, .alpha = 5, .beta = 6, .awareness_max = 8, .memberlist = &memberlist_lan,
 };
 
 static const struct swim_memberlist memberlist_before_lifeguard = {
@@ -73,15 +58,9 @@ static const struct swim_memberlist memberlist_before_lifeguard = {
 
 /* Its baseline: the same without awareness, nacks, buddies and shrinking suspicions. */
 const struct swim_preset swim_preset_swim = {
-    .period_ms = 1000,
-    .ping_min_ms = 500,
-    .ping_max_ms = 500,
-    .relays = 3,
-    .suspicion_ms = 1000,
+    MEMBERLIST_LAN,
     .alpha = 5,
     .beta = 1,
     .awareness_max = 0,
-    .gossip_ms = 200,
-    .gossip_peers = 3,
     .memberlist = &memberlist_before_lifeguard,
 };

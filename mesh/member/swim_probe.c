@@ -41,13 +41,9 @@ static struct peer_id buddy_of(const struct swim *swim, const struct mesh_member
 
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    struct wire_update news = {.kind = UPDATE_SUSPECT,
-                               .accuser = view_self(swim->view)->record->id};
-    news.record.id = member->record->id;
-    news.incarnation = member->incarnation;
     if (member->state == MEMBER_ALIVE)
         swim->stats.suspected++;
-    swim_take_news(swim, &news, false, now_ms);
+    swim_accuse(swim, member, UPDATE_SUSPECT, now_ms);
 }
 
 /* The guard looks at them while anybody is suspected. */

@@ -212,6 +212,9 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
 /* The same, told by this member. */
 void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
                     bool is_quiet, uint64_t now_ms);
+/* We found it suspect, or dead (UPDATE_SUSPECT, UPDATE_DEAD), in the incarnation it has here. */
+void swim_accuse(struct swim *swim, const struct mesh_member *member, enum update_kind kind,
+                 uint64_t now_ms);
 /* Draws up to `max` different living others but `but`; returns how many. */
 size_t swim_draw(struct swim *swim, struct peer_id but, const struct mesh_member **drawn,
                  size_t max);

@@ -381,15 +381,6 @@ void suspicion_on_witness(struct swim *swim, struct peer_id witness, uint32_t nu
     }
 }
 
-static void declare_dead(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
-{
-    struct wire_update news = {.kind = UPDATE_DEAD, .accuser = view_self(swim->view)->record->id};
-    news.record.id = member->record->id;
-    news.incarnation = member->incarnation;
-    swim->stats.declared_dead++;
-    swim_take_news(swim, &news, false, now_ms);
-}
-
 /* It is told so, too: perhaps its refutation was lost. */
 static void ping(struct swim *swim, struct suspicion *s, const struct mesh_member *member,
                  uint64_t now_ms)
@@ -443,7 +434,8 @@ static void suspicion_due(struct swim *swim, struct suspicion *s, uint64_t now_m
     if (now_ms >= end_ms(swim, s)) {
         if (!is_waiting_for_check(swim, s, now_ms)) {
             end_suspicion(swim, s);
-            declare_dead(swim, member, now_ms);
+            swim->stats.declared_dead++;
+            swim_accuse(swim, member, UPDATE_DEAD, now_ms);
             return;
         }
         again_ms = s->checked_ms + swim->preset->check_ms;
