@@ -15,9 +15,8 @@
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
 #define VIEWS_KEPT 4096u
-#define MEMBERS_SEEN 2048u /* whatever a world lets a peer remember, living or not */
-#define RINGS_LOOKED_AT 6  /* peers, each second: building a ring is dear, */
-#define RINGS_OF_MANY 2    /* of a large mesh above all */
+#define RINGS_LOOKED_AT 6 /* peers, each second: building a ring is dear, */
+#define RINGS_OF_MANY 2   /* of a large mesh above all */
 #define RING_SETTLES_US (1u * WORLD_SECOND)
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
@@ -73,12 +72,6 @@ void check_effect(struct world *world, struct seat *seat, const struct mesh_effe
 
 /* ---- M3, M4 --------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t sum, uint64_t value)
-{
-    sum = (sum ^ value) * UINT64_C(0xff51afd7ed558ccd);
-    return sum ^ sum >> 29;
-}
-
 /* What the view hash stands for: the living, and what their records of those versions say. Who is
  * gone is remembered for different times. */
 static uint64_t view_digest(const struct mesh *mesh)
@@ -90,13 +83,14 @@ static uint64_t view_digest(const struct mesh *mesh)
         const struct mesh_member *m = &members[n];
         if (m->state != MEMBER_ALIVE && m->state != MEMBER_SUSPECT)
             continue;
-        sum = mix(sum, m->record->id.name);
-        sum = mix(sum, m->record->id.generation);
-        sum = mix(sum, m->record->version);
-        sum = mix(sum, m->record->addr.port + ((uint64_t)m->record->addr.ip[14] << 16) +
-                           ((uint64_t)m->record->addr.ip[15] << 24));
-        sum = mix(sum, (uint64_t)m->record->weight << 3 | (uint64_t)m->record->serving << 2 |
-                           (uint64_t)m->record->draining << 1 | m->record->hold);
+        sum = members_mix(sum, m->record->id.name);
+        sum = members_mix(sum, m->record->id.generation);
+        sum = members_mix(sum, m->record->version);
+        sum = members_mix(sum, m->record->addr.port + ((uint64_t)m->record->addr.ip[14] << 16) +
+                                   ((uint64_t)m->record->addr.ip[15] << 24));
+        sum =
+            members_mix(sum, (uint64_t)m->record->weight << 3 | (uint64_t)m->record->serving << 2 |
+                                 (uint64_t)m->record->draining << 1 | m->record->hold);
     }
     return sum;
 }

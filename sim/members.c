@@ -9,7 +9,6 @@
 #include "sim/client.h"
 #include "sim/net.h"
 
-#define MEMBERS_SEEN (8 * WORLD_SEATS_MAX)
 #define SAID_KEPT 16384u
 #define LIVES_KEPT 4096u
 #define CALM_LOOK_US (500u * WORLD_MS)
@@ -39,12 +38,6 @@ void members_free(struct world *world)
     world->members = NULL;
 }
 
-static uint64_t mix(uint64_t sum, uint64_t value)
-{
-    sum = (sum ^ value) * UINT64_C(0xff51afd7ed558ccd);
-    return sum ^ sum >> 29;
-}
-
 /* ---- what is true --------------------------------------------------------------------------- */
 
 static bool is_life(const struct life *life, const struct mesh_record *record)
@@ -56,7 +49,7 @@ static bool is_life(const struct life *life, const struct mesh_record *record)
 /* The process of which a row speaks; NULL: there never was one. */
 static const struct life *life_of(struct world *world, const struct mesh_record *record)
 {
-    uint64_t hash = mix(mix(record->id.name, record->id.generation), record->nonce);
+    uint64_t hash = members_mix(members_mix(record->id.name, record->id.generation), record->nonce);
     uint32_t *at = &world->members->life_at[hash % LIVES_KEPT];
     if (*at < world->lives_count && is_life(&world->lives[*at], record))
         return &world->lives[*at];
@@ -112,14 +105,15 @@ static void check_record(struct world *world, const struct seat *seat,
                          const struct mesh_record *record)
 {
     uint64_t key =
-        mix(mix(mix(record->id.name, record->id.generation), record->nonce), record->version);
-    uint64_t digest = mix(record->addr.port, record->weight);
+        members_mix(members_mix(members_mix(record->id.name, record->id.generation), record->nonce),
+                    record->version);
+    uint64_t digest = members_mix(record->addr.port, record->weight);
     for (size_t n = 0; n < sizeof record->addr.ip; n++)
-        digest = mix(digest, record->addr.ip[n]);
+        digest = members_mix(digest, record->addr.ip[n]);
     for (size_t n = 0; n < sizeof record->name && record->name[n] != 0; n++)
-        digest = mix(digest, (uint8_t)record->name[n]);
-    digest = mix(digest, (uint64_t)record->serving << 2 | (uint64_t)record->draining << 1 |
-                             (uint64_t)record->hold);
+        digest = members_mix(digest, (uint8_t)record->name[n]);
+    digest = members_mix(digest, (uint64_t)record->serving << 2 | (uint64_t)record->draining << 1 |
+                                     (uint64_t)record->hold);
     if (record->version == 0)
         return; /* nothing but its end is known */
     struct said *said = &world->members->said[key % SAID_KEPT];

@@ -10,6 +10,15 @@
 
 #include "sim/world.h"
 
+#define MEMBERS_SEEN 2048u /* whatever a world lets a peer remember, living or not */
+
+/* Goes on with a digest of what views and records say. */
+static inline uint64_t members_mix(uint64_t sum, uint64_t value)
+{
+    sum = (sum ^ value) * UINT64_C(0xff51afd7ed558ccd);
+    return sum ^ sum >> 29;
+}
+
 struct members {
     struct seen { /* what each peer showed at its last look, by id */
         struct seen_row {

@@ -4,9 +4,8 @@
 #include <stdarg.h>
 
 #include "sim/client.h"
+#include "sim/members.h"
 #include "sim/scenario_inside.h"
-
-#define MEMBERS_SEEN 2048u
 
 /* ---- who ------------------------------------------------------------------------------------ */
 

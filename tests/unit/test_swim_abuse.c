@@ -116,30 +116,44 @@ static void test_swim_who_is_asked_to_look_goes_on_to_watch(void **state)
     world_deinit(&w);
 }
 
+/* Whoever says that one is dead is believed at once. */
+static struct swim_preset believing_preset(void)
+{
+    struct swim_preset preset = swim_preset_product;
+    preset.doubts_deaths = false;
+    return preset;
+}
+
+/* A piece of news in the incarnation that `to` knows of its subject. */
+static void tell_news(struct world *w, struct peer *from, struct peer *to, enum update_kind kind,
+                      struct peer_id subject)
+{
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_GOSSIP;
+    d.updates_count = 1;
+    d.updates[0].kind = kind;
+    d.updates[0].record.id = subject;
+    d.updates[0].incarnation = view_find(swim_view(to->swim), subject)->incarnation;
+    d.updates[0].accuser = id_of(from);
+    tell(w, from, to, &d);
+}
+
 /* Who died is no suspect any more: the brake counts it once. */
 static void test_swim_a_death_told_by_another_ends_the_suspicion(void **state)
 {
     struct world w;
-    static struct wire_datagram d;
     (void)state;
-    struct swim_preset believing = swim_preset_product; /* whoever says that one is dead */
-    believing.doubts_deaths = false;
+    struct swim_preset believing = believing_preset();
     world_init(&w, 20);
     w.preset = &believing;
     world_make(&w, 6);
     struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2];
     size_t bytes[2];
-    memset(&d, 0, sizeof d);
-    d.kind = DATAGRAM_GOSSIP;
-    d.updates_count = 1;
-    d.updates[0].kind = UPDATE_SUSPECT;
-    d.updates[0].record.id = id_of(c);
-    d.updates[0].accuser = id_of(a);
-    tell(&w, a, b, &d);
+    tell_news(&w, a, b, UPDATE_SUSPECT, id_of(c));
     assert_int_equal(state_of(b, id_of(c)), MEMBER_SUSPECT);
     bytes[0] = swim_bytes(b->swim);
-    d.updates[0].kind = UPDATE_DEAD;
-    tell(&w, a, b, &d);
+    tell_news(&w, a, b, UPDATE_DEAD, id_of(c));
     assert_int_equal(state_of(b, id_of(c)), MEMBER_DEAD);
     bytes[1] = swim_bytes(b->swim);
     assert_true(bytes[1] < bytes[0]);
@@ -153,21 +167,16 @@ static void test_swim_one_that_refutes_again_and_again_mutes_nobody(void **state
     struct world w;
     static struct wire_datagram d;
     (void)state;
-    struct swim_preset believing = swim_preset_product; /* whoever says that one is dead */
-    believing.doubts_deaths = false;
+    struct swim_preset believing = believing_preset();
     world_init(&w, 20);
     w.preset = &believing;
     world_make(&w, 6);
     struct peer *a = &w.peers[0], *b = &w.peers[1], *c = &w.peers[2], *e = &w.peers[4];
     for (uint32_t n = 0; n < 5; n++) {
+        tell_news(&w, a, b, UPDATE_SUSPECT, id_of(c)); /* by its monitor, who can not reach it */
         memset(&d, 0, sizeof d);
         d.kind = DATAGRAM_GOSSIP;
         d.updates_count = 1;
-        d.updates[0].kind = UPDATE_SUSPECT; /* by its monitor, who can not reach it */
-        d.updates[0].record.id = id_of(c);
-        d.updates[0].incarnation = view_find(swim_view(b->swim), id_of(c))->incarnation;
-        d.updates[0].accuser = id_of(a);
-        tell(&w, a, b, &d);
         view_tell(view_find(swim_view(b->swim), id_of(c)), &d.updates[0]);
         d.updates[0].kind = UPDATE_ALIVE;
         d.updates[0].incarnation++;
@@ -175,13 +184,7 @@ static void test_swim_one_that_refutes_again_and_again_mutes_nobody(void **state
         assert_int_equal(state_of(b, id_of(c)), MEMBER_ALIVE);
         w.now_ms += 100;
     }
-    memset(&d, 0, sizeof d);
-    d.kind = DATAGRAM_GOSSIP;
-    d.updates_count = 1;
-    d.updates[0].kind = UPDATE_DEAD;
-    d.updates[0].record.id = id_of(e);
-    d.updates[0].accuser = id_of(a);
-    tell(&w, a, b, &d);
+    tell_news(&w, a, b, UPDATE_DEAD, id_of(e));
     assert_int_equal(state_of(b, id_of(e)), MEMBER_DEAD);
     world_deinit(&w);
 }
