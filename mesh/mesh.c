@@ -11,8 +11,8 @@
 #include "mesh/wire/seal.h"
 
 #define MESH_CONTACTS_MAX 1024
-#define MESH_WINDOWS_SPARE 64    /* replay windows beyond one a member: for those who join */
-#define MESH_STALL_MS 500        /* so late after the deadline: this process stood still */
+#define MESH_WINDOWS_SPARE 64 /* replay windows beyond one a member: for those who join */
+#define MESH_STALL_MS 500     /* so late after the deadline: this process stood still */
 #define MESH_LEAVE_POLL_MS 20
 #define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
 
@@ -145,6 +145,14 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     if (rc == 0)
         rc = tasks_init(core);
     if (rc == 0)
+        rc = copies_init(core);
+    if (rc == 0)
+        rc = evidence_init(core);
+    if (rc == 0)
+        rc = takeover_init(core);
+    if (rc == 0)
+        rc = handover_init(core);
+    if (rc == 0)
         rc = mesh_make_swim(m, nonce, now_ms);
     if (rc == 0)
         rc = mesh_make_wire(m, nonce);
@@ -167,6 +175,10 @@ void mesh_free(struct mesh *m)
     owner_deinit(core);
     tombs_deinit(core);
     tasks_deinit(core);
+    copies_deinit(core);
+    evidence_deinit(core);
+    takeover_deinit(core);
+    handover_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -361,7 +373,7 @@ void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint
 static void mesh_end_sessions(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
-    bool are_told = pool_count(&core->sessions.pool) > 0 && view_others(core->view) > 0;
+    bool are_told = core->sessions.owned > 0 && view_others(core->view) > 0;
     m->farewell_ms = now_ms + (are_told ? MESH_LEAVE_TELL_MS : 0);
     serve_end_all(core, now_ms);
 }
@@ -393,11 +405,15 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     if (deadline != MESH_NEVER && now_ms >= deadline + MESH_STALL_MS && deadline >= m->now_ms)
         core_tell(core, MESH_STOOD_STILL, core_self(core), MEMBER_ALIVE, now_ms - deadline);
     m->now_ms = now_ms;
-    swim_set_load(core->swim, pool_count(&core->sessions.pool));
+    swim_set_load(core->swim, core->sessions.owned);
     swim_now(core->swim, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
     tasks_now(core, now_ms);
+    evidence_now(core, now_ms);
+    takeover_now(core, now_ms);
+    copies_now(core, now_ms);
+    handover_now(core, now_ms);
     serve_now(core, now_ms);
     entry_now(core, now_ms);
     mesh_leave_now(m, now_ms);
@@ -408,6 +424,8 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     const struct core *core = &m->core;
     uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
                             owner_deadline_ms(core),      tasks_deadline_ms(core),
+                            evidence_deadline_ms(core),   takeover_deadline_ms(core),
+                            copies_deadline_ms(core),     handover_deadline_ms(core),
                             serve_deadline_ms(core),      entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
@@ -440,6 +458,25 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
     case WIRE_TASK_WHERE:
     case WIRE_TASK_AT:
         tasks_on_message(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
+        copies_on_message(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+        takeover_on_message(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_HAND:
+    case WIRE_HANDED:
+        handover_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_OPEN:
     case WIRE_CANCEL:
@@ -678,7 +715,7 @@ size_t mesh_members(const struct mesh *m, struct mesh_member *members, size_t me
     for (size_t n = 0; n < count && n < members_max; n++) {
         members[n] = *view_at(m->core.view, n);
         if (peer_id_equal(members[n].record->id, core_self(&m->core)))
-            members[n].load = pool_count(&m->core.sessions.pool); /* nobody tells us our own */
+            members[n].load = m->core.sessions.owned; /* nobody tells us our own */
     }
     return count;
 }
@@ -740,7 +777,7 @@ void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
     stats->suspected = swim.suspected;
     stats->declared_dead = swim.declared_dead;
     stats->refuted = swim.refuted;
-    stats->sessions = pool_count(&core->sessions.pool);
+    stats->sessions = core->sessions.owned;
     stats->exchanges = pool_count(&core->entry.exchanges);
     stats->links = links_count(core->links);
     stats->members_alive = (uint32_t)view_living(core->view);
@@ -756,7 +793,7 @@ void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
     levels->exchanges = pool_count(&core->entry.exchanges);
     levels->calls = pool_count(&core->serve.calls);
     levels->names = table_count(&core->serve.by_name);
-    levels->sessions = pool_count(&core->sessions.pool);
+    levels->sessions = core->sessions.owned;
     levels->upstreams = pool_count(&core->serve.upstreams);
     levels->memory_used = core->budget.used;
     levels->log_bytes = core->streams.bytes;

@@ -9,13 +9,17 @@
 #include "mesh/member/swim.h"
 #include "mesh/member/view.h"
 #include "mesh/session/effects.h"
+#include "mesh/session/copies.h"
 #include "mesh/session/entry.h"
+#include "mesh/session/evidence.h"
+#include "mesh/session/handover.h"
 #include "mesh/session/key.h"
 #include "mesh/session/owner.h"
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
 #include "mesh/session/event_stream.h"
+#include "mesh/session/takeover.h"
 #include "mesh/session/tasks.h"
 #include "mesh/session/tombs.h"
 #include "mesh/wire/links.h"
@@ -41,6 +45,10 @@ struct core {
     struct serve serve;
     struct entry entry;
     struct tasks tasks;
+    struct copies copies;
+    struct evidence evidence;
+    struct takeover takeover;
+    struct handover handover;
     struct mesh_stats stats;
     bool is_leaving;
 };

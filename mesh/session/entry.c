@@ -464,6 +464,19 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
     case WIRE_TASK_AT:
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+    case WIRE_HAND:
+    case WIRE_HANDED:
         break; /* not an owner's words */
     }
 }

@@ -443,7 +443,7 @@ void serve_end_all(struct core *core, uint64_t now_ms)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
-        if (session != NULL)
+        if (session != NULL && !session->is_copy)
             serve_end_session(core, session, MESH_OUTCOME_UNKNOWN, now_ms);
     }
 }
@@ -527,8 +527,12 @@ void serve_now(struct core *core, uint64_t now_ms)
         serve_call_due(core, container_of(node, struct call, timer), now_ms);
     uplisten_now(core, now_ms);
     event_stream_now(core, now_ms);
-    while ((session = session_next_expired(core, now_ms)) != NULL)
-        serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+    while ((session = session_next_expired(core, now_ms)) != NULL) {
+        if (session->is_copy)
+            session_free(core, session);
+        else
+            serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+    }
 }
 
 uint64_t serve_deadline_ms(const struct core *core)

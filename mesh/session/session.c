@@ -18,7 +18,8 @@ struct question {
 void sessions_init(struct core *core)
 {
     struct sessions *s = &core->sessions;
-    pool_init(&s->pool, sizeof(struct session), core->config.sessions_max);
+    pool_init(&s->pool, sizeof(struct session),
+              core->config.sessions_max * (1 + COPIES_HOLDERS_MAX));
     heap_init(&s->expiries);
     table_init(&s->by_id, SESSION_KEY_BYTES, core->sip_key);
 }
@@ -43,7 +44,7 @@ static const uint8_t *session_key(const struct session_id *id)
     return id->bytes + SESSION_KEY_AT;
 }
 
-struct session *session_find(struct core *core, const struct session_id *id)
+static struct session *session_look_up(struct core *core, const struct session_id *id)
 {
     uint32_t slot = 0;
     struct handle h;
@@ -51,6 +52,18 @@ struct session *session_find(struct core *core, const struct session_id *id)
         return NULL;
     struct session *session = pool_slot(&core->sessions.pool, slot, &h);
     return session != NULL && session_id_equal(&session->id, id) ? session : NULL;
+}
+
+struct session *session_find(struct core *core, const struct session_id *id)
+{
+    struct session *session = session_look_up(core, id);
+    return session != NULL && !session->is_copy ? session : NULL;
+}
+
+struct session *session_find_copy(struct core *core, const struct session_id *id)
+{
+    struct session *session = session_look_up(core, id);
+    return session != NULL && session->is_copy ? session : NULL;
 }
 
 /* Activity renews the idle time; the absolute one stands. */
@@ -61,19 +74,19 @@ static uint64_t session_end_ms(const struct core *core, const struct session *se
     return idle < absolute ? idle : absolute;
 }
 
-struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms)
+/* Into the tables under its id. NULL: the cap, or no memory. */
+static struct session *session_make(struct core *core, const struct session_id *id, uint64_t now_ms)
 {
     struct handle h;
     struct session *session = pool_take(&core->sessions.pool, &h);
     if (session == NULL)
         return NULL;
     session->self = h;
-    session->who = *who;
-    session->epoch = (struct mesh_epoch){1, core_self(core)};
+    session->id = *id;
     session->opened_ms = session->used_ms = now_ms;
     list_init(&session->questions);
     list_init(&session->streams);
-    key_mint(&session->id, &core->keys, view_home_tag(core_self(core)), &core->rng);
+    list_init(&session->subscriptions);
     if (table_put(&core->sessions.by_id, session_key(&session->id), h.slot) < 0)
         goto fail;
     if (heap_set(&core->sessions.expiries, &session->expiry, session_end_ms(core, session)) < 0) {
@@ -84,6 +97,51 @@ struct session *session_new(struct core *core, const struct principal *who, uint
 fail:
     pool_give(&core->sessions.pool, h);
     return NULL;
+}
+
+struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms)
+{
+    struct session_id id;
+    if (core->sessions.owned >= core->config.sessions_max)
+        return NULL;
+    key_mint(&id, &core->keys, view_home_tag(core_self(core)), &core->rng);
+    struct session *session = session_make(core, &id, now_ms);
+    if (session == NULL)
+        return NULL;
+    core->sessions.owned++;
+    session->who = *who;
+    session->epoch = (struct mesh_epoch){1, core_self(core)};
+    return session;
+}
+
+struct session *session_new_copy(struct core *core, const struct session_id *id, uint64_t now_ms)
+{
+    if (session_look_up(core, id) != NULL)
+        return NULL;
+    struct session *copy = session_make(core, id, now_ms);
+    if (copy != NULL)
+        copy->is_copy = true;
+    return copy;
+}
+
+void session_own(struct core *core, struct session *session, bool is_ours)
+{
+    if (session->is_copy != is_ours)
+        return;
+    session->is_copy = !is_ours;
+    core->sessions.owned += is_ours ? 1u : UINT32_MAX;
+}
+
+static void session_drop_subscriptions(struct session *session)
+{
+    while (!list_is_empty(&session->subscriptions)) {
+        struct subscription *subscription =
+            container_of(list_first(&session->subscriptions), struct subscription, in_session);
+        list_remove(&subscription->in_session);
+        slice_drop(&subscription->uri);
+        free(subscription);
+    }
+    session->subscriptions_count = 0;
 }
 
 static void session_drop_question(struct session *session, struct question *question)
@@ -99,6 +157,12 @@ void session_free(struct core *core, struct session *session)
         session_drop_question(
             session, container_of(list_first(&session->questions), struct question, in_session));
     event_stream_free_all(core, session);
+    session_drop_subscriptions(session);
+    slice_drop(&session->params);
+    slice_drop(&session->result);
+    slice_drop(&session->level);
+    if (!session->is_copy)
+        core->sessions.owned--;
     heap_remove(&core->sessions.expiries, &session->expiry);
     table_remove(&core->sessions.by_id, session_key(&session->id));
     pool_give(&core->sessions.pool, session->self);

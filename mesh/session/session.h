@@ -8,6 +8,7 @@
 #include "mesh/base/list.h"
 #include "mesh/base/pool.h"
 #include "mesh/base/table.h"
+#include "mesh/session/copies.h"
 #include "mesh/session/trust.h"
 #include "mesh/mesh.h"
 
@@ -40,20 +41,44 @@ struct session {
     size_t log_bytes;         /* of its streams */
     struct list questions;    /* struct question: of the upstream, not answered yet */
     uint32_t questions_count;
+    /* What carries over to a successor (record.h, copies.h, replay.h): */
+    bool is_copy;                /* another peer's: without calls and upstream */
+    struct mesh_epoch promised;  /* the highest that was granted to a taker; counter 0: none */
+    uint64_t version;            /* of the record, in this epoch */
+    struct slice params, result; /* initialize and its answer, whole; equal ones are one buffer */
+    struct slice level;          /* the last logging/setLevel that was accepted, whole */
+    struct list subscriptions;   /* struct subscription */
+    uint32_t subscriptions_count;
+    uint32_t upstreams; /* that it had so far, this one included */
+    struct holder holders[COPIES_HOLDERS_MAX];
 };
+
+/* resources/subscribe, less what was unsubscribed. */
+struct subscription {
+    struct list in_session;
+    struct slice uri; /* raw, without its quotes */
+};
+#define SESSION_SUBSCRIPTIONS_MAX 256
 
 struct sessions {
     struct pool pool;
     struct table by_id;
     struct heap expiries;
+    uint32_t owned; /* of the pool; the others are copies */
 };
 
 void sessions_init(struct core *core);
 void sessions_deinit(struct core *core);
 
+/* One that we own; a copy of another peer's. NULL: none. */
 struct session *session_find(struct core *core, const struct session_id *id);
+struct session *session_find_copy(struct core *core, const struct session_id *id);
 /* A new session with a fresh id, epoch 1 of ours. NULL: the cap, or no memory. */
 struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms);
+/* A copy without anything in it. NULL: the cap, no memory, or we have one, or own it. */
+struct session *session_new_copy(struct core *core, const struct session_id *id, uint64_t now_ms);
+/* Turns a copy into one that we own, and back. */
+void session_own(struct core *core, struct session *session, bool is_ours);
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
 void session_free(struct core *core, struct session *session);
 void session_touch(struct core *core, struct session *session, uint64_t now_ms);

@@ -134,31 +134,50 @@ enum wire_kind {
     WIRE_ENDED,      /* this session of mine is over: who looks for it need not look further */
     WIRE_TASK_IS,    /* task.hash runs at task.peer: keep that, and say TASK_AT (DESIGN §12) */
     WIRE_TASK_WHERE, /* who runs task.hash? */
-    WIRE_TASK_AT     /* task.peer does, as far as I know (zero: I do not know) */
+    WIRE_TASK_AT,    /* task.peer does, as far as I know (zero: I do not know) */
+    /* likewise: copies of a session, from its owner, in its epoch (DESIGN §7; copies.h) */
+    WIRE_COPY,        /* payload: the record, or parts of it (record.h) */
+    WIRE_COPY_EVENT,  /* one more event of a stream; payload: its text */
+    WIRE_COPY_STREAM, /* a POST's stream opened, or ended; payload: the raw id of its request */
+    WIRE_COPIED,      /* to the owner: what I have of its sessions; payload: entries */
+    WIRE_DIGEST,      /* what you should have of mine; payload: entries */
+    /* likewise: who owns a session next (takeover.h) */
+    WIRE_TAKE,    /* I shall own it in `epoch`, unless you know better: GRANT or VETO */
+    WIRE_GRANT,   /* I know of nothing against `epoch`; what I had newer went before */
+    WIRE_VETO,    /* not in `epoch`: its owner lives, or round.other is promised */
+    WIRE_YIELD,   /* I do not own it in `epoch`, and shall not */
+    WIRE_CHECK,   /* do I own it still, in `epoch`? */
+    WIRE_CHECKED, /* of `epoch`: the highest that I know is round.other */
+    WIRE_HAND,    /* its owner: from now on it is yours, in `epoch` (handover.h) */
+    WIRE_HANDED   /* it is mine in `epoch`; or refused: round.other is what I know */
 };
-#define WIRE_KIND_LAST WIRE_TASK_AT
+#define WIRE_KIND_LAST WIRE_HANDED
 
 /* One message on a link, either way. Which fields count stands beside them. Slices are borrowed
  * from the plain record on reading; `payload` is a slice of a ref-counted buffer. */
 struct wire_message {
     enum wire_kind kind;
     struct exchange_name name; /* OPEN; DONE if set */
-    struct session_id session; /* FIND, FOUND, ENDED; OPEN, HEAD with has_session */
+    struct session_id session; /* FIND, FOUND, ENDED, COPY .. HANDED but COPIED and DIGEST; OPEN,
+                                  HEAD with has_session */
     bool is_ended;             /* FOUND: I was told that it is over */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
-    struct mesh_epoch epoch; /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE */
-    struct slice payload;    /* OPEN, EVENT, DATA, WHOLE */
+    struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE,
+                                  COPY .. HANDED but COPIED and DIGEST */
+    struct slice payload;      /* OPEN, EVENT, DATA, WHOLE, COPY .. DIGEST */
     union {
         struct {
             /* but body (see payload), key (see session). Without a payload rpc's spans do not
              * travel: an attach may come without its body. */
             struct mesh_request request;
             uint8_t hops;       /* peers asked before this one */
+            bool is_owner_lost; /* the entry cannot reach whom it takes for the owner */
             bool is_attach;     /* it was sent before, on a link that is lost */
             uint64_t lost_link; /* is_attach: that link's number; the owner closes it unread */
             uint32_t received;  /* is_attach: whole messages of the answer that came here, */
             uint64_t serial;    /* of the answer that HEAD gave this number; 0: no HEAD came */
-            bool has_position;  /* LISTEN: the client showed an event's id */
+            struct mesh_epoch tenure; /* is_attach: the highest epoch known when it was sent */
+            bool has_position;        /* LISTEN: the client showed an event's id */
             struct event_id position; /* has_position: none if it is no id of ours */
         } open;
         struct {
@@ -190,6 +209,21 @@ struct wire_message {
             struct peer_id peer;
             uint32_t number; /* of the question; TASK_AT repeats it, 0: it acknowledges */
         } task;
+        struct {
+            uint64_t version;      /* COPY, _EVENT, _STREAM: the record's, with this in it */
+            uint8_t parts;         /* COPY: which it carries, a mask of enum record_part */
+            bool wants_ack;        /* at once; else it may wait for others */
+            uint32_t stream;       /* _EVENT, _STREAM */
+            uint64_t number;       /* _EVENT: of the event, in its stream's log */
+            uint64_t delivered;    /* _EVENT: the newest that a reader took */
+            bool answers, is_last; /* _EVENT; _STREAM: is_last: it ended */
+            bool is_safe;          /* _STREAM: its request may run again */
+            enum mesh_reason why;  /* _EVENT: as in `text` */
+        } copy;
+        struct {
+            struct mesh_epoch other; /* VETO, CHECKED, HANDED: the highest known; 0: none above */
+            bool runs; /* CHECKED: something but the replay ran in `other`; HAND: not used */
+        } round;
         uint64_t buckets[WIRE_BUCKETS];
         struct {
             uint64_t mask; /* VIEW: the buckets it is complete for */

@@ -117,7 +117,8 @@ enum open_flag {
     OPEN_HAS_WHO = 4,
     OPEN_HAS_TOKEN = 8,
     OPEN_IS_SSE = 16,
-    OPEN_FLAGS = 31
+    OPEN_IS_OWNER_LOST = 32,
+    OPEN_FLAGS = 63
 };
 
 static unsigned open_flags(const struct wire_message *m)
@@ -127,12 +128,13 @@ static unsigned open_flags(const struct wire_message *m)
            (m->open.has_position ? OPEN_HAS_POSITION : 0u) |
            (!principal_is_none(&r->who) ? OPEN_HAS_WHO : 0u) |
            (!principal_is_none(&r->token) ? OPEN_HAS_TOKEN : 0u) |
-           (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u);
+           (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u) |
+           (m->open.is_owner_lost ? OPEN_IS_OWNER_LOST : 0u);
 }
 
 static size_t open_elements(unsigned flags)
 {
-    return 15u + (flags & OPEN_IS_ATTACH ? 3u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
+    return 15u + (flags & OPEN_IS_ATTACH ? 6u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
            (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
 }
 
@@ -162,6 +164,7 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
         codec_put_uint64(sink, m->open.lost_link);
         codec_put_uint32(sink, m->open.received);
         codec_put_uint64(sink, m->open.serial);
+        codec_put_epoch(sink, m->open.tenure);
     }
     if (flags & OPEN_HAS_POSITION)
         put_event_id(sink, &m->open.position);
@@ -224,6 +227,62 @@ static void put_answer_head(struct codec_sink *sink, const struct wire_message *
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     else
         codec_put_nil(sink);
+}
+
+/* ---- copies and rounds ---------------------------------------------------------------------- */
+
+enum { COPY_WANTS_ACK = 1, COPY_ANSWERS = 2, COPY_IS_LAST = 4, COPY_IS_SAFE = 8, COPY_FLAGS = 15 };
+
+static void put_copy(struct codec_sink *sink, const struct wire_message *m)
+{
+    unsigned flags = (m->copy.wants_ack ? COPY_WANTS_ACK : 0u) |
+                     (m->copy.answers ? COPY_ANSWERS : 0u) | (m->copy.is_last ? COPY_IS_LAST : 0u) |
+                     (m->copy.is_safe ? COPY_IS_SAFE : 0u);
+
+    codec_put_array(sink, 11);
+    codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
+    codec_put_epoch(sink, m->epoch);
+    codec_put_uint64(sink, m->copy.version);
+    codec_put_uint8(sink, m->copy.parts);
+    codec_put_uint8(sink, (uint8_t)flags);
+    codec_put_uint32(sink, m->copy.stream);
+    codec_put_uint64(sink, m->copy.number);
+    codec_put_uint64(sink, m->copy.delivered);
+    codec_put_uint8(sink, (uint8_t)m->copy.why);
+}
+
+static void read_copy(struct codec_cursor *c, struct wire_message *m)
+{
+    codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+    m->epoch = codec_take_epoch(c);
+    m->copy.version = codec_take_uint(c, UINT64_MAX);
+    m->copy.parts = (uint8_t)codec_take_uint(c, UINT8_MAX);
+    unsigned flags = (unsigned)codec_take_uint(c, COPY_FLAGS);
+    m->copy.wants_ack = flags & COPY_WANTS_ACK;
+    m->copy.answers = flags & COPY_ANSWERS;
+    m->copy.is_last = flags & COPY_IS_LAST;
+    m->copy.is_safe = flags & COPY_IS_SAFE;
+    m->copy.stream = (uint32_t)codec_take_uint(c, UINT32_MAX);
+    m->copy.number = codec_take_uint(c, UINT64_MAX);
+    m->copy.delivered = codec_take_uint(c, UINT64_MAX);
+    m->copy.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
+}
+
+static void put_round(struct codec_sink *sink, const struct wire_message *m)
+{
+    codec_put_array(sink, 8);
+    codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
+    codec_put_epoch(sink, m->epoch);
+    codec_put_epoch(sink, m->round.other);
+    codec_put_bool(sink, m->round.runs);
+}
+
+static void read_round(struct codec_cursor *c, struct wire_message *m)
+{
+    codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+    m->epoch = codec_take_epoch(c);
+    m->round.other = codec_take_epoch(c);
+    m->round.runs = codec_take_bool(c);
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)
@@ -296,6 +355,25 @@ static void put_message(struct codec_sink *sink, const struct wire_message *m)
         codec_put_id(sink, m->task.peer);
         codec_put_uint32(sink, m->task.number);
         break;
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+        put_copy(sink, m);
+        break;
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
+        codec_put_array(sink, 0);
+        break;
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+    case WIRE_HAND:
+    case WIRE_HANDED:
+        put_round(sink, m);
+        break;
     }
 }
 
@@ -336,11 +414,13 @@ static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
     unsigned flags = (unsigned)codec_take_uint(c, OPEN_FLAGS);
 
     r->front = flags & OPEN_IS_SSE ? MESH_FRONT_SSE : MESH_FRONT_HTTP;
+    m->open.is_owner_lost = flags & OPEN_IS_OWNER_LOST;
     m->open.is_attach = flags & OPEN_IS_ATTACH;
     if (m->open.is_attach) {
         m->open.lost_link = codec_take_uint(c, UINT64_MAX);
         m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
         m->open.serial = codec_take_uint(c, UINT64_MAX);
+        m->open.tenure = codec_take_epoch(c);
     }
     m->open.has_position = flags & OPEN_HAS_POSITION;
     if (m->open.has_position)
@@ -491,12 +571,31 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         m->task.peer = codec_take_id(c);
         m->task.number = (uint32_t)codec_take_uint(c, UINT32_MAX);
         break;
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+        read_copy(c, m);
+        break;
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
+        break;
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+    case WIRE_HAND:
+    case WIRE_HANDED:
+        read_round(c, m);
+        break;
     }
 }
 
 static bool has_payload(enum wire_kind kind)
 {
-    return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_WHOLE;
+    return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_WHOLE ||
+           (kind >= WIRE_COPY && kind <= WIRE_DIGEST);
 }
 
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)

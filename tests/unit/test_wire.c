@@ -584,6 +584,8 @@ static struct wire_message message_of(enum wire_kind kind)
         m.open.lost_link = 0xaabbccddeeff0011;
         m.open.received = 12;
         m.open.serial = UINT64_MAX - 1;
+        m.open.tenure = (struct mesh_epoch){3, {4, 5}};
+        m.open.is_owner_lost = true;
         m.open.has_position = true;
         m.open.position = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
         m.open.request.front = MESH_FRONT_SSE;
@@ -657,6 +659,40 @@ static struct wire_message message_of(enum wire_kind kind)
         m.task.peer = (struct peer_id){2, 3};
         m.task.number = 4;
         break;
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+        memset(m.session.bytes, 0xc3, MESH_SESSION_BYTES);
+        m.epoch = (struct mesh_epoch){7, {8, 9}};
+        m.payload = slice_text(body);
+        m.copy.version = UINT64_MAX - 3;
+        m.copy.parts = UINT8_MAX;
+        m.copy.wants_ack = kind == WIRE_COPY;
+        m.copy.answers = kind == WIRE_COPY_EVENT;
+        m.copy.is_last = kind != WIRE_COPY;
+        m.copy.is_safe = kind == WIRE_COPY_STREAM;
+        m.copy.stream = UINT32_MAX;
+        m.copy.number = UINT64_MAX;
+        m.copy.delivered = UINT64_MAX - 1;
+        m.copy.why = MESH_OUTCOME_UNKNOWN;
+        break;
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
+        m.payload = slice_text(body);
+        break;
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+    case WIRE_HAND:
+    case WIRE_HANDED:
+        memset(m.session.bytes, 0x3c, MESH_SESSION_BYTES);
+        m.epoch = (struct mesh_epoch){7, {8, 9}};
+        m.round.other = (struct mesh_epoch){UINT64_MAX, {10, 11}};
+        m.round.runs = kind == WIRE_CHECKED;
+        break;
     case WIRE_CANCEL:
         break;
     }
@@ -706,6 +742,8 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_true(a->open.lost_link == b->open.lost_link);
         assert_int_equal(a->open.received, b->open.received);
         assert_true(a->open.serial == b->open.serial);
+        assert_int_equal(mesh_epoch_compare(a->open.tenure, b->open.tenure), 0);
+        assert_int_equal(a->open.is_owner_lost, b->open.is_owner_lost);
         assert_int_equal(a->open.has_position, b->open.has_position);
         assert_event_id_equal(&a->open.position, &b->open.position);
         assert_int_equal(r->want, s->want);
@@ -745,6 +783,28 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_true(a->task.hash == b->task.hash && a->task.number == b->task.number);
         assert_true(peer_id_equal(a->task.peer, b->task.peer));
         break;
+    case WIRE_COPY:
+    case WIRE_COPY_EVENT:
+    case WIRE_COPY_STREAM:
+        assert_true(a->copy.version == b->copy.version && a->copy.parts == b->copy.parts);
+        assert_int_equal(a->copy.wants_ack, b->copy.wants_ack);
+        assert_int_equal(a->copy.answers, b->copy.answers);
+        assert_int_equal(a->copy.is_last, b->copy.is_last);
+        assert_int_equal(a->copy.is_safe, b->copy.is_safe);
+        assert_true(a->copy.stream == b->copy.stream && a->copy.number == b->copy.number);
+        assert_true(a->copy.delivered == b->copy.delivered && a->copy.why == b->copy.why);
+        break;
+    case WIRE_TAKE:
+    case WIRE_GRANT:
+    case WIRE_VETO:
+    case WIRE_YIELD:
+    case WIRE_CHECK:
+    case WIRE_CHECKED:
+    case WIRE_HAND:
+    case WIRE_HANDED:
+        assert_int_equal(mesh_epoch_compare(a->round.other, b->round.other), 0);
+        assert_int_equal(a->round.runs, b->round.runs);
+        break;
     case WIRE_END:
     case WIRE_REFUSED:
         assert_int_equal(a->end.end, b->end.end);
@@ -759,6 +819,8 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
     case WIRE_DONE:
     case WIRE_CANCEL:
     case WIRE_MOVED:
+    case WIRE_COPIED:
+    case WIRE_DIGEST:
         break;
     }
 }
