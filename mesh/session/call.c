@@ -63,7 +63,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
     call->front = r->front;
     call->token = r->token;
     call->rpc = r->rpc;
-    call->has_position = m->open.has_position && r->want == MESH_LISTEN;
+    call->has_position = m->open.has_position && r->want != MESH_CALL;
     call->position = m->open.position;
     call->epoch = (struct mesh_epoch){1, core_self(core)};
     call->is_unsafe = serve_is_unsafe(core, m);

@@ -10,7 +10,8 @@
 #include "mesh/base/types.h"
 
 #define COPIES_HOLDERS_MAX 4 /* of a session, the owner not counted */
-#define COPIES_DOUBLE_MS 250 /* a holder that has not acknowledged so long is doubled by the next  \
+#define COPIES_DOUBLE_MS                                                                           \
+    250                      /* a holder that has not acknowledged so long is doubled by the next  \
                               */
 #define COPIES_ALONE_MS 1000 /* after which a session begins without one */
 #define COPIES_ACK_MS 100    /* an acknowledgement that nobody waits for may wait so long */

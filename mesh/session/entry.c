@@ -44,7 +44,8 @@ bool entry_may_tell(struct core *core, struct handle h, bool is_end)
 
 /* ---- asking the owner ----------------------------------------------------------------------- */
 
-static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer,
+/* `is_lost`: it is asked in place of the owner, which cannot be. */
+static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer, bool is_lost,
                          uint64_t now_ms)
 {
     static const struct mesh_addr here;
@@ -69,11 +70,13 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.epoch = x->epoch;
     m.open.request = x->request;
     m.open.hops = x->hops;
+    m.open.is_owner_lost = is_lost;
     m.open.is_attach = x->was_sent;
+    m.open.tenure = x->tenure;
     m.open.lost_link = x->lost_link;
     m.open.received = x->received;
     m.open.serial = x->serial;
-    m.open.has_position = x->has_position && x->request.want == MESH_LISTEN;
+    m.open.has_position = x->has_position;
     m.open.position = x->position;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
@@ -83,6 +86,9 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
         return;
     }
     x->owner = peer;
+    x->is_unrecorded = false;
+    if (!x->was_sent && mesh_epoch_compare(x->tenure, x->epoch) < 0)
+        x->tenure = x->epoch;
     x->asked_ms = now_ms;
     x->stale_bytes += x->unread_bytes;
     x->unread_bytes = 0;
@@ -91,19 +97,21 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     exchange_set_timer(core, x);
 }
 
-/* The owner that may have run it is gone: again elsewhere, or the plain truth (E2). */
-static void exchange_owner_gone(struct core *core, struct exchange *x)
+/* It may have run where nobody can be asked any more, and may not run twice (E2). */
+static bool exchange_is_unknown(const struct core *core, const struct exchange *x)
 {
-    bool is_held = exchange_is_held_stream(x);
     bool is_safe =
         x->received == 0 && !x->head_out &&
         retry_class_of(&core->retry, &x->request.rpc, x->request.body, false) == RETRY_SAFE;
-    if (x->may_have_run && !is_held && !is_safe) {
+    return x->may_have_run && !exchange_is_held_stream(x) && !is_safe;
+}
+
+/* Whoever may have run it is gone, and nobody else can know: again, or the plain truth. Of a
+ * session there is somebody who can: whoever carries it on. */
+static void exchange_owner_gone(struct core *core, struct exchange *x)
+{
+    if (exchange_is_unknown(core, x)) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
-        return;
-    }
-    if (x->request.want == MESH_SSE && x->head_out) {
-        exchange_fail(core, x, MESH_SESSION_ENDED); /* its session went with its owner */
         return;
     }
     /* `received` stands: should the same owner be found alive after all, it goes on from there */
@@ -112,11 +120,51 @@ static void exchange_owner_gone(struct core *core, struct exchange *x)
     core->entry.is_woken = true; /* it is parked, and looked at again this turn */
 }
 
+static bool exchange_can_reach(const struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    return peer_id_equal(peer, core_self(core)) ||
+           (core_is_living(core, peer) && !evidence_is_unreachable(core, peer, now_ms));
+}
+
+/* Nobody has a record, or its time is over. */
+static void exchange_fail_lost(struct core *core, struct exchange *x, enum mesh_reason why)
+{
+    exchange_fail(core, x, exchange_is_unknown(core, x) ? MESH_OUTCOME_UNKNOWN : why);
+}
+
+/* Its owner cannot be asked: whoever has a copy, or should have one, is. */
+static void exchange_ask_successor(struct core *core, struct exchange *x,
+                                   const struct owner_found *found, struct peer_id gone,
+                                   uint64_t now_ms)
+{
+    struct peer_id peers[MESH_CANDIDATES_MAX], peer = found->peer;
+    size_t count = owner_candidates(core, &x->session, peers, MESH_CANDIDATES_MAX);
+    bool is_whole = x->head_out && x->form != MESH_FORM_SSE;
+    if (is_whole && x->is_bound) { /* part of another answer would follow */
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
+    if (found->verdict != OWNER_GONE || peer_id_is_nobody(peer)) {
+        peer = (struct peer_id){0};
+        if (session_find_copy(core, &x->session) != NULL)
+            peer = core_self(core);
+        for (size_t n = 0; n < count && peer_id_is_nobody(peer); n++)
+            if (!peer_id_equal(peers[n], gone))
+                peer = peers[n];
+    }
+    if (peer_id_is_nobody(peer) || (x->is_unrecorded && peer_id_equal(peer, x->owner))) {
+        (void)owner_search(core, &x->session, now_ms);
+        exchange_park_again(core, x, now_ms);
+        return;
+    }
+    exchange_ask(core, x, peer, true, now_ms);
+}
+
 static void exchange_route_session(struct core *core, struct exchange *x, uint64_t now_ms)
 {
     struct owner_found found;
-    if (x->is_told && core_is_living(core, x->owner)) {
-        exchange_ask(core, x, x->owner, now_ms);
+    if (x->is_told && exchange_can_reach(core, x->owner, now_ms)) {
+        exchange_ask(core, x, x->owner, false, now_ms);
         return;
     }
     x->is_told = false;
@@ -125,22 +173,32 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         x->epoch = found.epoch;
     switch (found.verdict) {
     case OWNER_HERE:
+        exchange_ask(core, x, found.peer, false, now_ms);
+        break;
     case OWNER_THERE:
-        exchange_ask(core, x, found.peer, now_ms);
+        if (exchange_can_reach(core, found.peer, now_ms))
+            exchange_ask(core, x, found.peer, false, now_ms);
+        else
+            exchange_ask_successor(core, x, &found, found.peer, now_ms);
         break;
     case OWNER_ENDED:
     case OWNER_FOREIGN:
-        if (place_is_new_session(&x->request)) {
+        if (place_is_new_session(&x->request) && !x->head_out) {
             x->has_session = false; /* a stale id on initialize is dropped */
             core->entry.is_woken = true;
         } else {
-            exchange_fail(core, x, MESH_SESSION_UNKNOWN);
+            exchange_fail_lost(core, x, MESH_SESSION_UNKNOWN);
         }
         break;
     case OWNER_GONE:
+        if (found.is_searched)
+            exchange_fail_lost(core, x, MESH_OWNER_LOST);
+        else
+            exchange_ask_successor(core, x, &found, found.peer, now_ms);
+        break;
     case OWNER_AWAY:
         if (found.is_searched) {
-            exchange_fail(core, x, MESH_OWNER_LOST);
+            exchange_fail_lost(core, x, MESH_OWNER_LOST);
             break;
         }
         (void)owner_search(core, &x->session, now_ms);
@@ -152,9 +210,13 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
 /* One try to go on with a parked exchange. */
 static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
 {
-    if (x->is_bound) {
-        if (peer_id_equal(x->owner, core_self(core)) || core_is_living(core, x->owner))
-            exchange_ask(core, x, x->owner, now_ms);
+    if (x->is_bound && !x->is_stale && exchange_can_reach(core, x->ran_at, now_ms)) {
+        exchange_ask(core, x, x->ran_at, false, now_ms);
+        return;
+    }
+    if (x->is_bound && !x->has_session) {
+        if (core_is_living(core, x->ran_at)) /* a session's request could ask others about it */
+            exchange_ask(core, x, x->ran_at, false, now_ms);
         else
             exchange_owner_gone(core, x);
         return;
@@ -166,7 +228,7 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
     struct peer_id peer;
     switch (place_request(core, &x->request, &x->affinity, &peer, now_ms)) {
     case PLACE_AT:
-        exchange_ask(core, x, peer, now_ms);
+        exchange_ask(core, x, peer, false, now_ms);
         break;
     case PLACE_WAIT:
         exchange_park_again(core, x, now_ms);
@@ -308,18 +370,24 @@ static void exchange_on_refused(struct core *core, struct exchange *x, enum mesh
         exchange_try(core, x, now_ms);
     } else if (why == MESH_STOPPING && !core->is_leaving) {
         exchange_park_again(core, x, now_ms); /* another peer takes it */
+    } else if (why == MESH_OWNER_LOST && x->has_session) {
+        x->is_unrecorded = true; /* that peer has no record: somebody may */
+        (void)owner_search(core, &x->session, now_ms);
+        exchange_park_again(core, x, now_ms);
     } else {
-        exchange_fail(core, x, why);
+        exchange_fail_lost(core, x, why);
     }
 }
 
-/* Words that say that nothing ran: the owner is done with the lane, and the exchange free again.
- * The time to give up stands: who is sent about for 10 s gets an end (invariant E1). */
+/* Words that say that nothing ran there: the owner is done with the lane, and the exchange free
+ * again, unless it may have run at another. The time to give up stands: who is sent about for 10 s
+ * gets an end (invariant E1). */
 static void exchange_unbind(struct core *core, struct exchange *x)
 {
     links_close(core->links, x->lane, LINKS_ENTRY);
     x->lane = (struct lane){0};
-    x->is_bound = x->may_have_run = x->was_sent = false;
+    if (!x->is_bound || peer_id_equal(x->ran_at, x->owner))
+        x->is_bound = x->may_have_run = x->was_sent = x->is_stale = false;
 }
 
 static void exchange_on_event(struct exchange *x, const struct wire_message *m,
@@ -394,9 +462,22 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
 {
     core->stats.stale_dropped++;
     exchange_leave_lane(core, x, WIRE_CANCEL);
-    x->may_have_run = true;
+    x->is_told = false;
+    x->may_have_run = x->was_sent = x->is_bound = x->is_stale = true;
+    x->ran_at = x->owner;
     exchange_park_again(core, x, now_ms);
-    exchange_owner_gone(core, x);
+    core->entry.is_woken = true;
+}
+
+/* Its owner speaks: what it did is known to be of this epoch. */
+static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh_epoch epoch)
+{
+    if (mesh_epoch_compare(x->tenure, epoch) < 0)
+        x->tenure = epoch;
+    if (mesh_epoch_compare(x->epoch, epoch) >= 0)
+        return;
+    x->epoch = epoch;
+    owner_learn(core, &x->session, epoch);
 }
 
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -415,6 +496,8 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_stale(core, x, now_ms);
         return;
     }
+    if (is_of_answer(m->kind) && x->has_session)
+        exchange_on_epoch(core, x, m->epoch);
     if (exchange_lacks_head(x, m)) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
@@ -434,6 +517,10 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         break;
     case WIRE_HEAD:
         exchange_on_head(core, x, m);
+        if (x->request.want == MESH_SSE && m->has_session && !x->has_session) {
+            x->has_session = true; /* whoever carries it on is asked for its stream */
+            x->session = m->session;
+        }
         break;
     case WIRE_EVENT:
     case WIRE_DATA:
@@ -494,8 +581,11 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
         if (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)
             exchange_is_heard(x);
         /* it may have arrived: only its owner can say, by the exchange's name */
+        if (!x->is_bound)
+            x->ran_at = x->owner;
+        if (peer_id_equal(x->ran_at, x->owner))
+            x->lost_link = event->number;
         x->may_have_run = x->is_bound = x->was_sent = true;
-        x->lost_link = event->number;
     }
     bool is_first = x->retry_ms == 0;
     exchange_park_again(core, x, now_ms);

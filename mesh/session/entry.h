@@ -46,9 +46,14 @@ struct exchange {
     struct mesh_epoch epoch; /* highest known; lower answers are dropped */
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;
-    bool is_bound;      /* only `owner` may be asked: what it did is not known */
-    bool was_sent;      /* an OPEN under this name left once: any further one attaches */
-    bool may_have_run;  /* the last byte of an OPEN left, and no word says that it did not */
+    bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
+                      it can be, then, of a session, whoever carries that on */
+    struct peer_id ran_at;
+    bool is_stale;     /* that peer answered in an epoch that is over: others are asked first */
+    bool was_sent;     /* an OPEN under this name left once: any further one attaches */
+    bool may_have_run; /* the last byte of an OPEN left, and no word says that it did not */
+    struct mesh_epoch tenure; /* the highest epoch known when it left, or that answered */
+    bool is_unrecorded; /* `owner` was asked as a candidate and has no record: all are asked */
     bool is_told;       /* MOVED named `owner` */
     uint64_t lost_link; /* number of the link that it was lost with */
     uint8_t hops;
@@ -60,6 +65,7 @@ struct exchange {
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
     bool head_out, is_answered, has_failed, was_parked; /* has_failed: told by an event */
+    enum mesh_form form;                                /* head_out: of what the client gets */
     uint32_t retry_ms;                                  /* the next wait */
     uint64_t asked_ms;                                  /* when the lane was opened */
     uint64_t retry_at_ms, give_up_ms, grace_ms;         /* MESH_NEVER: not set */

@@ -165,6 +165,7 @@ bool exchange_tell_head(struct core *core, struct exchange *x, const struct held
     if (head->has_session)
         key_write(e.head.session, &head->session);
     x->head_out = exchange_tell(core, x, &e);
+    x->form = head->form;
     x->grace_ms = MESH_NEVER;
     return x->head_out;
 }

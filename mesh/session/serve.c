@@ -104,15 +104,28 @@ static void serve_defer(struct core *core, struct lane lane, const struct wire_m
     serve_say(core, lane, open, &m);
 }
 
-/* A session that is not ours: whoever asked is told what we know; it asks the others. */
+/* A session that is not ours: whoever asked is told what we know; it asks the others. Of one that
+ * we have a copy of, and whose owner seems gone, we may become the owner. */
 static void serve_elsewhere(struct core *core, struct lane lane, const struct wire_message *open,
                             uint64_t now_ms)
 {
     struct owner_found found;
+    struct session *copy = session_find_copy(core, &open->session);
     owner_resolve(core, &open->session, &found, now_ms);
     struct wire_message m = {.kind = WIRE_MOVED};
+    bool is_gone =
+        found.verdict == OWNER_GONE || (found.verdict == OWNER_THERE && open->open.is_owner_lost);
+    if (copy != NULL && is_gone) {
+        if (!takeover_park(core, copy, lane, open, now_ms))
+            serve_defer(core, lane, open);
+        return;
+    }
     switch (found.verdict) {
     case OWNER_THERE:
+        if (is_gone && mesh_epoch_compare(found.epoch, open->epoch) <= 0) {
+            serve_refuse(core, lane, open, MESH_OWNER_LOST); /* that one it cannot reach */
+            break;
+        }
         m.epoch = found.epoch.counter != 0 ? found.epoch : (struct mesh_epoch){0, found.peer};
         serve_say(core, lane, open, &m);
         break;
@@ -124,6 +137,12 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
         serve_refuse(core, lane, open, MESH_OWNER_LOST);
         break;
     case OWNER_AWAY:
+        if (open->open.is_owner_lost) { /* no record here: all are asked */
+            serve_refuse(core, lane, open, MESH_OWNER_LOST);
+            break;
+        }
+        serve_defer(core, lane, open);
+        break;
     case OWNER_HERE:
         serve_defer(core, lane, open);
         break;
@@ -202,7 +221,8 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     }
     if (session->is_single != (r->front == MESH_FRONT_SSE))
         return MESH_SESSION_UNKNOWN; /* an id of the other kind (row A18) */
-    if (r->want == MESH_PASS || (session->is_single && r->want != MESH_CALL))
+    bool is_held_on = r->want == MESH_SSE && open->open.is_attach; /* its stream, from elsewhere */
+    if (r->want == MESH_PASS || (session->is_single && r->want != MESH_CALL && !is_held_on))
         return MESH_SESSION_UNKNOWN; /* no entry asks for that in a session */
     if (r->want == MESH_LISTEN && open->open.has_position && open->open.position.is_last)
         return MESH_STREAM_OVER;
@@ -218,65 +238,80 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     return serve_id_is_open(core, session, open) ? MESH_ID_IN_USE : MESH_OK;
 }
 
-/* An attach to a name that is not known here. It never arrived, and may run now, unless part of
- * its answer is out (another run's answer would not go on where that one stopped), or we have
- * forgotten names of this entry and it may not run twice. */
-static bool serve_cannot_resume(const struct core *core, const struct wire_message *open)
+/* It may have run at another owner of its session, before it was ours. */
+static bool serve_is_of_other(const struct core *core, const struct wire_message *open)
 {
-    if (open->open.request.want == MESH_LISTEN)
+    const struct mesh_epoch *tenure = &open->open.tenure;
+    if (!open->has_session)
         return false;
-    return open->open.received > 0 ||
-           (serve_is_unsafe(core, open) && serve_has_forgotten(core, open->name.entry));
+    if (tenure->counter == 0) /* its entry asked the home, and knew no better */
+        return key_home(&open->session) != view_home_tag(core_self(core));
+    return !peer_id_equal(tenure->owner, core_self(core));
 }
 
-static void serve_open(struct core *core, const struct links_event *event, uint64_t now_ms)
+/* An attach to a name that is not known here. It never arrived, and may run now, unless part of
+ * its answer is out (another run's answer would not go on where that one stopped), or it may not
+ * run twice, and another owner may have run it, or we have forgotten names of this entry. The
+ * answer of another owner's run was by events, if any: a new run goes on with those (mcp.md §5). */
+static bool serve_cannot_resume(const struct core *core, const struct session *session,
+                                const struct wire_message *open)
 {
-    const struct wire_message *open = &event->message;
+    enum mesh_want want = open->open.request.want;
+    bool is_unsafe = serve_is_unsafe(core, open);
+    if (want == MESH_LISTEN || (want == MESH_SSE && open->has_session))
+        return false;
+    if (serve_is_of_other(core, open)) /* and who is to judge, if it is not ours? */
+        return session != NULL && is_unsafe;
+    return open->open.received > 0 || (is_unsafe && serve_has_forgotten(core, open->name.entry));
+}
+
+void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
+                uint64_t now_ms)
+{
     const struct mesh_request *r = &open->open.request;
     struct session *session = NULL;
     struct call *call = MUTANT(NO_NAMES) ? NULL : call_by_name(core, &open->name);
     if (open->open.hops + 1u > core->stats.hops_max)
         core->stats.hops_max = open->open.hops + 1u;
     if (call != NULL && call->answer.is_dropped) {
-        serve_refuse(core, event->lane, open, MESH_OUTCOME_UNKNOWN);
+        serve_refuse(core, lane, open, MESH_OUTCOME_UNKNOWN);
         return;
     }
     if (call != NULL) {
-        serve_attach(core, call, event->lane, open, now_ms);
+        serve_attach(core, call, lane, open, now_ms);
         return;
     }
     if (open->open.is_attach)
         links_cut(core->links, open->name.entry, open->open.lost_link, now_ms);
-    if (open->open.is_attach && serve_cannot_resume(core, open)) {
-        serve_refuse(core, event->lane, open, MESH_OUTCOME_UNKNOWN);
+    if (open->has_session)
+        session = session_find(core, &open->session);
+    if (open->open.is_attach && serve_cannot_resume(core, session, open)) {
+        serve_refuse(core, lane, open, MESH_OUTCOME_UNKNOWN);
         return;
     }
-    if (open->has_session) {
-        session = session_find(core, &open->session);
-        if (session == NULL) {
-            serve_elsewhere(core, event->lane, open, now_ms);
-            return;
-        }
+    if (open->has_session && session == NULL) {
+        serve_elsewhere(core, lane, open, now_ms);
+        return;
     }
     bool mints = session == NULL && place_is_new_session(r);
     if (mints && !swim_may_mint(core->swim, now_ms)) {
-        serve_defer(core, event->lane, open);
+        serve_defer(core, lane, open);
         return;
     }
     enum mesh_reason why = serve_admit(core, open, session);
     if (why != MESH_OK) {
-        serve_refuse(core, event->lane, open, why);
+        serve_refuse(core, lane, open, why);
         return;
     }
     call = call_new(core, open);
     if (call == NULL || upcall_prepare(core, call, session, mints, &r->who, now_ms) < 0) {
         if (call != NULL)
             call_free(core, call);
-        serve_refuse(core, event->lane, open, MESH_FULL);
+        serve_refuse(core, lane, open, MESH_FULL);
         return;
     }
-    links_accept(core->links, event->lane, call->self);
-    call->answer.lane = event->lane;
+    links_accept(core->links, lane, call->self);
+    call->answer.lane = lane;
     upcall_start(core, call, now_ms);
 }
 
@@ -324,7 +359,7 @@ void serve_on_message(struct core *core, const struct links_event *event, uint64
         links_consumed(core->links, event->lane, LINKS_OWNER, event->bytes);
     if (event->message.kind == WIRE_OPEN) {
         if (call == NULL) /* a lane carries one request */
-            serve_open(core, event, now_ms);
+            serve_open(core, event->lane, &event->message, now_ms);
         return;
     }
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))

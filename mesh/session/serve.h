@@ -58,6 +58,10 @@ struct core;
 void serve_init(struct core *core);
 void serve_deinit(struct core *core);
 
+/* An OPEN that came on this lane: it attaches, is served, moved, deferred or refused. Also one that
+ * takeover.c kept until it was known who owns the session. */
+void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
+                uint64_t now_ms);
 /* From the entry's side of a lane: OPEN, CANCEL, DONE. */
 void serve_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms);

@@ -20,6 +20,13 @@ void takeover_on_message(struct core *core, struct peer_id from, const struct wi
     (void)core, (void)from, (void)m, (void)now_ms;
 }
 
+bool takeover_park(struct core *core, struct session *copy, struct lane lane,
+                   const struct wire_message *open, uint64_t now_ms)
+{
+    (void)core, (void)copy, (void)lane, (void)open, (void)now_ms;
+    return false;
+}
+
 void takeover_now(struct core *core, uint64_t now_ms)
 {
     (void)core, (void)now_ms;
