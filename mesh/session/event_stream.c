@@ -16,14 +16,76 @@ void event_stream_init(struct core *core)
     core->streams.bytes = 0;
 }
 
-/* ---- making and forgetting ------------------------------------------------------------------ */
-
 static void event_stream_count(struct core *core, struct session *session, size_t before,
                                size_t after)
 {
     core->streams.bytes += after - before;
     session->log_bytes += after - before;
 }
+
+/* ---- tenures -------------------------------------------------------------------------------- */
+
+/* NULL: none that is known. */
+static const struct event_tenure *event_stream_tenure(const struct event_stream *stream,
+                                                      uint64_t epoch)
+{
+    for (uint32_t n = stream->tenures_count; n-- > 0;)
+        if (stream->tenures[n].epoch == epoch)
+            return &stream->tenures[n];
+    return NULL;
+}
+
+static uint64_t event_stream_epoch(const struct event_stream *stream)
+{
+    return stream->tenures[stream->tenures_count - 1].epoch;
+}
+
+/* The newest number that a tenure gave. */
+static uint64_t event_stream_last_of(const struct event_stream *stream,
+                                     const struct event_tenure *tenure)
+{
+    bool is_present = tenure->epoch == event_stream_epoch(stream);
+    return is_present ? stream->log.number : tenure[1].first - 1;
+}
+
+/* Events before the oldest tenure have no name any more. */
+static void event_stream_drop_oldest_tenure(struct core *core, struct event_stream *stream)
+{
+    size_t before = stream->log.bytes;
+    struct event_tenure *at = stream->tenures;
+    memmove(at, at + 1, --stream->tenures_count * sizeof *at);
+    while (events_oldest(&stream->log) < at->first && events_drop_oldest(&stream->log))
+        ;
+    event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
+}
+
+void event_stream_new_tenure(struct core *core, struct session *session, bool is_handover)
+{
+    LIST_EACH (at, &session->streams) {
+        struct event_stream *stream = container_of(at, struct event_stream, in_session);
+        if (stream->is_ended)
+            continue; /* nothing is added to it any more */
+        const struct event_tenure *last = &stream->tenures[stream->tenures_count - 1];
+        uint64_t base = is_handover ? last->base : stream->log.number;
+        if (stream->tenures_count == EVENT_STREAM_TENURES)
+            event_stream_drop_oldest_tenure(core, stream);
+        stream->tenures[stream->tenures_count++] =
+            (struct event_tenure){session->epoch.counter, stream->log.number + 1, base};
+    }
+}
+
+/* Of an event, or (is_place) of a place behind one, which is also the beginning of a tenure. */
+static struct event_id event_stream_id(const struct event_stream *stream, uint64_t number,
+                                       bool is_place)
+{
+    const struct event_tenure *tenure = &stream->tenures[stream->tenures_count - 1];
+    while (tenure > stream->tenures && tenure->first > number + is_place)
+        tenure--;
+    uint64_t shown = number > tenure->base ? number - tenure->base : 0;
+    return (struct event_id){.stream = stream->number, .epoch = tenure->epoch, .number = shown};
+}
+
+/* ---- making and forgetting ------------------------------------------------------------------ */
 
 static struct event_stream *event_stream_new(struct core *core, struct session *session,
                                              uint32_t number)
@@ -34,6 +96,8 @@ static struct event_stream *event_stream_new(struct core *core, struct session *
     events_init(&stream->log);
     stream->number = number;
     stream->session = session->self;
+    stream->tenures[0] = (struct event_tenure){session->epoch.counter, 1, 0};
+    stream->tenures_count = 1;
     list_push_back(&session->streams, &stream->in_session);
     event_stream_count(core, session, 0, EVENT_STREAM_COST);
     return stream;
@@ -83,6 +147,12 @@ struct event_stream *event_stream_find(struct session *session, uint32_t number)
             return stream;
     }
     return NULL;
+}
+
+struct event_stream *event_stream_shown(struct session *session, const struct event_id *id)
+{
+    struct event_stream *stream = event_stream_find(session, id->stream);
+    return stream != NULL && event_stream_tenure(stream, id->epoch) != NULL ? stream : NULL;
 }
 
 void event_stream_free_all(struct core *core, struct session *session)
@@ -142,23 +212,14 @@ static void event_stream_yield(struct core *core, struct event_stream *stream)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-static struct event_id event_stream_id(const struct core *core, const struct event_stream *stream,
-                                       uint64_t number, bool is_last)
-{
-    const struct session *session = pool_at(&core->sessions.pool, stream->session);
-    return (struct event_id){.stream = stream->number,
-                             .epoch = session->epoch.counter,
-                             .number = number,
-                             .is_last = is_last};
-}
-
 static void event_stream_tell(struct core *core, const struct event_stream *stream,
                               struct call *reader, const struct logged *event, uint64_t number)
 {
     struct wire_message m = {.kind = WIRE_EVENT, .payload = event->text};
     m.text.answers = event->answers;
     m.text.why = event->why;
-    m.text.id = event_stream_id(core, stream, number, event->is_last);
+    m.text.id = event_stream_id(stream, number, false);
+    m.text.id.is_last = event->is_last;
     call_add(core, reader, &m);
 }
 
@@ -237,14 +298,29 @@ void event_stream_say_lost(struct core *core, struct call *reader)
     event_stream_say_missed(core, reader, id);
 }
 
-uint64_t event_stream_after(const struct core *core, const struct event_stream *stream,
-                            const struct event_id *shown, bool *has_gap)
+/* Of a tenure that is not known: who was in it has had all that came before it. */
+static uint64_t event_stream_before(const struct event_stream *stream, uint64_t epoch)
 {
-    const struct session *session = pool_at(&core->sessions.pool, stream->session);
-    *has_gap = shown->epoch != session->epoch.counter || shown->number > stream->log.number;
-    if (!*has_gap)
-        return shown->number;
-    return stream->delivered;
+    const struct event_tenure *at = stream->tenures;
+    if (epoch == 0 || epoch > event_stream_epoch(stream))
+        return stream->delivered; /* no id of ours */
+    while (at->epoch < epoch)
+        at++;
+    return at->first - 1;
+}
+
+uint64_t event_stream_after(const struct event_stream *stream, const struct event_id *shown,
+                            bool *has_gap)
+{
+    const struct event_tenure *tenure = event_stream_tenure(stream, shown->epoch);
+    *has_gap = true;
+    if (tenure == NULL)
+        return event_stream_before(stream, shown->epoch);
+    uint64_t last = event_stream_last_of(stream, tenure), place = tenure->base + shown->number;
+    if (shown->number > last - tenure->base) /* nobody gave it, or who did had more than we have */
+        return tenure->epoch == event_stream_epoch(stream) ? stream->delivered : last;
+    *has_gap = false;
+    return place < tenure->first ? tenure->first - 1 : place;
 }
 
 void event_stream_read(struct core *core, struct event_stream *stream, struct call *reader,
@@ -262,7 +338,7 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
      * earlier revisions cannot read an event without data) */
     if (session->has_marks) {
         struct wire_message mark = {.kind = WIRE_EVENT};
-        mark.text.id = event_stream_id(core, stream, next - 1, false);
+        mark.text.id = event_stream_id(stream, next - 1, true);
         mark.text.retry_ms = stream->retry_ms;
         call_add(core, reader, &mark);
     } else if (stream->retry_ms != 0) {
@@ -292,11 +368,14 @@ void event_stream_delivered(struct core *core, struct call *reader)
 {
     struct event_stream *stream = reader->stream;
     const struct event_id *taken = &reader->answer.taken;
-    if (stream == NULL || !handle_equal(stream->reader, reader->self) ||
-        taken->number <= stream->delivered)
+    bool has_gap = true;
+    if (stream == NULL || !handle_equal(stream->reader, reader->self))
+        return;
+    uint64_t number = event_stream_after(stream, taken, &has_gap);
+    if (has_gap || number <= stream->delivered)
         return;
     size_t before = stream->log.bytes;
-    stream->delivered = taken->number;
+    stream->delivered = number;
     events_delivered(&stream->log, stream->delivered);
     event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
 }

@@ -10,11 +10,20 @@
 
 #define EVENT_STREAM_KEPT_MS (5u * 60 * 1000) /* an ended one is forgotten then */
 #define EVENT_STREAM_SESSION_MAX (1u << 20)   /* bytes of all logs of a session */
-#define EVENT_STREAM_COST 256                 /* bytes that a stream costs beside its log */
+#define EVENT_STREAM_COST 384                 /* bytes that a stream costs beside its log */
+#define EVENT_STREAM_TENURES 8                /* of one stream, whose ids are understood */
 
 struct core;
 struct session;
 struct call;
+
+/* A log's numbers go on through all tenures of its session; an id shows the number less `base`:
+ * after a hand-over that of the tenure before, so that ids go on; after a takeover all that was
+ * given before, so that they begin at 1 (mcp.md §4.2 rule 7). */
+struct event_tenure {
+    uint64_t epoch;       /* its counter */
+    uint64_t first, base; /* in the log's numbers; its events end where the next one's begin */
+};
 
 struct event_stream {
     struct list in_session;
@@ -24,6 +33,8 @@ struct event_stream {
     struct handle source; /* the call that feeds it; zero: the session's own, or it ended */
     struct handle reader;
     struct events log;
+    struct event_tenure tenures[EVENT_STREAM_TENURES]; /* the oldest first; one at least */
+    uint32_t tenures_count;
     uint64_t delivered; /* the newest that a reader took */
     uint32_t retry_ms;  /* asked for by the upstream; 0: not */
     bool is_ended;
@@ -43,6 +54,11 @@ struct event_stream *event_stream_open(struct core *core, struct session *sessio
                                        struct call *source);
 /* NULL: never was, or is forgotten. */
 struct event_stream *event_stream_find(struct session *session, uint32_t number);
+/* That of a POST which this id names. NULL: likewise, or it is of a tenure that we know nothing of:
+ * another owner may have given this number to another request's stream (invariant E3). */
+struct event_stream *event_stream_shown(struct session *session, const struct event_id *id);
+/* The session's epoch is a new one: ids of what is added to its streams from now on are of it. */
+void event_stream_new_tenure(struct core *core, struct session *session, bool is_handover);
 void event_stream_free_all(struct core *core, struct session *session);
 
 /* One more event: numbered, logged, given to the reader if there is one. */
@@ -57,9 +73,10 @@ void event_stream_end(struct core *core, struct event_stream *stream, uint64_t n
  * is not kept any more, and a position that is not one of this stream's (has_gap), is said. */
 void event_stream_read(struct core *core, struct event_stream *stream, struct call *reader,
                        uint64_t after, bool has_gap, uint64_t now_ms);
-/* Where a reader goes on that shows this id; *has_gap: it names no event of this tenure's. */
-uint64_t event_stream_after(const struct core *core, const struct event_stream *stream,
-                            const struct event_id *shown, bool *has_gap);
+/* Where a reader goes on that shows this id: behind that event; if its tenure gave more than we
+ * have, or is none that we know, behind what is surely common to both, and *has_gap. */
+uint64_t event_stream_after(const struct event_stream *stream, const struct event_id *shown,
+                            bool *has_gap);
 /* It reads no more. */
 void event_stream_leave(struct core *core, struct call *reader);
 /* Its answer was taken up to this event. */

@@ -30,7 +30,7 @@ static void uplisten_supersede(struct core *core, struct event_stream *stream, u
 static void uplisten_resume(struct core *core, struct call *call, struct session *session,
                             uint64_t now_ms)
 {
-    struct event_stream *stream = event_stream_find(session, call->position.stream);
+    struct event_stream *stream = event_stream_shown(session, &call->position);
     bool has_gap = false;
     if (stream == NULL) {
         event_stream_say_lost(core, call);
@@ -38,7 +38,7 @@ static void uplisten_resume(struct core *core, struct call *call, struct session
         return;
     }
     uplisten_supersede(core, stream, now_ms);
-    uint64_t after = event_stream_after(core, stream, &call->position, &has_gap);
+    uint64_t after = event_stream_after(stream, &call->position, &has_gap);
     event_stream_read(core, stream, call, after, has_gap, now_ms);
     if (!stream->is_ended)
         return;
@@ -58,8 +58,8 @@ static void uplisten_read_own(struct core *core, struct call *call, struct sessi
         return;
     }
     uplisten_supersede(core, own, now_ms);
-    uint64_t after = call->has_position ? event_stream_after(core, own, &call->position, &has_gap)
-                                        : own->delivered;
+    uint64_t after =
+        call->has_position ? event_stream_after(own, &call->position, &has_gap) : own->delivered;
     event_stream_read(core, own, call, after, has_gap, now_ms);
 }
 

@@ -3,7 +3,7 @@
  * resumability; reference mcp.md, section 4.2 rules 6 and 7). */
 #include "mesh/session/event_stream.h"
 
-#include "mesh/session/call.h"
+#include "mesh/session/core.h"
 #include "tests/unit/streams_pump.h"
 
 /* ---- ids and marks -------------------------------------------------------------------------- */
@@ -620,6 +620,191 @@ static void test_many_logs_leave_room_for_what_is_under_way(void **state)
     pump_free(p);
 }
 
+/* ---- tenures -------------------------------------------------------------------------------- */
+
+/* A session with streams, and nothing around it. */
+struct bench {
+    struct core *core;
+    struct session *session;
+};
+
+static struct bench bench_new(void)
+{
+    struct bench b = {.core = calloc(1, sizeof *b.core)};
+    struct handle h;
+    assert_non_null(b.core);
+    b.core->budget.max = b.core->config.memory_max = 64u << 20;
+    event_stream_init(b.core);
+    pool_init(&b.core->sessions.pool, sizeof(struct session), 4);
+    pool_init(&b.core->serve.calls, sizeof(struct call), 4);
+    b.session = pool_take(&b.core->sessions.pool, &h);
+    assert_non_null(b.session);
+    b.session->self = h;
+    b.session->epoch.counter = 1;
+    list_init(&b.session->streams);
+    return b;
+}
+
+static void bench_free(struct bench *b)
+{
+    event_stream_free_all(b->core, b->session);
+    assert_int_equal(b->core->streams.bytes + b->core->budget.used + b->session->log_bytes, 0);
+    pool_deinit(&b->core->sessions.pool);
+    pool_deinit(&b->core->serve.calls);
+    free(b->core);
+}
+
+static void bench_add(struct bench *b, struct event_stream *stream, int count)
+{
+    struct logged event = {.text = slice_text("{}")};
+    while (count-- > 0)
+        event_stream_add(b->core, stream, &event, 0);
+}
+
+static void bench_next(struct bench *b, bool is_handover)
+{
+    b->session->epoch.counter++;
+    event_stream_new_tenure(b->core, b->session, is_handover);
+}
+
+static struct event_id id_of(const char *text)
+{
+    struct event_id id;
+    assert_true(event_id_read(&id, slice_text(text)));
+    return id;
+}
+
+static void assert_after(const struct event_stream *stream, const char *shown, uint64_t place,
+                         bool is_gap)
+{
+    struct event_id id = id_of(shown);
+    bool has_gap = !is_gap;
+    assert_int_equal(event_stream_after(stream, &id, &has_gap), place);
+    assert_int_equal(has_gap, is_gap);
+}
+
+static void test_after_a_takeover_numbers_begin_anew_and_old_ids_keep_their_place(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    struct event_stream *own = event_stream_own(b.core, b.session);
+    bench_add(&b, own, 17);
+    bench_next(&b, false);
+    assert_after(own, "0-1-5", 5, false);
+    assert_after(own, "0-1-17", 17, false);
+    assert_after(own, "0-2-0", 17, false);
+    /* the owner before gave more than it could copy: that is missed, and nothing comes twice */
+    assert_after(own, "0-1-18", 17, true);
+    assert_after(own, "0-1-18446744073709551615", 17, true);
+    bench_add(&b, own, 3);
+    assert_after(own, "0-1-5", 5, false);
+    assert_after(own, "0-1-20", 17, true);
+    assert_after(own, "0-2-1", 18, false);
+    assert_after(own, "0-2-3", 20, false);
+    own->delivered = 18;
+    assert_after(own, "0-2-4", 18, true); /* nobody gave it */
+    bench_free(&b);
+}
+
+static void test_through_a_hand_over_numbers_go_on(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    struct event_stream *own = event_stream_own(b.core, b.session);
+    bench_add(&b, own, 4);
+    bench_next(&b, true);
+    bench_add(&b, own, 2);
+    assert_after(own, "0-1-4", 4, false);
+    assert_after(own, "0-2-4", 4, false);
+    assert_after(own, "0-2-6", 6, false);
+    assert_after(own, "0-1-5", 4, true);
+    bench_next(&b, false);
+    bench_next(&b, true); /* nothing came in between */
+    bench_add(&b, own, 1);
+    assert_after(own, "0-2-6", 6, false);
+    assert_after(own, "0-3-0", 6, false);
+    assert_after(own, "0-4-1", 7, false);
+    assert_after(own, "0-3-1", 6, true);
+    bench_free(&b);
+}
+
+/* Its owner had what came before, and what it had besides is not known here. */
+static void test_an_id_of_an_unknown_tenure_goes_on_behind_what_came_before_it(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    b.session->epoch.counter = 3;
+    struct event_stream *own = event_stream_own(b.core, b.session);
+    bench_add(&b, own, 5);
+    b.session->epoch.counter = 5;
+    bench_next(&b, false); /* 6 */
+    bench_add(&b, own, 5);
+    own->delivered = 7;
+    assert_after(own, "0-2-9", 0, true);
+    assert_after(own, "0-4-1", 5, true);
+    assert_after(own, "0-5-100", 5, true);
+    assert_after(own, "0-7-1", 7, true);
+    bench_free(&b);
+}
+
+/* Another owner may have given the same number to another request (invariant E3). */
+static void test_a_request_s_stream_is_found_only_by_ids_of_tenures_that_are_known(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    struct call source = {0};
+    b.session->epoch.counter = 3;
+    struct event_stream *stream = event_stream_open(b.core, b.session, &source);
+    assert_non_null(stream);
+    bench_add(&b, stream, 2);
+    b.session->epoch.counter = 4;
+    bench_next(&b, false); /* 5 */
+    static const struct {
+        const char *id;
+        bool is_found;
+    } rows[] = {{"1-3-1", true},  {"1-3-7", true},  {"1-5-0", true},  {"1-2-1", false},
+                {"1-4-1", false}, {"1-6-1", false}, {"2-3-1", false}, {"1-5-1", true}};
+    for (size_t n = 0; n < sizeof rows / sizeof rows[0]; n++) {
+        struct event_id id = id_of(rows[n].id);
+        assert_ptr_equal(event_stream_shown(b.session, &id), rows[n].is_found ? stream : NULL);
+    }
+    bench_free(&b);
+}
+
+static void test_of_many_tenures_the_newest_are_understood(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    struct event_stream *own = event_stream_own(b.core, b.session);
+    bench_add(&b, own, 2);
+    for (int n = 0; n < EVENT_STREAM_TENURES + 2; n++) {
+        bench_next(&b, false);
+        bench_add(&b, own, 2);
+    }
+    assert_int_equal(own->log.number, 22);
+    assert_after(own, "0-11-2", 22, false);
+    assert_after(own, "0-4-1", 7, false);
+    assert_after(own, "0-3-1", 6, true);
+    assert_after(own, "0-1-1", 6, true);
+    assert_int_equal(events_oldest(&own->log), 7); /* nothing is kept that has no name */
+    bench_free(&b);
+}
+
+static void test_a_stream_that_ended_keeps_its_ids(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    struct call source = {0};
+    struct event_stream *stream = event_stream_open(b.core, b.session, &source);
+    assert_non_null(stream);
+    bench_add(&b, stream, 3);
+    event_stream_end(b.core, stream, 0);
+    bench_next(&b, false);
+    assert_int_equal(stream->tenures_count, 1);
+    assert_after(stream, "1-1-2", 2, false);
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +830,12 @@ int main(void)
         cmocka_unit_test(test_the_logs_of_a_session_are_bounded_together),
         cmocka_unit_test(test_where_none_ended_the_fullest_log_gives_way),
         cmocka_unit_test(test_many_logs_leave_room_for_what_is_under_way),
+        cmocka_unit_test(test_after_a_takeover_numbers_begin_anew_and_old_ids_keep_their_place),
+        cmocka_unit_test(test_through_a_hand_over_numbers_go_on),
+        cmocka_unit_test(test_an_id_of_an_unknown_tenure_goes_on_behind_what_came_before_it),
+        cmocka_unit_test(test_a_request_s_stream_is_found_only_by_ids_of_tenures_that_are_known),
+        cmocka_unit_test(test_of_many_tenures_the_newest_are_understood),
+        cmocka_unit_test(test_a_stream_that_ended_keeps_its_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
