@@ -30,71 +30,80 @@ int ring_sync(struct ring *ring, const struct view *view)
         peer->weight = member->record->weight;
         memcpy(peer->zone, member->record->zone, sizeof peer->zone);
     }
-    int rc = ring_build(ring, peers, count, MUTANT(RING_ORDER) ? 10 : 64);
+    int rc = ring_build(ring, peers, count, MUTANT(RING_ORDER) ? 10 : RING_POINT_BITS);
     if (rc == 0)
         ring->generation = generation;
     free(peers);
     return rc;
 }
 
+/* How many of the next four are passed by is a sum: it costs less than a branch that nobody can
+ * foresee. Behind the last point stand four that pass nobody by. */
 static uint32_t place_of(const struct ring *ring, uint64_t point)
 {
-    uint32_t at = ring->index[point >> ring->index_shift];
-    while (at < ring->points_count && ring->points[at].at < point)
-        at++;
-    return at < ring->points_count ? at : 0;
+    uint64_t wanted = ring_point_at(point);
+    const uint64_t *at = &ring->points[ring->index[ring_bucket_of(ring, point)]];
+    int passed;
+    do {
+        passed = (at[0] < wanted) + (at[1] < wanted) + (at[2] < wanted) + (at[3] < wanted);
+        at += passed;
+    } while (passed == RING_POINTS_AT_ONCE);
+    return (uint32_t)(at - ring->points);
 }
 
 struct peer_id ring_lookup(const struct ring *ring, uint64_t point)
 {
     if (ring->points_count == 0)
         return (struct peer_id){0, 0};
-    return ring->ids[ring->points[place_of(ring, point)].owner];
+    return ring->ids[ring_point_owner(ring->points[place_of(ring, point)])];
 }
 
-static bool is_among(const uint32_t *peers, size_t count, uint32_t peer)
+static bool is_among(const uint16_t *owners, size_t count, uint16_t owner)
 {
     for (size_t n = 0; n < count; n++)
-        if (peers[n] == peer)
+        if (owners[n] == owner)
             return true;
     return false;
 }
 
-/* The walk in places of peers; `max` at most RING_WALK_MAX. */
-static size_t walk(const struct ring *ring, uint64_t point, uint32_t *out, size_t max)
+/* The first of another zone goes second; `at` is where the walk would go on. Without branches, but
+ * for the one who is far away. */
+static void mix_zones(const struct ring *ring, uint32_t at, uint16_t *owners, size_t count)
 {
-    uint32_t at = place_of(ring, point), first_zone = ring->points[at].zone;
-    size_t count = 0, limit = max < ring->peers_count ? max : ring->peers_count;
-    /* what is still looked for: a second peer that is of another zone */
-    bool wants_zone = ring->zones_count > 1 && limit > 1;
-
-    for (uint32_t left = ring->points_count; left > 0 && (count < limit || wants_zone); left--) {
-        struct ring_point here = ring->points[at];
-        at = at + 1 < ring->points_count ? at + 1 : 0;
-        bool is_other = wants_zone && here.zone != first_zone;
-        if ((count == limit && !is_other) || is_among(out, count, here.owner))
-            continue;
-        if (is_other) { /* it goes second, the others one further */
-            if (count < limit)
-                count++;
-            memmove(out + 2, out + 1, (count - 2) * sizeof *out);
-            out[1] = here.owner;
-            wants_zone = false;
-        } else {
-            out[count++] = here.owner;
-        }
+    uint16_t first = ring->zones[owners[0]];
+    size_t other = count;
+    for (size_t n = count - 1; n > 0; n--)
+        other = ring->zones[owners[n]] != first ? n : other;
+    if (other == count) {
+        while (ring->zones[ring_point_owner(ring->points[at])] == first)
+            at = at + 1 < ring->points_count ? at + 1 : 0;
+        owners[--other] = ring_point_owner(ring->points[at]); /* the last makes room */
     }
-    return count;
+    uint16_t moved = owners[other];
+    for (size_t n = count - 1; n > 1; n--)
+        owners[n] = owners[n - (n <= other)];
+    owners[1] = moved;
 }
 
 size_t ring_walk(const struct ring *ring, uint64_t point, struct peer_id *out, size_t max)
 {
-    uint32_t places[RING_WALK_MAX];
+    uint16_t owners[RING_WALK_MAX];
+    size_t limit = max < RING_WALK_MAX ? max : RING_WALK_MAX, count = 0;
     if (ring->points_count == 0 || max == 0)
         return 0;
-    size_t count = walk(ring, point, places, max < RING_WALK_MAX ? max : RING_WALK_MAX);
+    if (limit > ring->peers_count)
+        limit = ring->peers_count;
+    uint32_t at = place_of(ring, point);
+    for (at = at < ring->points_count ? at : 0; count < limit;
+         at = at + 1 < ring->points_count ? at + 1 : 0) {
+        uint16_t owner = ring_point_owner(ring->points[at]);
+        if (!is_among(owners, count, owner))
+            owners[count++] = owner;
+    }
+    if (ring->zones_count > 1 && count > 1)
+        mix_zones(ring, at, owners, count);
     for (size_t n = 0; n < count; n++)
-        out[n] = ring->ids[places[n]];
+        out[n] = ring->ids[owners[n]];
     return count;
 }
 

@@ -1,15 +1,19 @@
 /* ring.h - points to eligible peers: a consistent-hash ring that is a function of the set of
- * members alone (M4). Each peer has 256 points per unit of weight, the same on every peer; a view
- * that differs by one peer differs only in that peer's keys. Built from a view at the first
+ * members alone (M4). Each peer has so many points per unit of weight, the same on every peer; a
+ * view that differs by one peer differs only in that peer's keys. Built from a view at the first
  * lookup after a change, by the caller's ring_sync(). */
 #ifndef MESH_RING_H
 #define MESH_RING_H
 
 #include "mesh/member/view.h"
 
-#define RING_POINTS_PER_WEIGHT 256
-#define RING_WALK_MAX 64           /* different peers that a walk names at most */
+/* A peer's share of the circle varies by 1 / sqrt(this): of a hundred the fullest has 1.11 of the
+ * mean, with 256 points 1.17. */
+#define RING_POINTS_PER_WEIGHT 512
+#define RING_WALK_MAX 16           /* different peers that a walk names at most */
 #define RING_POINTS_MAX (1u << 22) /* beyond that every peer gets fewer per weight */
+#define RING_POINT_BITS 48         /* of a hash: two of 2^22 points meet once in 30 rings */
+#define RING_POINTS_AT_ONCE 4      /* a lookup looks at */
 
 struct ring_peer {
     struct peer_id id;
@@ -17,35 +21,48 @@ struct ring_peer {
     uint8_t weight;
 };
 
-/* 16 bytes, so that a lookup touches one line of the index and one of the points. */
-struct ring_point {
-    uint64_t at;
-    uint32_t owner; /* a place in peers */
-    uint32_t zone;  /* the owner's: two are equal if their zones are */
-};
-
-/* Zeroed: an empty ring. */
+/* A point is one word: where it is on the circle in the upper 48 bits, whose it is (a place in
+ * peers) in the lower 16, so that ties go by peer, and eight stand in a line of the cache. Points
+ * are uniform: the buckets of an index, with two points each or so, say where a lookup begins.
+ *
+ * Zeroed: an empty ring. */
 struct ring {
     uint64_t generation; /* of the view it was built from */
     bool is_built;
-    uint32_t peers_count, points_count, zones_count;
-    uint32_t points_each;      /* per weight */
-    unsigned point_bits;       /* of a point that count */
-    unsigned index_shift;      /* of a point, to its bucket */
-    struct ring_peer *peers;   /* by id */
-    struct peer_id *ids;       /* theirs alone: what a lookup ends with */
-    struct ring_point *points; /* sorted; ties by peer */
-    uint32_t *index;           /* per bucket: its first point; one more at the end */
+    uint32_t peers_count, zones_count;
+    uint32_t points_count; /* a peer's points that meet are one */
+    uint32_t points_each;  /* per weight */
+    unsigned point_bits;   /* of a point that count */
+    uint32_t buckets_count;
+    uint64_t *points;        /* sorted; behind them, see RING_POINTS_AT_ONCE, what ends a lookup */
+    uint32_t *index;         /* per bucket: the first point at or after its beginning */
+    struct ring_peer *peers; /* by id */
+    struct peer_id *ids;     /* theirs alone: what a lookup ends with */
+    uint16_t *zones;         /* theirs as numbers: two are equal if the zones are */
 };
+
+static inline uint64_t ring_point_at(uint64_t point)
+{
+    return point & ~(uint64_t)UINT16_MAX;
+}
+static inline uint16_t ring_point_owner(uint64_t point)
+{
+    return (uint16_t)point;
+}
+static inline uint32_t ring_bucket_of(const struct ring *ring, uint64_t point)
+{
+    return (uint32_t)((point >> 32) * ring->buckets_count >> 32);
+}
 
 void ring_deinit(struct ring *ring); /* an empty one is fine, and what it becomes */
 
 /* Builds it anew if the view changed in what decides it: the eligible members, or all living ones
  * if none is. 0, or -ENOMEM: the former ring stays. */
 int ring_sync(struct ring *ring, const struct view *view);
-/* From peers in any order, without two of one id. Only the upper `point_bits` of each point are
- * used: 64, but for tests that want ties. What a ring of nearly the same peers has is kept: one
- * more peer costs a pass over the points, not a sort. */
+/* From peers in any order, without two of one id, VIEW_ROWS_MAX of them at most; who has no weight
+ * is not on it. Only the upper `point_bits` of each point are used: RING_POINT_BITS, but for tests
+ * that want ties. What a ring of nearly the same peers has is kept: one more peer costs a pass over
+ * the points, not a sort. */
 int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count, unsigned point_bits);
 
 /* Where on the ring some bytes of ours are looked up. */

@@ -62,9 +62,9 @@ static double max_to_mean(const struct ring *ring, uint32_t keys)
     return (double)most * ring->peers_count / keys;
 }
 
-static double lookup_ns(const struct ring *ring, size_t walk)
+static double lookups_ns(const struct ring *ring, size_t walk, uint64_t state)
 {
-    uint64_t state = 3, times = 0;
+    uint64_t times = 0;
     struct peer_id found[3];
     volatile uint64_t sum = 0;
     double start = now_ns(), end;
@@ -79,8 +79,19 @@ static double lookup_ns(const struct ring *ring, size_t walk)
         }
         times += 4096;
         end = now_ns();
-    } while (end - start < 3e8);
+    } while (end - start < 1e8);
     return (end - start) / (double)times;
+}
+
+/* The best of some: others share the caches. */
+static double lookup_ns(const struct ring *ring, size_t walk)
+{
+    double best = 1e12;
+    for (uint64_t n = 0; n < 7; n++) {
+        double ns = lookups_ns(ring, walk, 3 + n);
+        best = ns < best ? ns : best;
+    }
+    return best;
 }
 
 /* From nothing, and from the ring without the last of them. */
@@ -91,10 +102,10 @@ static void time_builds(struct ring *ring, const struct ring_peer *peers, size_t
     for (int n = 0; n < 5; n++) {
         ring_deinit(ring);
         double start = now_ns();
-        if (ring_build(ring, peers, count - 1, 64) < 0)
+        if (ring_build(ring, peers, count - 1, RING_POINT_BITS) < 0)
             exit(1);
         double middle = now_ns();
-        if (ring_build(ring, peers, count, 64) < 0)
+        if (ring_build(ring, peers, count, RING_POINT_BITS) < 0)
             exit(1);
         double end = now_ns();
         *all = middle - start < *all ? middle - start : *all;

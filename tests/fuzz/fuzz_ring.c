@@ -54,7 +54,8 @@ static int compare_places(const void *a, const void *b)
     return peer_id_compare(x->peer->id, y->peer->id);
 }
 
-/* The same points, as the ring's description gives them: XXH3 of the id, '#' and a number. */
+/* The same points, as the ring's description gives them: the upper 48 bits of XXH3 of the id, '#'
+ * and a number. */
 static void list_build(struct list *list, const struct ring_peer *peers, size_t count,
                        unsigned bits)
 {
@@ -70,15 +71,24 @@ static void list_build(struct list *list, const struct ring_peer *peers, size_t 
             for (unsigned byte = 0; byte < 4; byte++)
                 text[17 + byte] = (uint8_t)(k >> (8 * byte));
             uint64_t point = XXH3_64bits(text, sizeof text) & UINT64_MAX << (64 - bits);
-            list->places[list->count++] = (struct place){point, &peers[n]};
+            list->places[list->count++] = (struct place){point & ~(uint64_t)UINT16_MAX, &peers[n]};
         }
     qsort(list->places, list->count, sizeof list->places[0], compare_places);
+}
+
+/* A peer's points that meet are one. */
+static size_t list_distinct(const struct list *list)
+{
+    size_t count = 0;
+    for (size_t n = 0; n < list->count; n++)
+        count += n == 0 || compare_places(&list->places[n - 1], &list->places[n]) != 0;
+    return count;
 }
 
 static size_t list_first(const struct list *list, uint64_t point)
 {
     for (size_t n = 0; n < list->count; n++)
-        if (list->places[n].point >= point)
+        if (list->places[n].point >= (point & ~(uint64_t)UINT16_MAX))
             return n;
     return 0;
 }
@@ -166,21 +176,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ring_peer peers[PEERS_MAX];
     struct ring ring = {0};
     struct input in = {data, size};
-    unsigned bits = 1 + next(&in) % 64;
+    unsigned bits = 1 + next(&in) % RING_POINT_BITS;
     size_t count = draw_peers(&in, peers);
     list_build(&list, peers, count, bits);
     /* of nothing, or of a ring of some of them: it has to be the same */
     size_t from = count > 0 ? next(&in) % count : 0;
     check(ring_build(&ring, peers + from, count - from, bits) == 0);
     check(ring_build(&ring, peers, count, bits) == 0);
-    check(ring.points_count == list.count);
+    check(ring.points_count == list_distinct(&list));
     do {
         uint64_t point = 0;
         uint8_t how = next(&in);
         for (unsigned n = 0; n < 8; n++)
             point = point << 8 | next(&in);
         if (how & 1 && list.count > 0) /* at a point, just before or just after it */
-            point = list.places[point % list.count].point + (how >> 1) % 3 - 1;
+            point = list.places[point % list.count].point + ((uint64_t)(how >> 1) % 3 << 16) -
+                    ((uint64_t)1 << 16);
         check_point(&ring, &list, count, point);
         check_loss(&ring, peers, count, bits, point);
     } while (in.left > 0);
