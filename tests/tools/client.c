@@ -78,6 +78,16 @@ static void conn_fail(struct client_conn *conn, int rc)
     }
 }
 
+void client_drop_spares(struct client *client, unsigned target)
+{
+    struct client_conn *conn = client->targets[target].spare;
+    client->targets[target].spare = NULL;
+    for (struct client_conn *next; conn != NULL; conn = next) {
+        next = conn->next;
+        io_close(&conn->stream);
+    }
+}
+
 void client_abort(struct client_call *call)
 {
     if (call->conn == NULL)
@@ -241,9 +251,25 @@ static void on_end(struct io_stream *stream, int why)
     conn_fail(conn, why == UV_EOF ? UV_ECONNRESET : why);
 }
 
+/* True: its request is on its way elsewhere. */
+static bool conn_divert(struct client_conn *conn)
+{
+    struct client_call *call = conn->call;
+    struct client *client = conn->client;
+    int target = call != NULL && client->on_refused != NULL ? client->on_refused(call) : -1;
+    if (target < 0)
+        return false;
+    conn->call = NULL;
+    io_close(&conn->stream);
+    client_send(client, call, (unsigned)target, conn->request, conn->request_length);
+    return true;
+}
+
 static void on_connected(struct io_stream *stream, int rc)
 {
     struct client_conn *conn = stream->owner;
+    if (rc == UV_ECONNREFUSED && conn_divert(conn))
+        return;
     if (rc == 0)
         rc = io_write(stream, conn->request, conn->request_length);
     free(conn->request);

@@ -35,6 +35,9 @@ struct client {
     /* The answer is complete (0), or its connection broke: a negative error, -EPROTO for an
      * answer that is no HTTP or no SSE. The last callback of a call. */
     void (*on_done)(struct client_call *call, int rc);
+    /* The target refused the connection, nothing was sent: where to try instead, or -1. NULL: the
+     * call ends. */
+    int (*on_refused)(struct client_call *call);
 };
 
 /* The caller's, from client_send() to on_done. */
@@ -50,6 +53,8 @@ int client_add_targets(struct client *client, const char *list);
 /* Sends a whole request (copied) to targets[target]. */
 void client_send(struct client *client, struct client_call *call, unsigned target,
                  const void *request, size_t length);
+/* Closes the idle connections to a target. */
+void client_drop_spares(struct client *client, unsigned target);
 /* Closes the call's connection; no callback follows. */
 void client_abort(struct client_call *call);
 /* Reads no further, until client_resume(). */

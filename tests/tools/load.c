@@ -18,7 +18,6 @@
 #define OPENING_MAX 100 /* sessions being opened, or ended, at a time */
 #define AGAIN_NS 1000000000u
 #define SETTLE_NS 5000000000u
-#define VERSION "2025-11-25"
 
 struct load load = {.rate = 1000,
                     .seconds = 5,
@@ -32,236 +31,34 @@ struct load load = {.rate = 1000,
                     .path = "/mcp"};
 
 static struct {
-    enum { OPENING, RUNNING, SETTLING, ENDING, DONE } phase;
-    uint64_t next_session, in_flight, settled_ns, chance;
-    struct load_call *oldest, *youngest;
-    struct load_call *unused;
+    enum { OPENING, RUNNING, LOOKING, SETTLING, ENDING, DONE } phase;
+    uint64_t next_session, settled_ns, looked_ns;
     struct load_call **workers;
+    bool is_told_to_end;
     bool workers_idle; /* one or more wait for the next tick */
     int timer;
     uv_poll_t ticks;
 } run;
 
-/* --- calls --- */
-
-static struct load_call *call_new(struct load_session *session, enum load_purpose purpose)
-{
-    struct load_call *call = run.unused;
-    if (call != NULL)
-        run.unused = call->next;
-    else
-        call = malloc(sizeof *call);
-    if (call == NULL)
-        abort();
-    *call = (struct load_call){.session = session, .purpose = purpose, .due_ns = io_now_ns()};
-    return call;
-}
-
-static void call_free(struct load_call *call)
-{
-    call->next = run.unused;
-    run.unused = call;
-}
-
-static void call_link(struct load_call *call)
-{
-    call->next = NULL;
-    call->previous = run.youngest;
-    if (run.youngest != NULL)
-        run.youngest->next = call;
-    else
-        run.oldest = call;
-    run.youngest = call;
-}
-
-static void call_unlink(struct load_call *call)
-{
-    if (call->previous != NULL)
-        call->previous->next = call->next;
-    else
-        run.oldest = call->next;
-    if (call->next != NULL)
-        call->next->previous = call->previous;
-    else
-        run.youngest = call->previous;
-}
-
-/* Those of --open-at stand behind those of --to. */
-static unsigned next_target(enum load_purpose purpose)
-{
-    bool opens =
-        purpose == CALL_INITIALIZE || purpose == CALL_INITIALIZED || purpose == CALL_DELETE;
-    unsigned others = load.client.targets_count - load.targets_count;
-    if (opens && others > 0)
-        return load.targets_count + load.turn++ % others;
-    return load.turn++ % load.targets_count;
-}
-
-/* A request with the session's headers and a body (NULL: none). */
-static void call_send(struct load_call *call, const char *method, const char *body)
-{
-    char small[4096];
-    const struct load_session *session = call->session;
-    unsigned target = next_target(call->purpose);
-    size_t length = body != NULL ? strlen(body) : 0;
-    size_t room = length + strlen(load.path) + 1024;
-    char *text = room <= sizeof small ? small : malloc(room);
-    if (text == NULL)
-        abort();
-    bool is_get = strcmp(method, "GET") == 0, has_id = session != NULL && session->id[0] != '\0';
-    int head = snprintf(text, room,
-                        "%s %s HTTP/1.1\r\nHost: %s\r\n"
-                        "Accept: %stext/event-stream\r\n%s%s%s%s%s%s%s",
-                        method, load.path, load.client.targets[target].authority,
-                        is_get ? "" : "application/json, ",
-                        has_id ? "MCP-Protocol-Version: " VERSION "\r\nMcp-Session-Id: " : "",
-                        has_id ? session->id : "", has_id ? "\r\n" : "",
-                        is_get && session->event_id[0] != '\0' ? "Last-Event-ID: " : "",
-                        is_get && session->event_id[0] != '\0' ? session->event_id : "",
-                        is_get && session->event_id[0] != '\0' ? "\r\n" : "",
-                        load.client.is_new_connection ? "Connection: close\r\n" : "");
-    if (body != NULL)
-        head += snprintf(text + head, room - (size_t)head,
-                         "Content-Type: application/json\r\nContent-Length: %zu\r\n", length);
-    head += snprintf(text + head, room - (size_t)head, "\r\n");
-    if (length > 0)
-        memcpy(text + head, body, length);
-    call->http.is_get = is_get;
-    if (call->purpose != CALL_LISTEN) {
-        run.in_flight++;
-        call_link(call);
-    }
-    client_send(&load.client, &call->http, target, text, (size_t)head + length);
-    if (text != small)
-        free(text);
-}
-
-static void send_initialize(struct load_session *session)
-{
-    struct load_call *call = call_new(session, CALL_INITIALIZE);
-    call->id = session->next_id++;
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"jsonrpc\":\"2.0\",\"id\":%" PRIu64 ",\"method\":\"initialize\",\"params\":{"
-             "\"protocolVersion\":\"" VERSION "\",\"capabilities\":{\"sampling\":{},"
-             "\"elicitation\":{}},\"clientInfo\":{\"name\":\"load\",\"version\":\"1\"}}}",
-             call->id);
-    call_send(call, "POST", body);
-}
-
-static void send_initialized(struct load_session *session)
-{
-    call_send(call_new(session, CALL_INITIALIZED), "POST",
-              "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
-}
-
-static void send_listen(struct load_session *session)
-{
-    session->listen_again_ns = 0;
-    session->listen = call_new(session, CALL_LISTEN);
-    call_send(session->listen, "GET", NULL);
-}
-
-static void send_notify(struct load_session *session)
-{
-    struct load_call *call = call_new(session, CALL_NOTIFY);
-    uint64_t count = load.seconds * 1000 / load.notify_ms;
-    call->id = session->next_id++;
-    load.notes_expected += count;
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"jsonrpc\":\"2.0\",\"id\":%" PRIu64 ",\"method\":\"tools/call\",\"params\":{"
-             "\"name\":\"notify\",\"arguments\":{\"count\":%" PRIu64 ",\"interval_ms\":%" PRIu64
-             "}}}",
-             call->id, count, load.notify_ms);
-    call_send(call, "POST", body);
-}
-
-static void send_tool(struct load_call *call)
-{
-    char small[1024];
-    struct load_session *session = call->session;
-    size_t room = 512 + load.pad;
-    char *body = room <= sizeof small ? small : malloc(room);
-    if (body == NULL)
-        abort();
-    call->id = session->next_id++;
-    call->number = load.sent++;
-    session->calls++;
-    bool is_slow = strncmp(load.tool, "slow", 4) == 0;
-    int length = snprintf(body, room,
-                          "{\"jsonrpc\":\"2.0\",\"id\":%" PRIu64
-                          ",\"method\":\"tools/call\",\"params\":{\"name\":\"%s\",",
-                          call->id, load.tool);
-    if (is_slow)
-        length +=
-            snprintf(body + length, room - (size_t)length,
-                     "\"_meta\":{\"progressToken\":%" PRIu64 "},\"arguments\":{\"ms\":%" PRIu64
-                     ",\"steps\":%" PRIu64 ",\"n\":%" PRIu64 "}}}",
-                     call->id, load.tool_ms, load.tool_steps, call->number);
-    else {
-        length += snprintf(body + length, room - (size_t)length,
-                           "\"arguments\":{\"n\":%" PRIu64 ",\"message\":\"%" PRIu64 ".",
-                           call->number, call->number);
-        memset(body + length, 'x', load.pad);
-        memcpy(body + length + load.pad, "\"}}}", 5);
-    }
-    call_send(call, "POST", body);
-    if (body != small)
-        free(body);
-}
-
-/* The client's answer to a question of a tool. */
-static void send_answer(struct load_session *session, struct slice question)
-{
-    char body[512];
-    snprintf(
-        body, sizeof body,
-        "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"model\":\"none\",\"role\":\"assistant\","
-        "\"content\":{\"type\":\"text\",\"text\":\"yes\"}}}",
-        (int)(question.length < 200 ? question.length : 200), (const char *)question.at);
-    call_send(call_new(session, CALL_ANSWER), "POST", body);
-}
-
-/* The same bytes again and again: their session is in call->session (NULL: --plain). */
-static void send_raw(struct load_call *call)
-{
-    static char *bodies[2];
-    if (bodies[0] == NULL) {
-        size_t room = 256 + load.pad;
-        bodies[0] = malloc(room);
-        bodies[1] = malloc(room);
-        if (bodies[0] == NULL || bodies[1] == NULL)
-            abort();
-        int at = snprintf(bodies[0], room,
-                          "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{"
-                          "\"name\":\"%s\",\"arguments\":{\"message\":\"",
-                          load.tool);
-        memset(bodies[0] + at, 'x', load.pad);
-        memcpy(bodies[0] + at + load.pad, "\"}}}", 5);
-        snprintf(bodies[1], room, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\"}");
-    }
-    load.sent++;
-    call_send(call, "POST", bodies[call->session == NULL]);
-}
-
 /* --- the run --- */
 
 /* By chance, not in turn: sessions in turn through targets in turn would each meet the same target
- * for ever. The same chance in every run. */
-static struct load_session *next_open_session(void)
+ * for ever. One of the first `among`; NULL: none is open. */
+static struct load_session *next_open_session(uint64_t among)
 {
-    run.chance += 0x9e3779b97f4a7c15u;
-    uint64_t chance = run.chance;
-    chance = (chance ^ chance >> 30) * 0xbf58476d1ce4e5b9u;
-    chance = (chance ^ chance >> 27) * 0x94d049bb133111ebu;
-    uint64_t first = (chance ^ chance >> 31) % load.sessions_count;
-    for (uint64_t i = 0; i < load.sessions_count; i++) {
-        struct load_session *session = &load.sessions[(first + i) % load.sessions_count];
+    uint64_t count = among < load.sessions_count ? among : load.sessions_count;
+    uint64_t first = load_below(count);
+    for (uint64_t i = 0; i < count; i++) {
+        struct load_session *session = &load.sessions[(first + i) % count];
         if (session->is_open)
             return session;
     }
     return NULL;
+}
+
+static const struct load_tool *next_tool(void)
+{
+    return &load.tools[load.tools_count > 1 ? load_below(load.tools_count) : 0];
 }
 
 static void worker_go(struct load_call *call)
@@ -269,15 +66,16 @@ static void worker_go(struct load_call *call)
     struct load_session *session = call->session;
     bool is_raw = call->purpose == CALL_RAW;
     if (!is_raw)
-        session = next_open_session();
+        session = next_open_session(load.sessions_count);
     *call = (struct load_call){.session = session,
                                .purpose = is_raw ? CALL_RAW : CALL_TOOL,
                                .is_worker = true,
+                               .tool = next_tool(),
                                .due_ns = io_now_ns()};
     if (is_raw)
-        send_raw(call);
+        load_send_raw(call);
     else
-        send_tool(call);
+        load_send_tool(call);
 }
 
 static void run_begin(void)
@@ -289,21 +87,25 @@ static void run_begin(void)
     run.phase = open > 0 || load.is_plain ? RUNNING : SETTLING;
     if (run.phase == SETTLING)
         return;
-    if (load.has_get_streams)
-        for (uint64_t i = 0; i < load.sessions_count; i++)
-            if (load.sessions[i].is_open)
-                send_listen(&load.sessions[i]);
+    for (uint64_t i = 0; i < load.streams_count && i < load.sessions_count; i++)
+        if (load.sessions[i].is_open)
+            load_send_listen(&load.sessions[i]);
+    if (load.is_controlled) {
+        printf("load: running since %" PRIu64 "\n", load.begun_ns);
+        fflush(stdout);
+    }
     if (!load.is_closed)
         return;
     run.workers = calloc(load.connections, sizeof(struct load_call *));
     if (run.workers == NULL)
         abort();
     for (uint64_t i = 0; i < load.connections; i++) {
-        struct load_session *session = load.is_plain ? NULL : next_open_session();
+        struct load_session *session =
+            load.is_plain ? NULL : next_open_session(load.sessions_count);
         /* --raw says the same id again and again: one at a time in a session. */
         if (load.is_raw && session != NULL && load.sessions[i % load.sessions_count].is_open)
             session = &load.sessions[i % load.sessions_count];
-        run.workers[i] = call_new(session, load.is_raw ? CALL_RAW : CALL_TOOL);
+        run.workers[i] = load_call_new(session, load.is_raw ? CALL_RAW : CALL_TOOL);
         worker_go(run.workers[i]);
     }
 }
@@ -315,13 +117,19 @@ static void run_open_loop(uint64_t now)
              end_ms = load.seconds * 1000;
     uint64_t due = (passed_ms < end_ms ? passed_ms : end_ms) * load.rate / 1000;
     while (load.sent < due) {
-        struct load_call *call = call_new(next_open_session(), CALL_TOOL);
+        const struct load_tool *tool = next_tool();
+        struct load_session *session =
+            next_open_session(tool->says ? load.streams_count : load.sessions_count);
+        if (session == NULL) /* a listener's that did not open */
+            session = next_open_session(load.sessions_count);
+        struct load_call *call = load_call_new(session, CALL_TOOL);
+        call->tool = tool;
         uint64_t tick = ((load.sent + 1) * 1000 + load.rate - 1) / load.rate;
         call->due_ns = load.begun_ns + tick * TICK_NS;
-        send_tool(call);
+        load_send_tool(call);
     }
     load.ended_ns = now;
-    if (passed_ms >= end_ms)
+    if (passed_ms >= end_ms || run.is_told_to_end)
         run.phase = SETTLING;
 }
 
@@ -345,32 +153,53 @@ static void listen_again(uint64_t now)
     for (uint64_t i = 0; i < load.sessions_count; i++) {
         struct load_session *session = &load.sessions[i];
         if (session->listen_again_ns != 0 && session->listen_again_ns <= now)
-            send_listen(session);
+            load_send_listen(session);
     }
 }
 
 static void open_more(void)
 {
-    while (run.phase == OPENING && run.in_flight < OPENING_MAX &&
+    while (run.phase == OPENING && load.in_flight < OPENING_MAX &&
            run.next_session < load.sessions_count)
-        send_initialize(&load.sessions[run.next_session++]);
-    if (run.next_session == load.sessions_count && run.in_flight == 0)
+        load_send_initialize(&load.sessions[run.next_session++]);
+    if (run.next_session == load.sessions_count && load.in_flight == 0)
         run_begin();
 }
 
 static void listen_end(struct load_session *session)
 {
     client_abort(&session->listen->http);
-    call_free(session->listen);
+    load_call_free(session->listen);
     session->listen = NULL;
+}
+
+/* Are all sessions still there? At the pace of the run. */
+static void look(uint64_t now)
+{
+    if (run.looked_ns == 0) {
+        run.looked_ns = now;
+        run.next_session = 0;
+    }
+    uint64_t due = (now - run.looked_ns) / TICK_NS * load.rate / 1000;
+    for (; run.next_session < load.sessions_count && run.next_session < due; run.next_session++)
+        if (load.sessions[run.next_session].is_open)
+            load_send_look(&load.sessions[run.next_session]);
+    if (run.next_session == load.sessions_count && load.in_flight == 0) {
+        load.looks = false;
+        run.phase = SETTLING;
+    }
 }
 
 static void settle(uint64_t now)
 {
+    if (load.looks && load.in_flight == 0) {
+        run.phase = LOOKING;
+        return;
+    }
     bool has_all = load.notes >= load.notes_expected;
     if (run.settled_ns == 0)
         run.settled_ns = now;
-    if (run.in_flight > 0 || (!has_all && now - run.settled_ns < SETTLE_NS))
+    if (load.in_flight > 0 || (!has_all && now - run.settled_ns < SETTLE_NS))
         return;
     run.phase = ENDING;
     run.next_session = 0;
@@ -384,12 +213,12 @@ static void settle(uint64_t now)
 
 static void end_more(void)
 {
-    while (!load.keeps && run.in_flight < OPENING_MAX && run.next_session < load.sessions_count) {
+    while (!load.keeps && load.in_flight < OPENING_MAX && run.next_session < load.sessions_count) {
         struct load_session *session = &load.sessions[run.next_session++];
         if (session->is_open)
-            call_send(call_new(session, CALL_DELETE), "DELETE", NULL);
+            load_send_delete(session);
     }
-    if (run.in_flight > 0)
+    if (load.in_flight > 0)
         return;
     run.phase = DONE;
     uv_stop(load.client.loop);
@@ -399,9 +228,9 @@ static void on_done(struct client_call *http, int rc);
 
 static void expire(uint64_t now)
 {
-    while (run.oldest != NULL && now > run.oldest->due_ns &&
-           now - run.oldest->due_ns > load.timeout_ms * 1000000u) {
-        struct load_call *call = run.oldest;
+    while (load.oldest != NULL && now > load.oldest->due_ns &&
+           now - load.oldest->due_ns > load.timeout_ms * 1000000u) {
+        struct load_call *call = load.oldest;
         if (!call->is_answered)
             load_fail(call, FAIL_TIMEOUT, "status %d", call->http.status);
         client_abort(&call->http);
@@ -416,7 +245,7 @@ static void on_tick(uv_poll_t *ticks, int rc, int events)
     if (read(run.timer, &expirations, sizeof expirations) < 0)
         return;
     expire(now);
-    if (load.has_get_streams)
+    if (load.streams_count > 0)
         listen_again(now);
     if (run.phase == OPENING)
         open_more();
@@ -424,6 +253,8 @@ static void on_tick(uv_poll_t *ticks, int rc, int events)
         run_closed_loop(now);
     else if (run.phase == RUNNING)
         run_open_loop(now);
+    else if (run.phase == LOOKING)
+        look(now);
     else if (run.phase == SETTLING)
         settle(now);
     else if (run.phase == ENDING)
@@ -440,9 +271,12 @@ static void on_head(struct client_call *http, const struct h1_head *head)
     if (call->purpose == CALL_INITIALIZE && h1_header(head, "mcp-session-id", &id) &&
         id.length <= SESSION_ID_MAX)
         memcpy(session->id, id.at, id.length);
-    if (call->purpose == CALL_LISTEN && http->status == 200 && !session->is_notified) {
+    if (call->purpose == CALL_LISTEN && http->status == 200)
+        load_record_stream(call, "opened");
+    if (call->purpose == CALL_LISTEN && http->status == 200 && load.has_get_streams &&
+        !session->is_notified) {
         session->is_notified = true;
-        send_notify(session);
+        load_send_notify(session);
     }
 }
 
@@ -451,13 +285,14 @@ static void on_text(struct client_call *http, struct slice text, struct slice ev
     struct load_call *call = (struct load_call *)http;
     struct slice question;
     if (load_check_message(call, text, event_id, &question))
-        send_answer(call->session, question);
+        load_send_answer(call->session, question);
 }
 
 static void listen_ended(struct load_call *call, int rc)
 {
     struct load_session *session = call->session;
     load.breaks++;
+    load_record_stream(call, "ended");
     if (call->http.status != 0 && call->http.status != 200)
         load_check_done(call, rc);
     session->listen = NULL;
@@ -471,9 +306,10 @@ static void on_done(struct client_call *http, int rc)
     if (call->purpose == CALL_LISTEN) {
         listen_ended(call, rc);
     } else {
-        run.in_flight--;
-        call_unlink(call);
+        load.in_flight--;
+        load_call_unlink(call);
         load_check_done(call, rc);
+        load_record_call(call);
     }
     if (call->is_worker) {
         if (run.phase == RUNNING && !call->has_failed)
@@ -481,13 +317,60 @@ static void on_done(struct client_call *http, int rc)
         run.workers_idle = run.workers_idle || call->has_failed;
         return;
     }
-    if (call->has_failed && (call->purpose == CALL_INITIALIZE || call->purpose == CALL_INITIALIZED))
+    bool opens = call->purpose == CALL_INITIALIZE || call->purpose == CALL_INITIALIZED ||
+                 call->purpose == CALL_LIST;
+    if (call->has_failed && opens)
         session->has_failed = true;
     else if (call->purpose == CALL_INITIALIZE)
-        send_initialized(session);
-    else if (call->purpose == CALL_INITIALIZED)
+        load_send_initialized(session);
+    else if (call->purpose == CALL_INITIALIZED && load.lists)
+        load_send_list(session);
+    else if (opens)
         session->is_open = true;
-    call_free(call);
+    load_call_free(call);
+}
+
+static int on_refused(struct client_call *http)
+{
+    return load_next_try((struct load_call *)http);
+}
+
+/* --- who controls us --- */
+
+static void obey(const char *line)
+{
+    uint64_t target;
+    bool is_out = strncmp(line, "out ", 4) == 0;
+    if (strcmp(line, "end") == 0) {
+        run.is_told_to_end = true;
+    } else if ((is_out || strncmp(line, "in ", 3) == 0) &&
+               io_read_number(line + (is_out ? 4 : 3), load.client.targets_count - 1, &target) ==
+                   0) {
+        load.is_out[target] = is_out;
+        if (is_out)
+            client_drop_spares(&load.client, (unsigned)target);
+    } else {
+        fprintf(stderr, "load: not understood: %s\n", line);
+    }
+}
+
+static void on_control(uv_poll_t *control, int rc, int events)
+{
+    static char lines[1024];
+    static size_t length;
+    (void)events;
+    ssize_t got = rc < 0 ? -1 : read(STDIN_FILENO, lines + length, sizeof lines - 1 - length);
+    if (got <= 0) {
+        uv_poll_stop(control);
+        return;
+    }
+    length += (size_t)got;
+    for (char *end; (end = memchr(lines, '\n', length)) != NULL;) {
+        *end++ = '\0';
+        obey(lines);
+        length -= (size_t)(end - lines);
+        memmove(lines, end, length);
+    }
 }
 
 /* --- the command --- */
@@ -503,13 +386,22 @@ static const char usage[] =
     "  --raw                closed, one fixed request again and again, only its status is checked\n"
     "  --plain              with --raw: no session, a ping\n"
     "  --seconds N          (5)\n"
-    "  --tool NAME          echo, counter, slow, slow_counter, whoami, ask, ... (echo)\n"
+    "  --tool NAME[,...]    echo, counter, slow, slow_counter, whoami, ask, say, ... (echo); of\n"
+    "                       several each call draws one\n"
     "  --tool-ms N --tool-steps N  of slow (200, 4)\n"
     "  --pad BYTES          more in each message (0)\n"
     "  --get-streams        a GET stream in each session, numbered notifications on it\n"
     "  --notify-ms N        between two of them (500)\n"
+    "  --streams N          a GET stream in each of the first N sessions; the events of say come "
+    "there\n"
     "  --new-connection     for every request\n"
     "  --timeout-ms N       (10000)\n"
+    "  --list               each session asks for the tools, as clients do\n"
+    "  --moves              a session may go on at another server: its counts begin again\n"
+    "  --look               at the end each session is asked once more\n"
+    "  --skip-dead          who refuses a connection is passed over\n"
+    "  --control            reads lines: out N, in N (a target, from 0), end\n"
+    "  --record FILE        a line for each call and event: load.h\n"
     "  --keep               the sessions are not deleted at the end\n"
     "  --json               the report as one line of JSON\n"
     "  --expect-clean       exit code 1 if anything failed\n";
@@ -519,6 +411,7 @@ enum {
     OPTION_PATH,
     OPTION_TOOL,
     OPTION_OPEN_AT,
+    OPTION_RECORD,
     OPTION_NUMBER = 64,
     OPTION_FLAG = 128
 };
@@ -527,15 +420,12 @@ static const struct {
     const char *name;
     uint64_t *value;
     uint64_t min, max;
-} numbers[] = {{"sessions", &load.sessions_count, 0, 1000000},
-               {"rate", &load.rate, 1, 1000000},
-               {"connections", &load.connections, 1, 100000},
-               {"seconds", &load.seconds, 1, 86400},
-               {"tool-ms", &load.tool_ms, 0, 600000},
-               {"tool-steps", &load.tool_steps, 1, 1000},
-               {"pad", &load.pad, 0, 8u << 20},
-               {"notify-ms", &load.notify_ms, 1, 600000},
-               {"timeout-ms", &load.timeout_ms, 1, 600000}};
+} numbers[] = {
+    {"sessions", &load.sessions_count, 0, 1000000}, {"rate", &load.rate, 1, 1000000},
+    {"connections", &load.connections, 1, 100000},  {"seconds", &load.seconds, 1, 86400},
+    {"streams", &load.streams_count, 0, 1000000},   {"tool-ms", &load.tool_ms, 0, 600000},
+    {"tool-steps", &load.tool_steps, 1, 1000},      {"pad", &load.pad, 0, 8u << 20},
+    {"notify-ms", &load.notify_ms, 1, 600000},      {"timeout-ms", &load.timeout_ms, 1, 600000}};
 static const struct {
     const char *name;
     bool *value;
@@ -544,10 +434,15 @@ static const struct {
              {"plain", &load.is_plain},
              {"get-streams", &load.has_get_streams},
              {"new-connection", &load.client.is_new_connection},
+             {"list", &load.lists},
+             {"moves", &load.moves},
+             {"look", &load.looks},
+             {"skip-dead", &load.skips_dead},
+             {"control", &load.is_controlled},
              {"keep", &load.keeps},
              {"json", &load.is_json},
              {"expect-clean", &load.expects_clean}};
-#define WORDS 4
+#define WORDS 5
 #define NUMBERS (sizeof numbers / sizeof *numbers)
 #define FLAGS (sizeof flags / sizeof *flags)
 
@@ -561,6 +456,8 @@ static int read_option(int option)
         load.open_at = optarg;
     else if (option == OPTION_TOOL)
         load.tool = optarg;
+    else if (option == OPTION_RECORD)
+        load.record = optarg;
     else if (option >= OPTION_FLAG && option < OPTION_FLAG + (int)FLAGS)
         *flags[option - OPTION_FLAG].value = true;
     else if (option >= OPTION_NUMBER && option < OPTION_NUMBER + (int)NUMBERS) {
@@ -571,7 +468,31 @@ static int read_option(int option)
         *numbers[i].value = number;
     } else
         return -EINVAL;
-    return strlen(load.path) < 256 && strlen(load.tool) < 128 ? 0 : -EINVAL;
+    return strlen(load.path) < 256 ? 0 : -EINVAL;
+}
+
+static int read_tools(const char *list)
+{
+    while (*list != '\0') {
+        struct load_tool *tool = &load.tools[load.tools_count];
+        size_t length = strcspn(list, ",");
+        if (load.tools_count == TOOLS_MAX || length == 0 || length >= sizeof tool->name)
+            return -EINVAL;
+        load.tools_count++;
+        memcpy(tool->name, list, length);
+        list += length + (list[length] == ',');
+        const char *name = tool->name;
+        bool counts = strcmp(name, "counter") == 0 || strcmp(name, "slow_counter") == 0;
+        tool->check = strcmp(name, "echo") == 0     ? CHECK_ECHO
+                      : counts                      ? CHECK_COUNTER
+                      : strcmp(name, "whoami") == 0 ? CHECK_SAME
+                                                    : CHECK_ANY;
+        if (load.moves && tool->check != CHECK_ECHO)
+            tool->check = CHECK_ANY;
+        tool->is_slow = strncmp(name, "slow", 4) == 0;
+        tool->says = strcmp(name, "say") == 0;
+    }
+    return load.tools_count > 0 ? 0 : -EINVAL;
 }
 
 static int read_options(int argc, char **argv)
@@ -580,7 +501,8 @@ static int read_options(int argc, char **argv)
         {"to", required_argument, NULL, OPTION_TO},
         {"path", required_argument, NULL, OPTION_PATH},
         {"tool", required_argument, NULL, OPTION_TOOL},
-        {"open-at", required_argument, NULL, OPTION_OPEN_AT}};
+        {"open-at", required_argument, NULL, OPTION_OPEN_AT},
+        {"record", required_argument, NULL, OPTION_RECORD}};
     for (size_t i = 0; i < NUMBERS; i++)
         options[WORDS + i] =
             (struct option){numbers[i].name, required_argument, NULL, OPTION_NUMBER + (int)i};
@@ -596,11 +518,10 @@ static int read_options(int argc, char **argv)
     if (load.is_plain)
         load.sessions_count = 0;
     load.is_closed = load.is_closed || load.is_raw;
-    bool is_count = strcmp(load.tool, "counter") == 0 || strcmp(load.tool, "slow_counter") == 0;
-    load.check = strcmp(load.tool, "echo") == 0     ? CHECK_ECHO
-                 : is_count                         ? CHECK_COUNTER
-                 : strcmp(load.tool, "whoami") == 0 ? CHECK_SAME
-                                                    : CHECK_ANY;
+    if (load.has_get_streams)
+        load.streams_count = load.sessions_count;
+    if (read_tools(load.tool) < 0)
+        return -EINVAL;
     bool has_work = load.sessions_count > 0 || (load.is_plain && load.is_raw);
     return optind == argc && load.targets_count > 0 && has_work ? 0 : -EINVAL;
 }
@@ -617,6 +538,7 @@ int main(int argc, char **argv)
     load.client.on_head = on_head;
     load.client.on_text = on_text;
     load.client.on_done = on_done;
+    load.client.on_refused = on_refused;
     load.sessions = calloc(load.sessions_count + 1, sizeof *load.sessions);
     run.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     struct itimerspec tick = {{0, TICK_NS}, {0, TICK_NS}};
@@ -624,10 +546,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "load: %s\n", strerror(errno));
         return 1;
     }
+    int rc = load.record != NULL ? load_record_open(load.record) : 0;
+    if (rc < 0) {
+        fprintf(stderr, "load: %s: %s\n", load.record, strerror(-rc));
+        return 1;
+    }
+    static uv_poll_t control;
+    if (load.is_controlled && uv_poll_init(load.client.loop, &control, STDIN_FILENO) == 0)
+        uv_poll_start(&control, UV_READABLE, on_control);
     load.opened_ns = io_now_ns();
     uv_poll_init(load.client.loop, &run.ticks, run.timer);
     uv_poll_start(&run.ticks, UV_READABLE, on_tick);
     uv_run(load.client.loop, UV_RUN_DEFAULT);
+    load_record_close();
     load_print();
     bool has_missed = load.notes < load.notes_expected;
     return load.expects_clean && (load_failures() > 0 || has_missed || load.answered == 0) ? 1 : 0;

@@ -10,28 +10,27 @@
 
 #define COUNT_MAX (1u << 24)
 
-static const char *const failure_names[FAILURES] = {"connect", "closed",  "status",     "error",
-                                                    "wrong",   "twice",   "unanswered", "order",
-                                                    "timeout", "protocol"};
-static const char *const purpose_names[] = {"initialize", "initialized", "GET",    "notify",
-                                            "call",       "answer",      "DELETE", "raw"};
+const char *const load_failure_names[FAILURES] = {"connect", "closed",  "status",     "error",
+                                                  "wrong",   "twice",   "unanswered", "order",
+                                                  "timeout", "protocol"};
+const char *const load_purpose_names[] = {"initialize", "initialized", "list",   "GET",    "notify",
+                                          "call",       "look",        "answer", "DELETE", "raw"};
 
 void load_fail(struct load_call *call, enum load_failure kind, const char *format, ...)
 {
     if (call->has_failed && call->purpose != CALL_LISTEN)
         return;
     call->has_failed = true;
+    call->failure = kind;
     load.failures[kind]++;
-    if (load.samples_count == SAMPLES_MAX)
-        return;
-    char *sample = load.samples[load.samples_count++];
-    size_t room = sizeof load.samples[0];
-    int used = snprintf(sample, room, "%s of %s %" PRIu64 ": ", failure_names[kind],
-                        purpose_names[call->purpose], call->number);
     va_list more;
     va_start(more, format);
-    vsnprintf(sample + used, room - (size_t)used, format, more);
+    vsnprintf(call->detail, sizeof call->detail, format, more);
     va_end(more);
+    if (load.samples_count < SAMPLES_MAX)
+        snprintf(load.samples[load.samples_count++], sizeof load.samples[0],
+                 "%s of %s %" PRIu64 ": %s", load_failure_names[kind],
+                 load_purpose_names[call->purpose], call->number, call->detail);
 }
 
 uint64_t load_failures(void)
@@ -100,11 +99,11 @@ static void check_result(struct load_call *call, struct slice answer)
         load_fail(call, FAIL_ERROR, "%.*s", (int)text.length, (const char *)text.at);
         return;
     }
-    if (load.check == CHECK_ECHO) {
+    if (call->tool->check == CHECK_ECHO) {
         check_echo(call, text);
-    } else if (load.check == CHECK_COUNTER) {
+    } else if (call->tool->check == CHECK_COUNTER) {
         check_count(call, text);
-    } else if (load.check == CHECK_SAME) {
+    } else if (call->tool->check == CHECK_SAME) {
         uint32_t who = io_hash(text) | 1;
         if (call->session->who != 0 && call->session->who != who)
             load_fail(call, FAIL_WRONG, "another replica: %.*s", (int)text.length,
@@ -126,15 +125,25 @@ static void check_response(struct load_call *call, struct slice text, const stru
         return;
     }
     call->is_answered = true;
+    call->answered_ns = io_now_ns();
     if (m->kind == RPC_ERROR) {
-        load_fail(call, FAIL_ERROR, "%.*s", (int)text.length, (const char *)text.at);
+        struct slice error = json_field(text, "error");
+        struct slice code = json_field(error, "code");
+        struct slice what = json_inside(json_field(error, "message"));
+        load_fail(call, FAIL_ERROR, "%.*s %.*s", (int)code.length, (const char *)code.at,
+                  (int)what.length, (const char *)what.at);
         return;
     }
     if (call->purpose != CALL_TOOL)
         return;
     check_result(call, text);
+    struct slice who =
+        json_inside(json_field(json_field(json_field(text, "result"), "_meta"), "who"));
     if (call->has_failed)
         return;
+    snprintf(call->detail, sizeof call->detail, "%.*s", (int)(who.length < 64 ? who.length : 64),
+             who.length > 0 ? (const char *)who.at : "");
+    load.notes_expected += call->tool->says;
     load.answered++;
     time_call(call);
 }
@@ -155,6 +164,17 @@ static void check_note(struct load_call *call, struct slice text, const struct r
 {
     struct load_session *session = call->session;
     struct slice data = json_field(slice_part(text, m->params), "data");
+    uint64_t said = json_number(json_field(data, "said"), UINT64_MAX);
+    if (said != UINT64_MAX) {
+        load.notes++;
+        load_record_event(session, said);
+        if (call->purpose != CALL_LISTEN)
+            load_fail(call, FAIL_WRONG, "an event of the session on the stream of a call");
+        return;
+    }
+    static const char missed[] = "\"events of this stream were missed";
+    if (data.length >= sizeof missed - 1 && memcmp(data.at, missed, sizeof missed - 1) == 0)
+        load_record_stream(call, "missed");
     uint64_t seq = json_number(json_field(data, "seq"), 0);
     if (seq == 0)
         return;
@@ -206,7 +226,8 @@ void load_check_done(struct load_call *call, int rc)
     int status = call->http.status;
     bool wants_accepted = call->purpose == CALL_INITIALIZED || call->purpose == CALL_ANSWER;
     bool wants_answer = call->purpose == CALL_INITIALIZE || call->purpose == CALL_TOOL ||
-                        call->purpose == CALL_NOTIFY;
+                        call->purpose == CALL_NOTIFY || call->purpose == CALL_LIST ||
+                        call->purpose == CALL_LOOK;
     if (call->is_answered)
         return;
     if (rc < 0 && !call->http.is_sent)
@@ -236,7 +257,7 @@ static void print_json(uint64_t rate, double seconds)
     for (size_t i = 0; i < FAILURES; i++) {
         if (load.failures[i] == 0)
             continue;
-        printf("%s\"%s\":%" PRIu64, comma, failure_names[i], load.failures[i]);
+        printf("%s\"%s\":%" PRIu64, comma, load_failure_names[i], load.failures[i]);
         comma = ",";
     }
     printf("},\"rate\":%" PRIu64
@@ -266,7 +287,7 @@ void load_print(void)
            load_failures());
     for (size_t i = 0; i < FAILURES; i++)
         if (load.failures[i] > 0)
-            printf(", %s %" PRIu64, failure_names[i], load.failures[i]);
+            printf(", %s %" PRIu64, load_failure_names[i], load.failures[i]);
     printf("\n%" PRIu64 "/s over %.2f s, %" PRIu64 " connections\n", rate, seconds,
            load.client.connections);
     printf("latency us: p50 %" PRIu64 ", p90 %" PRIu64 ", p99 %" PRIu64 ", max %" PRIu64 "\n",

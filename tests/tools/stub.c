@@ -102,21 +102,26 @@ static int serve_stdio(struct stub *stub)
 
 static const char usage[] =
     "usage: stub http --listen ADDRESS:PORT [--log FILE] [--name NAME] [--break-every N]\n"
+    "                 [--tell]\n"
     "       stub sse --listen ADDRESS:PORT [--log FILE] [--name NAME]\n"
     "       stub stdio [--log FILE] [--name NAME]\n"
-    "An MCP server for tests: echo, whoami, counter, slow, slow_counter, ask, notify, big.\n"
+    "An MCP server for tests: echo, whoami, counter, slow, slow_counter, ask, notify, say, big.\n"
     "  http    Streamable HTTP at /mcp\n"
     "  sse     HTTP+SSE of 2024-11-05 at /sse\n"
     "  --break-every  http: the session's own stream has ids, ends after so many events, and goes\n"
     "          on where Last-Event-ID says\n"
+    "  --tell  each result of a tool names its server: _meta.who\n"
     "  --log   one line for each execution: ms, name, session, method, tool, id, arguments.n\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'}, {"log", required_argument, NULL, 'o'},
-        {"name", required_argument, NULL, 'n'},   {"break-every", required_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"log", required_argument, NULL, 'o'},
+                                            {"name", required_argument, NULL, 'n'},
+                                            {"break-every", required_argument, NULL, 'b'},
+                                            {"tell", no_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     struct stub stub = {.name = "stub"};
     const char *listen = NULL;
     bool good = true;
@@ -128,6 +133,8 @@ int main(int argc, char **argv)
             good = stub.log != NULL && setvbuf(stub.log, NULL, _IOLBF, 4096) == 0;
         } else if (option == 'n') {
             stub.name = optarg;
+        } else if (option == 't') {
+            stub.tells = true;
         } else if (option == 'b') {
             good = io_read_number(optarg, 1000000, &stub.break_every) == 0;
         } else {

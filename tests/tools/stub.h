@@ -11,10 +11,12 @@
 #define STUB_NEVER UINT64_MAX
 
 struct stub_session {
-    uint32_t hash;      /* names it in the log */
-    uint32_t count;     /* executions of the counters */
-    uint64_t seq;       /* of its last notification, from 1 */
-    size_t note_bytes;  /* of filling in each */
+    uint32_t hash;     /* names it in the log */
+    uint32_t count;    /* executions of the counters */
+    uint64_t seq;      /* of its last notification, from 1 */
+    size_t note_bytes; /* of filling in each */
+    uint64_t *said; /* for each notification: 1 + the number that `say` was given; 0: another's */
+    size_t said_count;
     uint64_t questions; /* asked of the client so far: the next one's id, as SDKs count */
 };
 
@@ -22,6 +24,7 @@ struct stub {
     const char *name;
     FILE *log;            /* NULL: none */
     uint64_t break_every; /* events of the session's own stream; 0: it does not break */
+    bool tells;           /* each result of a tool says who made it: _meta.who */
     /* One message of a call's stream; `is_last` with its response, or (length 0) without one. */
     void (*reply)(void *stream, const char *text, size_t length, bool is_last);
     /* One message of the session's own stream: its notification of that number. */
@@ -37,7 +40,7 @@ void stub_take(struct stub *stub, struct stub_session *session, struct slice tex
 void stub_stream_gone(struct stub *stub, const void *stream);
 /* Says the session's notifications behind that one again. */
 void stub_replay(struct stub *stub, struct stub_session *session, uint64_t after);
-void stub_session_gone(struct stub *stub, const struct stub_session *session);
+void stub_session_gone(struct stub *stub, struct stub_session *session);
 uint64_t stub_deadline_ms(const struct stub *stub); /* or STUB_NEVER */
 void stub_run(struct stub *stub, uint64_t now_ms);
 

@@ -13,6 +13,7 @@
 #define BIG_MAX (128u << 20)
 #define STEP_MAX (8u << 20) /* bytes of one notification */
 #define STEPS_MAX 100000
+#define SAID_MAX 100000
 
 enum job_kind { JOB_SLOW, JOB_ASK, JOB_NOTIFY };
 
@@ -39,29 +40,20 @@ struct stub_job {
 #define NUMBER(name) "\"" name "\":{\"type\":\"number\"}"
 #define STRING(name) "\"" name "\":{\"type\":\"string\"}"
 
+/* clang-format off */
 static const char tools_list[] =
-    "{\"tools\":[" TOOL("echo", READ_ONLY, STRING("message")) "," TOOL("whoami", READ_ONLY, "") "," TOOL(
-        "counter", EFFECTS,
-        NUMBER(
-            "n")) "," TOOL("slow", READ_ONLY,
-                           NUMBER("ms") "," NUMBER(
-                               "steps")) "," TOOL("slow_counter", EFFECTS,
-                                                  NUMBER("ms") "," NUMBER(
-                                                      "steps")) "," TOOL("ask", EFFECTS,
-                                                                         STRING(
-                                                                             "kind")) "," TOOL("not"
-                                                                                               "if"
-                                                                                               "y",
-                                                                                               EFFECTS,
-                                                                                               NUMBER("count") "," NUMBER(
-                                                                                                   "int"
-                                                                                                   "erv"
-                                                                                                   "al_"
-                                                                                                   "m"
-                                                                                                   "s")) "," TOOL("big",
-                                                                                                                  READ_ONLY,
-                                                                                                                  NUMBER(
-                                                                                                                      "bytes")) "]}";
+    "{\"tools\":["
+    TOOL("echo", READ_ONLY, STRING("message")) ","
+    TOOL("whoami", READ_ONLY, "") ","
+    TOOL("counter", EFFECTS, NUMBER("n")) ","
+    TOOL("slow", READ_ONLY, NUMBER("ms") "," NUMBER("steps")) ","
+    TOOL("slow_counter", EFFECTS, NUMBER("ms") "," NUMBER("steps")) ","
+    TOOL("ask", EFFECTS, STRING("kind")) ","
+    TOOL("notify", EFFECTS, NUMBER("count") "," NUMBER("interval_ms")) ","
+    TOOL("say", EFFECTS, NUMBER("n")) ","
+    TOOL("big", READ_ONLY, NUMBER("bytes"))
+    "]}";
+/* clang-format on */
 
 /* {"jsonrpc":"2.0","id":ID,"result":RESULT} in three parts, the middle one long or short. */
 static void reply_parts(struct stub *stub, void *stream, struct slice id, const char *before,
@@ -96,7 +88,10 @@ static void reply_result(struct stub *stub, void *stream, struct slice id, const
 /* `inside`: of a JSON string's quotes, already escaped. */
 static void reply_text(struct stub *stub, void *stream, struct slice id, struct slice inside)
 {
-    reply_parts(stub, stream, id, "{\"content\":[{\"type\":\"text\",\"text\":\"", inside, "\"}]}");
+    char after[192] = "\"}]}";
+    if (stub->tells)
+        snprintf(after, sizeof after, "\"}],\"_meta\":{\"who\":\"%.128s\"}}", stub->name);
+    reply_parts(stub, stream, id, "{\"content\":[{\"type\":\"text\",\"text\":\"", inside, after);
 }
 
 static void reply_count(struct stub *stub, void *stream, struct slice id,
@@ -185,9 +180,24 @@ static void jobs_sweep(struct stub *stub) /* frees those whose session is NULL *
     }
 }
 
+static void push_said(struct stub *stub, struct stub_session *session, uint64_t seq)
+{
+    char text[160];
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":"
+                 "{\"level\":\"info\",\"logger\":\"stub\",\"data\":{\"said\":%" PRIu64 "}}}",
+                 session->said[seq - 1] - 1);
+    stub->push(session, seq, text, (size_t)length);
+}
+
 /* Notification `seq` of a session: the same text whenever it is said. */
 static void push_note(struct stub *stub, struct stub_session *session, uint64_t seq)
 {
+    if (seq <= session->said_count && session->said[seq - 1] != 0) {
+        push_said(stub, session, seq);
+        return;
+    }
     char small[1024];
     size_t room = session->note_bytes + 256;
     char *text = room <= sizeof small ? small : malloc(room);
@@ -277,8 +287,11 @@ void stub_stream_gone(struct stub *stub, const void *stream)
             job->stream = NULL;
 }
 
-void stub_session_gone(struct stub *stub, const struct stub_session *session)
+void stub_session_gone(struct stub *stub, struct stub_session *session)
 {
+    free(session->said);
+    session->said = NULL;
+    session->said_count = 0;
     for (struct stub_job *job = stub->jobs; job != NULL; job = job->next) {
         if (job->session != session)
             continue;
@@ -336,6 +349,26 @@ static void call_notify(struct stub *stub, struct stub_session *session, struct 
     reply_text(stub, stream, slice_part(text, m->id), slice_text("started"));
     if (job->steps == 0)
         job->session = NULL;
+}
+
+/* One notification of a number that the client chose, so that what was asked for and what came can
+ * be compared whatever became of this process and its sessions. */
+static void call_say(struct stub *stub, struct stub_session *session, struct slice id,
+                     struct slice arguments, void *stream)
+{
+    uint64_t seq = session->seq + 1, number = json_number(json_field(arguments, "n"), UINT64_MAX);
+    uint64_t *said =
+        number < UINT64_MAX && seq <= SAID_MAX ? realloc(session->said, seq * sizeof *said) : NULL;
+    if (said == NULL) {
+        reply_error(stub, stream, id, -32602, "stub: no number n, or no more room");
+        return;
+    }
+    for (session->said = said; session->said_count < seq; session->said_count++)
+        said[session->said_count] = 0;
+    said[seq - 1] = number + 1;
+    session->seq = seq;
+    push_note(stub, session, seq);
+    reply_text(stub, stream, id, slice_text("said"));
 }
 
 static void call_ask(struct stub *stub, struct stub_session *session, struct slice text,
@@ -417,6 +450,8 @@ static void take_call(struct stub *stub, struct stub_session *session, struct sl
         call_ask(stub, session, text, m, arguments, stream);
     } else if (slice_is(tool, "notify")) {
         call_notify(stub, session, text, m, arguments, stream, now_ms);
+    } else if (slice_is(tool, "say")) {
+        call_say(stub, session, id, arguments, stream);
     } else if (slice_is(tool, "big")) {
         call_big(stub, id, arguments, stream);
     } else {
