@@ -124,6 +124,12 @@ uint64_t rpc_id_hash(const uint8_t key[16], struct slice raw);
 
 /* Does the JSON string `raw`, quotes and all, say `text`? */
 bool rpc_string_is(struct slice raw, struct slice text);
+/* Compares what two JSON numbers say: below 0, 0, above 0. */
+int rpc_number_compare(struct slice a, struct slice b);
+
+/* For the few facts that no scan collects: the raw value of a member of a JSON object that was
+ * scanned before, of two equal keys the last one; empty: it has none, or is no object. */
+struct slice rpc_member(struct slice object, const char *name);
 
 /* {"jsonrpc":"2.0","id":<id raw>,"error":{"code":..,"message":".."}} into at most `room` bytes;
  * an empty id is written as null. `message` is escaped. Returns the length, 0 if it has no room. */

@@ -210,44 +210,152 @@ static void hash_text(struct siphash_state *hash, const uint8_t *p, const uint8_
 
 /* 0.d1d2d3... * 10^exponent with d1 and the last digit not 0: one form for each value. The
  * exponent saturates far beyond what rpc.c lets through. */
-static void hash_number(struct siphash_state *hash, const uint8_t *p, const uint8_t *end)
-{
-    const uint8_t *first = NULL, *last = NULL, *q;
-    bool is_negative = p < end && *p == '-', fraction = false, minus = false;
-    int64_t exponent = 0, written = 0;
-    uint8_t tail[9];
+struct decimal {
+    const uint8_t *first, *last; /* of its digits, with a point among them; NULL: it is zero */
+    bool is_negative;
+    int64_t exponent;
+};
 
-    for (q = p + is_negative; q < end && (*q | 0x20) != 'e'; q++) {
+static struct decimal read_decimal(const uint8_t *p, const uint8_t *end)
+{
+    struct decimal number = {.is_negative = p < end && *p == '-'};
+    bool fraction = false, minus = false;
+    int64_t written = 0;
+    const uint8_t *q;
+
+    for (q = p + number.is_negative; q < end && (*q | 0x20) != 'e'; q++) {
         if (*q == '.') {
             fraction = true;
             continue;
         }
         if (*q != '0') {
-            first = first != NULL ? first : q;
-            last = q;
+            number.first = number.first != NULL ? number.first : q;
+            number.last = q;
         }
-        if (first != NULL && !fraction)
-            exponent++;
-        else if (first == NULL && fraction)
-            exponent--;
-    }
-    if (first == NULL) { /* zero, whatever its sign and exponent */
-        siphash_add(hash, "0", 1);
-        return;
+        if (number.first != NULL && !fraction)
+            number.exponent++;
+        else if (number.first == NULL && fraction)
+            number.exponent--;
     }
     for (; q < end; q++) {
         minus = minus || *q == '-';
         if (*q >= '0' && *q <= '9' && written < INT32_MAX)
             written = written * 10 + (*q - '0');
     }
-    exponent += minus ? -written : written;
-    for (q = first; q <= last; q++)
+    number.exponent += minus ? -written : written;
+    return number;
+}
+
+static void hash_number(struct siphash_state *hash, const uint8_t *p, const uint8_t *end)
+{
+    struct decimal number = read_decimal(p, end);
+    uint8_t tail[9];
+
+    if (number.first == NULL) { /* zero, whatever its sign and exponent */
+        siphash_add(hash, "0", 1);
+        return;
+    }
+    for (const uint8_t *q = number.first; q <= number.last; q++)
         if (*q != '.')
             siphash_add(hash, q, 1);
-    tail[0] = is_negative ? '-' : '+';
+    tail[0] = number.is_negative ? '-' : '+';
     for (int i = 0; i < 8; i++)
-        tail[1 + i] = (uint8_t)((uint64_t)exponent >> (8 * i));
+        tail[1 + i] = (uint8_t)((uint64_t)number.exponent >> (8 * i));
     siphash_add(hash, tail, sizeof tail);
+}
+
+/* The next digit, 0 behind the last one. */
+static int next_digit(const uint8_t **at, const uint8_t *last)
+{
+    if (*at <= last && **at == '.')
+        ++*at;
+    return *at <= last ? *(*at)++ - '0' : 0;
+}
+
+static int compare_sizes(const struct decimal *a, const struct decimal *b)
+{
+    const uint8_t *at = a->first, *bt = b->first;
+
+    if (a->exponent != b->exponent)
+        return a->exponent < b->exponent ? -1 : 1;
+    while (at <= a->last || bt <= b->last) {
+        int digit = next_digit(&at, a->last), other = next_digit(&bt, b->last);
+
+        if (digit != other)
+            return digit < other ? -1 : 1;
+    }
+    return 0;
+}
+
+int rpc_number_compare(struct slice a, struct slice b)
+{
+    struct decimal x = read_decimal(a.at, a.at + a.length), y = read_decimal(b.at, b.at + b.length);
+    int sign_x = x.first == NULL ? 0 : x.is_negative ? -1 : 1;
+    int sign_y = y.first == NULL ? 0 : y.is_negative ? -1 : 1;
+
+    if (sign_x != sign_y)
+        return sign_x < sign_y ? -1 : 1;
+    return sign_x == 0 ? 0 : sign_x * compare_sizes(&x, &y);
+}
+
+/* The end of the value that begins at `at`. The text is sound. */
+static size_t value_end(struct slice text, size_t at)
+{
+    size_t depth = 0;
+
+    for (; at < text.length; at++) {
+        uint8_t byte = text.at[at];
+
+        if (byte == '"') {
+            at = string_end(text, at) - 1;
+        } else if (byte == '{' || byte == '[') {
+            depth++;
+        } else if (byte == '}' || byte == ']') {
+            if (depth == 0)
+                return at; /* its container's */
+            depth--;
+        } else if (byte == ',' && depth == 0) {
+            return at;
+        }
+    }
+    return at;
+}
+
+static bool is_space(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+static size_t skip_space(struct slice text, size_t at)
+{
+    while (at < text.length && is_space(text.at[at]))
+        at++;
+    return at;
+}
+
+struct slice rpc_member(struct slice object, const char *name)
+{
+    struct slice found = {NULL, NULL, 0};
+    size_t at = skip_space(object, 0);
+
+    if (at >= object.length || object.at[at] != '{')
+        return found;
+    for (at = skip_space(object, at + 1); at < object.length && object.at[at] == '"';) {
+        size_t key_end = string_end(object, at);
+
+        if (key_end > object.length)
+            break;
+        struct slice key = {object.buf, object.at + at, key_end - at};
+        size_t begin = skip_space(object, skip_space(object, key_end) + 1); /* the colon */
+        size_t end = value_end(object, begin), next = skip_space(object, end + 1);
+
+        while (end > begin && is_space(object.at[end - 1]))
+            end--;
+        if (rpc_string_is(key, slice_text(name)))
+            found = (struct slice){object.buf, object.at + begin, end - begin};
+        at = next;
+    }
+    return found;
 }
 
 uint64_t rpc_id_hash(const uint8_t key[16], struct slice raw)

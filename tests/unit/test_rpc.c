@@ -1006,6 +1006,75 @@ static void test_a_string_is_what_it_says_however_it_is_written(void **state)
                          rows[i].is_equal);
 }
 
+static void test_numbers_are_compared_by_what_they_say(void **state)
+{
+    /* from the smallest up; those of one row are equal */
+    static const char *const rows[][4] = {
+        {"-1e9998", "-1.0e+9998"},
+        {"-20", "-2e1", "-200e-1"},
+        {"-2.5", "-25e-1"},
+        {"-0.001", "-1e-3"},
+        {"0", "-0", "0.00", "0e7"},
+        {"1e-9999"},
+        {"0.0099", "99e-4"},
+        {"0.01", "1e-2", "0.010"},
+        {"1", "1.0", "10e-1", "0.1e1"},
+        {"1.000000000000000000000000000000001"},
+        {"9.99"},
+        {"10", "1e1"},
+        {"90071992547409930"},
+        {"90071992547409931", "9007199254740993.1e1"},
+    };
+    size_t count = sizeof rows / sizeof rows[0];
+    (void)state;
+    for (size_t n = 0; n < count * 4; n++) {
+        for (size_t k = 0; k < count * 4; k++) {
+            const char *a = rows[n / 4][n % 4], *b = rows[k / 4][k % 4];
+            int wanted = n / 4 < k / 4 ? -1 : n / 4 > k / 4;
+            if (a != NULL && b != NULL)
+                assert_int_equal(rpc_number_compare(slice_text(a), slice_text(b)), wanted);
+        }
+    }
+}
+
+static void test_a_member_is_found_by_its_name_in_its_own_object_only(void **state)
+{
+    static const struct {
+        const char *object, *name, *value;
+    } rows[] = {
+        {"{\"a\":1,\"b\":[{\"c\":2},\"}\"],\"c\":\"x\"}", "c", "\"x\""},
+        {"{\"a\":1,\"b\":[{\"c\":2},\"}\"],\"c\":\"x\"}", "b", "[{\"c\":2},\"}\"]"},
+        {" { \"a\" : { \"b\" : [ 1 , 2 ] } , \"d\" : true } ", "a", "{ \"b\" : [ 1 , 2 ] }"},
+        {" { \"a\" : { \"b\" : 1 } , \"d\" : true } ", "d", "true"},
+        {"{\"a\":{\"b\":1}}", "b", ""},
+        {"{\"\\u0061\":\"\\\"}\"}", "a", "\"\\\"}\""},
+        {"{\"a\":1,\"a\":-2e3}", "a", "-2e3"},
+        {"{}", "a", ""},
+        {"[\"a\",1]", "a", ""},
+        {"\"a\"", "a", ""},
+        {"", "a", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slice found = rpc_member(slice_text(rows[i].object), rows[i].name);
+        assert_true(slice_is(found, rows[i].value));
+    }
+}
+
+/* Whatever is fed to it: under the sanitizers a read beyond the end would show. */
+static void test_a_member_of_what_was_cut_is_looked_for_no_further(void **state)
+{
+    static const char object[] = "{\"a\\\"\": {\"b\" : [1, \"\\u0061\"] }, \"c\":-1.5e3 }";
+    (void)state;
+    for (size_t length = 0; length <= strlen(object); length++) {
+        char *copy = malloc(length + 1);
+        assert_non_null(copy);
+        memcpy(copy + 1, object, length); /* its end is the allocation's */
+        (void)rpc_member(slice_borrow(copy + 1, length), "c");
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1030,6 +1099,9 @@ int main(void)
         cmocka_unit_test(test_an_error_is_written_whole_or_not_at_all),
         cmocka_unit_test(test_a_written_string_is_valid_whatever_is_in_it),
         cmocka_unit_test(test_a_string_is_what_it_says_however_it_is_written),
+        cmocka_unit_test(test_numbers_are_compared_by_what_they_say),
+        cmocka_unit_test(test_a_member_is_found_by_its_name_in_its_own_object_only),
+        cmocka_unit_test(test_a_member_of_what_was_cut_is_looked_for_no_further),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
