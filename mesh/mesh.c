@@ -16,6 +16,8 @@
 #define MESH_LEAVE_POLL_MS 20
 #define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
 
+_Static_assert(MESH_HOLDERS_SEEN == COPIES_HOLDERS_MAX, "all of them are shown");
+
 struct mesh {
     struct core core;
     struct seal_ring seal_ring;
@@ -702,6 +704,32 @@ void mesh_why(struct mesh *m, const char *id_text, size_t length, struct mesh_wh
     owner_why(&m->core, slice_borrow(id_text, length), why, now_ms);
     if (why->genuine && key_read(&id, slice_borrow(id_text, length)))
         mesh_session_hash(m, &id, why->id_hash);
+}
+
+bool mesh_tenure_of(struct mesh *m, const char *id_text, size_t length, struct mesh_tenure *tenure)
+{
+    struct session_id id;
+    memset(tenure, 0, sizeof *tenure);
+    if (!key_read(&id, slice_borrow(id_text, length)))
+        return false;
+    const struct session *session = session_find(&m->core, &id);
+    if (session == NULL)
+        session = session_find_copy(&m->core, &id);
+    if (session == NULL)
+        return false;
+    tenure->is_copy = session->is_copy;
+    tenure->is_dormant = !session->is_copy && handle_is_none(session->up);
+    tenure->epoch = session->epoch;
+    tenure->promised = session->promised;
+    tenure->version = session->version;
+    for (size_t n = 0; !session->is_copy && n < COPIES_HOLDERS_MAX; n++) {
+        const struct holder *holder = &session->holders[n];
+        if (peer_id_is_nobody(holder->peer))
+            continue;
+        tenure->holders[tenure->holders_count].peer = holder->peer;
+        tenure->holders[tenure->holders_count++].acked = holder->acked;
+    }
+    return true;
 }
 
 const struct mesh_member *mesh_self(const struct mesh *m)

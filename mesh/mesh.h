@@ -272,6 +272,24 @@ struct mesh_why {
 void mesh_why(struct mesh *mesh, const char *id_text, size_t length, struct mesh_why *why,
               uint64_t now_ms);
 
+/* What this peer has of a session. Asks nobody and walks no ring: cheaper than mesh_why(). */
+#define MESH_HOLDERS_SEEN 4
+struct mesh_tenure {
+    bool is_copy;               /* another peer owns it */
+    bool is_dormant;            /* ours, without an upstream until somebody asks for something */
+    struct mesh_epoch epoch;    /* of the record */
+    struct mesh_epoch promised; /* the highest granted to a taker; counter 0: none */
+    uint64_t version;
+    struct { /* ours: who is to have a copy, and what of it was acknowledged; 0: nothing */
+        struct peer_id peer;
+        uint64_t acked;
+    } holders[MESH_HOLDERS_SEEN];
+    uint8_t holders_count;
+};
+/* False: nothing is known here of a session with this id. */
+bool mesh_tenure_of(struct mesh *mesh, const char *id_text, size_t length,
+                    struct mesh_tenure *tenure);
+
 const struct mesh_member *mesh_self(const struct mesh *mesh);
 /* Copies up to members_max members (ourselves among them), ordered by id; returns how many there
  * are. Dead and left ones are listed while they are remembered. Records are borrowed until the next

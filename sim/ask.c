@@ -13,11 +13,12 @@
 const char *ask_name(enum ask ask)
 {
     static const char *const names[ASK_KINDS] = {
-        "initialize", "initialized",  "listen",        "call",   "read",     "list",
-        "ping",       "note",         "answer",        "delete", "forged",   "foreign",
-        "twice",      "no-id",        "resume",        "m-call", "m-read",   "m-discover",
-        "m-begin",    "m-go-on",      "m-make",        "m-task", "m-listen", "s-stream",
-        "s-again",    "s-initialize", "s-initialized", "s-call", "s-read",   "s-answer"};
+        "initialize", "initialized", "listen",     "call",    "read",         "list",
+        "ping",       "note",        "answer",     "level",   "subscribe",    "unsubscribe",
+        "delete",     "forged",      "foreign",    "twice",   "no-id",        "resume",
+        "m-call",     "m-read",      "m-discover", "m-begin", "m-go-on",      "m-make",
+        "m-task",     "m-listen",    "s-stream",   "s-again", "s-initialize", "s-initialized",
+        "s-call",     "s-read",      "s-answer"};
     return names[ask];
 }
 
@@ -53,6 +54,12 @@ static const char *ask_method(enum ask ask)
         return "tools/list";
     case ASK_PING:
         return "ping";
+    case ASK_LEVEL:
+        return "logging/setLevel";
+    case ASK_SUBSCRIBE:
+        return "resources/subscribe";
+    case ASK_UNSUBSCRIBE:
+        return "resources/unsubscribe";
     case ASK_NOTE:
         return "notifications/roots/list_changed";
     case ASK_CALL:
@@ -90,7 +97,8 @@ static bool ask_has_id(enum ask ask)
                                   ask != ASK_NOTE && ask != ASK_S_INITIALIZED);
 }
 
-static void body_write(const struct world *world, struct request *request, const char *question)
+static void body_write(const struct world *world, struct request *request,
+                       const struct question_seen *question)
 {
     char text[600];
     const char *method = ask_method(request->ask);
@@ -102,8 +110,19 @@ static void body_write(const struct world *world, struct request *request, const
         length = modern_body(world, request, text, sizeof text);
     else if (request->ask == ASK_ANSWER || request->ask == ASK_S_ANSWER)
         length = snprintf(text, sizeof text,
-                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u}}",
-                          question, n, s);
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"n\":%u,\"s\":%u,\"qu\":%u,"
+                          "\"qq\":%u}}",
+                          question->id, n, s, question->up, question->at);
+    else if (request->ask == ASK_LEVEL)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"%s\",\"params\":{\"level\":"
+                          "\"warning\",\"_meta\":{\"n\":%u,\"s\":%u}}}",
+                          request->id, method, n, s);
+    else if (request->ask == ASK_SUBSCRIBE || request->ask == ASK_UNSUBSCRIBE)
+        length = snprintf(text, sizeof text,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"%s\",\"params\":{\"uri\":"
+                          "\"sim://%u/%u\",\"_meta\":{\"n\":%u,\"s\":%u}}}",
+                          request->id, method, s, request->uri, n, s);
     else if (strcmp(method, "initialize") == 0)
         length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"initialize\",\"params\":{"
@@ -171,7 +190,7 @@ static struct request *request_new(struct world *world, uint32_t session, enum a
 }
 
 static uint32_t request_send(struct world *world, struct request *request, uint32_t seat,
-                             uint64_t delay_us, const char *question)
+                             uint64_t delay_us, const struct question_seen *question)
 {
     struct clients *clients = world->clients;
     struct session *session = clients->sessions[request->session];
@@ -235,6 +254,8 @@ uint32_t client_resume(struct world *world, uint32_t number, uint32_t seat, uint
     request->has_position = true;
     request->position = broken->position;
     request->last_note = broken->last_note;
+    request->last_up = broken->last_up;
+    request->is_excused = broken->is_excused;
     request->shown[event_id_write(request->shown, &broken->position)] = 0;
     world->clients->resumed++;
     return request_send(world, request, seat, delay_us, NULL);
@@ -252,7 +273,16 @@ uint32_t client_answer(struct world *world, uint32_t session, uint32_t seat, uin
 {
     const struct session *of = world->clients->sessions[session];
     enum ask ask = of->is_single ? ASK_S_ANSWER : ASK_ANSWER;
-    return request_send(world, request_new(world, session, ask), seat, delay_us, of->question);
+    return request_send(world, request_new(world, session, ask), seat, delay_us, &of->question);
+}
+
+uint32_t client_wish(struct world *world, uint32_t session, enum ask ask, uint32_t uri,
+                     uint32_t seat, uint64_t delay_us)
+{
+    struct request *request = request_new(world, session, ask);
+    request->uri = uri;
+    world->clients->sessions[session]->wishes.open = request->n;
+    return request_send(world, request, seat, delay_us, NULL);
 }
 
 uint32_t client_repeat(struct world *world, uint32_t other, uint32_t seat, uint64_t delay_us)

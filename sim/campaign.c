@@ -36,7 +36,7 @@ static void probe(struct world *world)
         const struct session *session = clients->sessions[n];
         if (!session->has_id || session->is_single)
             continue;
-        bool lives = check_owner_lives(world, session);
+        bool lives = check_session_lives(world, session);
         uint32_t through = lives ? world->config.nodes : 1;
         for (uint32_t k = 0; k < through; k++) {
             uint32_t seat = (n + k) % world->config.nodes;
@@ -53,7 +53,7 @@ static void end_all(struct world *world)
     uint32_t sessions = clients->sessions_count;
     for (uint32_t n = 0; n < sessions; n++) {
         const struct session *session = clients->sessions[n];
-        if ((!check_owner_lives(world, session) && !session->has_id) || session->is_single)
+        if ((!check_session_lives(world, session) && !session->has_id) || session->is_single)
             continue;
         if (session->ended_us == 0 && world_runs(world, n % world->config.nodes))
             client_ask(world, n, ASK_DELETE, n % world->config.nodes, n * 500);
@@ -176,6 +176,8 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     world_run(world, end_ms);
     world->clients->quiet = true;
     members_check_calm(world);
+    if (TENURES_GO_ON)
+        tenures_check_calm(world);
     probe(world);
     modern_probe(world);
     sse_probe(world);

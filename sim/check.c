@@ -11,6 +11,7 @@
 #include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/sse.h"
+#include "sim/tenures.h"
 
 #define VIEWS_EVERY_US (100u * WORLD_MS)
 #define RINGS_EVERY_US (1u * WORLD_SECOND)
@@ -21,7 +22,7 @@
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
 #define HOPS_WAIT_US (1500u * WORLD_MS)   /* B3: two hops, a dial and a handshake each, far peers */
-#define SILENT_US (60u * WORLD_SECOND)    /* N1 */
+#define WISHES_SETTLE_US (10u * WORLD_SECOND)
 
 int checks_new(struct world *world)
 {
@@ -31,6 +32,7 @@ int checks_new(struct world *world)
     checks->views = sim_zero(VIEWS_KEPT * sizeof *checks->views);
     world_at(world, VIEWS_EVERY_US, CHECK_VIEWS, WORLD_NOBODY, 0, 0);
     world_at(world, RINGS_EVERY_US, CHECK_RINGS, WORLD_NOBODY, 0, 0);
+    tenures_new(world);
     return 0;
 }
 
@@ -169,11 +171,13 @@ static void rings_check(struct world *world)
 
 /* ---- what must come of a request ------------------------------------------------------------ */
 
-/* The peer that owns the session runs, and nothing took its server or ended it. */
-bool check_owner_lives(struct world *world, const struct session *session)
+bool check_session_lives(struct world *world, const struct session *session)
 {
-    return session->has_id && session->delete_us == 0 && !session->upstream_lost &&
-           world_life_runs(world, session->owner) &&
+    if (!session->has_id || session->delete_us != 0 || session->was_left)
+        return false;
+    if (!session->is_single && TENURES_GO_ON)
+        return tenure_survives(world, session);
+    return !session->upstream_lost && world_life_runs(world, session->owner) &&
            !world->seats[world->lives[session->owner].seat].leaving;
 }
 
@@ -229,7 +233,6 @@ void check_execution(struct world *world, const struct upstream *up, const struc
         call->request < clients->requests_count ? clients->requests[call->request] : NULL;
     if (request == NULL)
         return;
-    struct session *session = clients->sessions[request->session];
     request->executions++;
     if (request->executed_us == 0)
         request->executed_us = world->now_us;
@@ -250,12 +253,49 @@ void check_execution(struct world *world, const struct upstream *up, const struc
                    reason_name(request->why));
     if (request->is_after_end)
         check_fail(world, "N1", "#%u runs in a session that was deleted before", request->n);
-    if (request_is_of_session(request) && session->owner != WORLD_NOBODY) {
-        const struct life *owner = &world->lives[session->owner];
-        if (owner->seat != up->seat || owner->life != up->life)
-            check_fail(world, "O1", "#%u runs at p%u.%u, session %u is p%u.%u's", request->n,
-                       up->seat, up->life, request->session, owner->seat, owner->life);
-    }
+    if (request_is_of_session(request))
+        tenure_runs(world, request, call->upstream);
+}
+
+/* A server that takes the place of another is to know what that one knew. What was changed lately
+ * may not have been told to who has a copy. */
+static void wishes_check(struct world *world, const struct upstream *up)
+{
+    const struct session *session = world->clients->sessions[up->session];
+    const struct wishes *wishes = &session->wishes;
+    const struct handshake *shaken = &up->shaken;
+    const struct request *open =
+        wishes->open == WORLD_NOBODY ? NULL : world->clients->requests[wishes->open];
+    uint32_t unsure = wishes->unsure;
+    bool level_is_sure = !wishes->level_is_unsure && (open == NULL || open->ask != ASK_LEVEL);
+    if (open != NULL && open->ask != ASK_LEVEL)
+        unsure |= 1u << open->uri;
+    if (wishes->changed_us + WISHES_SETTLE_US > world->now_us || session->is_single)
+        return;
+    if (level_is_sure && shaken->level != wishes->level)
+        check_fail(world, "T1", "the server of session %u has the log level of #%d, not of #%d",
+                   up->session, (int)shaken->level, (int)wishes->level);
+    if (((shaken->uris ^ wishes->uris) & ~unsure) != 0)
+        check_fail(world, "T1", "the server of session %u has the subscriptions %x, not %x",
+                   up->session, shaken->uris, wishes->uris);
+}
+
+void check_handshake(struct world *world, const struct upstream *up, const struct ucall *call)
+{
+    const struct clients *clients = world->clients;
+    const struct request *request =
+        call->request < clients->requests_count ? clients->requests[call->request] : NULL;
+    if (call->is_own || request == NULL || !request_is_of_session(request) ||
+        request->ask == ASK_TWICE)
+        return;
+    if (up->session == WORLD_NOBODY)
+        check_fail(world, "T1", "upstream %u hears #%u before it knows of a session",
+                   call->upstream, request->n);
+    else if (up->shaken.is_replayed && !up->shaken.is_initialized)
+        check_fail(world, "T1", "upstream %u hears #%u in the midst of its handshake",
+                   call->upstream, request->n);
+    else if (up->shaken.is_replayed)
+        wishes_check(world, up);
 }
 
 void check_head(struct world *world, struct request *request, const struct mesh_effect *effect)
@@ -269,12 +309,6 @@ void check_head(struct world *world, struct request *request, const struct mesh_
     if (effect->head.has_session && !makes_session &&
         memcmp(effect->head.session, session->id, MESH_SESSION_TEXT) != 0)
         check_fail(world, "E3", "#%u gets another session's id", request->n);
-    if (!request_is_of_session(request) || peer_id_is_nobody(effect->head.owner))
-        return;
-    uint32_t life = world_life_of(world, effect->head.owner);
-    if (session->owner != WORLD_NOBODY && life != session->owner)
-        check_fail(world, "O1", "#%u is answered by life %u, session %u is life %u's", request->n,
-                   life, request->session, session->owner);
 }
 
 static void check_answer(struct world *world, struct request *request, struct slice text,
@@ -301,22 +335,62 @@ static void check_answer(struct world *world, struct request *request, struct sl
 
 /* Notifications of an HTTP server come on the session's own stream alone: none is missing, but
  * where that was said. A child's go where its only request is. */
-static void check_note(struct world *world, struct request *on, uint32_t note)
+static void check_note(struct world *world, struct request *on, uint32_t note, uint32_t up)
 {
-    bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && on->last_note > 0 &&
-                    !on->was_told_gap;
-    if (note <= on->last_note)
-        check_fail(world, "S1", "#%u gets notification %u after %u", on->n, note, on->last_note);
-    if (is_whole && note != on->last_note + 1)
+    const struct upstreams *ups = world->upstreams;
+    bool is_first = on->last_note == 0;
+    bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && !on->is_excused;
+    on->is_excused = false;
+    if (up >= ups->ups_count)
+        return;
+    if (!is_first && (up < on->last_up || (up == on->last_up && note <= on->last_note)))
+        check_fail(world, "S1", "#%u gets notification %u of upstream %u after %u of %u", on->n,
+                   note, up, on->last_note, on->last_up);
+    if (!is_first && is_whole && up == on->last_up && note != on->last_note + 1)
         check_fail(world, "S1", "#%u gets notification %u after %u, and no word of what it misses",
                    on->n, note, on->last_note);
+    if (!is_first && is_whole && up != on->last_up &&
+        (on->last_note != ups->ups[on->last_up].notes || note != 1))
+        check_fail(world, "S1",
+                   "#%u gets notification %u of a fresh upstream after %u of %u, and no word of "
+                   "what it misses",
+                   on->n, note, on->last_note, ups->ups[on->last_up].notes);
     on->last_note = note;
+    on->last_up = up;
+}
+
+/* What the mesh says by itself: to clients of a session whose server is another one than before. */
+static bool is_own_word(const struct rpc_message *rpc, struct slice text)
+{
+    static const char *const words[] = {"notifications/tools/list_changed\"",
+                                        "notifications/resources/list_changed\"",
+                                        "notifications/prompts/list_changed\"",
+                                        "notifications/resources/updated\"",
+                                        "notifications/cancelled\"",
+                                        "\"logger\":\"session-mesh\""};
+    for (size_t n = 0; n < sizeof words / sizeof *words; n++)
+        if (rpc->kind == RPC_NOTIFICATION &&
+            memmem(text.at, text.length, words[n], strlen(words[n])) != NULL)
+            return true;
+    return false;
+}
+
+static void check_own_word(struct world *world, const struct request *request, struct slice text)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    struct records records;
+    records_of(world, session, &records);
+    if (records.epoch < 2 && session->tenures.top < 2)
+        check_fail(world, "X2", "#%u is told of a fresh server, and there is none: %.*s",
+                   request->n, (int)(text.length < 200 ? text.length : 200), (const char *)text.at);
 }
 
 void check_message(struct world *world, struct request *request, struct request *on,
                    struct slice text, const struct rpc_message *rpc, bool answers)
 {
     request->events++;
+    if (!ask_is_modern(request->ask))
+        tenure_passes(world, on, text_number(text, "u"));
     if (request->has_answer && !answers)
         check_fail(world, "E1", "#%u: a message after the answer", request->n);
     if (answers) {
@@ -328,6 +402,10 @@ void check_message(struct world *world, struct request *request, struct request 
                    rpc->kind);
         return;
     }
+    if (text_number(text, "u") == WORLD_NOBODY && is_own_word(rpc, text)) {
+        check_own_word(world, request, text);
+        return;
+    }
     uint32_t session = text_number(text, "s");
     if (session != request->session)
         check_fail(world, "E3", "#%u of session %u gets a message of session %u", request->n,
@@ -337,21 +415,28 @@ void check_message(struct world *world, struct request *request, struct request 
                    text_number(text, "progressToken"));
     uint32_t note = text_number(text, "k");
     if (note != WORLD_NOBODY)
-        check_note(world, on, note);
+        check_note(world, on, note, text_number(text, "u"));
 }
 
 /* ---- S1: streams that go on ----------------------------------------------------------------- */
 
-static bool is_same_stream(const struct event_id *a, const struct event_id *b)
+/* The number that follows in a tenure; a later tenure begins anew, or goes on after a hand-over. */
+static bool id_follows(const struct event_id *id, const struct event_id *at)
 {
-    return a->stream == b->stream && a->epoch == b->epoch;
+    if (id->stream != at->stream || id->epoch < at->epoch)
+        return false;
+    return id->number == at->number + 1 || (id->epoch > at->epoch && id->number == 1);
+}
+
+static bool id_is_at(const struct event_id *id, const struct event_id *at)
+{
+    return id->stream == at->stream && id->epoch == at->epoch && id->number == at->number;
 }
 
 void check_event_id(struct world *world, struct request *request, const struct mesh_effect *effect)
 {
     const struct event_id *id = &effect->event.id, *at = &request->position;
     bool is_mark = effect->event.text.length == 0 && effect->event.why == MESH_OK;
-    bool follows = request->has_position && is_same_stream(id, at);
     if (event_id_is_none(id))
         return;
     if (request->has_position && at->is_last)
@@ -361,27 +446,31 @@ void check_event_id(struct world *world, struct request *request, const struct m
         check_fail(world, "S1", "#%u resumes stream %u and gets an event of stream %u", request->n,
                    at->stream, id->stream);
     if (is_mark) {
-        request->has_gap = request->shown[0] != 0 && (!follows || id->number != at->number);
+        request->has_gap = request->shown[0] != 0 && (!request->has_position || !id_is_at(id, at));
     } else if (request->has_gap && !request->was_told_gap) {
-        check_fail(world, "S1", "#%u shows %s, goes on with %u-%" PRIu64 ", and nothing is said",
-                   request->n, request->shown, id->stream, id->number);
-    } else if (follows ? id->number != at->number + 1 && !request->was_told_gap
-                       : request->shown[0] == 0 && id->number != 1) {
-        check_fail(world, "S1", "#%u gets event %u-%" PRIu64 " after %u-%" PRIu64, request->n,
-                   id->stream, id->number, at->stream, at->number);
+        check_fail(world, "S1",
+                   "#%u shows %s, goes on with %u-%" PRIu64 "-%" PRIu64 ", and nothing is said",
+                   request->n, request->shown, id->stream, id->epoch, id->number);
+    } else if (request->has_position && id->stream == at->stream
+                   ? !id_follows(id, at) && !request->was_told_gap
+                   : request->shown[0] == 0 && id->number != 1) {
+        check_fail(
+            world, "S1", "#%u gets event %u-%" PRIu64 "-%" PRIu64 " after %u-%" PRIu64 "-%" PRIu64,
+            request->n, id->stream, id->epoch, id->number, at->stream, at->epoch, at->number);
     }
     request->has_position = true;
     request->position = *id;
 }
 
+/* The mesh speaks of a gap, or of a fresh server, which is one. */
 bool check_gap_told(struct world *world, struct request *request, struct slice text)
 {
-    static const char words[] = "events of this stream were missed";
+    static const char words[] = "\"logger\":\"session-mesh\"";
     if (memmem(text.at, text.length, words, sizeof words - 1) == NULL)
         return false;
     if (!request->was_told_gap)
         world->clients->gaps++;
-    request->was_told_gap = true;
+    request->was_told_gap = request->is_excused = true;
     return true;
 }
 
@@ -411,51 +500,16 @@ static void check_resume_end(struct world *world, const struct request *request)
         check_fail(world, "S1", "#%u ends well, and #%u has no answer", request->n, behind->n);
 }
 
-/* Does a peer that runs know of a newer generation of this name? Then this one is superseded,
- * whether it heard of that or not: its former life can have had the faster clock, and can have been
- * known to nobody whom this one asked on its way in. */
-static bool is_superseded(const struct world *world, struct peer_id id)
-{
-    static struct mesh_member members[MEMBERS_SEEN];
-    for (uint32_t seat = 0; seat < world->seats_count; seat++) {
-        if (!world_serves(world, seat))
-            continue;
-        size_t count = mesh_members(world->seats[seat].mesh, members, MEMBERS_SEEN);
-        for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++)
-            if (members[n].record->id.name == id.name &&
-                members[n].record->id.generation > id.generation)
-                return true;
-    }
-    return false;
-}
-
 /* N1: may the client of this session be told that it does not exist? */
 static bool may_be_unknown(struct world *world, const struct session *session)
 {
-    if (session->delete_us != 0 || session->upstream_lost || session->was_left ||
-        session->owner == WORLD_NOBODY)
+    if (session->delete_us != 0 || session->was_left || session->owner == WORLD_NOBODY ||
+        (session->upstream_lost && (!TENURES_GO_ON || session->is_single)))
         return true;
     /* it ends with its stream, and its stream with a link that is down for long */
     if (session->is_single && (world->quiet_us == 0 || world->now_us < world->quiet_us))
         return true;
-    const struct life *owner = &world->lives[session->owner];
-    const struct seat *seat = &world->seats[owner->seat];
-    for (uint32_t n = 0; n < world->seats_count; n++) {
-        const struct seat *other = &world->seats[n];
-        bool is_newer =
-            n == owner->seat ? other->life > owner->life : other->joined_us > seat->joined_us;
-        /* a twin that gave up waiting for the name is known to others before it has joined */
-        if (other->is_foreign)
-            continue;
-        if (n != owner->seat && other->mesh != NULL && other->is_announced)
-            is_newer =
-                is_newer || mesh_self(other->mesh)->record->id.generation > owner->id.generation;
-        if (other->name == seat->name && is_newer)
-            return true; /* it is superseded: whether it lives or not, it does not count */
-    }
-    if (owner->ended_us == 0 || seat->exited)
-        return seat->leaving || seat->exited || is_superseded(world, owner->id);
-    return world->now_us - owner->ended_us > SILENT_US;
+    return tenure_may_be_unknown(world, session);
 }
 
 static void check_calm_end(struct world *world, const struct request *request)
@@ -466,7 +520,7 @@ static void check_calm_end(struct world *world, const struct request *request)
     if (!request->was_quiet || (!opens && !request_is_of_session(request)) ||
         request->ask == ASK_TWICE || world->seats[request->seat].disturbed_us > quiet_us)
         return;
-    if (!opens && (!check_owner_lives(world, session) || request->ask == ASK_DELETE))
+    if (!opens && (!check_session_lives(world, session) || request->ask == ASK_DELETE))
         return;
     bool well = request->why == MESH_OK && request->status / 100 == 2;
     if (request->ask == ASK_LISTEN || request->ask == ASK_RESUME)
@@ -617,6 +671,9 @@ void check_event(struct world *world, const struct world_event *event)
         break;
     case CHECK_SSE:
         sse_check(world, event);
+        break;
+    case CHECK_TENURES:
+        tenures_look(world);
         break;
     }
 }

@@ -30,6 +30,8 @@ void check_event(struct world *world, const struct world_event *event);
 
 /* B2 and the boundary: before an effect is carried out. */
 void check_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
+/* T1: a text reaches an upstream. */
+void check_handshake(struct world *world, const struct upstream *up, const struct ucall *call);
 /* E2, E3, O1: the upstream begins to work on a request's text. */
 void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
                      uint32_t session);
@@ -50,7 +52,8 @@ void check_end(struct world *world, struct request *request);
 void check_left(struct world *world, struct seat *seat);
 /* The end of the calm phase: nothing open (E1), nothing leaked (levels). */
 void check_quiescence(struct world *world);
-/* Probes of the calm phase: sent through `seat` for a session whose owner lives. */
-bool check_owner_lives(struct world *world, const struct session *session);
+/* Somebody has it, or will take it over, and nothing ended it: probes of the calm phase are to be
+ * answered. */
+bool check_session_lives(struct world *world, const struct session *session);
 
 #endif

@@ -102,6 +102,7 @@ int clients_new(struct world *world)
     world->clients = clients;
     chance_init(&clients->chance, world->config.seed, 3);
     chance_init(&clients->resume_chance, world->config.seed, 8);
+    chance_init(&clients->wish_chance, world->config.seed, 12);
     memset(clients->id_key, 7, sizeof clients->id_key);
     if (world->config.load)
         clients_draw(world);
@@ -118,8 +119,10 @@ void clients_free(struct world *world)
         free(clients->requests[n]->text);
         free(clients->requests[n]);
     }
-    for (uint32_t n = 0; n < clients->sessions_count; n++)
+    for (uint32_t n = 0; n < clients->sessions_count; n++) {
+        free(clients->sessions[n]->tenures.passed);
         free(clients->sessions[n]);
+    }
     free(clients->requests);
     free(clients->sessions);
     free(clients->clients);
@@ -138,6 +141,8 @@ uint32_t client_session(struct world *world)
     session->client = WORLD_NOBODY;
     session->owner = WORLD_NOBODY;
     session->listen = session->stream = WORLD_NOBODY;
+    session->wishes.level = session->wishes.open = WORLD_NOBODY;
+    session->tenures.top_owner = WORLD_NOBODY;
     if (index % 3 != 0) /* a third of them is bound to nobody */
         memset(session->who.hash, (int)(1 + index % 200), sizeof session->who.hash);
     clients->sessions[index] = session;
@@ -233,6 +238,28 @@ static void client_misbehave(struct world *world, struct client *client)
     }
 }
 
+/* Now and then it sets the log level, or subscribes; one thing at a time. */
+static bool client_wishes(struct world *world, const struct client *client)
+{
+    struct clients *clients = world->clients;
+    const struct session *session = clients->sessions[client->session];
+    if (world->config.draws == 1 || session->wishes.open != WORLD_NOBODY ||
+        chance_below(&clients->wish_chance, 16) != 0)
+        return false;
+    uint32_t drawn = chance_below(&clients->wish_chance, 4);
+    uint32_t uri = chance_below(&clients->wish_chance, WISHES_URIS);
+    bool has_it = (session->wishes.uris >> uri & 1) != 0;
+    uint32_t seat = client_pick(world, client->session, &clients->wish_chance);
+    if (seat == WORLD_NOBODY)
+        return false;
+    client_wish(world, client->session,
+                drawn == 0 ? ASK_LEVEL
+                : has_it   ? ASK_UNSUBSCRIBE
+                           : ASK_SUBSCRIBE,
+                uri, seat, 0);
+    return true;
+}
+
 static void client_act(struct world *world, struct client *client)
 {
     struct clients *clients = world->clients;
@@ -254,6 +281,8 @@ static void client_act(struct world *world, struct client *client)
         client_misbehave(world, client);
         return;
     }
+    if (client_wishes(world, client))
+        return;
     uint32_t drawn = chance_below(&clients->chance, 100);
     if (client->listens && (session->listen == WORLD_NOBODY || drawn >= 99))
         client_say(world, client, ASK_LISTEN, 0);
@@ -300,6 +329,23 @@ static void session_begins(struct world *world, struct session *session)
     client_say(world, client, ASK_LIST, 100 + gap_us);
 }
 
+/* What the session's servers are to know from now on. */
+static void wish_over(struct world *world, const struct request *request, bool well)
+{
+    struct wishes *wishes = &world->clients->sessions[request->session]->wishes;
+    uint32_t bit = 1u << request->uri;
+    well = well && request->has_answer && !request->is_error;
+    wishes->open = WORLD_NOBODY;
+    wishes->changed_us = world->now_us;
+    if (request->ask == ASK_LEVEL) {
+        wishes->level_is_unsure = !well;
+        wishes->level = well ? request->n : wishes->level;
+        return;
+    }
+    wishes->unsure = well ? wishes->unsure & ~bit : wishes->unsure | bit;
+    wishes->uris = request->ask == ASK_SUBSCRIBE ? wishes->uris | bit : wishes->uris & ~bit;
+}
+
 static bool request_went_well(const struct request *request)
 {
     return request->state == REQUEST_ENDED && request->why == MESH_OK && request->has_head &&
@@ -324,6 +370,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
     if (ask_is_sse(request->ask))
         sse_over(world, request, state);
     bool well = request_went_well(request);
+    if (session->wishes.open == request->n)
+        wish_over(world, request, well);
     if (session->listen == request->n)
         session->listen = WORLD_NOBODY;
     resume_after(world, request);
@@ -389,10 +437,13 @@ void client_question(struct world *world, uint32_t index, struct slice text,
     struct clients *clients = world->clients;
     struct session *session = clients->sessions[index];
     struct slice id = slice_part(text, rpc->id);
-    if (id.length >= sizeof session->question)
+    struct question_seen *question = &session->question;
+    if (id.length >= sizeof question->id)
         return;
-    memcpy(session->question, id.at, id.length);
-    session->question[id.length] = 0;
+    memcpy(question->id, id.at, id.length);
+    question->id[id.length] = 0;
+    question->up = text_number(text, "u");
+    question->at = text_number(text, "q");
     if (clients->is_silent || (session->client == WORLD_NOBODY && !session->is_single))
         return;
     struct shuffle *chance = session->is_single ? &world->sse->chance : &clients->chance;
@@ -437,6 +488,7 @@ static void event_came(struct world *world, struct request *request, struct slic
     }
     if (effect->event.retry_ms != 0)
         request->retry_ms = effect->event.retry_ms;
+    (void)check_gap_told(world, request, text);
     check_event_id(world, request, effect);
     if (effect->event.why != MESH_OK)
         check_failure(world, request_behind(world, request), text, effect->event.why);
@@ -465,6 +517,8 @@ static void head_came(struct world *world, struct request *request,
         session->owner = world_life_of(world, effect->head.owner);
         if (session->is_single)
             sse_begins(world, request);
+        if (TENURES_GO_ON)
+            tenure_begins(world, request);
     }
     world_fold(world, (uint64_t)effect->head.status << 32 | effect->head.form);
     world_say(world, &world->seats[request->seat], "REPLY_HEAD #%u %d form %d", request->n,

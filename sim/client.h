@@ -5,7 +5,10 @@
 #ifndef SIM_CLIENT_H
 #define SIM_CLIENT_H
 
+#include "sim/tenures.h"
 #include "sim/world.h"
+
+#define WISHES_URIS 6u /* resources of a server that a client may subscribe to */
 
 enum ask {
     ASK_INITIALIZE,
@@ -17,6 +20,9 @@ enum ask {
     ASK_PING,
     ASK_NOTE,   /* a notification */
     ASK_ANSWER, /* to the server's question */
+    ASK_LEVEL,  /* logging/setLevel */
+    ASK_SUBSCRIBE,
+    ASK_UNSUBSCRIBE,
     ASK_DELETE,
     ASK_FORGED,  /* a request whose session id no peer minted */
     ASK_FOREIGN, /* a request for a session of somebody else's */
@@ -74,7 +80,8 @@ struct request {
     enum mesh_form form;
     enum mesh_end end;
     enum mesh_reason why;
-    uint32_t events, last_note;
+    uint32_t events, last_note, last_up; /* the newest notification, and of which upstream */
+    bool is_excused; /* the mesh said that something may be missing before the next of them */
     bool has_position, has_gap, was_told_gap;
     struct event_id position;      /* of the newest event; before: what was shown */
     enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
@@ -82,13 +89,15 @@ struct request {
     char *text; /* of a JSON answer */
     size_t text_length;
     /* what the world knows */
-    uint32_t of; /* whose answer brought what it carries, or NOBODY */
+    uint32_t uri; /* SUBSCRIBE, UNSUBSCRIBE: which */
+    uint32_t of;  /* whose answer brought what it carries, or NOBODY */
     uint32_t handle_number;
     char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
     uint32_t made_server, made_seat;
     uint64_t left_us; /* modern, HTTP+SSE: its client went */
     uint32_t executions;
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
+    uint64_t said_us;                             /* when an upstream first answered it */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
 };
 
@@ -102,8 +111,20 @@ struct session {
     uint32_t owner; /* life, once known */
     struct principal who;
     uint32_t next_id, open, asked, failed_in_a_row;
-    uint32_t listen;              /* the newest LISTEN request, or NOBODY */
-    char question[40];            /* raw id of the newest question of its server; empty: none */
+    uint32_t listen; /* the newest LISTEN request, or NOBODY */
+    struct question_seen {
+        char id[40];     /* raw, as it came; empty: none */
+        uint32_t up, at; /* which upstream asked it, as its how-manieth */
+    } question;          /* the newest of its server */
+    struct wishes {      /* what its servers are to know of it; see handshakes in upstream.h */
+        uint32_t level;  /* the request that set it; NOBODY: none was answered well */
+        uint32_t uris;   /* subscribed, a bit each */
+        uint32_t open;   /* the request that changes one of them now, or NOBODY */
+        bool level_is_unsure;
+        uint64_t changed_us;
+        uint32_t unsure; /* of these nobody knows: the change failed */
+    } wishes;
+    struct tenures tenures;
     uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
     bool upstream_lost, was_left; /* was_left: ended by its owner, which leaves */
     bool is_single;               /* of HTTP+SSE, */
@@ -120,7 +141,7 @@ struct client {
 };
 
 struct clients {
-    struct shuffle chance, resume_chance;
+    struct shuffle chance, resume_chance, wish_chance;
     struct client *clients;
     uint32_t clients_count;
     struct session **sessions;
@@ -136,6 +157,7 @@ struct clients {
     uint32_t taken_count, taken_capacity;
     uint64_t why[64]; /* outcomes by reason */
     uint64_t unsent, gone, forwarded, served_here;
+    uint64_t tenures;               /* sessions that a later epoch took over */
     uint64_t resumed, rested, gaps; /* streams gone on with; of them with their answer; told gaps */
 };
 
@@ -155,6 +177,9 @@ uint32_t client_ask(struct world *world, uint32_t session, enum ask ask, uint32_
 /* The same of the session-less era: with what the answer to request `of` brought (or NOBODY). */
 uint32_t client_ask_of(struct world *world, uint32_t session, enum ask ask, uint32_t seat,
                        uint64_t delay_us, uint32_t of);
+/* SUBSCRIBE, UNSUBSCRIBE: of that resource of the server's. */
+uint32_t client_wish(struct world *world, uint32_t session, enum ask ask, uint32_t uri,
+                     uint32_t seat, uint64_t delay_us);
 /* A question of its server came. */
 void client_question(struct world *world, uint32_t session, struct slice text,
                      const struct rpc_message *rpc);

@@ -15,7 +15,8 @@ static const char *const names[FAULT_CLASSES] = {
     "up-slow", "vanish",    "reader",    "bogus",      "gilbert", "one-way",    "rate",
     "mtu",     "truncate",  "stale",     "asymmetric", "bridge",  "majorities", "swizzle",
     "half",    "half-open", "mid-frame", "early-fin",  "stall",   "starve",     "clock",
-    "foreign", "shared",    "mass",      "dns",        "files",   "up-twice"};
+    "foreign", "shared",    "mass",      "dns",        "files",   "up-twice",   "up-hangs",
+    "owner",   "holders",   "wake",      "unheard",    "reject"};
 
 const char *fault_name(enum fault_class class)
 {

@@ -64,6 +64,12 @@ enum fault_class {
     FAULT_DNS,      /* F24 */
     FAULT_FILES,    /* F23: no descriptors left */
     FAULT_UP_TWICE, /* F26: an upstream answers twice */
+    FAULT_UP_HANGS, /* F26: takes requests, and answers late */
+    FAULT_OWNER,    /* who owns the session that is used most */
+    FAULT_HOLDERS,  /* two who have a record of one session, within 100 ms */
+    FAULT_WAKE,     /* who owns a session stands still, for 1 s, 5 s, or longer than it is missed */
+    FAULT_UNHEARD,  /* one way, between an owner and who has a copy */
+    FAULT_REJECT,   /* a firewall refuses dials, datagrams pass */
     FAULT_CLASSES
 };
 #define FAULTS_ALL ((UINT64_C(1) << FAULT_CLASSES) - 1)

@@ -259,6 +259,7 @@ static void seat_empty(struct world *world, struct seat *seat)
     for (uint32_t n = world->lives_count; n-- > 0;)
         if (world->lives[n].seat == seat->index && world->lives[n].ended_us == 0)
             world->lives[n].ended_us = world->now_us + 1; /* never 0 */
+    tenures_died(world, seat);
     clients_died(world, seat);
     upstreams_died(world, seat);
     mesh_free(seat->mesh);
@@ -397,6 +398,14 @@ void world_set_dns(struct world *world, uint32_t index, enum world_dns dns)
 void world_set_files(struct world *world, uint32_t index, bool has_none)
 {
     world->seats[index].has_no_files = has_none;
+    world_disturb(world, index);
+}
+
+void world_reject(struct world *world, uint32_t index, bool on)
+{
+    world->seats[index].rejects = on;
+    if (on)
+        net_reset_accepted(world, index);
     world_disturb(world, index);
 }
 

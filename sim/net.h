@@ -136,6 +136,8 @@ void net_clog(struct world *world, uint32_t from, uint32_t to, uint64_t until_us
 uint32_t net_replay(struct world *world, uint32_t count, uint32_t least_age_ms);
 /* Breaks one stream that is up, by chance. False: there is none. */
 bool net_break_any(struct world *world, enum net_break how);
+/* Resets the streams that others dialled to this seat. */
+void net_reset_accepted(struct world *world, uint32_t seat);
 /* Streams that were to break stay whole, and half-open ones are reset. */
 void net_calm(struct world *world);
 

@@ -404,7 +404,8 @@ static void syn_arrive(struct world *world, const struct world_event *event)
         return;
     }
     uint64_t back_us = world->now_us + net_delay(world, to, from, IP_TCP_BYTES);
-    if (world->seats[to].mesh == NULL) {
+    world->faults->hits[FAULT_REJECT] += world->seats[to].rejects;
+    if (world->seats[to].mesh == NULL || world->seats[to].rejects) {
         dial_failed(world, event->a, MESH_LOSS_REFUSED, back_us);
         return;
     }
@@ -542,6 +543,22 @@ void net_calm(struct world *world)
         flow_clear(&net->streams[n].flow[1]);
         reset_push(world, n, 0, world->now_us);
         reset_push(world, n, 1, world->now_us);
+    }
+}
+
+void net_reset_accepted(struct world *world, uint32_t seat)
+{
+    struct net *net = world->net;
+    for (uint32_t n = 0; n < net->streams_count; n++) {
+        struct stream *stream = &net->streams[n];
+        if (!stream->is_up || stream->end[1].seat != seat || !stream->end[0].is_bound ||
+            !stream->end[1].is_bound)
+            continue;
+        flow_clear(&stream->flow[0]);
+        flow_clear(&stream->flow[1]);
+        reset_push(world, n, 0, world->now_us);
+        reset_push(world, n, 1, world->now_us);
+        world_disturb(world, stream->end[0].seat);
     }
 }
 

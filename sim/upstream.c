@@ -8,6 +8,7 @@
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/modern.h"
+#include "sim/sse.h"
 
 #define SUBSCRIPTION_GAP_US (2u * WORLD_SECOND)
 #define QUESTION_WAIT_US (3u * WORLD_SECOND) /* then it answers without the client's word */
@@ -100,6 +101,7 @@ static void say(struct world *world, uint32_t index, uint32_t call, const char *
     if (buf == NULL)
         abort();
     rpc_read(&rpc, ups->tools, buf->data, length);
+    tenure_moves(world, index);
     world_say(world, seat, "  upstream %u says on call %u: %.*s", index, call,
               (int)(length > 300 ? 300 : length), text);
     (void)mesh_up_message(seat->mesh, up->handle, call, &rpc,
@@ -256,8 +258,9 @@ static void progress_say(struct world *world, struct ucall *call)
     char text[200];
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{"
-                          "\"progressToken\":%s,\"progress\":%u,\"n\":%u,\"s\":%u}}",
-                          call->token, ++call->progress, call->request, ucall_session(world, call));
+                          "\"progressToken\":%s,\"progress\":%u,\"n\":%u,\"s\":%u,\"u\":%u}}",
+                          call->token, ++call->progress, call->request, ucall_session(world, call),
+                          call->upstream);
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
 }
@@ -285,10 +288,11 @@ static void question_say(struct world *world, struct ucall *call)
     call->question = up->questions++;
     call->state = UCALL_ASKS;
     world->upstreams->questions++;
-    int length = snprintf(text, sizeof text,
-                          "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"sampling/createMessage\","
-                          "\"params\":{\"messages\":[],\"maxTokens\":1,\"s\":%u}}",
-                          call->question, up->session);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"sampling/createMessage\","
+                 "\"params\":{\"messages\":[],\"maxTokens\":1,\"s\":%u,\"u\":%u,\"q\":%u}}",
+                 call->question, up->session, call->upstream, call->question);
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
 }
@@ -310,7 +314,8 @@ static void answer_say(struct world *world, struct ucall *call)
                                 "\"object\"}},{\"name\":\"look\",\"inputSchema\":{\"type\":"
                                 "\"object\"},\"annotations\":{\"readOnlyHint\":true}}]";
     static const char handshake[] = "\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\""
-                                    ":{},\"logging\":{}},\"serverInfo\":{\"name\":\"sim\","
+                                    ":{\"listChanged\":true},\"logging\":{},\"resources\":{"
+                                    "\"subscribe\":true}},\"serverInfo\":{\"name\":\"sim\","
                                     "\"version\":\"1\"}";
     const char *body = "\"content\":[]";
     char modern[300];
@@ -326,12 +331,15 @@ static void answer_say(struct world *world, struct ucall *call)
     char *text = sim_zero(800 + (size_t)call->pad);
     int length = snprintf(text, 800,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":{%s,\"n\":%u,\"s\":%u,"
-                          "\"pad\":\"",
+                          "\"u\":%u,\"pad\":\"",
                           call->id, is_good ? "result" : "error", body, call->request,
-                          ucall_session(world, call));
+                          ucall_session(world, call), call->upstream);
     memset(text + length, 'x', call->pad);
     memcpy(text + length + call->pad, "\"}}", 3);
     ucall_head(world, call, 200, call->is_sse ? MESH_FORM_SSE : MESH_FORM_JSON);
+    struct request *request = ucall_request(world, call);
+    if (request != NULL && request->said_us == 0)
+        request->said_us = world->now_us;
     ucall_say(world, call, text, (size_t)length + call->pad + 3);
     if (answers_twice(world, call)) {
         world->faults->hits[FAULT_UP_TWICE]++;
@@ -374,6 +382,31 @@ static void ucall_goes_away(struct world *world, uint32_t index)
     step_at(world, index, world->now_us + call->step_us + 1);
 }
 
+/* What it says it knows of its client from now on. */
+static void handshake_take(struct world *world, struct upstream *up, const struct ucall *call)
+{
+    struct handshake *shaken = &up->shaken;
+    switch ((int)call->method) {
+    case RPC_INITIALIZE:
+        shaken->initialize = call->request;
+        shaken->is_replayed = call->is_said_again;
+        world->upstreams->fresh += call->is_said_again;
+        break;
+    case RPC_INITIALIZED:
+        shaken->is_initialized = true;
+        break;
+    case RPC_SET_LEVEL:
+        shaken->level = call->request;
+        break;
+    case RPC_RESOURCES_SUBSCRIBE:
+        shaken->uris |= 1u << call->uri;
+        break;
+    case RPC_RESOURCES_UNSUBSCRIBE:
+        shaken->uris &= ~(1u << call->uri);
+        break;
+    }
+}
+
 /* The request reached the server: from here on it may have run. */
 static void ucall_begin(struct world *world, uint32_t index)
 {
@@ -392,6 +425,7 @@ static void ucall_begin(struct world *world, uint32_t index)
         return;
     }
     call->state = UCALL_WORKS;
+    handshake_take(world, up, call);
     if (!call->is_request) {
         ucall_head(world, call, call->want == MESH_DELETE ? 200 : 202, MESH_FORM_NONE);
         ucall_end(world, call, MESH_END_WHOLE, MESH_OK);
@@ -401,7 +435,8 @@ static void ucall_begin(struct world *world, uint32_t index)
     struct request *request = ucall_request(world, call);
     if (request != NULL)
         request->answers_at_us = call->until_us;
-    check_execution(world, up, call, call->session);
+    if (!call->is_said_again)
+        check_execution(world, up, call, call->session);
     step_at(world, index, world->now_us + call->step_us);
 }
 
@@ -422,6 +457,21 @@ static void ucall_fails(struct world *world, struct ucall *call)
         up_closed(world, call->upstream, MESH_UPSTREAM_LOST);
 }
 
+/* It took the request, and says nothing for a while. */
+static bool hangs(struct world *world, struct ucall *call)
+{
+    uint32_t seat = world->upstreams->ups[call->upstream].seat;
+    uint64_t until_us = world->upstreams->hangs_until_us[seat];
+    struct request *request = ucall_request(world, call);
+    if (until_us <= world->now_us || world->calm)
+        return false;
+    world->faults->hits[FAULT_UP_HANGS]++;
+    call->until_us = until_us;
+    if (request != NULL && request->answers_at_us < until_us)
+        request->answers_at_us = until_us;
+    return true;
+}
+
 static void ucall_step(struct world *world, uint32_t index)
 {
     struct ucall *call = &world->upstreams->calls[index];
@@ -431,7 +481,9 @@ static void ucall_step(struct world *world, uint32_t index)
         break;
     case UCALL_WORKS:
     case UCALL_ASKED:
-        if (call->room == 0 && is_http(world)) {
+        if (hangs(world, call))
+            step_at(world, index, call->until_us);
+        else if (call->room == 0 && is_http(world)) {
             call->waits_for_room = true;
         } else if (call->fate != FATE_ANSWERS) {
             ucall_fails(world, call);
@@ -475,8 +527,12 @@ static void up_open(struct world *world, struct seat *seat, const struct mesh_ef
     struct upstreams *ups = world->upstreams;
     ups->ups = sim_grow(ups->ups, ups->ups_count, &ups->ups_capacity, sizeof *ups->ups);
     uint32_t index = ups->ups_count++;
-    ups->ups[index] = (struct upstream){
-        .seat = seat->index, .life = seat->life, .handle = effect->handle, .session = WORLD_NOBODY};
+    ups->ups[index] =
+        (struct upstream){.seat = seat->index,
+                          .life = seat->life,
+                          .handle = effect->handle,
+                          .session = WORLD_NOBODY,
+                          .shaken = {.initialize = WORLD_NOBODY, .level = WORLD_NOBODY}};
     if (!slots_put(&seat->ups, effect->handle, index))
         check_fail(world, "X1", "p%u: upstream %u.%u is given out twice", seat->index,
                    effect->handle.slot, effect->handle.generation);
@@ -496,6 +552,10 @@ static void question_answered(struct world *world, uint32_t upstream, struct sli
     memcpy(digits, id.at, id.length < sizeof digits - 1 ? id.length : sizeof digits - 1);
     uint32_t question = (uint32_t)strtoul(digits, NULL, 10);
     uint32_t session = text_number(text, "s");
+    if (text_number(text, "qu") != upstream || text_number(text, "qq") != question)
+        check_fail(world, "E3",
+                   "upstream %u gets an answer to question %u of upstream %u for its own %u",
+                   upstream, text_number(text, "qq"), text_number(text, "qu"), question);
     if (session != ups->ups[upstream].session)
         check_fail(world, "E3", "an answer of session %u reached the upstream of session %u",
                    session, ups->ups[upstream].session);
@@ -509,6 +569,36 @@ static void question_answered(struct world *world, uint32_t upstream, struct sli
     }
 }
 
+/* The mesh says again, in its own name, what the session's client said to another server. */
+static void own_read(struct world *world, struct ucall *call, const struct rpc_message *rpc,
+                     struct slice text)
+{
+    const struct clients *clients = world->clients;
+    const struct request *first =
+        call->request < clients->requests_count ? clients->requests[call->request] : NULL;
+    call->is_said_again = first == NULL || !ask_is_stream(first->ask);
+    if (rpc->kind != RPC_REQUEST || first == NULL || !call->is_said_again)
+        return;
+    if (rpc_id_hash(clients->id_key, slice_part(text, rpc->id)) == first->id_hash)
+        check_fail(world, "T1", "the mesh says #%u again under the id of its client's", first->n);
+}
+
+/* `sim://SESSION/NUMBER` */
+static void uri_read(struct ucall *call, struct slice text)
+{
+    static const char scheme[] = "sim://";
+    const uint8_t *at = memmem(text.at, text.length, scheme, sizeof scheme - 1);
+    char digits[24] = {0};
+    char *end = NULL;
+    if (at == NULL)
+        return;
+    at += sizeof scheme - 1;
+    size_t left = (size_t)(text.at + text.length - at);
+    memcpy(digits, at, left < sizeof digits - 1 ? left : sizeof digits - 1);
+    call->session = (uint32_t)strtoul(digits, &end, 10);
+    call->uri = *end == '/' ? (uint32_t)strtoul(end + 1, NULL, 10) % 32 : 0;
+}
+
 /* Reads what the core sent, as a server would. */
 static void ucall_read(struct world *world, struct ucall *call, struct slice text)
 {
@@ -520,13 +610,16 @@ static void ucall_read(struct world *world, struct ucall *call, struct slice tex
     call->method = rpc.method;
     call->request = text_number(text, "n");
     call->session = text_number(text, "s");
-    if (call->is_own && rpc.kind == RPC_NOTIFICATION)
-        return; /* the mesh shook hands by itself */
-    if (call->request == WORLD_NOBODY || call->request >= world->clients->requests_count)
+    if (rpc.method == RPC_RESOURCES_SUBSCRIBE || rpc.method == RPC_RESOURCES_UNSUBSCRIBE)
+        uri_read(call, text);
+    if (call->is_own)
+        own_read(world, call, &rpc, text);
+    else if (call->request == WORLD_NOBODY || call->request >= world->clients->requests_count)
         check_fail(world, "E3", "an upstream of p%u got a text that no client sent: %.*s", up->seat,
                    (int)text.length, (const char *)text.at);
     if (rpc.kind == RPC_REQUEST && rpc.method == RPC_INITIALIZE && up->session == WORLD_NOBODY)
         up->session = call->session;
+    tenure_moves(world, call->upstream);
     struct slice id = slice_part(text, rpc.id);
     struct slice token = slice_part(text, rpc.progress_token);
     struct slice carried =
@@ -539,6 +632,7 @@ static void ucall_read(struct world *world, struct ucall *call, struct slice tex
              token.length > 0 ? (const char *)token.at : "0");
     snprintf(call->carried, sizeof call->carried, "%.*s", (int)carried.length,
              carried.length > 0 ? (const char *)carried.at : "");
+    check_handshake(world, up, call);
     if (rpc.kind == RPC_RESPONSE)
         question_answered(world, call->upstream, text, &rpc);
 }
@@ -714,8 +808,8 @@ static void note_say(struct world *world, uint32_t index, uint32_t call, uint32_
     char text[200];
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{"
-                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u}}}",
-                          world->upstreams->ups[index].session, note);
+                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u,\"u\":%u}}}",
+                          world->upstreams->ups[index].session, note, index);
     if (call != MESH_NO_CALL)
         mark_say(world, index, call, 'g', note, 0);
     say(world, index, call, text, (size_t)length);

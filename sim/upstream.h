@@ -8,6 +8,16 @@
 
 enum upstream_state { UPSTREAM_STARTING, UPSTREAM_LIVES, UPSTREAM_CLOSING, UPSTREAM_GONE };
 
+/* What a server knows of its client. One that takes the place of another has to be told the same;
+ * by numbers of the clients' requests. */
+struct handshake {
+    uint32_t initialize; /* whose parameters it was given; NOBODY: it was not initialized */
+    bool is_initialized; /* and heard notifications/initialized */
+    bool is_replayed;    /* by the mesh, in its own name */
+    uint32_t level;      /* NOBODY: never set */
+    uint32_t uris;       /* subscribed, a bit each */
+};
+
 /* One session of an upstream: an HTTP server's, or a child. */
 struct upstream {
     uint32_t seat, life;
@@ -17,7 +27,9 @@ struct upstream {
     bool lost;        /* the HTTP server restarted: it does not know this session any more */
     uint32_t listen;  /* HTTP: the call of its GET stream, 0: none */
     bool was_listened;
-    uint32_t notes, questions;
+    uint32_t notes, questions; /* questions are counted from 0, as SDKs do */
+    struct handshake shaken;
+    uint64_t epoch; /* the highest of its session in which it had to do with it; 0: not known */
 };
 
 /* AWAY: it ended its stream, and works on until the core asks for the rest. */
@@ -30,9 +42,10 @@ struct ucall {
     enum ucall_state state;
     enum ucall_fate fate;
     enum mesh_want want;
-    bool is_request, is_own, is_sse, asks, head_sent, waits_for_room;
+    bool is_request, is_own, is_said_again, is_sse, asks, head_sent, waits_for_room;
     uint32_t polls;      /* how often it ends its stream before the answer (SEP-1699) */
     bool is_done;        /* AWAY: the answer is ready */
+    uint32_t uri;        /* of resources/subscribe and unsubscribe */
     uint32_t after_note; /* LISTEN: the note that its GET named; NOBODY: none */
     enum rpc_kind kind;
     enum rpc_method method;
@@ -59,10 +72,12 @@ struct upstreams {
     uint32_t script_progress;      /* stories: every tools/call makes progress so often */
     bool refuses[WORLD_SEATS_MAX]; /* cannot be started, refuses connections */
     bool slow[WORLD_SEATS_MAX];
-    struct rpc_tools *tools;          /* scratch */
+    uint64_t hangs_until_us[WORLD_SEATS_MAX]; /* whatever it is asked is answered then */
+    struct rpc_tools *tools;                  /* scratch */
     uint32_t server[WORLD_SEATS_MAX]; /* HTTP: number of the server there, a new one each life */
     uint32_t servers;                 /* so far */
     uint64_t executions, questions, answered, notes, polls, replayed;
+    uint64_t fresh; /* that took the place of another */
 };
 
 int upstreams_new(struct world *world);

@@ -86,7 +86,8 @@ enum world_event_kind {
     CHECK_REQUEST, /* a: request */
     CHECK_LISTEN,  /* a: request */
     CHECK_LEFT,    /* a: request */
-    CHECK_SSE      /* a: request */
+    CHECK_SSE,     /* a: request */
+    CHECK_TENURES
 };
 
 struct world_event {
@@ -137,6 +138,7 @@ struct seat {
     bool has_untold;   /* links of which the kernel took bytes, and the core was not told */
     bool is_foreign;   /* a peer of another cluster */
     bool has_no_files; /* no descriptors left: no dial, no accept */
+    bool rejects;      /* a firewall refuses whoever dials it; datagrams pass */
     bool drain_waits;
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
@@ -216,6 +218,8 @@ void world_slow(struct world *world, uint32_t seat, uint32_t turn_us);        /*
 void world_set_wall(struct world *world, uint32_t seat, int64_t wrong_by_ms); /* at next start */
 void world_set_dns(struct world *world, uint32_t seat, enum world_dns dns);
 void world_set_files(struct world *world, uint32_t seat, bool has_none);
+/* Dials of it are refused, and what stands is reset; who it dials is reached. */
+void world_reject(struct world *world, uint32_t seat, bool on);
 void world_cut(struct world *world, uint32_t from, uint32_t to); /* one way; cuts nest */
 void world_heal(struct world *world, uint32_t from, uint32_t to);
 void world_mute(struct world *world, uint32_t seat, bool on);   /* hears and is not heard; nests */

@@ -1,0 +1,462 @@
+/* tenures.c - see tenures.h. */
+#include "sim/tenures.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "sim/check.h"
+#include "sim/client.h"
+#include "sim/members.h"
+#include "sim/net.h"
+#include "sim/upstream.h"
+
+#define LOOK_US (1u * WORLD_SECOND)
+#define SILENT_US (60u * WORLD_SECOND)     /* N1 */
+#define PASSES_US (1u * WORLD_SECOND)      /* O1: what was under way has arrived */
+#define WELL_US (6u * WORLD_SECOND)        /* O3: so long nothing was wrong with the owner */
+#define HOLDER_WELL_US (3u * WORLD_SECOND) /* O1: so long nothing was wrong with who has a record  \
+                                            */
+#define ALONE_US (1u * WORLD_SECOND)       /* R1: then initialize is answered without a copy */
+#define LOSS_PPM_MAX 20000u                /* beyond it a round trip may take seconds */
+
+void tenures_new(struct world *world)
+{
+    world_at(world, LOOK_US, CHECK_TENURES, WORLD_NOBODY, 0, 0);
+}
+
+/* ---- who has what --------------------------------------------------------------------------- */
+
+static bool tenure_at(const struct world *world, uint32_t seat, const struct session *session,
+                      struct mesh_tenure *tenure)
+{
+    return session->has_id && world_serves(world, seat) &&
+           mesh_tenure_of(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, tenure);
+}
+
+void records_of(const struct world *world, const struct session *session, struct records *found)
+{
+    struct mesh_tenure tenure;
+    uint64_t lowest = UINT64_MAX, highest = 0;
+    *found = (struct records){.owner = WORLD_NOBODY};
+    for (uint32_t seat = 0; seat < world->seats_count; seat++) {
+        if (!tenure_at(world, seat, session, &tenure))
+            continue;
+        bool is_higher = found->owner == WORLD_NOBODY || tenure.epoch.counter > found->epoch;
+        if (!tenure.is_copy && is_higher) {
+            found->owner = seat;
+            found->epoch = tenure.epoch.counter;
+        }
+        found->owners += !tenure.is_copy;
+        found->copies += tenure.is_copy;
+        found->leaving += world->seats[seat].leaving;
+        lowest = tenure.epoch.counter < lowest ? tenure.epoch.counter : lowest;
+        highest = tenure.epoch.counter > highest ? tenure.epoch.counter : highest;
+    }
+    if (found->owner == WORLD_NOBODY)
+        found->epoch = highest;
+    found->agree = lowest == highest;
+}
+
+bool tenure_survives(const struct world *world, const struct session *session)
+{
+    struct records records;
+    records_of(world, session, &records);
+    return records.owners + records.copies > records.leaving;
+}
+
+static uint32_t life_on(const struct world *world, uint32_t seat)
+{
+    for (uint32_t n = world->lives_count; n-- > 0;)
+        if (world->lives[n].seat == seat)
+            return n;
+    return WORLD_NOBODY;
+}
+
+static void keeper_note(struct session *session, uint32_t life)
+{
+    struct tenures *tenures = &session->tenures;
+    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++)
+        if (tenures->keepers[n] == life)
+            return;
+    tenures->keepers[tenures->keepers_count++ % TENURE_KEEPERS] = life;
+}
+
+/* ---- what is wrong -------------------------------------------------------------------------- */
+
+static bool path_is_well(const struct world *world, const struct path *path)
+{
+    uint64_t since_us = world->now_us < WELL_US ? 0 : world->now_us - WELL_US;
+    return path->cuts == 0 && path->bad_until_us <= since_us && path->slow_until_us <= since_us &&
+           path->clogged_until_us <= since_us && path->loss_ppm == 0 && path->mtu_bytes == 0 &&
+           path->rate_kbs == 0 && path->bursts.bad_ms == 0 && path->more_us == 0;
+}
+
+/* Between those that are `meant`, and nothing is lost by chance beyond what costs no second. */
+static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX])
+{
+    const struct faults *faults = world->faults;
+    if (faults->loss_ppm > LOSS_PPM_MAX || faults->corrupt_ppm > LOSS_PPM_MAX ||
+        faults->truncate_ppm > LOSS_PPM_MAX)
+        return false;
+    for (uint32_t from = 0; from < world->seats_count; from++)
+        for (uint32_t to = 0; to < world->seats_count; to++)
+            if (from != to && meant[from] && meant[to] &&
+                !path_is_well(world, net_path(world, from, to)))
+                return false;
+    return true;
+}
+
+/* It was not touched by a fault for so long, nor is now. */
+static bool seat_is_well(const struct world *world, uint32_t index, uint64_t for_us)
+{
+    const struct seat *seat = &world->seats[index];
+    return seat->disturbed_us + for_us < world->now_us && seat->turn_us == 0 &&
+           seat->service_us == 0 && !seat->has_no_files && !seat->rejects;
+}
+
+/* Who has a record of it; true: all of them, but `but` and the one it was taken from, are well. */
+static bool keepers_are_well(struct world *world, const struct session *session, uint32_t but,
+                             bool meant[WORLD_SEATS_MAX])
+{
+    struct mesh_tenure tenure;
+    bool well = true;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++) {
+        meant[seat] = tenure_at(world, seat, session, &tenure);
+        if (meant[seat] && seat != but && !seat_is_well(world, seat, HOLDER_WELL_US))
+            well = false;
+    }
+    return well;
+}
+
+/* ---- O1: whose words are passed on ---------------------------------------------------------- */
+
+void tenure_moves(struct world *world, uint32_t index)
+{
+    struct upstream *up = &world->upstreams->ups[index];
+    struct mesh_tenure tenure;
+    if (up->session == WORLD_NOBODY)
+        return;
+    struct session *session = world->clients->sessions[up->session];
+    if (!tenure_at(world, up->seat, session, &tenure) || tenure.is_copy ||
+        world->seats[up->seat].life != up->life)
+        return;
+    if (up->epoch < tenure.epoch.counter)
+        up->epoch = tenure.epoch.counter;
+    session->owner = life_on(world, up->seat);
+    if (session->tenures.top < up->epoch) {
+        session->tenures.top = up->epoch;
+        session->tenures.top_owner = session->owner;
+        session->tenures.top_said_us = 0;
+    }
+}
+
+static struct passed *passed_at(struct session *session, uint32_t seat, uint32_t life)
+{
+    struct tenures *tenures = &session->tenures;
+    for (uint32_t n = 0; n < tenures->passed_count; n++)
+        if (tenures->passed[n].seat == seat && tenures->passed[n].life == life)
+            return &tenures->passed[n];
+    tenures->passed = sim_grow(tenures->passed, tenures->passed_count, &tenures->passed_capacity,
+                               sizeof *tenures->passed);
+    struct passed *passed = &tenures->passed[tenures->passed_count++];
+    *passed = (struct passed){.seat = seat, .life = life};
+    return passed;
+}
+
+/* A higher epoch was heard of so long ago that nothing of a lower one can be under way, and who has
+ * a record could have said so to its former owner. */
+static bool is_too_late(struct world *world, const struct session *session,
+                        const struct upstream *up, uint32_t entry)
+{
+    const struct tenures *tenures = &session->tenures;
+    bool meant[WORLD_SEATS_MAX] = {false};
+    if (tenures->top_said_us == 0 || tenures->top_said_us + PASSES_US > world->now_us ||
+        world->seats[entry].disturbed_us + PASSES_US > tenures->top_said_us ||
+        !seat_is_well(world, entry, PASSES_US) ||
+        !keepers_are_well(world, session, up->seat, meant))
+        return false;
+    meant[entry] = meant[up->seat] = true;
+    return wires_are_well(world, meant);
+}
+
+void tenure_passes(struct world *world, const struct request *request, uint32_t index)
+{
+    if (index >= world->upstreams->ups_count)
+        return;
+    const struct upstream *up = &world->upstreams->ups[index];
+    struct session *session = world->clients->sessions[request->session];
+    struct tenures *tenures = &session->tenures;
+    if (up->epoch == 0 || up->session != request->session)
+        return;
+    struct passed *passed = passed_at(session, request->seat, request->life);
+    if (up->epoch < passed->epoch)
+        check_fail(world, "O1",
+                   "#%u through p%u gets what upstream %u of epoch %" PRIu64
+                   " says, after something of epoch %" PRIu64,
+                   request->n, request->seat, index, up->epoch, passed->epoch);
+    passed->epoch = up->epoch;
+    if (up->epoch == tenures->top && tenures->top_said_us == 0)
+        tenures->top_said_us = world->now_us;
+    if (up->epoch < tenures->top && is_too_late(world, session, up, request->seat))
+        check_fail(world, "O1",
+                   "#%u through p%u gets what p%u says in epoch %" PRIu64 " of session %u, %" PRIu64
+                   " ms after p%u was heard in epoch %" PRIu64,
+                   request->n, request->seat, up->seat, up->epoch, request->session,
+                   (world->now_us - tenures->top_said_us) / WORLD_MS,
+                   world->lives[tenures->top_owner].seat, tenures->top);
+}
+
+void tenure_runs(struct world *world, const struct request *request, uint32_t index)
+{
+    const struct upstream *up = &world->upstreams->ups[index];
+    const struct session *session = world->clients->sessions[request->session];
+    struct mesh_tenure tenure;
+    if (!tenure_at(world, up->seat, session, &tenure))
+        return;
+    if (tenure.is_copy)
+        check_fail(world, "O1", "#%u runs at p%u, which does not own session %u any more",
+                   request->n, up->seat, request->session);
+}
+
+/* ---- R1 ------------------------------------------------------------------------------------- */
+
+static bool somebody_died_lately(const struct world *world, uint64_t within_us)
+{
+    for (uint32_t n = 0; n < world->lives_count; n++)
+        if (world->lives[n].ended_us != 0 && world->lives[n].ended_us + within_us > world->now_us)
+            return true;
+    return false;
+}
+
+/* Others that it takes for living and that may hold a copy. */
+static uint32_t others_of(const struct world *world, uint32_t seat)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    const struct mesh *mesh = world->seats[seat].mesh;
+    size_t count = mesh_members(mesh, members, MEMBERS_SEEN);
+    uint32_t others = 0;
+    for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++)
+        others += (members[n].state == MEMBER_ALIVE || members[n].state == MEMBER_SUSPECT) &&
+                  members[n].record->serving && !members[n].record->draining &&
+                  !members[n].record->hold &&
+                  !peer_id_equal(members[n].record->id, mesh_self(mesh)->record->id);
+    return others;
+}
+
+void tenure_begins(struct world *world, const struct request *request)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    struct records records;
+    if (request->ask != ASK_INITIALIZE || request->said_us == 0 ||
+        request->said_us + ALONE_US <= world->now_us ||
+        somebody_died_lately(world, 2 * WORLD_SECOND))
+        return;
+    records_of(world, session, &records);
+    if (records.owner == WORLD_NOBODY || records.copies > 0 || others_of(world, records.owner) == 0)
+        return;
+    check_fail(world, "R1",
+               "#%u brings the id of session %u after %" PRIu64
+               " ms, and nobody but p%u has a record of it",
+               request->n, request->session, (world->now_us - request->said_us) / WORLD_MS,
+               records.owner);
+}
+
+static uint32_t seat_of(const struct world *world, struct peer_id id)
+{
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (world_serves(world, seat) &&
+            peer_id_equal(mesh_self(world->seats[seat].mesh)->record->id, id))
+            return seat;
+    return WORLD_NOBODY;
+}
+
+/* What its owner takes for acknowledged is there. */
+static void acked_check(struct world *world, uint32_t number, uint32_t owner)
+{
+    const struct session *session = world->clients->sessions[number];
+    struct mesh_tenure ours, theirs;
+    if (!tenure_at(world, owner, session, &ours) || ours.is_copy || session->delete_us != 0)
+        return;
+    for (uint8_t n = 0; n < ours.holders_count; n++) {
+        uint32_t seat = seat_of(world, ours.holders[n].peer);
+        if (ours.holders[n].acked == 0 || seat == WORLD_NOBODY)
+            continue;
+        bool has = tenure_at(world, seat, session, &theirs);
+        if (!has || mesh_epoch_compare(theirs.epoch, ours.epoch) < 0 ||
+            (mesh_epoch_compare(theirs.epoch, ours.epoch) == 0 &&
+             theirs.version < ours.holders[n].acked))
+            check_fail(world, "R1",
+                       "p%u takes version %" PRIu64 " of session %u for acknowledged by p%u, "
+                       "which has %s %" PRIu64,
+                       owner, ours.holders[n].acked, number, seat, has ? "version" : "nothing",
+                       theirs.version);
+    }
+}
+
+/* ---- looking now and then ------------------------------------------------------------------- */
+
+/* O3 */
+static void taken_check(struct world *world, uint32_t number, const struct records *records)
+{
+    const struct session *session = world->clients->sessions[number];
+    bool meant[WORLD_SEATS_MAX];
+    if (session->tenures.top_owner == WORLD_NOBODY)
+        return;
+    const struct life *former = &world->lives[session->tenures.top_owner];
+    if (former->ended_us != 0 || former->seat == records->owner ||
+        world->seats[former->seat].leaving || !seat_is_well(world, former->seat, WELL_US) ||
+        !keepers_are_well(world, session, records->owner, meant))
+        return;
+    meant[former->seat] = true;
+    if (wires_are_well(world, meant))
+        check_fail(
+            world, "O3",
+            "session %u is taken over by p%u, and p%u, whose it was, lives and is well heard",
+            number, records->owner, former->seat);
+}
+
+static bool is_over(const struct session *session)
+{
+    return session->delete_us != 0 || session->upstream_lost || session->was_left ||
+           session->is_single || session->owner == WORLD_NOBODY;
+}
+
+/* Of those who had a record, one runs and lost it, or nobody took up what was there. */
+static void gone_check(struct world *world, uint32_t number)
+{
+    struct session *session = world->clients->sessions[number];
+    const struct tenures *tenures = &session->tenures;
+    session->tenures.is_gone = true;
+    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++) {
+        uint32_t life = tenures->keepers[n];
+        const struct seat *seat = &world->seats[world->lives[life].seat];
+        if (!is_over(session) && world_life_runs(world, life) && !seat->leaving && !seat->exited)
+            check_fail(world, "R1", "nobody has a record of session %u any more, and p%u had one",
+                       number, seat->index);
+    }
+}
+
+static void session_look(struct world *world, uint32_t number)
+{
+    struct session *session = world->clients->sessions[number];
+    struct tenures *tenures = &session->tenures;
+    struct mesh_tenure tenure;
+    struct records records;
+    records_of(world, session, &records);
+    if (records.owners + records.copies == 0) {
+        gone_check(world, number);
+        return;
+    }
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenure_at(world, seat, session, &tenure))
+            keeper_note(session, life_on(world, seat));
+    if (records.owner == WORLD_NOBODY)
+        return;
+    acked_check(world, number, records.owner);
+    if (records.epoch > tenures->top) {
+        if (tenures->top != 0)
+            taken_check(world, number, &records);
+        world->clients->tenures += tenures->top != 0;
+        tenures->top = records.epoch;
+        tenures->top_said_us = 0;
+    }
+    if (records.epoch == tenures->top)
+        session->owner = tenures->top_owner = life_on(world, records.owner);
+}
+
+void tenures_look(struct world *world)
+{
+    const struct clients *clients = world->clients;
+    for (uint32_t n = 0; n < clients->sessions_count && !world->failed; n++)
+        if (clients->sessions[n]->has_id && !clients->sessions[n]->tenures.is_gone)
+            session_look(world, n);
+    world_at(world, world->now_us + LOOK_US, CHECK_TENURES, WORLD_NOBODY, 0, 0);
+}
+
+void tenures_died(struct world *world, const struct seat *seat)
+{
+    struct mesh_tenure tenure;
+    if (seat->is_foreign)
+        return;
+    for (uint32_t n = 0; n < world->clients->sessions_count; n++)
+        if (!world->clients->sessions[n]->tenures.is_gone &&
+            tenure_at(world, seat->index, world->clients->sessions[n], &tenure))
+            keeper_note(world->clients->sessions[n], life_on(world, seat->index));
+}
+
+/* ---- N1 ------------------------------------------------------------------------------------- */
+
+/* Does a peer that runs know of a newer generation of this name? Then this one is superseded,
+ * whether it heard of that or not: its former life can have had the faster clock, and can have been
+ * known to nobody whom this one asked on its way in. */
+static bool is_superseded(const struct world *world, uint32_t life)
+{
+    static struct mesh_member members[MEMBERS_SEEN];
+    struct peer_id id = world->lives[life].id;
+    const struct seat *own = &world->seats[world->lives[life].seat];
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        const struct seat *seat = &world->seats[n];
+        if (n == own->index
+                ? own->life > world->lives[life].life && !seat->is_foreign
+                : seat->name == own->name && !seat->is_foreign && seat->joined_us > own->joined_us)
+            return true;
+        if (!world_serves(world, n))
+            continue;
+        size_t count = mesh_members(seat->mesh, members, MEMBERS_SEEN);
+        for (size_t m = 0; m < count && m < MEMBERS_SEEN; m++)
+            if (members[m].record->id.name == id.name &&
+                members[m].record->id.generation > id.generation)
+                return true;
+    }
+    return false;
+}
+
+bool tenure_may_be_unknown(struct world *world, const struct session *session)
+{
+    const struct tenures *tenures = &session->tenures;
+    struct mesh_tenure tenure;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenure_at(world, seat, session, &tenure) && !world->seats[seat].leaving &&
+            !is_superseded(world, life_on(world, seat)))
+            return false;
+    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++) {
+        const struct life *keeper = &world->lives[tenures->keepers[n]];
+        bool left = keeper->was_leaving || world->seats[keeper->seat].exited;
+        if (keeper->ended_us != 0 && !left && world->now_us - keeper->ended_us <= SILENT_US &&
+            !is_superseded(world, tenures->keepers[n]))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the end of calm ------------------------------------------------------------------------ */
+
+static void records_check(struct world *world, uint32_t number)
+{
+    const struct session *session = world->clients->sessions[number];
+    struct records records;
+    records_of(world, session, &records);
+    uint32_t wanted = 0, has = records.copies;
+    if (records.owners + records.copies == 0)
+        return;
+    if (records.owners != 1 || !records.agree) {
+        check_fail(world, "O2",
+                   "calm, and of session %u there are %u owners and %u copies, %s epoch", number,
+                   records.owners, records.copies, records.agree ? "of one" : "not of one");
+        return;
+    }
+    wanted = others_of(world, records.owner);
+    wanted = wanted < TENURE_COPIES ? wanted : TENURE_COPIES;
+    if (has < wanted)
+        check_fail(world, "R1", "calm, and of session %u of p%u there are %u copies, not %u",
+                   number, records.owner, has, wanted);
+}
+
+void tenures_check_calm(struct world *world)
+{
+    for (uint32_t n = 0; n < world->clients->sessions_count && !world->failed; n++) {
+        const struct session *session = world->clients->sessions[n];
+        if (session->has_id && !is_over(session) && !session->tenures.is_gone)
+            records_check(world, n);
+    }
+}

@@ -1,0 +1,73 @@
+/* tenures.h - what must hold of a session beyond the life of its owner, looked at from outside: who
+ * has a record of it, who owns it in which epoch, whose words reach its clients. By the numbers of
+ * DESIGN §16:
+ *
+ *   O1  nothing of a lower epoch is passed on by a peer that passed on something of a higher one;
+ *       nor by any, a second after the higher epoch was heard of anywhere, unless something is
+ * wrong with the wires or with those who have a record; who does not own it runs nothing O2  after
+ * calm the records of a session agree on one epoch, and one peer owns it O3  nobody is taken over
+ * who lives and is heard by all who have a record R1  what an owner takes for acknowledged is
+ * there; initialize is answered when somebody has a copy; in calm there are as many copies as there
+ * should be, and no record gets lost T1  a fresh upstream hears the session's own handshake before
+ * anything else
+ *
+ * and what N1 says of records: no 404 while somebody has one. */
+#ifndef SIM_TENURES_H
+#define SIM_TENURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TENURES_GO_ON false /* sessions outlive their owner, and their server */
+#define TENURE_COPIES 2u    /* --copies: beside the owner's own */
+#define TENURE_KEEPERS 24u  /* lives that had a record lately; the oldest is forgotten */
+
+struct request;
+struct seat;
+struct session;
+struct world;
+
+/* Of one session. */
+struct tenures {
+    uint64_t top;         /* the highest epoch (its counter) seen */
+    uint32_t top_owner;   /* the life that has it */
+    uint64_t top_said_us; /* when first something of it reached a client; 0: not yet */
+    uint32_t keepers[TENURE_KEEPERS], keepers_count;
+    struct passed { /* what a peer passed on to clients of this session, at most */
+        uint32_t seat, life;
+        uint64_t epoch;
+    } * passed;
+    uint32_t passed_count, passed_capacity;
+    bool is_gone; /* nobody that runs has a record of it any more */
+};
+
+/* What all peers that run have of it now. */
+struct records {
+    uint32_t owner; /* the seat that owns it in the highest epoch; NOBODY: none does */
+    uint32_t owners, copies, leaving; /* of them: leaving */
+    uint64_t epoch;                   /* of the owner, or the highest of a copy */
+    bool agree;                       /* all are of that epoch */
+};
+void records_of(const struct world *world, const struct session *session, struct records *found);
+
+void tenures_new(struct world *world);
+void tenures_look(struct world *world); /* CHECK_TENURES */
+/* Before the peer's memory is gone. */
+void tenures_died(struct world *world, const struct seat *seat);
+/* O2, R1: at the end of calm. */
+void tenures_check_calm(struct world *world);
+
+/* Something is said to an upstream of a session, or it says something. */
+void tenure_moves(struct world *world, uint32_t upstream);
+/* O1: a text of this upstream reaches a client. */
+void tenure_passes(struct world *world, const struct request *request, uint32_t upstream);
+/* O1: a request runs there. */
+void tenure_runs(struct world *world, const struct request *request, uint32_t upstream);
+/* R1: the client learns the id of its session. */
+void tenure_begins(struct world *world, const struct request *request);
+/* Somebody that runs and does not leave has a record of it. */
+bool tenure_survives(const struct world *world, const struct session *session);
+/* N1: did everybody who had a record go for good? */
+bool tenure_may_be_unknown(struct world *world, const struct session *session);
+
+#endif
