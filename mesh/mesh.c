@@ -23,9 +23,9 @@ struct mesh {
     struct seal_ring seal_ring;
     struct seal seal;
     uint64_t now_ms;
-    uint64_t leave_until_ms;
+    uint64_t stay_until_ms, leave_until_ms;
     uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
-    bool is_serving, is_leaving_swim, has_told_left;
+    bool is_serving, is_draining, is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
     struct wire_datagram datagram;                /* scratch: too large for the stack */
@@ -139,6 +139,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     sessions_init(core);
     event_stream_init(core);
     tombs_init(core);
+    park_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
@@ -181,6 +182,7 @@ void mesh_free(struct mesh *m)
     evidence_deinit(core);
     takeover_deinit(core);
     handover_deinit(core);
+    park_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -209,20 +211,22 @@ static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_
 void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
 {
     m->is_serving = serving;
-    mesh_tell_flags(m, serving, m->core.is_leaving, now_ms);
+    mesh_tell_flags(m, serving, m->is_draining, now_ms);
 }
 
-void mesh_leave(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
+void mesh_drain(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
 {
-    if (m->core.is_leaving) {
-        m->leave_until_ms = until_ms; /* a second wish hurries */
-        return;
-    }
-    m->core.is_leaving = true;
-    m->leave_until_ms = until_ms;
+    m->is_draining = true;
     mesh_tell_flags(m, m->is_serving, true, now_ms);
-    serve_leave(&m->core, now_ms);
-    entry_leave(&m->core);
+    (void)until_ms;
+}
+
+void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms)
+{
+    m->stay_until_ms = stay_ms < until_ms ? stay_ms : until_ms;
+    m->leave_until_ms = until_ms;
+    m->core.is_leaving = true;
+    mesh_drain(m, until_ms, now_ms);
 }
 
 /* ---- facts: clients and upstreams ----------------------------------------------------------- */
@@ -380,13 +384,23 @@ static void mesh_end_sessions(struct mesh *m, uint64_t now_ms)
     serve_end_all(core, now_ms);
 }
 
+/* Streams that are held here end, and what nobody takes over; requests go on. */
+static void mesh_end_streams(struct mesh *m, uint64_t now_ms)
+{
+    entry_leave(&m->core); /* also those that came since the last turn */
+    if (handover_is_over(&m->core))
+        serve_leave(&m->core, now_ms);
+}
+
 static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
     bool is_over = now_ms >= m->leave_until_ms;
-    if (!core->is_leaving || m->has_told_left)
+    if (!core->is_leaving || m->has_told_left || now_ms < m->stay_until_ms)
         return;
-    if (m->farewell_ms == MESH_NEVER && (is_over || (serve_is_idle(core) && entry_is_idle(core))))
+    mesh_end_streams(m, now_ms);
+    bool is_idle = handover_is_over(core) && serve_is_idle(core) && entry_is_idle(core);
+    if (m->farewell_ms == MESH_NEVER && (is_over || is_idle))
         mesh_end_sessions(m, now_ms);
     if (!m->is_leaving_swim && (is_over || now_ms >= m->farewell_ms)) {
         m->is_leaving_swim = true;

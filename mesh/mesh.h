@@ -71,9 +71,14 @@ void mesh_free(struct mesh *mesh); /* NULL is fine */
 void mesh_join(struct mesh *mesh, const struct mesh_addr *contact, uint64_t now_ms);
 /* The local upstream answers, or does not. Starts as false. */
 void mesh_serving(struct mesh *mesh, bool serving, uint64_t now_ms);
-/* Take no new sessions, tell the others that we leave, end what is held with definite answers.
- * MESH_CHANGED with MESH_LEFT_MESH says that the process may go; at until_ms at the latest. */
-void mesh_leave(struct mesh *mesh, uint64_t until_ms, uint64_t now_ms);
+/* Take no new sessions and give away those we own (handover.h): others are served here only as far
+ * as they can be forwarded. For good: mesh_leave() follows some time. */
+void mesh_drain(struct mesh *mesh, uint64_t until_ms, uint64_t now_ms);
+/* Drain, go on serving what still comes here until stay_ms, then end the streams that are held
+ * here, tell the others that we leave, and end what is left with definite answers. MESH_CHANGED
+ * with MESH_LEFT_MESH says that the process may go; at until_ms at the latest. A second wish
+ * hurries. */
+void mesh_leave(struct mesh *mesh, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms);
 
 /* ---- a client's request, at the peer that holds its socket (entry) -------------------------- */
 
@@ -320,6 +325,7 @@ struct mesh_stats {
     uint64_t answers_ok, answers_failed;
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
+    uint64_t handed_over;       /* sessions given to another peer while we drained */
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
                                     large to be passed on */

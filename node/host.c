@@ -296,7 +296,7 @@ static void leave(struct host *host, uint32_t grace_ms)
     core->grace_ms = now_ms + grace_ms;
     core->force_ms = now_ms + host->config->drain_timeout_ms;
     log_info("leaving", "timeout_ms=%u grace_ms=%u", host->config->drain_timeout_ms, grace_ms);
-    mesh_leave(host->mesh, core->force_ms, now_ms);
+    mesh_leave(host->mesh, core->grace_ms, core->force_ms, now_ms);
     wheel_set(&host->wheel, &core->leave_step, now_ms);
 }
 
@@ -327,7 +327,7 @@ static void on_signal(uv_signal_t *handle, int number)
         leave(host, grace_for(host, number));
     else {
         /* A second one hurries: what is open ends with definite answers, now. */
-        mesh_leave(host->mesh, host_now_ms(host), host_now_ms(host));
+        mesh_leave(host->mesh, host_now_ms(host), host_now_ms(host), host_now_ms(host));
         core->grace_ms = host_now_ms(host);
         core->force_ms = host_now_ms(host) + FINISH_MS;
         wheel_set(&host->wheel, &core->leave_step, host_now_ms(host));

@@ -340,7 +340,7 @@ void world_leave(struct world *world, uint32_t index, uint32_t within_ms)
     seat->leaving = true;
     world_disturb(world, index);
     uint64_t now_ms = world_clock_ms(world, seat);
-    mesh_leave(seat->mesh, now_ms + within_ms, now_ms);
+    mesh_leave(seat->mesh, now_ms, now_ms + within_ms, now_ms);
     world_turn(world, seat);
 }
 

@@ -15,6 +15,7 @@
 #include "mesh/session/handover.h"
 #include "mesh/session/key.h"
 #include "mesh/session/owner.h"
+#include "mesh/session/park.h"
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
@@ -49,6 +50,7 @@ struct core {
     struct evidence evidence;
     struct takeover takeover;
     struct handover handover;
+    struct parks parks;
     struct mesh_stats stats;
     bool is_leaving;
 };

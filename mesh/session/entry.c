@@ -706,8 +706,9 @@ void entry_leave(struct core *core)
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
         if (x == NULL || exchange_is_over(x) || exchange_is_own_single(core, x))
             continue;
-        if (x->state == EXCHANGE_PARKED || exchange_is_held_stream(x) ||
-            x->request.rpc.method == RPC_LISTEN)
+        if (x->request.want == MESH_LISTEN && x->head_out)
+            exchange_end(core, x, x->has_position ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
+        else if (exchange_is_held_stream(x) || x->request.rpc.method == RPC_LISTEN)
             exchange_stop(core, x);
     }
 }

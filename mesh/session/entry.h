@@ -110,7 +110,7 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
 void entry_wake(struct core *core);
 void entry_now(struct core *core, uint64_t now_ms);
 uint64_t entry_deadline_ms(const struct core *core);
-/* We leave: server streams and what is parked end, requests in flight may finish. */
+/* We leave: the streams that are held here end, requests may finish. */
 void entry_leave(struct core *core);
 bool entry_is_idle(const struct core *core); /* nothing is still to finish */
 void entry_end_all(struct core *core);       /* whatever is still open */

@@ -1,32 +1,319 @@
-/* handover.c - giving sessions away. */
+/* handover.c - giving sessions away, and taking them. */
 #include "mesh/session/handover.h"
+
+#include <stdlib.h>
 
 #include "mesh/session/core.h"
 
+/* One session under way to its taker. */
+struct hand {
+    struct list in_all;
+    struct session_id id;
+    struct peer_id taker;
+    struct mesh_epoch epoch; /* in which it is the taker's */
+    bool is_agreed;          /* the taker is ready */
+    bool is_given;           /* it is not ours any more; acknowledged: the hand is over */
+    uint64_t again_ms;       /* say it again */
+};
+
 int handover_init(struct core *core)
 {
-    (void)core;
+    list_init(&core->handover.hands);
+    core->handover.again_ms = MESH_NEVER;
     return 0;
+}
+
+static void hand_free(struct core *core, struct hand *hand)
+{
+    list_remove(&hand->in_all);
+    core->handover.hands_count--;
+    core->handover.is_woken = true;
+    free(hand);
 }
 
 void handover_deinit(struct core *core)
 {
-    (void)core;
+    struct list *at;
+    if (core->handover.hands.next == NULL)
+        return; /* it was never made */
+    while ((at = list_first(&core->handover.hands)) != NULL)
+        hand_free(core, container_of(at, struct hand, in_all));
+}
+
+void handover_wake(struct core *core)
+{
+    core->handover.is_woken = core->handover.is_on;
+}
+
+void handover_begin(struct core *core, uint64_t until_ms, uint64_t now_ms)
+{
+    core->handover.is_on = core->handover.is_woken = true;
+    core->handover.until_ms = until_ms;
+    (void)now_ms;
+}
+
+/* ---- the giver ------------------------------------------------------------------------------- */
+
+static struct hand *hand_of(const struct core *core, const struct session_id *id)
+{
+    LIST_EACH (at, &core->handover.hands) {
+        struct hand *hand = container_of(at, struct hand, in_all);
+        if (session_id_equal(&hand->id, id))
+            return hand;
+    }
+    return NULL;
+}
+
+/* Who would take it; false: nobody. */
+static bool handover_taker(struct core *core, const struct session *session, struct peer_id *taker)
+{
+    struct peer_id peers[MESH_CANDIDATES_MAX];
+    size_t count = owner_candidates(core, &session->id, peers, MESH_CANDIDATES_MAX);
+    for (size_t n = 0; n < count; n++) {
+        const struct mesh_member *member = view_find(core->view, peers[n]);
+        if (peer_id_equal(peers[n], core_self(core)) || member == NULL ||
+            !member_is_eligible(member))
+            continue;
+        *taker = peers[n];
+        return true;
+    }
+    return false;
+}
+
+/* A request of it is under way here: not its held streams, which go on elsewhere. */
+static bool handover_is_busy(struct core *core, const struct session *session)
+{
+    const struct upstream *up = upstream_at(core, session->up);
+    if (!session->is_announced)
+        return true;
+    if (up == NULL)
+        return false;
+    LIST_EACH (at, &up->calls)
+        if (!call_is_held_stream(container_of(at, struct call, by_up)))
+            return true;
+    return false;
+}
+
+/* Its stream is a client's connection that ends with us. */
+static bool handover_is_bound_here(struct core *core, const struct session *session)
+{
+    const struct call *reader = session_reader(core, session);
+    return session->is_single && reader != NULL &&
+           peer_id_equal(reader->name.entry, core_self(core));
+}
+
+bool handover_is_quiet(const struct core *core, const struct session *session, uint64_t now_ms)
+{
+    const struct handover *h = &core->handover;
+    const struct hand *hand = h->is_on ? hand_of(core, &session->id) : NULL;
+    return hand != NULL && hand->is_agreed && now_ms + HANDOVER_QUIET_MS >= h->until_ms;
+}
+
+static void hand_say(struct core *core, struct hand *hand, uint64_t version, uint64_t now_ms)
+{
+    struct wire_message m = {.kind = WIRE_HAND, .session = hand->id, .epoch = hand->epoch};
+    const struct mesh_addr *addr = core_addr_of(core, hand->taker);
+    m.round.version = version;
+    m.round.is_end = hand->is_given;
+    hand->again_ms = now_ms + HANDOVER_AGAIN_MS;
+    if (addr != NULL)
+        (void)links_tell(core->links, hand->taker, addr, &m, now_ms);
+}
+
+/* Its taker has agreed: given as soon as nothing is under way, and the record is there. */
+static void hand_try(struct core *core, struct hand *hand, uint64_t now_ms)
+{
+    struct session *session = session_find(core, &hand->id);
+    if (session == NULL)
+        return; /* it ended: handover_now() forgets the hand */
+    bool is_due = now_ms + HANDOVER_QUIET_MS / 10 >= core->handover.until_ms;
+    if (!copies_is_whole_at(session, hand->taker) || (handover_is_busy(core, session) && !is_due))
+        return;
+    uint64_t version = session->version;
+    struct mesh_epoch next = {session->epoch.counter + 1, hand->taker};
+    hand->epoch = next;
+    hand->is_given = true;
+    core->stats.handed_over++;
+    hand_say(core, hand, version, now_ms);
+    takeover_yield(core, session, next, now_ms);
+    park_release(core, &hand->id, now_ms);
+}
+
+static void handover_offer(struct core *core, struct session *session, uint64_t now_ms)
+{
+    struct peer_id taker;
+    if (!handover_taker(core, session, &taker) || !copies_is_whole_at(session, taker))
+        return;
+    struct hand *hand = calloc(1, sizeof *hand);
+    if (hand == NULL)
+        return;
+    hand->id = session->id;
+    hand->taker = taker;
+    hand->epoch = (struct mesh_epoch){session->epoch.counter + 1, taker};
+    list_push_back(&core->handover.hands, &hand->in_all);
+    core->handover.hands_count++;
+    hand_say(core, hand, session->version, now_ms);
+}
+
+/* Looks for sessions to offer, from where it stopped: all of them once, or as many as may be under
+ * way. Those with requests come when these are answered. */
+static void handover_look(struct core *core, uint64_t now_ms)
+{
+    struct handover *h = &core->handover;
+    uint32_t span = pool_span(&core->sessions.pool);
+    struct handle at;
+    h->again_ms = now_ms + HANDOVER_AGAIN_MS;
+    for (uint32_t n = 0; n < span && h->hands_count < HANDOVER_AT_ONCE; n++) {
+        h->cursor = h->cursor + 1 < span ? h->cursor + 1 : 0;
+        struct session *session = pool_slot(&core->sessions.pool, h->cursor, &at);
+        if (session == NULL || session->is_copy || !session->is_announced ||
+            hand_of(core, &session->id) != NULL || handover_is_bound_here(core, session))
+            continue;
+        bool is_late = now_ms + HANDOVER_QUIET_MS >= h->until_ms;
+        if (is_late || !handover_is_busy(core, session))
+            handover_offer(core, session, now_ms);
+    }
+}
+
+bool handover_is_over(struct core *core)
+{
+    struct handle h;
+    if (!core->handover.is_on)
+        return true;
+    if (core->handover.hands_count > 0)
+        return false;
+    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
+        struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+        struct peer_id taker;
+        if (session != NULL && !session->is_copy && session->is_announced &&
+            !handover_is_bound_here(core, session) && handover_taker(core, session, &taker))
+            return false;
+    }
+    return true;
+}
+
+/* The taker will not have it after all, or cannot: ours again, in an epoch above the one that it
+ * refused. */
+static void hand_take_back(struct core *core, struct hand *hand, uint64_t now_ms)
+{
+    struct session *copy = session_find_copy(core, &hand->id);
+    struct mesh_epoch next = {hand->epoch.counter + 1, core_self(core)};
+    struct session_id id = hand->id;
+    if (hand->is_given && copy != NULL && mesh_epoch_compare(copy->epoch, hand->epoch) == 0)
+        takeover_own(core, copy, next, true, now_ms);
+    hand_free(core, hand);
+    park_release(core, &id, now_ms);
+}
+
+static void handover_on_handed(struct core *core, struct peer_id from, const struct wire_message *m,
+                               uint64_t now_ms)
+{
+    struct hand *hand = hand_of(core, &m->session);
+    if (hand == NULL || !peer_id_equal(hand->taker, from) ||
+        mesh_epoch_compare(hand->epoch, m->epoch) != 0 || m->round.is_end != hand->is_given)
+        return;
+    if (m->round.is_refused) {
+        hand_take_back(core, hand, now_ms);
+    } else if (m->round.is_end) {
+        hand_free(core, hand);
+    } else {
+        hand->is_agreed = true;
+        hand->again_ms = MESH_NEVER;
+        hand_try(core, hand, now_ms);
+    }
+}
+
+/* ---- the taker ------------------------------------------------------------------------------- */
+
+static bool handover_may_take(const struct core *core)
+{
+    const struct mesh_record *self = view_self(core->view)->record;
+    return !core->is_leaving && !core->handover.is_on && self->serving && !self->draining;
+}
+
+static void handover_on_hand(struct core *core, struct peer_id from, const struct wire_message *m,
+                             uint64_t now_ms)
+{
+    struct session *copy = session_find_copy(core, &m->session);
+    const struct session *ours = session_find(core, &m->session);
+    const struct mesh_addr *addr = core_addr_of(core, from);
+    struct wire_message answer = {.kind = WIRE_HANDED, .session = m->session, .epoch = m->epoch};
+    answer.round.is_end = m->round.is_end;
+    /* said twice: it was heard the first time, whatever became of it since */
+    bool is_known = (ours != NULL && mesh_epoch_compare(ours->epoch, m->epoch) >= 0) ||
+                    (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) >= 0);
+    bool is_from_owner = copy != NULL && peer_id_equal(copy->epoch.owner, from) &&
+                         m->epoch.counter == copy->epoch.counter + 1 &&
+                         peer_id_equal(m->epoch.owner, core_self(core));
+    if (!is_known) {
+        /* what we agreed to we take, even if we should drain since: we can give it away */
+        bool is_possible =
+            is_from_owner && mesh_epoch_compare(copy->promised, m->epoch) < 0 &&
+            (m->round.is_end ? m->round.version == copy->version : handover_may_take(core));
+        answer.round.is_refused = !is_possible;
+        if (is_possible && m->round.is_end)
+            takeover_own(core, copy, m->epoch, true, now_ms);
+    }
+    if (addr != NULL)
+        (void)links_tell(core->links, from, addr, &answer, now_ms);
 }
 
 void handover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                          uint64_t now_ms)
 {
-    (void)core, (void)from, (void)m, (void)now_ms;
+    if (!key_verify(&core->keys, &m->session))
+        return;
+    if (m->kind == WIRE_HAND)
+        handover_on_hand(core, from, m, now_ms);
+    else
+        handover_on_handed(core, from, m, now_ms);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* One that was given is the business of whoever has a copy, once its taker is gone. */
+static void hand_go_on(struct core *core, struct hand *hand, uint64_t now_ms)
+{
+    const struct session *session = session_find(core, &hand->id);
+    if (!core_is_living(core, hand->taker) || (!hand->is_given && session == NULL)) {
+        struct session_id id = hand->id;
+        hand_free(core, hand);
+        park_release(core, &id, now_ms);
+        return;
+    }
+    if (hand->is_agreed && !hand->is_given) {
+        hand_try(core, hand, now_ms);
+        return;
+    }
+    if (hand->again_ms <= now_ms) {
+        const struct session *known = hand->is_given ? session_find_copy(core, &hand->id) : session;
+        hand_say(core, hand, known != NULL ? known->version : 0, now_ms);
+    }
 }
 
 void handover_now(struct core *core, uint64_t now_ms)
 {
-    (void)core, (void)now_ms;
+    struct handover *h = &core->handover;
+    bool is_due = h->is_on && h->again_ms <= now_ms;
+    if (!h->is_woken && !is_due && h->hands_count == 0)
+        return;
+    h->is_woken = false;
+    for (struct list *at = list_first(&h->hands), *next; at != NULL; at = next) {
+        next = at->next != &h->hands ? at->next : NULL;
+        hand_go_on(core, container_of(at, struct hand, in_all), now_ms);
+    }
+    if (h->is_on)
+        handover_look(core, now_ms);
 }
 
 uint64_t handover_deadline_ms(const struct core *core)
 {
-    (void)core;
-    return MESH_NEVER;
+    const struct handover *h = &core->handover;
+    uint64_t first = h->is_woken ? 0 : h->is_on ? h->again_ms : MESH_NEVER;
+    LIST_EACH (at, &h->hands) {
+        const struct hand *hand = container_of(at, struct hand, in_all);
+        if (hand->again_ms < first)
+            first = hand->again_ms;
+    }
+    return first;
 }

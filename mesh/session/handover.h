@@ -1,25 +1,48 @@
-/* handover.h - a session given to another peer while both live (DESIGN §7): SIGTERM, drain. Copies
- * are made whole at the taker (copies.h), requests wait, HAND is sent, and from then on it is the
- * taker's; HAND is repeated until HANDED, and taken back only with evidence that the taker is gone.
- */
+/* handover.h - sessions given to other peers while both live (DESIGN §7): SIGTERM, drain. The taker
+ * is the first candidate without us. It is asked (HAND), once it has the whole record (copies.h),
+ * and agrees; when no request of the session is under way here, HAND is said a second time, is_end.
+ * We stop at sending that, it owns at receiving it: our session becomes a copy of one that is the
+ * taker's. It is repeated until it is acknowledged. A taker that is lost before it heard it is an
+ * owner that is lost: whoever has a copy takes over (takeover.h). Idle sessions go first, others
+ * when their requests are answered. */
 #ifndef MESH_HANDOVER_H
 #define MESH_HANDOVER_H
 
+#include "mesh/base/list.h"
 #include "mesh/base/types.h"
+
+#define HANDOVER_AT_ONCE 128   /* sessions that are being handed over at one time */
+#define HANDOVER_AGAIN_MS 200  /* a HAND without an answer is repeated, a refused one offered anew \
+                                */
+#define HANDOVER_QUIET_MS 5000 /* before the end new requests wait, so that those under way end */
 
 struct core;
 struct session;
+struct lane;
 struct wire_message;
 
 struct handover {
-    int todo; /* of handover.c */
+    bool is_on;    /* we give away all that we own */
+    bool is_woken; /* something changed that may let one go on */
+    uint64_t until_ms;
+    struct list hands;            /* struct hand, of handover.c */
+    uint32_t hands_count, cursor; /* cursor: slot of the session to look at next */
+    uint64_t again_ms;            /* when to look at sessions again */
 };
 
 int handover_init(struct core *core);
 void handover_deinit(struct core *core);
-/* All of our sessions, idle ones first, until then. */
-void handover_begin_all(struct core *core, uint64_t until_ms, uint64_t now_ms);
-bool handover_is_over(const struct core *core); /* nothing is left to hand over */
+
+/* From now on all of our sessions are given away; at until_ms what is left is the caller's. */
+void handover_begin(struct core *core, uint64_t until_ms, uint64_t now_ms);
+/* A session's call ended, a holder has acknowledged: somebody may go on. */
+void handover_wake(struct core *core);
+/* Is the session kept from new requests, so that those under way can end? Such an OPEN is deferred.
+ */
+bool handover_is_quiet(const struct core *core, const struct session *session, uint64_t now_ms);
+/* Nothing is left to hand over, or nobody to take it. */
+bool handover_is_over(struct core *core);
+/* HAND, HANDED. */
 void handover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                          uint64_t now_ms);
 void handover_now(struct core *core, uint64_t now_ms);

@@ -293,6 +293,15 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
         serve_elsewhere(core, lane, open, now_ms);
         return;
     }
+    /* answers, cancels and notifications pass: what is under way waits for them (DESIGN §7) */
+    bool waits = session != NULL && r->want == MESH_CALL &&
+                 (r->rpc.kind == RPC_REQUEST || r->rpc.kind == RPC_BATCH) &&
+                 handover_is_quiet(core, session, now_ms);
+    if (waits) {
+        if (!park_keep(core, lane, open))
+            serve_defer(core, lane, open);
+        return;
+    }
     bool mints = session == NULL && place_is_new_session(r);
     if (mints && !swim_may_mint(core->swim, now_ms)) {
         serve_defer(core, lane, open);

@@ -14,6 +14,18 @@ void takeover_deinit(struct core *core)
     (void)core;
 }
 
+void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epoch,
+                  bool is_handover, uint64_t now_ms)
+{
+    (void)core, (void)copy, (void)epoch, (void)is_handover, (void)now_ms;
+}
+
+void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
+                    uint64_t now_ms)
+{
+    (void)core, (void)session, (void)higher, (void)now_ms;
+}
+
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                          uint64_t now_ms)
 {

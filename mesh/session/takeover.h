@@ -12,9 +12,8 @@
 
 #define TAKEOVER_SILENT_MS 300 /* who has not answered a TAKE by then counts as silent */
 #define TAKEOVER_AGAIN_MS                                                                          \
-    100 /* .. 200, by chance: a vetoed one asks again while somebody waits                         \
-         */
-#define TAKEOVER_PARKED_MAX 16384
+    100                     /* .. 200, by chance: a vetoed one asks again while somebody waits     \
+                             */
 #define FENCE_STALL_MS 500  /* the loop stood so long: in doubt */
 #define FENCE_SILENT_MS 500 /* who has not answered a CHECK by then counts as silent */
 

@@ -315,6 +315,12 @@ void links_close(struct links *links, struct lane lane, enum links_side side)
         links_schedule(links, l);
 }
 
+bool links_is_open(const struct links *links, struct lane lane, enum links_side side)
+{
+    const struct lane_state *state = lane_at(links, lane);
+    return state != NULL && state->is_open[side] && !state->is_lost;
+}
+
 bool links_sent(const struct links *links, struct lane lane)
 {
     const struct lane_state *state = lane_at(links, lane);

@@ -110,6 +110,8 @@ void links_consumed(struct links *links, struct lane lane, enum links_side side,
 /* This side is done with the lane; the other side hears of it as a lost lane, after what was said
  * before. */
 void links_close(struct links *links, struct lane lane, enum links_side side);
+/* Has neither side closed it, nor its link been lost? */
+bool links_is_open(const struct links *links, struct lane lane, enum links_side side);
 /* Everything that the entry queued on it has left this process. Always true for a local lane. */
 bool links_sent(const struct links *links, struct lane lane);
 /* Closes the link of that number to that peer without reading what waits in it. */

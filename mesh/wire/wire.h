@@ -148,8 +148,8 @@ enum wire_kind {
     WIRE_YIELD,   /* I do not own it in `epoch`, and shall not */
     WIRE_CHECK,   /* do I own it still, in `epoch`? */
     WIRE_CHECKED, /* of `epoch`: the highest that I know is round.other */
-    WIRE_HAND,    /* its owner: from now on it is yours, in `epoch` (handover.h) */
-    WIRE_HANDED   /* it is mine in `epoch`; or refused: round.other is what I know */
+    WIRE_HAND,    /* its owner: will you have it in `epoch`? round.is_end: it is yours (handover.h) */
+    WIRE_HANDED   /* I will, or it is mine; round.is_refused: no */
 };
 #define WIRE_KIND_LAST WIRE_HANDED
 
@@ -221,8 +221,10 @@ struct wire_message {
             enum mesh_reason why;  /* _EVENT: as in `text` */
         } copy;
         struct {
-            struct mesh_epoch other; /* VETO, CHECKED, HANDED: the highest known; 0: none above */
-            bool runs; /* CHECKED: something but the replay ran in `other`; HAND: not used */
+            struct mesh_epoch other; /* VETO, CHECKED: the highest known; 0: none above */
+            uint64_t version;        /* HAND: of the record that goes with it */
+            bool runs;               /* CHECKED: something but the replay ran in `other` */
+            bool is_end, is_refused; /* HAND and HANDED: the second step; HANDED: no */
         } round;
         uint64_t buckets[WIRE_BUCKETS];
         struct {

@@ -268,13 +268,19 @@ static void read_copy(struct codec_cursor *c, struct wire_message *m)
     m->copy.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
 }
 
+enum { ROUND_RUNS = 1, ROUND_IS_END = 2, ROUND_IS_REFUSED = 4, ROUND_FLAGS = 7 };
+
 static void put_round(struct codec_sink *sink, const struct wire_message *m)
 {
-    codec_put_array(sink, 8);
+    unsigned flags = (m->round.runs ? ROUND_RUNS : 0u) | (m->round.is_end ? ROUND_IS_END : 0u) |
+                     (m->round.is_refused ? ROUND_IS_REFUSED : 0u);
+
+    codec_put_array(sink, 9);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     codec_put_epoch(sink, m->epoch);
     codec_put_epoch(sink, m->round.other);
-    codec_put_bool(sink, m->round.runs);
+    codec_put_uint64(sink, m->round.version);
+    codec_put_uint8(sink, (uint8_t)flags);
 }
 
 static void read_round(struct codec_cursor *c, struct wire_message *m)
@@ -282,7 +288,11 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
     m->epoch = codec_take_epoch(c);
     m->round.other = codec_take_epoch(c);
-    m->round.runs = codec_take_bool(c);
+    m->round.version = codec_take_uint(c, UINT64_MAX);
+    unsigned flags = (unsigned)codec_take_uint(c, ROUND_FLAGS);
+    m->round.runs = flags & ROUND_RUNS;
+    m->round.is_end = flags & ROUND_IS_END;
+    m->round.is_refused = flags & ROUND_IS_REFUSED;
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)

@@ -286,7 +286,7 @@ static void play(struct played *p, struct input *in)
         break;
     case 6:
         if (op == 0x76)
-            mesh_leave(p->mesh, p->now_ms + 1000, p->now_ms);
+            mesh_leave(p->mesh, p->now_ms, p->now_ms + 1000, p->now_ms);
         else
             mesh_serving(p->mesh, op & 16, p->now_ms);
         settle(p);

@@ -165,7 +165,7 @@ static void test_an_answer_to_a_question_reaches_the_owner_through_any_peer(void
         world->upstreams->script_asks = true;
         world->clients->is_silent = true;
         const struct request *call = ask_now(world, session, ASK_CALL, 1, 200);
-        assert_string_not_equal(world->clients->sessions[session]->question, "");
+        assert_string_not_equal(world->clients->sessions[session]->question.id, "");
         assert_int_equal(call->state, REQUEST_OPEN);
         uint32_t answer = client_answer(world, session, 2, 0);
         run_for(world, 200);

@@ -252,7 +252,7 @@ static void test_a_task_is_told_to_its_client_only_when_others_know_it(void **st
     struct pump *p = pump_new(3, http);
     uint32_t waited = 0;
     (void)make_task(p, 0, "opens the links", MESH_FORM_JSON);
-    for (uint32_t n = 0; n < 12; n++) {
+    for (uint32_t n = 0; n < 24; n++) {
         char task[32];
         uint64_t unwritten = stats_of(p, 0).tasks_unwritten;
         snprintf(task, sizeof task, "late-%u", n);
@@ -598,7 +598,7 @@ static void test_a_peer_that_leaves_still_serves_what_only_it_can(void **state)
     (void)make_task(p, 0, "mine", MESH_FORM_JSON);
     uint32_t holds = ask(p, 0, TOOL("5")); /* keeps it from having gone at once */
     struct ucall held = *pump_last(p);
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 1000);
     (void)ask(p, 1, back);
     assert_int_equal(pump_last(p)->node, 0);
@@ -699,7 +699,7 @@ static void test_a_held_stream_of_the_modern_era_ends_definitely(void **state)
     pump_head(p, pump_last(p), 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
     pump_event(p, pump_last(p), LOG("acknowledged"));
     pump_settle(p);
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 3000);
     assert_ended(p, client, MESH_STOPPING);
     assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);

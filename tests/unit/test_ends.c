@@ -458,7 +458,7 @@ static void test_a_stream_of_http_sse_outlives_the_wish_to_leave_by_its_requests
     pump_settle(p);
     const char *session = pump_session(p, again);
     uint32_t call = post(p, 1, session, CALL("1"));
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 1000);
     assert_ended(p, idle, MESH_SESSION_ENDED);
     assert_true(p->clients[again].is_open);

@@ -198,7 +198,7 @@ static void test_leaving_ends_what_waits_and_lets_what_runs_finish(void **state)
     uint32_t here = pump_ask(p, 0, MESH_CALL, session, CALL("2"), 0);
     uint32_t held = pump_ask(p, 1, MESH_LISTEN, session, "", 0);
     pump_settle(p);
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 1000);
     assert_false(p->clients[held].is_open);
     assert_true(p->clients[there].is_open);
@@ -227,10 +227,10 @@ static void test_leaving_is_over_in_time_with_an_end_for_everybody(void **state)
     uint32_t mine = pump_ask(p, 0, MESH_CALL, session, CALL("1"), 0);
     uint32_t far = pump_ask(p, 0, MESH_CALL, other, CALL("2"), 0);
     pump_settle(p);
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 3000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 3000, p->now_ms);
     pump_run(p, 2000);
     assert_true(p->clients[mine].is_open && p->clients[far].is_open);
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 500, p->now_ms); /* a second wish hurries */
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 500, p->now_ms); /* a second wish hurries */
     pump_run(p, 600);
     assert_false(p->clients[mine].is_open);
     assert_false(p->clients[far].is_open);
@@ -245,7 +245,7 @@ static void test_what_comes_after_the_last_word_of_leaving_is_answered_as_well(v
 {
     (void)state;
     struct pump *p = pump_new(1, NULL);
-    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms, p->now_ms);
     mesh_now(p->nodes[0].mesh, p->now_ms); /* it has left, and its host has not seen that yet */
     uint32_t client = pump_ask(p, 0, MESH_CALL, NULL, INITIALIZE, 0);
     pump_drain(p, 0);

@@ -67,7 +67,7 @@ test_a_peer_that_leaves_ends_its_sessions_at_their_upstreams_and_everywhere(void
     struct pump *p = pump_new(3, NULL);
     const char *session = pump_session(p, pump_begin(p, 0, false));
     const char *other = pump_session(p, pump_begin(p, 1, false));
-    mesh_leave(p->nodes[0].mesh, p->now_ms + 20000, p->now_ms);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 3000);
     assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
     assert_int_equal(p->changes[0].counts[MESH_SESSION_CLOSED], 1);

@@ -691,7 +691,10 @@ static struct wire_message message_of(enum wire_kind kind)
         memset(m.session.bytes, 0x3c, MESH_SESSION_BYTES);
         m.epoch = (struct mesh_epoch){7, {8, 9}};
         m.round.other = (struct mesh_epoch){UINT64_MAX, {10, 11}};
+        m.round.version = UINT64_MAX - 4;
         m.round.runs = kind == WIRE_CHECKED;
+        m.round.is_end = kind == WIRE_HAND;
+        m.round.is_refused = kind == WIRE_HANDED;
         break;
     case WIRE_CANCEL:
         break;
@@ -803,7 +806,10 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
     case WIRE_HAND:
     case WIRE_HANDED:
         assert_int_equal(mesh_epoch_compare(a->round.other, b->round.other), 0);
+        assert_true(a->round.version == b->round.version);
         assert_int_equal(a->round.runs, b->round.runs);
+        assert_int_equal(a->round.is_end, b->round.is_end);
+        assert_int_equal(a->round.is_refused, b->round.is_refused);
         break;
     case WIRE_END:
     case WIRE_REFUSED:
