@@ -341,6 +341,7 @@ static void check_note(struct world *world, struct request *on, uint32_t note, u
     bool is_first = on->last_note == 0;
     bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && !on->is_excused;
     on->is_excused = false;
+    on->notes++;
     if (up >= ups->ups_count)
         return;
     if (!is_first && (up < on->last_up || (up == on->last_up && note <= on->last_note)))

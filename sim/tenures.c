@@ -11,13 +11,14 @@
 #include "sim/upstream.h"
 
 #define LOOK_US (1u * WORLD_SECOND)
-#define SILENT_US (60u * WORLD_SECOND)     /* N1 */
-#define PASSES_US (1u * WORLD_SECOND)      /* O1: what was under way has arrived */
-#define WELL_US (6u * WORLD_SECOND)        /* O3: so long nothing was wrong with the owner */
-#define HOLDER_WELL_US (3u * WORLD_SECOND) /* O1: so long nothing was wrong with who has a record  \
-                                            */
-#define ALONE_US (1u * WORLD_SECOND)       /* R1: then initialize is answered without a copy */
-#define LOSS_PPM_MAX 20000u                /* beyond it a round trip may take seconds */
+#define SILENT_US (60u * WORLD_SECOND) /* N1 */
+#define PASSES_US (1u * WORLD_SECOND)  /* O1: what was under way has arrived */
+#define WELL_US (6u * WORLD_SECOND)    /* O3: so long nothing was wrong with the owner */
+#define HOLDER_WELL_US                                                                             \
+    (3u * WORLD_SECOND)              /* O1: so long nothing was wrong with who has a record        \
+                                      */
+#define ALONE_US (1u * WORLD_SECOND) /* R1: then initialize is answered without a copy */
+#define LOSS_PPM_MAX 20000u          /* beyond it a round trip may take seconds */
 
 void tenures_new(struct world *world)
 {
