@@ -387,7 +387,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
     } else if (request->ask < ASK_DELETE && request->ask != ASK_LISTEN && state == REQUEST_ENDED &&
                request->end != MESH_END_LATER) {
         session->failed_in_a_row = well ? 0 : session->failed_in_a_row + 1;
-        bool told_over = request->why == MESH_SESSION_UNKNOWN || request->why == MESH_OWNER_LOST;
+        bool told_over = request->why == MESH_SESSION_UNKNOWN ||
+                         (!TENURES_GO_ON && request->why == MESH_OWNER_LOST);
         if ((told_over || session->failed_in_a_row > 6) && session->client != WORLD_NOBODY)
             session->state = SESSION_OVER;
     }
