@@ -15,10 +15,10 @@
 #define PASSES_US (1u * WORLD_SECOND)  /* O1: what was under way has arrived */
 #define WELL_US (6u * WORLD_SECOND)    /* O3: so long nothing was wrong with the owner */
 #define HOLDER_WELL_US                                                                             \
-    (3u * WORLD_SECOND)              /* O1: so long nothing was wrong with who has a record        \
-                                      */
-#define ALONE_US (1u * WORLD_SECOND) /* R1: then initialize is answered without a copy */
-#define LOSS_PPM_MAX 20000u          /* beyond it a round trip may take seconds */
+    (3u * WORLD_SECOND)            /* O1: so long nothing was wrong with who has a record          \
+                                    */
+#define ALONE_US (995u * WORLD_MS) /* R1: then initialize is answered without a copy */
+#define LOSS_PPM_MAX 20000u        /* beyond it a round trip may take seconds */
 
 void tenures_new(struct world *world)
 {
@@ -248,7 +248,7 @@ void tenure_begins(struct world *world, const struct request *request)
 {
     const struct session *session = world->clients->sessions[request->session];
     struct records records;
-    if (request->ask != ASK_INITIALIZE || request->said_us == 0 ||
+    if (request->ask != ASK_INITIALIZE || request->said_us == 0 || request->is_error ||
         request->said_us + ALONE_US <= world->now_us ||
         somebody_died_lately(world, 2 * WORLD_SECOND))
         return;
