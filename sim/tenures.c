@@ -430,6 +430,16 @@ bool tenure_may_be_unknown(struct world *world, const struct session *session)
     return true;
 }
 
+uint32_t tenures_at(const struct world *world, uint32_t seat)
+{
+    struct mesh_tenure tenure;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < world->clients->sessions_count; n++)
+        count += world->clients->sessions[n]->delete_us != 0 &&
+                 tenure_at(world, seat, world->clients->sessions[n], &tenure);
+    return count;
+}
+
 /* ---- the end of calm ------------------------------------------------------------------------ */
 
 static void records_check(struct world *world, uint32_t number)
