@@ -100,6 +100,8 @@ static void result_take(const struct world *world, struct run_result *result)
     result->executions = world->upstreams->executions;
     result->questions = world->upstreams->questions;
     result->answered = world->upstreams->answered;
+    result->tenures = clients->tenures;
+    result->fresh = world->upstreams->fresh;
     result->notes = world->upstreams->notes;
     result->datagrams = world->net->datagrams;
     result->datagram_bytes = world->net->datagram_bytes;

@@ -34,6 +34,7 @@ struct run_result {
     /* of clients: streams gone on with, of them with their answer, gaps told; of upstreams: streams
      * ended before the answer, notifications told again */
     uint64_t resumed, rested, gaps, polls, replayed;
+    uint64_t tenures, fresh; /* sessions taken over; servers that were told of them again */
     uint64_t questions, answered, notes, datagrams, datagram_bytes, dials;
     uint64_t views_compared, rings_compared;
     uint64_t rows, changes, agreed_ms; /* of members.h; agreed_ms: from calm on, to equal views */

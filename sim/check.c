@@ -341,6 +341,7 @@ static void check_note(struct world *world, struct request *on, uint32_t note, u
     bool is_first = on->last_note == 0;
     bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && !on->is_excused;
     on->is_excused = false;
+    on->notes++;
     if (up >= ups->ups_count)
         return;
     if (!is_first && (up < on->last_up || (up == on->last_up && note <= on->last_note)))
@@ -704,15 +705,15 @@ void check_quiescence(struct world *world)
         if (!world_runs(world, n))
             continue;
         mesh_levels(world->seats[n].mesh, &levels);
-        uint32_t orphans = orphans_at(world, n);
+        uint32_t orphans = orphans_at(world, n), copies = tenures_at(world, n);
         bool is_clean = levels.exchanges == 0 && levels.calls == 0 && levels.names == 0 &&
-                        levels.sessions <= orphans && levels.upstreams <= orphans &&
+                        levels.sessions <= orphans && levels.upstreams <= orphans && copies == 0 &&
                         (orphans > 0 || (levels.messages_kept == 0 && levels.memory_used == 0));
         if (!is_clean)
             check_fail(world, "B1",
                        "all is over and p%u holds %u exchanges, %u calls, %u names, %u "
-                       "sessions, %u upstreams (%u of nobody), %u messages, %zu B",
+                       "sessions, %u upstreams (%u of nobody), %u copies, %u messages, %zu B",
                        n, levels.exchanges, levels.calls, levels.names, levels.sessions,
-                       levels.upstreams, orphans, levels.messages_kept, levels.memory_used);
+                       levels.upstreams, orphans, copies, levels.messages_kept, levels.memory_used);
     }
 }

@@ -387,7 +387,8 @@ void client_request_over(struct world *world, struct request *request, enum requ
     } else if (request->ask < ASK_DELETE && request->ask != ASK_LISTEN && state == REQUEST_ENDED &&
                request->end != MESH_END_LATER) {
         session->failed_in_a_row = well ? 0 : session->failed_in_a_row + 1;
-        bool told_over = request->why == MESH_SESSION_UNKNOWN || request->why == MESH_OWNER_LOST;
+        bool told_over = request->why == MESH_SESSION_UNKNOWN ||
+                         (!TENURES_GO_ON && request->why == MESH_OWNER_LOST);
         if ((told_over || session->failed_in_a_row > 6) && session->client != WORLD_NOBODY)
             session->state = SESSION_OVER;
     }
@@ -473,6 +474,8 @@ static void message_came(struct world *world, struct request *request, struct sl
     check_message(world, behind, request, text, &rpc, answers);
     if (answers && behind != request)
         world->clients->rested++;
+    if (answers && TENURES_GO_ON)
+        tenure_begins(world, request);
     if (ask_is_modern(request->ask))
         modern_came(world, request, text, &rpc);
     if (rpc.kind == RPC_REQUEST)
@@ -517,8 +520,6 @@ static void head_came(struct world *world, struct request *request,
         session->owner = world_life_of(world, effect->head.owner);
         if (session->is_single)
             sse_begins(world, request);
-        if (TENURES_GO_ON)
-            tenure_begins(world, request);
     }
     world_fold(world, (uint64_t)effect->head.status << 32 | effect->head.form);
     world_say(world, &world->seats[request->seat], "REPLY_HEAD #%u %d form %d", request->n,

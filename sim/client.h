@@ -80,7 +80,7 @@ struct request {
     enum mesh_form form;
     enum mesh_end end;
     enum mesh_reason why;
-    uint32_t events, last_note, last_up; /* the newest notification, and of which upstream */
+    uint32_t events, notes, last_note, last_up; /* the newest notification, and of which upstream */
     bool is_excused; /* the mesh said that something may be missing before the next of them */
     bool has_position, has_gap, was_told_gap;
     struct event_id position;      /* of the newest event; before: what was shown */
@@ -89,8 +89,13 @@ struct request {
     char *text; /* of a JSON answer */
     size_t text_length;
     /* what the world knows */
-    uint32_t uri; /* SUBSCRIBE, UNSUBSCRIBE: which */
-    uint32_t of;  /* whose answer brought what it carries, or NOBODY */
+    uint32_t uri;   /* SUBSCRIBE, UNSUBSCRIBE: which */
+    struct manner { /* scenarios: how its server answers */
+        bool is_told, asks;
+        uint64_t takes_us;
+        uint32_t events;
+    } manner;
+    uint32_t of; /* whose answer brought what it carries, or NOBODY */
     uint32_t handle_number;
     char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
     uint32_t made_server, made_seat;

@@ -213,6 +213,8 @@ static void totals_add(struct totals *totals, const struct run_result *result)
     sum->served_here += result->served_here;
     sum->questions += result->questions;
     sum->answered += result->answered;
+    sum->tenures += result->tenures;
+    sum->fresh += result->fresh;
     sum->notes += result->notes;
     sum->datagrams += result->datagrams;
     sum->datagram_bytes += result->datagram_bytes;
@@ -355,6 +357,10 @@ static bool hits_are_complete(const struct options *options, const struct totals
                    fault_name((enum fault_class)n));
             complete = false;
         }
+    if (TENURES_GO_ON && (totals->sum.tenures == 0 || totals->sum.fresh == 0)) {
+        printf("no session was taken over, or no server told of one again: see the summary\n");
+        complete = false;
+    }
     if (!options->legacy_only && (totals->sum.states == 0 || totals->sum.tasks == 0 ||
                                   totals->sum.handles == 0 || totals->sum.cancels == 0)) {
         printf("of the session-less era something never happened: see the summary\n");
@@ -385,6 +391,8 @@ static void summary(const struct totals *totals)
            sum->sessions, sum->requests, sum->executions,
            answered == 0 ? 0 : 100.0 * (double)sum->forwarded / (double)answered, sum->questions,
            sum->answered, sum->notes);
+    printf("tenures begun by others %" PRIu64 ", fresh servers told of a session %" PRIu64 "\n",
+           sum->tenures, sum->fresh);
     printf("streams resumed %" PRIu64 " (%" PRIu64 " brought the answer), gaps told %" PRIu64
            ", ended early by upstreams %" PRIu64 ", notifications told again by them %" PRIu64 "\n",
            sum->resumed, sum->rested, sum->gaps, sum->polls, sum->replayed);

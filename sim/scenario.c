@@ -115,6 +115,38 @@ void stage_resolve(struct world *world, struct seat *seat)
     }
 }
 
+static void call_count(struct stage *stage, uint32_t request)
+{
+    if (stage->calls_count == SCENARIO_CALLS_MAX)
+        check_fail(stage->world, "scenario", "one call too many");
+    else
+        stage->calls[stage->calls_count++] = request;
+}
+
+/* A request in a session that is open. */
+static void request_do(struct stage *stage, const struct deed *deed, uint32_t session,
+                       uint32_t seat)
+{
+    struct world *world = stage->world;
+    static const enum ask asks[DEED_KINDS] = {[DEED_CALL] = ASK_CALL,
+                                              [DEED_READ] = ASK_READ,
+                                              [DEED_GET] = ASK_LISTEN,
+                                              [DEED_DELETE] = ASK_DELETE};
+    struct session *opened = world->clients->sessions[session];
+    if (opened->asked == 1) { /* nothing but initialize */
+        client_ask(world, session, ASK_INITIALIZED, seat, 0);
+        client_ask(world, session, ASK_LIST, seat, 0); /* what its tools say of themselves */
+    }
+    if (deed->kind == DEED_ANSWER) {
+        client_answer(world, session, seat, 0);
+        return;
+    }
+    uint32_t request = client_ask(world, session, asks[deed->kind], seat, 0);
+    world->clients->requests[request]->manner =
+        (struct manner){true, deed->asks, (uint64_t)deed->other * WORLD_MS, deed->events};
+    call_count(stage, request);
+}
+
 static void session_do(struct stage *stage, const struct deed *deed)
 {
     struct world *world = stage->world;
@@ -122,20 +154,44 @@ static void session_do(struct stage *stage, const struct deed *deed)
     uint32_t seat = 0;
     uint32_t *session = &stage->sessions[deed->number];
     peers_resolve(stage, &deed->who[0], &deed->who[0], PEERS_NODES, who);
-    while (!who[seat])
+    while (seat < WORLD_SEATS_MAX && !who[seat])
         seat++;
-    if (deed->kind == DEED_OPEN) {
+    if (deed->kind == DEED_SAY) {
+        uint32_t up = *session == WORLD_NOBODY ? WORLD_NOBODY : upstream_of(world, *session);
+        if (up != WORLD_NOBODY)
+            upstream_notify(world, up);
+        if (up != WORLD_NOBODY)
+            world_turn(world, &world->seats[world->upstreams->ups[up].seat]);
+        return;
+    }
+    if (seat == WORLD_SEATS_MAX) {
+        check_fail(world, "scenario", "a request through nobody");
+    } else if (deed->kind == DEED_OPEN) {
         *session = client_session(world);
         client_ask(world, *session, ASK_INITIALIZE, seat, 0);
-    } else if (*session == WORLD_NOBODY || stage->calls_count == SCENARIO_CALLS_MAX) {
-        check_fail(world, "scenario", "a call of a session that was not opened, or one too many");
+    } else if (*session == WORLD_NOBODY) {
+        check_fail(world, "scenario", "a call of a session that was not opened");
     } else {
-        struct session *opened = world->clients->sessions[*session];
-        if (opened->asked == 1) /* nothing but initialize */
-            client_ask(world, *session, ASK_INITIALIZED, seat, 0);
-        world->upstreams->script_us = (uint64_t)deed->other * WORLD_MS;
-        stage->calls[stage->calls_count++] = client_ask(world, *session, ASK_CALL, seat, 0);
+        request_do(stage, deed, *session, seat);
     }
+}
+
+static void call_do(struct stage *stage, const struct deed *deed)
+{
+    bool who[WORLD_SEATS_MAX];
+    uint32_t seat = 0;
+    if (deed->number > stage->calls_count) {
+        check_fail(stage->world, "scenario", "there is no such call yet");
+        return;
+    }
+    uint32_t request = stage->calls[deed->number - 1];
+    peers_resolve(stage, &deed->who[0], &deed->who[0], PEERS_NODES, who);
+    while (seat < WORLD_SEATS_MAX && !who[seat])
+        seat++;
+    if (deed->kind == DEED_VANISH)
+        client_vanish(stage->world, request);
+    else
+        call_count(stage, client_resume(stage->world, request, seat, 0));
 }
 
 static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
@@ -171,6 +227,17 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
         break;
     case DEED_CLOCK:
         world_set_wall(world, seat, deed->number);
+        break;
+    case DEED_REJECT:
+    case DEED_ADMIT:
+        world_reject(world, seat, deed->kind == DEED_REJECT);
+        break;
+    case DEED_END_SERVER:
+        upstreams_kill(world, &world->seats[seat]);
+        world_turn(world, &world->seats[seat]);
+        break;
+    case DEED_HANG_SERVER:
+        world->upstreams->hangs_until_us[seat] = world->now_us + (uint64_t)ms * WORLD_MS;
         break;
     case DEED_TWIN:
         world_start(world, world_add_twin(world, seat));
@@ -208,7 +275,16 @@ static void deed_do(struct stage *stage, const struct deed *deed)
         return;
     case DEED_OPEN:
     case DEED_CALL:
+    case DEED_READ:
+    case DEED_GET:
+    case DEED_DELETE:
+    case DEED_ANSWER:
+    case DEED_SAY:
         session_do(stage, deed);
+        return;
+    case DEED_VANISH:
+    case DEED_RESUME:
+        call_do(stage, deed);
         return;
     case DEED_START:
     case DEED_RESTART:
@@ -395,6 +471,9 @@ int scenario_run(const struct scenario *scenario, uint64_t seed, bool trace,
     struct world *world = NULL;
     struct world_config config = {
         .seed = seed, .nodes = scenario->nodes, .steady = true, .trace = trace};
+    static const enum mesh_upstream_kind kinds[] = {MESH_UP_HTTP, MESH_UP_STDIO, MESH_UP_BUILTIN};
+    if (scenario->servers_by_seed)
+        config.upstream = kinds[seed % 3];
     int rc = world_new(&world, &config);
     if (rc < 0)
         return rc;

@@ -12,6 +12,8 @@
  *     another p4 p5               peers of another cluster, whose contacts are among them
  *     contacts p0 p1              what everybody's list of contacts (--join) names; else everybody
  *
+ *     servers by-seed             http, stdio, built in, in turn; else http
+ *
  *     at TIME DEED
  *     from TIME to TIME every TIME DEED       the first time at the first time
  *     at TIME expect STATE                    holds at that moment
@@ -22,7 +24,8 @@
  *     from TIME to TIME bytes per peer-second <= N               of datagrams, of those that run
  *
  * PEERS is `all` (that run), `others` (than those named first in the line), `any 3` (of those that
- * run, drawn from the seed), `any 3 of p0..p9`, or a list: p1 p4..p7.
+ * run, drawn from the seed), `any 3 of p0..p9`, `owner of 0`, `holders of 0` (who has a copy of
+ * session 0), `strangers to 0` (neither), `any 1 of holders of 0`, or a list: p1 p4..p7.
  *
  * DEED:
  *     start PEERS, crash PEERS, power-off PEERS (not even a reset comes back)
@@ -41,7 +44,18 @@
  *     dns right|empty|stale           what contacts resolve to, every 10 s; stale: as they are now
  *     clock PEERS +TIME|-TIME         how wrong the wall clock is that the next start finds
  *     open N at p0                    a client opens session N
- *     call N at p0 [taking TIME]      a request of session N; the calls of a file count from 1
+ *     reject PEERS, admit PEERS       a firewall refuses who dials them; datagrams pass
+ *     end-server PEERS                their MCP server dies, and another is there at once
+ *     hang-server PEERS for TIME      it takes requests and answers late
+ *     say N                           the server of session N sends a notification
+ *     delete N at PEERS
+ *     call N at PEERS [taking TIME] [in K events] [by asking]    a request of session N that must
+ *                                     not run twice, answered after K events, or after a question
+ *                                     to the client; of several peers the first
+ *     read N at PEERS [taking TIME] [in K events]                one that may
+ *     get N at PEERS                  GET: its own stream. The calls, reads and gets of a file
+ * count from 1 vanish N                        the client of call N goes away resume N at PEERS and
+ * comes back: counts as a call answer N at PEERS               to the newest question of session N
  *
  * STATE:
  *     PEERS agree                     equal views, which hold just them for alive
@@ -53,7 +67,13 @@
  *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
  *     serving PEERS at PEERS is on|off
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
- *     call N is answered|refused|open, call N ran N times
+ *     call N is answered|refused|open|gone, call N ran N times, call N ends REASON
+ * (outcome-unknown) call N heard K notifications    of servers; or <=, >= call N is told that
+ * something may be missing epoch of N = K                  of session N, the highest; or <=, >=
+ *     owners of N = K, copies of N = K
+ *     owner of N is PEERS             it is one of them
+ *     servers of N = K                that were initialized for session N so far
+ *     questions = K answered          of servers, by clients
  *
  * `always` and `never` look at each change of a `state`, at anything else every 10 ms. */
 #ifndef SIM_SCENARIO_H
@@ -69,7 +89,15 @@
 
 /* Some of the peers. */
 struct peers {
-    enum peers_kind { PEERS_LISTED, PEERS_ALL, PEERS_OTHERS } kind;
+    enum peers_kind {
+        PEERS_LISTED,
+        PEERS_ALL,
+        PEERS_OTHERS,
+        PEERS_OWNER, /* session: so the next two */
+        PEERS_HOLDERS,
+        PEERS_STRANGERS
+    } kind;
+    uint32_t session;
     uint32_t any; /* so many of them, drawn; 0: each */
     uint64_t set[SCENARIO_SET_WORDS];
 };
@@ -99,6 +127,17 @@ enum deed_kind {
     DEED_CLOCK,   /* number: ms, of either sign */
     DEED_OPEN,    /* number: the session */
     DEED_CALL,    /* number: the session; other: ms it takes */
+    DEED_READ,    /* likewise */
+    DEED_GET,     /* number: the session; so the next two */
+    DEED_DELETE,
+    DEED_ANSWER,
+    DEED_SAY,    /* number: the session */
+    DEED_VANISH, /* number: the call; so the next */
+    DEED_RESUME,
+    DEED_REJECT,
+    DEED_ADMIT,
+    DEED_END_SERVER,
+    DEED_HANG_SERVER, /* number: ms */
     DEED_KINDS
 };
 enum restart_word { RESTART_SAME, RESTART_NEW_ADDRESS, RESTART_AT };
@@ -109,6 +148,8 @@ struct deed {
     struct peers who[SCENARIO_GROUPS_MAX]; /* of paths: from, to; of SPLIT: the sides */
     uint32_t who_count;
     int64_t number, other;
+    uint32_t events; /* CALL, READ: before the answer */
+    bool asks;
 };
 
 enum state_kind {
@@ -123,9 +164,18 @@ enum state_kind {
     STATE_EXIT, /* number: enum mesh_change */
     STATE_CALL, /* number: the call; words: enum call_word */
     STATE_RAN,  /* number: the call; least, most: how often */
+    STATE_ENDS, /* number: the call; words: enum mesh_reason */
+    STATE_HEARD,
+    STATE_TOLD,
+    STATE_EPOCH, /* number: the session; so the next five */
+    STATE_OWNERS,
+    STATE_COPIES,
+    STATE_OWNER,
+    STATE_SERVERS,
+    STATE_QUESTIONS,
     STATE_KINDS
 };
-enum call_word { CALL_ANSWERED, CALL_REFUSED, CALL_OPEN };
+enum call_word { CALL_ANSWERED, CALL_REFUSED, CALL_OPEN, CALL_GONE };
 
 struct state {
     enum state_kind kind;
@@ -159,6 +209,7 @@ struct scenario {
     uint32_t nodes, seats; /* seats: the twins, too */
     uint64_t seeds;
     struct peers contacts, another;
+    bool servers_by_seed;
     uint64_t end_ms;
     uint32_t steps_count;
     struct step steps[SCENARIO_STEPS_MAX];

@@ -6,6 +6,7 @@
 #include "sim/client.h"
 #include "sim/members.h"
 #include "sim/scenario_inside.h"
+#include "sim/upstream.h"
 
 /* ---- who ------------------------------------------------------------------------------------ */
 
@@ -28,6 +29,22 @@ static bool is_there(const struct stage *stage, uint32_t seat, enum peers_which 
     return true;
 }
 
+/* Owner, holders of a copy, or neither, as things are now. */
+static bool is_of_session(const struct stage *stage, const struct peers *peers, uint32_t seat)
+{
+    const struct world *world = stage->world;
+    uint32_t number = stage->sessions[peers->session];
+    struct mesh_tenure tenure;
+    if (number == WORLD_NOBODY || !world_runs(world, seat))
+        return false;
+    const struct session *session = world->clients->sessions[number];
+    bool has = session->has_id &&
+               mesh_tenure_of(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, &tenure);
+    if (peers->kind == PEERS_STRANGERS)
+        return !has;
+    return has && tenure.is_copy == (peers->kind == PEERS_HOLDERS);
+}
+
 void peers_resolve(struct stage *stage, const struct peers *peers, const struct peers *first,
                    enum peers_which which, bool is_meant[WORLD_SEATS_MAX])
 {
@@ -47,6 +64,11 @@ void peers_resolve(struct stage *stage, const struct peers *peers, const struct 
         case PEERS_OTHERS:
             is_meant[seat] = is_there(stage, seat, which) &&
                              (first->kind != PEERS_LISTED || !is_listed(first, seat));
+            break;
+        case PEERS_OWNER:
+        case PEERS_HOLDERS:
+        case PEERS_STRANGERS:
+            is_meant[seat] = is_of_session(stage, peers, seat);
             break;
         }
         count += is_meant[seat];
@@ -292,6 +314,12 @@ static enum verdict process_is(struct stage *stage, const struct state *state,
     return verdict;
 }
 
+static enum verdict bounded(uint32_t is, const struct state *state, const char *what,
+                            struct telling_words words)
+{
+    return is >= state->least && is <= state->most ? SO : tell(words, "%s: %u", what, is);
+}
+
 static enum verdict call_is(struct stage *stage, const struct state *state,
                             struct telling_words words)
 {
@@ -299,16 +327,63 @@ static enum verdict call_is(struct stage *stage, const struct state *state,
         return NOBODY_THERE;
     const struct request *call = stage->world->clients->requests[stage->calls[state->number - 1]];
     bool has_ended = call->state == REQUEST_ENDED;
-    bool is_well = has_ended && call->why == MESH_OK && call->has_answer;
-    enum call_word is = is_well ? CALL_ANSWERED : has_ended ? CALL_REFUSED : CALL_OPEN;
+    bool has_gone = call->state == REQUEST_GONE || call->state == REQUEST_UNSENT;
+    enum mesh_reason why = call->why != MESH_OK ? call->why : call->told_failure;
+    bool is_well = has_ended && why == MESH_OK && (call->has_answer || call->id[0] == 0);
+    enum call_word is = is_well     ? CALL_ANSWERED
+                        : has_ended ? CALL_REFUSED
+                        : has_gone  ? CALL_GONE
+                                    : CALL_OPEN;
     if (state->kind == STATE_RAN)
-        return call->executions >= state->least && call->executions <= state->most
-                   ? SO
-                   : tell(words, "call %u ran %u times", state->number, call->executions);
-    if ((state->words >> is & 1) != 0)
-        return SO;
-    return tell(words, "call %u: %s", state->number,
-                has_ended ? reason_name(call->why) : "not ended");
+        return bounded(call->executions, state, "times that it ran", words);
+    if (state->kind == STATE_HEARD)
+        return bounded(call->notes, state, "notifications", words);
+    if (state->kind == STATE_TOLD)
+        return call->was_told_gap ? SO : tell(words, "it is not");
+    bool is_so = state->kind == STATE_ENDS ? has_ended && (uint32_t)why == state->words
+                                           : (state->words >> is & 1) != 0;
+    return is_so ? SO
+                 : tell(words, "call %u: %s", state->number,
+                        has_ended  ? reason_name(why)
+                        : has_gone ? "its client is gone"
+                                   : "not ended");
+}
+
+static uint32_t servers_of(const struct world *world, uint32_t session)
+{
+    const struct upstreams *ups = world->upstreams;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < ups->ups_count; n++)
+        count += ups->ups[n].session == session;
+    return count;
+}
+
+static enum verdict session_is(struct stage *stage, const struct state *state,
+                               struct telling_words words)
+{
+    bool who[WORLD_SEATS_MAX];
+    struct world *world = stage->world;
+    uint32_t session = stage->sessions[state->number];
+    struct records records;
+    if (state->kind == STATE_QUESTIONS)
+        return bounded((uint32_t)world->upstreams->answered, state, "answered", words);
+    if (session == WORLD_NOBODY || !world->clients->sessions[session]->has_id)
+        return NOBODY_THERE;
+    records_of(world, world->clients->sessions[session], &records);
+    switch ((int)state->kind) {
+    case STATE_EPOCH:
+        return bounded((uint32_t)records.epoch, state, "epoch", words);
+    case STATE_OWNERS:
+        return bounded(records.owners, state, "owners", words);
+    case STATE_COPIES:
+        return bounded(records.copies, state, "copies", words);
+    case STATE_SERVERS:
+        return bounded(servers_of(world, session), state, "servers", words);
+    }
+    peers_resolve(stage, &state->who, &state->who, PEERS_NODES, who);
+    if (records.owner == WORLD_NOBODY)
+        return tell(words, "nobody owns it");
+    return who[records.owner] ? SO : tell(words, "it is p%u's", records.owner);
 }
 
 enum verdict state_is(struct stage *stage, const struct state *state, bool never, char *words,
@@ -336,8 +411,19 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_EXIT:
         verdict = process_is(stage, state, told);
         break;
+    case STATE_EPOCH:
+    case STATE_OWNERS:
+    case STATE_COPIES:
+    case STATE_OWNER:
+    case STATE_SERVERS:
+    case STATE_QUESTIONS:
+        verdict = session_is(stage, state, told);
+        break;
     case STATE_CALL:
     case STATE_RAN:
+    case STATE_ENDS:
+    case STATE_HEARD:
+    case STATE_TOLD:
         verdict = call_is(stage, state, told);
         break;
     case STATE_KINDS:

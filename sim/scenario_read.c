@@ -5,17 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/client.h"
 #include "sim/scenario_words.h"
 
 #define LINE_MAX_BYTES 256
 #define LINES_MAX 2000u
+#define REASONS 21u /* enum mesh_reason */
 
 /* ---- deeds ---------------------------------------------------------------------------------- */
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start",     "crash",   "power-off", "restart", "leave", "pause", "stall", "slow",
-    "twin",      "cut",     "mend",      "split",   "heal",  "loss",  "delay", "mtu",
-    "duplicate", "reorder", "replay",    "serving", "dns",   "clock", "open",  "call"};
+    "start", "crash",  "power-off", "restart", "leave",  "pause",      "stall",
+    "slow",  "twin",   "cut",       "mend",    "split",  "heal",       "loss",
+    "delay", "mtu",    "duplicate", "reorder", "replay", "serving",    "dns",
+    "clock", "open",   "call",      "read",    "get",    "delete",     "answer",
+    "say",   "vanish", "resume",    "reject",  "admit",  "end-server", "hang-server"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -118,19 +122,43 @@ static int read_twin(struct reader *reader, struct deed *deed)
     return rc;
 }
 
+/* [taking TIME] [in K events] [by asking] */
+static int read_manner(struct reader *reader, struct deed *deed)
+{
+    uint64_t ms = 0, events = 0;
+    int rc = 0;
+    if (reader_takes(reader, "taking"))
+        rc = reader_time(reader, &ms);
+    if (rc == 0 && reader_takes(reader, "in")) {
+        rc = reader_number(reader, 100, &events);
+        if (rc == 0)
+            rc = reader_needs(reader, "events");
+    }
+    if (rc == 0 && reader_takes(reader, "by")) {
+        rc = reader_needs(reader, "asking");
+        deed->asks = true;
+    }
+    deed->other = (int64_t)ms;
+    deed->events = (uint32_t)events;
+    return rc;
+}
+
 static int read_session(struct reader *reader, struct deed *deed)
 {
-    uint64_t session = 0, ms = 0;
-    uint32_t seat = 0;
-    int rc = reader_number(reader, SCENARIO_SESSIONS_MAX - 1, &session);
+    bool of_call = deed->kind == DEED_VANISH || deed->kind == DEED_RESUME;
+    uint64_t number = 0;
+    int rc =
+        reader_number(reader, of_call ? SCENARIO_CALLS_MAX : SCENARIO_SESSIONS_MAX - 1, &number);
+    deed->number = (int64_t)number;
+    if (rc == 0 && of_call && number == 0)
+        return reader_bad(reader, "calls count from 1");
+    if (rc < 0 || deed->kind == DEED_SAY || deed->kind == DEED_VANISH)
+        return rc;
+    rc = reader_needs(reader, "at");
     if (rc == 0)
-        rc = reader_needs(reader, "at");
-    if (rc == 0)
-        rc = reader_one_peer(reader, &deed->who[0], &seat);
-    if (rc == 0 && deed->kind == DEED_CALL && reader_takes(reader, "taking"))
-        rc = reader_time(reader, &ms);
-    deed->number = (int64_t)session;
-    deed->other = (int64_t)ms;
+        rc = reader_peers(reader, &deed->who[0]);
+    if (rc == 0 && (deed->kind == DEED_CALL || deed->kind == DEED_READ))
+        rc = read_manner(reader, deed);
     return rc;
 }
 
@@ -146,6 +174,9 @@ static int read_deed(struct reader *reader, struct deed *deed)
     case DEED_START:
     case DEED_CRASH:
     case DEED_POWER_OFF:
+    case DEED_REJECT:
+    case DEED_ADMIT:
+    case DEED_END_SERVER:
         return reader_peers(reader, &deed->who[0]);
     case DEED_RESTART:
         return read_restart(reader, deed);
@@ -153,6 +184,7 @@ static int read_deed(struct reader *reader, struct deed *deed)
         return read_timed(reader, deed, "within");
     case DEED_PAUSE:
     case DEED_STALL:
+    case DEED_HANG_SERVER:
         return read_timed(reader, deed, "for");
     case DEED_SLOW:
         return read_timed(reader, deed, "by");
@@ -187,6 +219,13 @@ static int read_deed(struct reader *reader, struct deed *deed)
         return read_clock(reader, deed);
     case DEED_OPEN:
     case DEED_CALL:
+    case DEED_READ:
+    case DEED_GET:
+    case DEED_DELETE:
+    case DEED_ANSWER:
+    case DEED_SAY:
+    case DEED_VANISH:
+    case DEED_RESUME:
         return read_session(reader, deed);
     case DEED_KINDS:
         break;
@@ -297,24 +336,69 @@ static int read_candidates(struct reader *reader, struct state *state)
     return rc < 0 ? rc : reader_peers(reader, &state->who);
 }
 
+/* How often, or how it ended. */
+static int read_call_state(struct reader *reader, struct state *state)
+{
+    static const char *const words[] = {"answered", "refused", "open", "gone"};
+    uint64_t number = 0;
+    int rc = 0;
+    if (reader_takes(reader, "ran")) {
+        state->kind = STATE_RAN;
+        rc = reader_number(reader, 1000, &number);
+        state->least = state->most = (uint32_t)number;
+        return rc < 0 ? rc : reader_needs(reader, "times");
+    }
+    if (reader_takes(reader, "heard")) {
+        state->kind = STATE_HEARD;
+        rc = read_bounds(reader, state);
+        return rc < 0 ? rc : reader_needs(reader, "notifications");
+    }
+    if (reader_takes(reader, "ends")) {
+        state->kind = STATE_ENDS;
+        while (state->words < REASONS &&
+               strcmp(reason_name((enum mesh_reason)state->words), reader_word(reader)) != 0)
+            state->words++;
+        if (state->words == REASONS)
+            return reader_bad(reader, "'%s': no reason", reader_word(reader));
+        reader->at++;
+        return 0;
+    }
+    rc = reader_needs(reader, "is");
+    if (rc == 0 && reader_takes(reader, "told")) {
+        state->kind = STATE_TOLD;
+        return 0;
+    }
+    return rc < 0 ? rc : read_words(reader, words, 4, &state->words);
+}
+
 static int read_call(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {"answered", "refused", "open"};
     uint64_t number = 0;
     int rc = reader_number(reader, SCENARIO_CALLS_MAX, &number);
-    if (rc < 0)
-        return rc;
-    if (number == 0)
+    if (rc == 0 && number == 0)
         return reader_bad(reader, "calls count from 1");
     state->number = (uint32_t)number;
-    if (!reader_takes(reader, "ran")) {
-        rc = reader_needs(reader, "is");
-        return rc < 0 ? rc : read_words(reader, words, 3, &state->words);
-    }
-    state->kind = STATE_RAN;
-    rc = reader_number(reader, 1000, &number);
-    state->least = state->most = (uint32_t)number;
-    return rc < 0 ? rc : reader_needs(reader, "times");
+    return rc < 0 ? rc : read_call_state(reader, state);
+}
+
+/* of N = K */
+static int read_of_session(struct reader *reader, struct state *state)
+{
+    uint64_t number = 0;
+    int rc = reader_needs(reader, "of");
+    if (rc == 0)
+        rc = reader_number(reader, SCENARIO_SESSIONS_MAX - 1, &number);
+    state->number = (uint32_t)number;
+    if (rc < 0 || state->kind != STATE_OWNER)
+        return rc < 0 ? rc : read_bounds(reader, state);
+    rc = reader_needs(reader, "is");
+    return rc < 0 ? rc : reader_peers(reader, &state->who);
+}
+
+static int read_questions(struct reader *reader, struct state *state)
+{
+    int rc = read_bounds(reader, state);
+    return rc < 0 ? rc : reader_needs(reader, "answered");
 }
 
 static int read_of_peers(struct reader *reader, struct state *state)
@@ -333,11 +417,13 @@ static int read_of_peers(struct reader *reader, struct state *state)
 
 static int read_state(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {"state",   "members", "table", "candidates",
-                                        "serving", "exit",    "call"};
-    static const enum state_kind kinds[] = {STATE_MEMBER,     STATE_MEMBERS, STATE_TABLE,
-                                            STATE_CANDIDATES, STATE_SERVING, STATE_EXIT,
-                                            STATE_CALL};
+    static const char *const words[] = {"state", "members", "table",    "candidates", "serving",
+                                        "exit",  "call",    "epoch",    "owners",     "copies",
+                                        "owner", "servers", "questions"};
+    static const enum state_kind kinds[] = {
+        STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,    STATE_CANDIDATES, STATE_SERVING,
+        STATE_EXIT,   STATE_CALL,    STATE_EPOCH,    STATE_OWNERS,     STATE_COPIES,
+        STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS};
     size_t n = 0;
     int rc = 0;
     *state = (struct state){.kind = STATE_KINDS};
@@ -355,6 +441,14 @@ static int read_state(struct reader *reader, struct state *state)
         return read_exit(reader, state);
     case STATE_CALL:
         return read_call(reader, state);
+    case STATE_EPOCH:
+    case STATE_OWNERS:
+    case STATE_COPIES:
+    case STATE_OWNER:
+    case STATE_SERVERS:
+        return read_of_session(reader, state);
+    case STATE_QUESTIONS:
+        return read_questions(reader, state);
     case STATE_CANDIDATES:
         return read_candidates(reader, state);
     }
@@ -506,6 +600,9 @@ static int read_line(struct reader *reader)
             return reader_bad(reader, "no seed at all");
     } else if (reader_takes(reader, "another")) {
         rc = reader_peers(reader, &scenario->another);
+    } else if (reader_takes(reader, "servers")) {
+        rc = reader_needs(reader, "by-seed");
+        scenario->servers_by_seed = true;
     } else if (reader_takes(reader, "contacts")) {
         rc = reader_peers(reader, &scenario->contacts);
     } else {

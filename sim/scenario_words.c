@@ -139,6 +139,25 @@ static bool add_peers(const char *text, struct peers *peers)
     return true;
 }
 
+/* `owner of 0`, `holders of 0`, `strangers to 0`. -ENOENT: something else stands here. */
+static int peers_of_session(struct reader *reader, struct peers *peers)
+{
+    static const char *const words[] = {"owner", "holders", "strangers"};
+    static const enum peers_kind kinds[] = {PEERS_OWNER, PEERS_HOLDERS, PEERS_STRANGERS};
+    uint64_t session = 0;
+    for (size_t n = 0; n < sizeof kinds / sizeof *kinds; n++) {
+        if (!reader_takes(reader, words[n]))
+            continue;
+        int rc = reader_needs(reader, kinds[n] == PEERS_STRANGERS ? "to" : "of");
+        if (rc == 0)
+            rc = reader_number(reader, SCENARIO_SESSIONS_MAX - 1, &session);
+        peers->kind = kinds[n];
+        peers->session = (uint32_t)session;
+        return rc;
+    }
+    return -ENOENT;
+}
+
 int reader_peers(struct reader *reader, struct peers *peers)
 {
     uint64_t any = 0;
@@ -160,6 +179,9 @@ int reader_peers(struct reader *reader, struct peers *peers)
         peers->kind = strcmp(reader->words[reader->at - 1], "all") == 0 ? PEERS_ALL : PEERS_OTHERS;
         return 0;
     }
+    int rc = peers_of_session(reader, peers);
+    if (rc != -ENOENT)
+        return rc;
     for (; add_peers(reader_word(reader), peers); listed++)
         reader->at++;
     return listed > 0 ? 0 : reader_bad(reader, "'%s': no peers", reader_word(reader));

@@ -11,13 +11,14 @@
 #include "sim/upstream.h"
 
 #define LOOK_US (1u * WORLD_SECOND)
-#define SILENT_US (60u * WORLD_SECOND)     /* N1 */
-#define PASSES_US (1u * WORLD_SECOND)      /* O1: what was under way has arrived */
-#define WELL_US (6u * WORLD_SECOND)        /* O3: so long nothing was wrong with the owner */
-#define HOLDER_WELL_US (3u * WORLD_SECOND) /* O1: so long nothing was wrong with who has a record  \
-                                            */
-#define ALONE_US (1u * WORLD_SECOND)       /* R1: then initialize is answered without a copy */
-#define LOSS_PPM_MAX 20000u                /* beyond it a round trip may take seconds */
+#define SILENT_US (60u * WORLD_SECOND) /* N1 */
+#define PASSES_US (1u * WORLD_SECOND)  /* O1: what was under way has arrived */
+#define WELL_US (6u * WORLD_SECOND)    /* O3: so long nothing was wrong with the owner */
+#define HOLDER_WELL_US                                                                             \
+    (3u * WORLD_SECOND)            /* O1: so long nothing was wrong with who has a record          \
+                                    */
+#define ALONE_US (995u * WORLD_MS) /* R1: then initialize is answered without a copy */
+#define LOSS_PPM_MAX 20000u        /* beyond it a round trip may take seconds */
 
 void tenures_new(struct world *world)
 {
@@ -70,15 +71,6 @@ static uint32_t life_on(const struct world *world, uint32_t seat)
         if (world->lives[n].seat == seat)
             return n;
     return WORLD_NOBODY;
-}
-
-static void keeper_note(struct session *session, uint32_t life)
-{
-    struct tenures *tenures = &session->tenures;
-    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++)
-        if (tenures->keepers[n] == life)
-            return;
-    tenures->keepers[tenures->keepers_count++ % TENURE_KEEPERS] = life;
 }
 
 /* ---- what is wrong -------------------------------------------------------------------------- */
@@ -247,7 +239,7 @@ void tenure_begins(struct world *world, const struct request *request)
 {
     const struct session *session = world->clients->sessions[request->session];
     struct records records;
-    if (request->ask != ASK_INITIALIZE || request->said_us == 0 ||
+    if (request->ask != ASK_INITIALIZE || request->said_us == 0 || request->is_error ||
         request->said_us + ALONE_US <= world->now_us ||
         somebody_died_lately(world, 2 * WORLD_SECOND))
         return;
@@ -327,8 +319,8 @@ static void gone_check(struct world *world, uint32_t number)
     struct session *session = world->clients->sessions[number];
     const struct tenures *tenures = &session->tenures;
     session->tenures.is_gone = true;
-    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++) {
-        uint32_t life = tenures->keepers[n];
+    for (uint32_t n = 0; n < tenures->had_count; n++) {
+        uint32_t life = tenures->had[n];
         const struct seat *seat = &world->seats[world->lives[life].seat];
         if (!is_over(session) && world_life_runs(world, life) && !seat->leaving && !seat->exited)
             check_fail(world, "R1", "nobody has a record of session %u any more, and p%u had one",
@@ -347,9 +339,10 @@ static void session_look(struct world *world, uint32_t number)
         gone_check(world, number);
         return;
     }
+    tenures->had_count = 0;
     for (uint32_t seat = 0; seat < world->seats_count; seat++)
-        if (tenure_at(world, seat, session, &tenure))
-            keeper_note(session, life_on(world, seat));
+        if (tenures->had_count < TENURE_HAD && tenure_at(world, seat, session, &tenure))
+            tenures->had[tenures->had_count++] = life_on(world, seat);
     if (records.owner == WORLD_NOBODY)
         return;
     acked_check(world, number, records.owner);
@@ -378,10 +371,13 @@ void tenures_died(struct world *world, const struct seat *seat)
     struct mesh_tenure tenure;
     if (seat->is_foreign)
         return;
-    for (uint32_t n = 0; n < world->clients->sessions_count; n++)
-        if (!world->clients->sessions[n]->tenures.is_gone &&
-            tenure_at(world, seat->index, world->clients->sessions[n], &tenure))
-            keeper_note(world->clients->sessions[n], life_on(world, seat->index));
+    for (uint32_t n = 0; n < world->clients->sessions_count; n++) {
+        struct session *session = world->clients->sessions[n];
+        if (!tenure_at(world, seat->index, session, &tenure))
+            continue;
+        uint32_t *place = &session->tenures.lost[session->tenures.lost_count++ % TENURE_LOST];
+        *place = life_on(world, seat->index);
+    }
 }
 
 /* ---- N1 ------------------------------------------------------------------------------------- */
@@ -419,14 +415,24 @@ bool tenure_may_be_unknown(struct world *world, const struct session *session)
         if (tenure_at(world, seat, session, &tenure) && !world->seats[seat].leaving &&
             !is_superseded(world, life_on(world, seat)))
             return false;
-    for (uint32_t n = 0; n < tenures->keepers_count && n < TENURE_KEEPERS; n++) {
-        const struct life *keeper = &world->lives[tenures->keepers[n]];
+    for (uint32_t n = 0; n < tenures->lost_count && n < TENURE_LOST; n++) {
+        const struct life *keeper = &world->lives[tenures->lost[n]];
         bool left = keeper->was_leaving || world->seats[keeper->seat].exited;
         if (keeper->ended_us != 0 && !left && world->now_us - keeper->ended_us <= SILENT_US &&
-            !is_superseded(world, tenures->keepers[n]))
+            !is_superseded(world, tenures->lost[n]))
             return false;
     }
     return true;
+}
+
+uint32_t tenures_at(const struct world *world, uint32_t seat)
+{
+    struct mesh_tenure tenure;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < world->clients->sessions_count; n++)
+        count += world->clients->sessions[n]->delete_us != 0 &&
+                 tenure_at(world, seat, world->clients->sessions[n], &tenure);
+    return count;
 }
 
 /* ---- the end of calm ------------------------------------------------------------------------ */

@@ -20,7 +20,8 @@
 
 #define TENURES_GO_ON false /* sessions outlive their owner, and their server */
 #define TENURE_COPIES 2u    /* --copies: beside the owner's own */
-#define TENURE_KEEPERS 24u  /* lives that had a record lately; the oldest is forgotten */
+#define TENURE_LOST 16u     /* lives that ended with a record; the oldest is forgotten */
+#define TENURE_HAD 8u       /* lives that have one */
 
 struct request;
 struct seat;
@@ -32,7 +33,8 @@ struct tenures {
     uint64_t top;         /* the highest epoch (its counter) seen */
     uint32_t top_owner;   /* the life that has it */
     uint64_t top_said_us; /* when first something of it reached a client; 0: not yet */
-    uint32_t keepers[TENURE_KEEPERS], keepers_count;
+    uint32_t lost[TENURE_LOST], lost_count; /* lives that ended with a record of it */
+    uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */
     struct passed { /* what a peer passed on to clients of this session, at most */
         uint32_t seat, life;
         uint64_t epoch;
@@ -67,6 +69,8 @@ void tenure_runs(struct world *world, const struct request *request, uint32_t up
 void tenure_begins(struct world *world, const struct request *request);
 /* Somebody that runs and does not leave has a record of it. */
 bool tenure_survives(const struct world *world, const struct session *session);
+/* How many sessions that were ended have a record there yet. */
+uint32_t tenures_at(const struct world *world, uint32_t seat);
 /* N1: did everybody who had a record go for good? */
 bool tenure_may_be_unknown(struct world *world, const struct session *session);
 

@@ -214,11 +214,22 @@ static enum ucall_fate fate_draw(struct world *world, const struct ucall *call, 
     return FATE_ANSWERS;
 }
 
+/* A scenario says how it is answered. */
+static void manner_set(struct ucall *call, const struct manner *manner)
+{
+    call->asks = manner->asks;
+    call->progress_max = manner->events;
+    call->is_sse = manner->asks || manner->events > 0;
+    call->polls = 0;
+    call->step_us = manner->takes_us / (manner->events + 1);
+}
+
 static void ucall_draw(struct world *world, struct ucall *call)
 {
     struct upstreams *ups = world->upstreams;
     uint32_t seat = ups->ups[call->upstream].seat;
     bool is_tool = call->method == RPC_TOOLS_CALL;
+    const struct request *request = ucall_request(world, call);
     uint64_t latency_us = latency_draw(world, seat);
     call->fate = fate_draw(world, call, seat);
     call->is_sse = call->is_request && chance_below(&ups->chance, 2) == 0;
@@ -249,6 +260,10 @@ static void ucall_draw(struct world *world, struct ucall *call)
         call->progress_max = ups->script_progress;
     }
     call->step_us = latency_us / (call->progress_max + 1 + (call->asks ? 1 : 0));
+    if (request != NULL && request->manner.is_told) {
+        manner_set(call, &request->manner);
+        latency_us = request->manner.takes_us;
+    }
     call->until_us = world->now_us + latency_us + (call->asks ? QUESTION_WAIT_US : 0) +
                      call->polls * (call->step_us + WORLD_SECOND);
 }

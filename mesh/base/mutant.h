@@ -13,6 +13,9 @@
 #define MUTANT_RING_STALE 6       /* who begins or ends to serve does not change the ring */
 #define MUTANT_NO_NAMES 7         /* OPEN with a known name runs the request again */
 #define MUTANT_NO_EPOCH_CHECK 8   /* an answer of an epoch that is over is passed on */
+#define MUTANT_NO_VETO 9          /* who hears the owner lets it be taken over */
+#define MUTANT_NO_FIRST_COPY 10   /* initialize is answered though nobody has a copy */
+#define MUTANT_NO_FENCE 11        /* who woke up answers before its holders were asked */
 
 #ifndef MESH_MUTANT
 #define MESH_MUTANT MUTANT_NONE

@@ -84,6 +84,8 @@ static void answer_send_from(struct answer *answer, struct links *links, uint32_
 
 void answer_withhold(struct answer *answer)
 {
+    if (answer->is_withheld)
+        return; /* from where it was: what is kept back stays so */
     answer->is_withheld = true;
     answer->withheld_from = answer->count;
 }
