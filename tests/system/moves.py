@@ -273,8 +273,8 @@ class Record:
 def executions(pods):
     """Of all lives of these pods' stubs."""
     found = []
-    for pod in pods:
-        with contextlib.suppress(FileNotFoundError), open(pod.calls, encoding="ascii") as log:
+    for path in sorted({pod.calls for pod in pods}):
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as log:
             for line in log:
                 words = line.rstrip("\n").split("\t")
                 number = int(words[6]) if words[6].isdigit() else None
