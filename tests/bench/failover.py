@@ -84,17 +84,8 @@ class Ride:
     def riders(self):
         return [self.load] + ([self.judges] if self.judges else [])
 
-    def finish(self, victims=None):
-        """`victims`: names; the sessions that those served last before the fault are the moved ones."""
-        record = self.load.finish()
-        moved = None
-        if victims:
-            last = {}
-            for call in record.calls:
-                if call.outcome == "ok" and call.detail and call.done < self.fault:
-                    last[call.session] = call.detail
-            moved = {session for session, who in last.items() if who in victims}
-        return Verdict(record, executions(self.pods), self.begun, self.fault, self.size.rate, moved)
+    def finish(self):
+        return Verdict(self.load.finish(), executions(self.pods), self.begun, self.fault, self.size.rate)
 
     def judged(self):
         """What their users saw; empty: nothing."""
@@ -172,7 +163,7 @@ def stopped(size, seconds):
     if seconds == 1 and summary["moved"]:
         problems.append(f"taken over: {summary['moved']} sessions of an owner that paused for 1 s")
     late = [call for call in verdict.record.calls
-            if call.outcome == "ok" and call.detail == victim.name and call.done > woken + 1]
+            if call.outcome == "ok" and call.detail == victim.life and call.done > woken + 1]
     if seconds > 3 and late:
         problems.append(f"answers of the woken owner a second after it woke: {len(late)}")
     end(pods)

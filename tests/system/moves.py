@@ -18,7 +18,7 @@ from harness import HERE, NODE, Process, Settings, free_port, sure, wait_until
 UNSAFE = {"counter", "slow_counter", "say"}
 SLOW = {"slow", "slow_counter"}
 STEADY = 0.95  # of the rate that was asked for: below it a run says nothing
-PATIENCE_S = 10  # within which a client has its outcome
+PATIENCE_S = 10.5  # within which a client has its outcome: 10 s, and a busy machine
 
 
 # ---- pods ---------------------------------------------------------------------------------------
@@ -34,11 +34,11 @@ class Here:
 
 
 class Pod:
-    """A meshd and its server, at one place; `run` counts its lives, for the names of the logs."""
+    """A meshd and its server, at one place; `run` and `lives` count how often each was started."""
 
     def __init__(self, name, cluster, place=None, flags=(), server="stub"):
         self.name, self.cluster, self.place = name, cluster, place or Here()
-        self.flags, self.server, self.run = list(flags), server, 0
+        self.flags, self.server, self.run, self.lives = list(flags), server, 0, 0
         self.stub = self.meshd = None
 
     @property
@@ -50,10 +50,16 @@ class Pod:
         return f"{self.place.address}:{self.place.peer_port}"
 
     def start_server(self):
+        self.lives += 1
         self.stub = Process(f"{self.cluster}-{self.name}-stub", [
             *self.place.prefix, Settings.program("tests/tools/stub"), "http", "--tell", "--name",
-            self.name, "--listen", self.place.server, "--log", self.calls])
+            self.life, "--listen", self.place.server, "--log", self.calls])
         self.stub.wait_line(r"listening on port")
+
+    @property
+    def life(self):
+        """How its server names itself: another process is another server."""
+        return f"{self.name}.{self.lives}"
 
     @property
     def calls(self):
@@ -209,7 +215,7 @@ class Load(Process):
         self.rate, self.sessions = rate, sessions
         argv = [Settings.program("tests/tools/load"), "--to", ",".join(pod.entry for pod in entries),
                 "--sessions", sessions, "--rate", rate, "--streams", streams, "--seconds", seconds,
-                "--tool", ",".join(tools), "--record", self.record, "--control", "--list", "--moves",
+                "--tool", ",".join(tools), "--timeout-ms", "12000", "--record", self.record, "--control", "--list", "--moves",
                 "--look", "--keep", "--json", "--skip-dead", *flags]
         if opens:
             argv += ["--open-at", ",".join(pod.entry for pod in opens)]
@@ -296,11 +302,10 @@ def spread(values):
 
 
 class Verdict:
-    """`fault`: when it happened; `moved`: the sessions that it concerns (None: all)."""
+    """`ran`: what the servers logged; load from `begun` on, the fault at `fault`."""
 
-    def __init__(self, record, ran, begun, fault, rate, moved=None):
+    def __init__(self, record, ran, begun, fault, rate):
         self.record, self.ran, self.begun, self.fault = record, ran, begun, fault
-        self.moved = record.opened if moved is None else moved
         self.by_session = collections.defaultdict(list)
         for call in record.calls:
             self.by_session[call.session].append(call)
@@ -339,11 +344,11 @@ class Verdict:
         return look is not None and look.outcome == "ok"
 
     def judge_takeover(self):
-        """Of each session that moved: what its client waited at most until the first answer that was
+        """Of each session: what its client waited at most until the first answer that was
         none but an error, counted from the fault or from when it asked; and that answer since the
         fault. Calls that take long by themselves say nothing of it."""
         self.waits, self.since_fault, self.never = [], [], []
-        for session in sorted(self.moved):
+        for session in sorted(self.record.opened):
             after = [call for call in self.by_session[session]
                      if call.done > self.fault and call.tool not in SLOW]
             good = min((call for call in after if call.outcome == "ok"), key=lambda call: call.done,
