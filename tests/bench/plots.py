@@ -1,4 +1,4 @@
-"""plots - the pictures of scripts/bench sim, by gnuplot."""
+"""plots - the pictures of scripts/bench sim and failover, by gnuplot."""
 import math
 import os
 import subprocess
@@ -180,3 +180,44 @@ def draw(directory, rows, samples):
     for name, _, picture, data in pictures:
         picture(os.path.join(directory, name), data)
     return [(name, title) for name, title, _, _ in pictures]
+
+
+# ---- scripts/bench failover ----------------------------------------------------------------------
+
+BIN_S = 0.1
+
+
+def draw_failover(path, title, verdict):
+    """Calls by when they were due: median, p99 and the slowest of each tenth of a second; those without
+    an answer as marks."""
+    bins, slow = {}, {"slow", "slow_counter"}
+    marks = {"error": [], "other": []}
+    for call in verdict.record.calls:
+        when = call.due - verdict.fault
+        if call.outcome == "ok" and call.tool not in slow:
+            bins.setdefault(math.floor(when / BIN_S), []).append((call.done - call.due) * 1000)
+        elif call.outcome != "ok":
+            marks["error" if call.outcome == "error" else "other"].append((round(when, 2), 20000))
+    rows = []
+    for number, values in sorted(bins.items()):
+        values.sort()
+        rows.append((round(number * BIN_S, 2), f"{max(values[len(values) // 2], 0.1):.2f}",
+                     f"{max(values[-1], 0.1):.2f}"))
+    script = block("calls", rows)
+    curves = [f'$calls using 1:3 with lines linewidth 1.4 linecolor rgb "{MEMBERLIST}" '
+              'title "the slowest of 0.1 s"',
+              f'$calls using 1:2 with lines linewidth 2.2 linecolor rgb "{OURS}" title "median"']
+    for name, colour, words in (("error", "#c2255c", "told in-band that its outcome is unknown"),
+                                ("other", "#000000", "no answer")):
+        if marks[name]:
+            script += block(name, marks[name])
+            curves.append(f'${name} with points pointtype 9 pointsize 0.8 linecolor rgb "{colour}" '
+                          f'title "{words}: {len(marks[name]):,}"')
+    gnuplot(path, title, script + f"""set xlabel "seconds from the fault; calls by when they were due"
+set ylabel "milliseconds"
+set logscale y
+set yrange [0.1:30000]
+set ytics ("0.1" 0.1, "1" 1, "10" 10, "100" 100, "1,000" 1000, "10,000" 10000)
+set arrow from 0, graph 0 to 0, graph 1 nohead dashtype 3 linecolor rgb "{PLAIN}"
+plot {", ".join(curves)}
+""")

@@ -110,14 +110,14 @@ def die_with_parent():
 class Process:
     """A program with its output in a file. Ends with the run, by its own id."""
 
-    def __init__(self, name, argv, env=None):
+    def __init__(self, name, argv, env=None, stdin=subprocess.DEVNULL):
         self.name, self.argv = name, [str(word) for word in argv]
         self.log = os.path.join(Settings.directory, f"{name}.log")
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MESH_")}
         with open(self.log, "ab") as log:
             self.start_at = log.tell()
             self.process = subprocess.Popen(
-                self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                self.argv, stdout=log, stderr=log, stdin=stdin,
                 env={**clean, **(env or {})}, preexec_fn=die_with_parent)
         self.pid = self.process.pid
         processes.append(self)
@@ -129,7 +129,7 @@ class Process:
 
     def wait_line(self, pattern, seconds=10):
         def look():
-            found = re.search(pattern, self.text())
+            found = re.search(pattern, self.text(), re.M)
             sure(found or self.process.poll() is None,
                  f"{self.name} ended with {self.process.poll()}:\n{self.text()[-800:]}")
             return found
