@@ -44,6 +44,7 @@ void mesh_config_defaults(struct mesh_config *config)
     config->members_max = 1024;
     config->sessions_max = 100000;
     config->exchanges_max = 65536;
+    config->copies = 0; /* 2 once somebody takes sessions over */
     config->memory_max = 256u << 20;
     config->park_ms = 10000;
     config->silent_window_ms = 60000;
@@ -67,7 +68,7 @@ static bool mesh_config_is_legal(const struct mesh_config *c)
     return mesh_name_is_legal(c->name) && c->cluster != NULL && c->cluster[0] != '\0' &&
            strlen(c->cluster) <= MESH_LABEL_MAX && c->addr.port != 0 && c->weight >= 1 &&
            c->weight <= 16 && c->keys_count <= MESH_KEYS_MAX && c->members_max > 0 &&
-           c->sessions_max > 0 && c->exchanges_max > 0 &&
+           c->sessions_max > 0 && c->exchanges_max > 0 && c->copies <= COPIES_HOLDERS_MAX &&
            (c->zone == NULL || strlen(c->zone) <= MESH_ZONE_MAX);
 }
 
@@ -515,6 +516,7 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
     core->stats.links_opened++;
     swim_on_reached(core->swim, event->peer, true, now_ms); /* it proved who it is */
     entry_wake(core);
+    copies_on_link(core, event->peer, true, now_ms);
     if (!links_is_met(core->links, event->link))
         return;
     struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
@@ -531,9 +533,11 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
         break;
     case LINKS_LOST:
         core->stats.links_lost++;
+        copies_on_link(core, event->peer, false, now_ms);
         break;
     case LINKS_UNDIALLED:
         core->stats.links_refused++;
+        copies_on_link(core, event->peer, false, now_ms);
         if (event->loss == MESH_LOSS_REFUSED)
             swim_on_refused(core->swim, event->peer, now_ms);
         else
@@ -574,6 +578,7 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         links_forget(core->links, change->id, now_ms);
         serve_entry_gone(core, change->id, now_ms);
     }
+    copies_on_view(core, now_ms);
     entry_wake(core);
 }
 
@@ -794,7 +799,7 @@ size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_in
     const struct pool *pool = &m->core.sessions.pool;
     for (uint32_t slot = from; slot < pool_span(pool) && count < infos_max; slot++) {
         const struct session *session = pool_slot(pool, slot, &h);
-        if (session == NULL || !session->is_announced)
+        if (session == NULL || session->is_copy || !session->is_announced)
             continue;
         struct mesh_session_info *info = &infos[count++];
         mesh_session_hash(m, &session->id, info->id_hash);
@@ -825,6 +830,35 @@ void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
     stats->members_alive = (uint32_t)view_living(core->view);
     stats->parked = core->entry.parked_count;
     stats->memory_used = core->budget.used;
+    stats->copies_held = pool_count(&core->sessions.pool) - core->sessions.owned;
+    stats->copies_bytes = core->copies.bytes;
+}
+
+void mesh_copied(const struct mesh *m, uint32_t counts[3])
+{
+    const struct core *core = &m->core;
+    struct handle h;
+    counts[0] = counts[1] = counts[2] = 0;
+    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
+        const struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+        if (session == NULL || session->is_copy)
+            continue;
+        uint32_t whole = copies_whole(core, session);
+        counts[whole < 2 ? whole : 2]++;
+    }
+}
+
+/* What of the budget is a session's for its successor, beside its logs and its handshake. */
+static size_t mesh_record_bytes(const struct session *session)
+{
+    size_t bytes = session->level.length;
+    LIST_EACH (at, &session->subscriptions)
+        bytes += container_of(at, struct subscription, in_session)->uri.length;
+    LIST_EACH (at, &session->questions)
+        bytes += container_of(at, struct question, in_session)->id.length;
+    LIST_EACH (at, &session->streams)
+        bytes += container_of(at, struct event_stream, in_session)->request.length;
+    return bytes;
 }
 
 void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
@@ -839,6 +873,13 @@ void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
     levels->upstreams = pool_count(&core->serve.upstreams);
     levels->memory_used = core->budget.used;
     levels->log_bytes = core->streams.bytes;
+    levels->copies = pool_count(&core->sessions.pool) - core->sessions.owned;
+    levels->record_bytes = core->sessions.interns.bytes;
+    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
+        const struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+        if (session != NULL)
+            levels->record_bytes += mesh_record_bytes(session);
+    }
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         const struct call *call = pool_slot(&core->serve.calls, slot, &h);
         if (call != NULL)

@@ -51,6 +51,7 @@ struct mesh_config {
     enum mesh_upstream_kind upstream;
     bool retry_hints; /* believe a tool's readOnlyHint and idempotentHint */
     uint32_t members_max, sessions_max, exchanges_max;
+    uint32_t copies;   /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
     size_t memory_max; /* bytes of bodies and kept answers, all together */
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
@@ -334,17 +335,28 @@ struct mesh_stats {
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;
+    uint64_t copies_resent;  /* records sent again as a whole: something was lost on the way */
+    uint64_t copies_refused; /* by peers without room for them */
+    uint64_t sessions_alone; /* whose initialize was answered before anybody had a copy */
+    uint64_t
+        handshakes_not_kept; /* too large to be copied, or no memory: sessions without copies */
+    uint32_t copies_held;
+    size_t copies_bytes; /* of their event logs */
     uint32_t sessions, exchanges, links, members_alive, parked;
     uint32_t hops_max; /* peers that an exchange which came here had asked, this one included */
     size_t memory_used;
 };
 void mesh_stats(const struct mesh *mesh, struct mesh_stats *stats);
+/* Our sessions by how many living peers have all of them: none, one, two or more. Looks at each. */
+void mesh_copied(const struct mesh *mesh, uint32_t counts[3]);
 
 /* For the simulator's checkers: everything that must have come back to nothing in calm. */
 struct mesh_levels {
     uint32_t exchanges, calls, names, sessions, upstreams, messages_kept;
     size_t memory_used;
-    size_t log_bytes; /* of event logs: kept on purpose while their sessions live */
+    size_t log_bytes;    /* of event logs: kept on purpose while their sessions live */
+    size_t record_bytes; /* likewise, of what else a successor would need */
+    uint32_t copies;     /* of other peers' sessions, which may be gone */
 };
 void mesh_levels(const struct mesh *mesh, struct mesh_levels *levels);
 

@@ -226,8 +226,10 @@ static void call_open_stream(struct core *core, struct call *call, uint64_t now_
     if (session == NULL || call->want != MESH_CALL || !wants_answer || !call_has_reader(call))
         return;
     struct event_stream *stream = event_stream_open(core, session, call);
-    if (stream != NULL)
-        event_stream_read(core, stream, call, 0, false, now_ms);
+    if (stream == NULL)
+        return;
+    copies_on_stream(core, session, stream, now_ms);
+    event_stream_read(core, stream, call, 0, false, now_ms);
 }
 
 void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,

@@ -21,6 +21,8 @@ static void event_stream_count(struct core *core, struct session *session, size_
 {
     core->streams.bytes += after - before;
     session->log_bytes += after - before;
+    if (session->is_copy)
+        core->copies.bytes += after - before;
 }
 
 /* ---- tenures -------------------------------------------------------------------------------- */
@@ -114,6 +116,7 @@ static void event_stream_free(struct core *core, struct event_stream *stream)
     event_stream_count(core, session, EVENT_STREAM_COST + stream->log.bytes, 0);
     list_remove(&stream->in_session);
     list_remove(&stream->in_ended);
+    slice_drop(&stream->request);
     events_deinit(&stream->log);
     if (session->own == stream)
         session->own = NULL;
@@ -127,6 +130,14 @@ struct event_stream *event_stream_own(struct core *core, struct session *session
     return session->own;
 }
 
+struct event_stream *event_stream_make(struct core *core, struct session *session, uint32_t number)
+{
+    struct event_stream *stream = event_stream_new(core, session, number);
+    if (stream != NULL && number == 0)
+        session->own = stream;
+    return stream;
+}
+
 struct event_stream *event_stream_open(struct core *core, struct session *session,
                                        struct call *source)
 {
@@ -136,6 +147,9 @@ struct event_stream *event_stream_open(struct core *core, struct session *sessio
     session->streams_count++;
     stream->source = stream->reader = source->self;
     source->stream = stream;
+    stream->is_safe = !source->is_unsafe;
+    if (call_is_request(source) && call_id(source).length <= EVENT_STREAM_ID_MAX)
+        (void)slice_keep(&stream->request, call_id(source), &core->budget);
     return stream;
 }
 
@@ -242,12 +256,20 @@ void event_stream_add(struct core *core, struct event_stream *stream, const stru
     size_t before = stream->log.bytes;
     (void)events_add(&stream->log, event, &core->budget, &kept);
     event_stream_count(core, session, before, stream->log.bytes);
+    copies_on_event(core, session, stream, &kept, stream->log.number, now_ms);
     if (reader != NULL) {
         event_stream_tell(core, stream, reader, &kept, stream->log.number);
         event_stream_expect(core, reader, now_ms);
     }
     event_stream_trim(core, session);
     event_stream_yield(core, stream);
+}
+
+void event_stream_skip(struct core *core, struct event_stream *stream, uint64_t next)
+{
+    size_t before = stream->log.bytes;
+    events_skip(&stream->log, next);
+    event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
 }
 
 static void event_stream_tell_retry(struct core *core, struct call *reader, uint32_t retry_ms)
@@ -273,7 +295,9 @@ void event_stream_end(struct core *core, struct event_stream *stream, uint64_t n
     stream->is_ended = true;
     stream->ended_ms = now_ms;
     stream->source = stream->reader = (struct handle){0};
+    slice_drop(&stream->request);
     list_push_back(&core->streams.ended, &stream->in_ended);
+    copies_on_stream(core, session_at(core, stream->session), stream, now_ms);
     if (source != NULL)
         source->stream = NULL;
     if (reader == NULL || reader == source)

@@ -10,6 +10,7 @@
 
 #define EVENT_STREAM_KEPT_MS (5u * 60 * 1000) /* an ended one is forgotten then */
 #define EVENT_STREAM_SESSION_MAX (1u << 20)   /* bytes of all logs of a session */
+#define EVENT_STREAM_ID_MAX 256               /* bytes of a request's raw id that is kept */
 #define EVENT_STREAM_COST 384                 /* bytes that a stream costs beside its log */
 #define EVENT_STREAM_TENURES 8                /* of one stream, whose ids are understood */
 
@@ -35,8 +36,10 @@ struct event_stream {
     struct events log;
     struct event_tenure tenures[EVENT_STREAM_TENURES]; /* the oldest first; one at least */
     uint32_t tenures_count;
-    uint64_t delivered; /* the newest that a reader took */
-    uint32_t retry_ms;  /* asked for by the upstream; 0: not */
+    uint64_t delivered;   /* the newest that a reader took */
+    uint32_t retry_ms;    /* asked for by the upstream; 0: not */
+    struct slice request; /* of a POST that is not ended: the raw id of its request; empty: none */
+    bool is_safe;         /* likewise: it may run again */
     bool is_ended;
     uint64_t ended_ms;
 };
@@ -52,6 +55,10 @@ struct event_stream *event_stream_own(struct core *core, struct session *session
 /* A new one for a POST. NULL: no memory: its events have no numbers. */
 struct event_stream *event_stream_open(struct core *core, struct session *session,
                                        struct call *source);
+/* Of a copy: the stream of that number, without a source. NULL: no memory. */
+struct event_stream *event_stream_make(struct core *core, struct session *session, uint32_t number);
+/* Of a copy: nothing that came before that number is kept, and the next event has it. */
+void event_stream_skip(struct core *core, struct event_stream *stream, uint64_t next);
 /* NULL: never was, or is forgotten. */
 struct event_stream *event_stream_find(struct session *session, uint32_t number);
 /* That of a POST which this id names. NULL: likewise, or it is of a tenure that we know nothing of:

@@ -104,6 +104,12 @@ const struct logged *events_at(const struct events *events, uint64_t number)
     return events_slot(events, (uint32_t)(number - events_oldest(events)));
 }
 
+void events_skip(struct events *events, uint64_t next)
+{
+    events_drop_all(events);
+    events->number = next - 1;
+}
+
 void events_delivered(struct events *events, uint64_t number)
 {
     while (events->bytes > EVENTS_BYTES_MAX && events_oldest(events) <= number &&

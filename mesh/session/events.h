@@ -39,6 +39,8 @@ uint64_t events_oldest(const struct events *events);
 const struct logged *events_at(const struct events *events, uint64_t number);
 /* Drops the oldest; false: there is none. */
 bool events_drop_oldest(struct events *events);
+/* Drops everything; the next event gets this number, which none before it had. */
+void events_skip(struct events *events, uint64_t next);
 /* Everything up to this number arrived: what is too large to be kept for a resume is dropped. */
 void events_delivered(struct events *events, uint64_t number);
 

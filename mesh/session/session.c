@@ -9,12 +9,6 @@
 #define SESSION_KEY_AT 8 /* in the random part of an id: the byte before it is the shard's */
 #define SESSION_KEY_BYTES 8
 
-struct question {
-    struct list in_session;
-    uint64_t id_hash;
-    struct handle asker;
-};
-
 void sessions_init(struct core *core)
 {
     struct sessions *s = &core->sessions;
@@ -22,6 +16,7 @@ void sessions_init(struct core *core)
               core->config.sessions_max * (1 + COPIES_HOLDERS_MAX));
     heap_init(&s->expiries);
     table_init(&s->by_id, SESSION_KEY_BYTES, core->sip_key);
+    interns_init(&s->interns, 2 * s->pool.max, core->sip_key);
 }
 
 void sessions_deinit(struct core *core)
@@ -35,6 +30,7 @@ void sessions_deinit(struct core *core)
     }
     heap_deinit(&s->expiries);
     table_deinit(&s->by_id);
+    interns_deinit(&s->interns);
     pool_deinit(&s->pool);
 }
 
@@ -66,7 +62,8 @@ struct session *session_find_copy(struct core *core, const struct session_id *id
     return session != NULL && session->is_copy ? session : NULL;
 }
 
-/* Activity renews the idle time; the absolute one stands. */
+/* Activity renews the idle time; the absolute one stands. Of a session that came from elsewhere
+ * both may have begun before our clock did: that they wrap around does no harm to their sums. */
 static uint64_t session_end_ms(const struct core *core, const struct session *session)
 {
     uint64_t idle = session->used_ms + core->config.session_idle_ms;
@@ -128,11 +125,13 @@ void session_own(struct core *core, struct session *session, bool is_ours)
 {
     if (session->is_copy != is_ours)
         return;
+    copies_leave(core, session);
+    core->copies.bytes += is_ours ? -session->log_bytes : session->log_bytes;
     session->is_copy = !is_ours;
     core->sessions.owned += is_ours ? 1u : UINT32_MAX;
 }
 
-static void session_drop_subscriptions(struct session *session)
+void session_drop_subscriptions(struct session *session)
 {
     while (!list_is_empty(&session->subscriptions)) {
         struct subscription *subscription =
@@ -148,18 +147,25 @@ static void session_drop_question(struct session *session, struct question *ques
 {
     list_remove(&question->in_session);
     session->questions_count--;
+    slice_drop(&question->id);
     free(question);
 }
 
-void session_free(struct core *core, struct session *session)
+void session_drop_questions(struct session *session)
 {
     while (!list_is_empty(&session->questions))
         session_drop_question(
             session, container_of(list_first(&session->questions), struct question, in_session));
+}
+
+void session_free(struct core *core, struct session *session)
+{
+    copies_leave(core, session);
+    session_drop_questions(session);
     event_stream_free_all(core, session);
     session_drop_subscriptions(session);
-    slice_drop(&session->params);
-    slice_drop(&session->result);
+    intern_drop(&core->sessions.interns, &session->params);
+    intern_drop(&core->sessions.interns, &session->result);
     slice_drop(&session->level);
     if (!session->is_copy)
         core->sessions.owned--;
@@ -186,6 +192,43 @@ static bool session_is_in_use(struct core *core, const struct session *session)
     return false;
 }
 
+void session_left(struct core *core, const struct session *session, uint64_t now_ms,
+                  uint64_t *idle_ms, uint64_t *absolute_ms)
+{
+    uint64_t used_ms = session_is_in_use(core, session) ? 0 : now_ms - session->used_ms;
+    uint64_t age_ms = now_ms - session->opened_ms;
+    uint64_t idle_max_ms = core->config.session_idle_ms, max_ms = core->config.session_max_ms;
+    *idle_ms = used_ms < idle_max_ms ? idle_max_ms - used_ms : 0;
+    *absolute_ms = age_ms < max_ms ? max_ms - age_ms : 0;
+}
+
+void session_set_left(struct core *core, struct session *session, uint64_t idle_ms,
+                      uint64_t absolute_ms, uint64_t now_ms)
+{
+    uint64_t idle_max_ms = core->config.session_idle_ms, max_ms = core->config.session_max_ms;
+    session->used_ms = now_ms - idle_max_ms + (idle_ms < idle_max_ms ? idle_ms : idle_max_ms);
+    session->opened_ms = now_ms - max_ms + (absolute_ms < max_ms ? absolute_ms : max_ms);
+    (void)heap_set(&core->sessions.expiries, &session->expiry, session_end_ms(core, session));
+}
+
+int session_keep_handshake(struct core *core, struct session *session, struct slice params,
+                           struct slice result)
+{
+    struct interns *interns = &core->sessions.interns;
+    struct slice kept_params, kept_result;
+    if (intern_keep(interns, &kept_params, params, &core->budget) < 0)
+        return -ENOMEM;
+    if (intern_keep(interns, &kept_result, result, &core->budget) < 0) {
+        intern_drop(interns, &kept_params);
+        return -ENOMEM;
+    }
+    intern_drop(interns, &session->params);
+    intern_drop(interns, &session->result);
+    session->params = kept_params;
+    session->result = kept_result;
+    return 0;
+}
+
 struct session *session_next_expired(struct core *core, uint64_t now_ms)
 {
     struct heap_node *node;
@@ -202,9 +245,8 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms)
     return NULL;
 }
 
-int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker)
+int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker)
 {
-    (void)core;
     /* a client may leave some unanswered for ever: the oldest gives way */
     if (session->questions_count >= SESSION_QUESTIONS_MAX)
         session_drop_question(
@@ -212,8 +254,11 @@ int session_ask(struct core *core, struct session *session, uint64_t id_hash, st
     struct question *question = calloc(1, sizeof *question);
     if (question == NULL)
         return -ENOBUFS;
-    question->id_hash = id_hash;
+    question->id_hash = rpc_id_hash(core->sip_key, id);
     question->asker = asker;
+    id.buf = NULL; /* a few bytes must not pin the message */
+    if (id.length <= SESSION_QUESTION_ID_MAX)
+        (void)slice_keep(&question->id, id, &core->budget);
     list_push_back(&session->questions, &question->in_session);
     session->questions_count++;
     return 0;

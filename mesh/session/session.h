@@ -5,6 +5,7 @@
 #define MESH_SESSION_H
 
 #include "mesh/base/heap.h"
+#include "mesh/base/intern.h"
 #include "mesh/base/list.h"
 #include "mesh/base/pool.h"
 #include "mesh/base/table.h"
@@ -51,7 +52,17 @@ struct session {
     uint32_t subscriptions_count;
     uint32_t upstreams; /* that it had so far, this one included */
     struct holder holders[COPIES_HOLDERS_MAX];
+    struct copying copying;
 };
+
+/* A request of the upstream that the client has not answered. */
+struct question {
+    struct list in_session;
+    uint64_t id_hash;
+    struct handle asker;
+    struct slice id; /* raw; empty: too long to be carried over */
+};
+#define SESSION_QUESTION_ID_MAX 256
 
 /* resources/subscribe, less what was unsubscribed. */
 struct subscription {
@@ -64,7 +75,8 @@ struct sessions {
     struct pool pool;
     struct table by_id;
     struct heap expiries;
-    uint32_t owned; /* of the pool; the others are copies */
+    uint32_t owned;         /* of the pool; the others are copies */
+    struct interns interns; /* handshakes */
 };
 
 void sessions_init(struct core *core);
@@ -77,17 +89,29 @@ struct session *session_find_copy(struct core *core, const struct session_id *id
 struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms);
 /* A copy without anything in it. NULL: the cap, no memory, or we have one, or own it. */
 struct session *session_new_copy(struct core *core, const struct session_id *id, uint64_t now_ms);
-/* Turns a copy into one that we own, and back. */
+/* Turns a copy into one that we own, and back. Its copies elsewhere are copies.h's business. */
 void session_own(struct core *core, struct session *session, bool is_ours);
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
 void session_free(struct core *core, struct session *session);
 void session_touch(struct core *core, struct session *session, uint64_t now_ms);
+/* What is left of its idle and its absolute time: all of the idle time while it is in use. */
+void session_left(struct core *core, const struct session *session, uint64_t now_ms,
+                  uint64_t *idle_ms, uint64_t *absolute_ms);
+/* A copy: as its owner said; never more than we would give it. */
+void session_set_left(struct core *core, struct session *session, uint64_t idle_ms,
+                      uint64_t absolute_ms, uint64_t now_ms);
+/* Keeps initialize and its answer, as texts, in place of what was kept. -ENOMEM: nothing is. */
+int session_keep_handshake(struct core *core, struct session *session, struct slice params,
+                           struct slice result);
 /* The next session whose idle or absolute time is over, or NULL. One in use is not idle. */
 struct session *session_next_expired(struct core *core, uint64_t now_ms);
 
-/* Notes a question (a request) of the upstream that travels with call `asker` (zero: none). Of too
- * many that were never answered the oldest is forgotten. -ENOBUFS: no memory. */
-int session_ask(struct core *core, struct session *session, uint64_t id_hash, struct handle asker);
+/* Notes a question (a request) of the upstream, by its raw id, that travels with call `asker`
+ * (zero: none). Of too many that were never answered the oldest is forgotten. -ENOBUFS: no memory.
+ */
+int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker);
+void session_drop_questions(struct session *session);
+void session_drop_subscriptions(struct session *session);
 /* The client answered: true if the question was open, and whose request had caused it. */
 bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);
 

@@ -12,6 +12,7 @@
 #define TOMBS_HOLDERS 2 /* candidates that are told */
 
 struct core;
+struct session;
 struct wire_message;
 
 struct tombs {
@@ -20,8 +21,8 @@ struct tombs {
 
 void tombs_init(struct core *core);
 void tombs_deinit(struct core *core);
-/* Our session ended: the candidates are told. */
-void tombs_tell(struct core *core, const struct session_id *id, uint64_t now_ms);
+/* Our session ended: the candidates are told, and who has a copy. */
+void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms);
 /* Somebody told us of the end of one of its own. */
 void tombs_on_ended(struct core *core, const struct wire_message *m, uint64_t now_ms);
 void tombs_add(struct core *core, const struct session_id *id, uint64_t now_ms);

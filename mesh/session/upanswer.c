@@ -3,6 +3,7 @@
 #include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/record.h"
 #include "mesh/session/upcall.h"
 
 struct call *upanswer_find(struct upstream *up, uint32_t up_call)
@@ -236,16 +237,17 @@ static bool upanswer_deliver(struct core *core, struct call *call, const struct 
 }
 
 static void upanswer_note_question(struct core *core, struct session *session, struct call *call,
-                                   const struct rpc_message *rpc, struct slice text)
+                                   const struct rpc_message *rpc, struct slice text,
+                                   uint64_t now_ms)
 {
     struct handle asker = {0};
     if (session == NULL || rpc->kind != RPC_REQUEST)
         return;
     if (call != NULL && call->want == MESH_CALL)
         asker = call->self;
-    if (session_ask(core, session, rpc_id_hash(core->sip_key, slice_part(text, rpc->id)), asker) <
-        0)
+    if (session_ask(core, session, slice_part(text, rpc->id), asker) < 0)
         core->stats.questions_dropped++;
+    copies_on_state(core, session, now_ms);
 }
 
 static bool is_with_marks(struct slice version)
@@ -254,9 +256,26 @@ static bool is_with_marks(struct slice version)
     return version.length == sizeof first - 1 && memcmp(version.at, first, version.length) >= 0;
 }
 
+/* A successor needs the handshake; whoever has it holds the answer back, until another peer has it,
+ * too (invariant R1). */
+static void upanswer_keep_handshake(struct core *core, struct session *session, struct call *call,
+                                    struct slice result, uint64_t now_ms)
+{
+    bool is_small =
+        call->body.length <= RECORD_HANDSHAKE_MAX && result.length <= RECORD_HANDSHAKE_MAX;
+    if (!is_small || session_keep_handshake(core, session, call->body, result) < 0) {
+        core->stats.handshakes_not_kept++;
+        return;
+    }
+    session->upstreams = 1;
+    copies_begin(core, session, now_ms);
+    if (copies_must_wait(core, session))
+        answer_withhold(&call->answer);
+}
+
 /* The answer to initialize: what was agreed; and, of a child, whether there is a session. */
 static void upanswer_on_creation(struct core *core, struct session *session, struct call *call,
-                                 const struct rpc_message *rpc, struct slice text)
+                                 const struct rpc_message *rpc, struct slice text, uint64_t now_ms)
 {
     if (!handle_equal(session->creator, call->self) || call->want != MESH_CALL)
         return;
@@ -264,12 +283,14 @@ static void upanswer_on_creation(struct core *core, struct session *session, str
         session->has_batches = slice_is(slice_part(text, rpc->version), "2025-03-26");
     if (rpc->kind == RPC_RESPONSE)
         session->has_marks = is_with_marks(slice_part(text, rpc->version));
-    if (session->is_announced || upcall_is_http(core))
-        return;
-    if (rpc->kind == RPC_RESPONSE)
-        upcall_announce(core, session);
-    else if (rpc->kind == RPC_ERROR)
-        upcall_unbind(core, call);
+    if (!session->is_announced && !upcall_is_http(core)) {
+        if (rpc->kind == RPC_RESPONSE)
+            upcall_announce(core, session);
+        else if (rpc->kind == RPC_ERROR)
+            upcall_unbind(core, call);
+    }
+    if (rpc->kind == RPC_RESPONSE && upanswer_answers(core, call, rpc, text))
+        upanswer_keep_handshake(core, session, call, text, now_ms);
 }
 
 static void upanswer_place(struct core *core, struct session *session,
@@ -281,7 +302,7 @@ static void upanswer_place(struct core *core, struct session *session,
         core->stats.messages_bad++; /* an answer to nothing, or nothing at all */
         return;
     case SESSION_PLACE_OWN:
-        upanswer_note_question(core, session, NULL, rpc, text);
+        upanswer_note_question(core, session, NULL, rpc, text, now_ms);
         upanswer_add_own(core, session, text, now_ms);
         return;
     case SESSION_PLACE_CALL:
@@ -293,8 +314,8 @@ static void upanswer_place(struct core *core, struct session *session,
         return;
     }
     trust_note(session, call, now_ms); /* it brought an answer: the message was taken */
-    upanswer_note_question(core, session, call, rpc, text);
-    upanswer_on_creation(core, session, call, rpc, text);
+    upanswer_note_question(core, session, call, rpc, text, now_ms);
+    upanswer_on_creation(core, session, call, rpc, text, now_ms);
     struct handle self = call->self;
     call->is_heard = true;
     bool is_answer = rpc->kind == RPC_RESPONSE || rpc->kind == RPC_ERROR;
@@ -315,7 +336,7 @@ static bool upanswer_own(struct core *core, struct upstream *up, const struct rp
         upcall_waste(core, up, up->listen_call, text.length);
         return false;
     }
-    upanswer_note_question(core, session, NULL, rpc, text);
+    upanswer_note_question(core, session, NULL, rpc, text, now_ms);
     upanswer_add_own(core, session, text, now_ms);
     return true;
 }
@@ -378,9 +399,9 @@ bool serve_up_message(struct core *core, struct handle h, uint32_t up_call,
     } else if (call != NULL) {
         call->is_heard = true;
         if (rpc != NULL)
-            upanswer_note_question(core, session, call, rpc, text);
+            upanswer_note_question(core, session, call, rpc, text, now_ms);
         if (rpc != NULL && session != NULL)
-            upanswer_on_creation(core, session, call, rpc, text);
+            upanswer_on_creation(core, session, call, rpc, text, now_ms);
         is_its_own = upanswer_deliver(core, call, rpc, text, now_ms);
     }
     up = upstream_at(core, h);

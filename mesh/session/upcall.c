@@ -259,7 +259,7 @@ void upcall_accept_single(struct core *core, struct call *call, uint64_t now_ms)
 
 /* The answer to a question of the upstream goes on only while that question is open: ids are
  * counted from 0 by every server, and an old answer would be taken for a new question's. */
-static bool upcall_is_awaited(struct core *core, struct call *call)
+static bool upcall_is_awaited(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct handle asker = {0};
     struct session *session = session_at(core, call->session);
@@ -267,6 +267,7 @@ static bool upcall_is_awaited(struct core *core, struct call *call)
         return upcall_is_http(core);
     if (!session_answered(session, call_id_hash(core, call), &asker))
         return false;
+    copies_on_state(core, session, now_ms);
     struct call *asking = call_at(core, asker);
     if (asking != NULL)
         asking->user_was_asked = true;
@@ -291,7 +292,7 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
     struct session *session = session_at(core, call->session);
     bool is_answer =
         call->want == MESH_CALL && (call->rpc.kind == RPC_RESPONSE || call->rpc.kind == RPC_ERROR);
-    if (is_answer && !upcall_is_awaited(core, call)) {
+    if (is_answer && !upcall_is_awaited(core, call, now_ms)) {
         core->stats.questions_dropped++;
         upcall_accept(core, call, now_ms);
         return;

@@ -1,6 +1,6 @@
-/* codec.h - msgpack as wire.c and wire_link.c use it: elements put into a caller's buffer, and
- * elements taken from an array that was scanned before. Private to them and codec.c; nothing else
- * sees msgpack. */
+/* codec.h - msgpack as wire.c, wire_link.c and wire_record.c use it: elements put into a caller's
+ * buffer, and elements taken from an array that was scanned before. Private to them and codec.c;
+ * nothing else sees msgpack. */
 #ifndef MESH_CODEC_H
 #define MESH_CODEC_H
 

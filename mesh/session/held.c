@@ -1,0 +1,315 @@
+/* held.c - copies of other peers' sessions, at us. What comes from a peer is believed only from the
+ * owner that its epoch names; a record that is newer than ours from anybody, since in a round those
+ * that have one send it to who will take over. */
+#include <errno.h>
+
+#include "mesh/session/copies_inside.h"
+#include "mesh/session/core.h"
+#include "mesh/session/record.h"
+
+#define HELD_EPOCH_MAX (UINT64_C(1) << 48) /* of a session that we have never heard of */
+
+/* ---- what we say ---------------------------------------------------------------------------- */
+
+static void held_say(struct core *core, struct peer_id owner, const struct session_id *id,
+                     uint64_t epoch, uint64_t version, unsigned flags, uint64_t now_ms)
+{
+    struct wire_entry entry = {.session = *id, .flags = flags, .epoch = epoch, .version = version};
+    copies_collect(core, owner, WIRE_COPIED, &entry, now_ms);
+}
+
+/* At once: its owner has to do something. */
+static void held_complain(struct core *core, struct peer_id owner, const struct session_id *id,
+                          uint64_t epoch, unsigned flags, uint64_t now_ms)
+{
+    held_say(core, owner, id, epoch, 0, flags, now_ms);
+    copies_post(core, now_ms);
+}
+
+void held_acknowledge(struct core *core, uint64_t now_ms)
+{
+    struct copies *c = &core->copies;
+    while (!list_is_empty(&c->acks)) {
+        struct session *copy = container_of(list_first(&c->acks), struct session, copying.in_work);
+        list_remove(&copy->copying.in_work);
+        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version, 0, now_ms);
+    }
+    c->acks_ms = MESH_NEVER;
+    copies_post(core, now_ms);
+}
+
+static void held_ack(struct core *core, struct session *copy, bool is_urgent, uint64_t now_ms)
+{
+    struct copies *c = &core->copies;
+    if (!list_is_linked(&copy->copying.in_work))
+        list_push_back(&c->acks, &copy->copying.in_work);
+    if (c->acks_ms == MESH_NEVER)
+        c->acks_ms = now_ms + COPIES_ACK_MS;
+    if (is_urgent)
+        held_acknowledge(core, now_ms);
+}
+
+void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
+{
+    if (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms &&
+        core_is_living(core, copy->epoch.owner))
+        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version,
+                 WIRE_ENTRY_ASKS, now_ms);
+}
+
+/* Whoever acts in an epoch that is over is told of the higher one. */
+static void held_tell_higher(struct core *core, struct peer_id peer, const struct session_id *id,
+                             struct mesh_epoch epoch, struct mesh_epoch higher, uint64_t now_ms)
+{
+    struct wire_message m = {.kind = WIRE_CHECKED, .session = *id, .epoch = epoch};
+    const struct mesh_addr *addr = core_addr_of(core, peer);
+    m.round.other = higher;
+    if (addr != NULL)
+        (void)links_tell(core->links, peer, addr, &m, now_ms);
+}
+
+/* Somebody speaks as the owner of a session that we own. */
+static void held_contend(struct core *core, struct peer_id from, const struct session *session,
+                         struct mesh_epoch epoch, uint64_t now_ms)
+{
+    if (mesh_epoch_compare(epoch, session->epoch) < 0) {
+        held_tell_higher(core, from, &session->id, epoch, session->epoch, now_ms);
+        return;
+    }
+    /* as if we had asked whether it is still ours */
+    struct wire_message m = {.kind = WIRE_CHECKED, .session = session->id, .epoch = session->epoch};
+    m.round.other = epoch;
+    takeover_on_message(core, from, &m, now_ms);
+}
+
+/* ---- what is taken -------------------------------------------------------------------------- */
+
+static bool held_has_room(const struct core *core)
+{
+    uint32_t copies = pool_count(&core->sessions.pool) - core->sessions.owned;
+    return copies / COPIES_HOLDERS_MAX < core->config.sessions_max &&
+           core->copies.bytes < core->config.memory_max / 4;
+}
+
+/* Is it an epoch in which `from` may tell us of this session? `copy` NULL: we have none. */
+static bool held_is_current(struct core *core, struct peer_id from, const struct session *copy,
+                            const struct wire_message *m, uint64_t now_ms)
+{
+    struct mesh_epoch known = copy != NULL ? copy->epoch : (struct mesh_epoch){0};
+    bool is_owner = peer_id_equal(m->epoch.owner, from);
+    /* in a round records come in epochs below the one that is promised, but not from their owner */
+    if (copy != NULL && is_owner && mesh_epoch_compare(known, copy->promised) < 0)
+        known = copy->promised;
+    if (mesh_epoch_compare(m->epoch, known) < 0) {
+        if (is_owner)
+            held_tell_higher(core, from, &m->session, m->epoch, known, now_ms);
+        return false;
+    }
+    uint64_t max = copy != NULL ? known.counter + COPIES_EPOCHS_JUMP : HELD_EPOCH_MAX;
+    return m->epoch.counter > 0 && m->epoch.counter <= max;
+}
+
+/* The whole record. False: no room, or it makes no sense. */
+static bool held_take_whole(struct core *core, struct session *copy, const struct wire_message *m,
+                            uint64_t now_ms)
+{
+    bool is_new = copy == NULL;
+    if (is_new && held_has_room(core))
+        copy = session_new_copy(core, &m->session, now_ms);
+    if (copy == NULL)
+        return false;
+    struct mesh_epoch before = copy->epoch;
+    copy->epoch = m->epoch; /* its streams' ids are of it */
+    if (record_read(core, copy, RECORD_WHOLE, m->payload, now_ms) < 0) {
+        copy->epoch = before;
+        if (is_new)
+            session_free(core, copy);
+        return false;
+    }
+    copy->version = m->copy.version;
+    copy->copying.heard_ms = now_ms;
+    if (core->copies.digest_ms == MESH_NEVER)
+        core->copies.digest_ms = now_ms + COPIES_DIGEST_MS;
+    return true;
+}
+
+static void held_on_whole(struct core *core, struct peer_id from, struct session *copy,
+                          const struct wire_message *m, uint64_t now_ms)
+{
+    bool is_owner = peer_id_equal(m->epoch.owner, from);
+    bool is_known = copy != NULL && mesh_epoch_compare(m->epoch, copy->epoch) == 0 &&
+                    m->copy.version <= copy->version;
+    bool is_good = is_known || held_take_whole(core, copy, m, now_ms);
+    copy = session_find_copy(core, &m->session);
+    if (!is_owner)
+        return;
+    if (is_good && copy != NULL)
+        held_ack(core, copy, m->copy.wants_ack, now_ms);
+    else
+        held_complain(core, from, &m->session, m->epoch.counter, WIRE_ENTRY_REFUSED, now_ms);
+}
+
+/* One more event of one of its streams. */
+static bool held_take_event(struct core *core, struct session *copy, const struct wire_message *m,
+                            uint64_t now_ms)
+{
+    struct event_stream *stream = event_stream_find(copy, m->copy.stream);
+    struct logged event = {.text = m->payload,
+                           .why = m->copy.why,
+                           .answers = m->copy.answers,
+                           .is_last = m->copy.is_last};
+    event.text.buf = NULL; /* a small event must not pin what it was read from */
+    if (stream == NULL && m->copy.stream == 0)
+        stream = event_stream_make(core, copy, 0);
+    if (stream == NULL)
+        return m->copy.stream != 0; /* we have forgotten it, as its owner will */
+    if (m->copy.number <= stream->log.number || m->copy.number == UINT64_MAX ||
+        m->payload.length > RECORD_EVENT_MAX || stream->is_ended)
+        return false;
+    if (m->payload.length == 0) { /* too large to be copied */
+        event_stream_skip(core, stream, m->copy.number + 1);
+        return true;
+    }
+    if (m->copy.number != stream->log.number + 1)
+        event_stream_skip(core, stream, m->copy.number);
+    event_stream_add(core, stream, &event, now_ms);
+    if (m->copy.delivered > stream->delivered && m->copy.delivered <= stream->log.number)
+        stream->delivered = m->copy.delivered;
+    return true;
+}
+
+static bool held_take_stream(struct core *core, struct session *copy, const struct wire_message *m,
+                             uint64_t now_ms)
+{
+    struct event_stream *stream = event_stream_find(copy, m->copy.stream);
+    struct slice id = m->payload;
+    if (m->copy.is_last) {
+        if (stream != NULL && !stream->is_ended && m->copy.stream != 0)
+            event_stream_end(core, stream, now_ms);
+        return true;
+    }
+    if (m->copy.stream <= copy->streams_count ||
+        (id.length > 0 && !record_is_id(id, EVENT_STREAM_ID_MAX)))
+        return false;
+    copy->streams_count = m->copy.stream;
+    if (copy->log_bytes > 2 * EVENT_STREAM_SESSION_MAX)
+        return false; /* an owner keeps fewer */
+    stream = event_stream_make(core, copy, m->copy.stream);
+    if (stream == NULL)
+        return false;
+    id.buf = NULL;
+    stream->is_safe = m->copy.is_safe;
+    return slice_keep(&stream->request, id, &core->budget) == 0;
+}
+
+static bool held_take_change(struct core *core, struct session *copy, const struct wire_message *m,
+                             uint64_t now_ms)
+{
+    if (m->kind == WIRE_COPY_EVENT)
+        return held_take_event(core, copy, m, now_ms);
+    if (m->kind == WIRE_COPY_STREAM)
+        return held_take_stream(core, copy, m, now_ms);
+    return record_read(core, copy, m->copy.parts, m->payload, now_ms) == 0;
+}
+
+/* The next version, in the epoch that we have: anything else than that is a gap. */
+static void held_on_change(struct core *core, struct peer_id from, struct session *copy,
+                           const struct wire_message *m, uint64_t now_ms)
+{
+    bool is_same = copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0;
+    if (!peer_id_equal(m->epoch.owner, from) || (is_same && m->copy.version <= copy->version))
+        return;
+    if (is_same && m->copy.version == copy->version + 1 &&
+        held_take_change(core, copy, m, now_ms)) {
+        copy->version++;
+        copy->copying.heard_ms = now_ms;
+        held_ack(core, copy, m->copy.wants_ack, now_ms);
+        return;
+    }
+    held_complain(core, from, &m->session, m->epoch.counter, WIRE_ENTRY_LACKS, now_ms);
+}
+
+/* Its owner has it elsewhere. */
+static void held_forget(struct core *core, struct session *copy, const struct wire_message *m,
+                        struct peer_id from)
+{
+    if (copy != NULL && peer_id_equal(m->epoch.owner, from) &&
+        mesh_epoch_compare(copy->epoch, m->epoch) == 0)
+        session_free(core, copy);
+}
+
+/* ---- comparisons ---------------------------------------------------------------------------- */
+
+static void held_compare(struct core *core, struct peer_id from, const struct wire_entry *entry,
+                         uint64_t now_ms)
+{
+    struct session *owned = session_find(core, &entry->session);
+    struct session *copy = session_find_copy(core, &entry->session);
+    struct mesh_epoch epoch = {entry->epoch, from};
+    uint64_t idle_ms, absolute_ms;
+    int order = copy != NULL ? mesh_epoch_compare(copy->epoch, epoch) : -1;
+    if (owned != NULL) {
+        held_contend(core, from, owned, epoch, now_ms);
+    } else if (order > 0) {
+        held_tell_higher(core, from, &entry->session, epoch, copy->epoch, now_ms);
+    } else if (order == 0 && copy->version >= entry->version) {
+        session_left(core, copy, now_ms, &idle_ms, &absolute_ms);
+        session_set_left(core, copy, entry->idle_ms, absolute_ms, now_ms);
+        copy->copying.heard_ms = now_ms;
+    } else if (key_verify(&core->keys, &entry->session)) {
+        held_say(core, from, &entry->session, entry->epoch, 0, WIRE_ENTRY_LACKS, now_ms);
+    }
+}
+
+static void held_on_digest(struct core *core, struct peer_id from, struct slice entries,
+                           uint64_t now_ms)
+{
+    struct wire_entry entry;
+    while (wire_entry_read(&entry, &entries) > 0)
+        held_compare(core, from, &entry, now_ms);
+    copies_post(core, now_ms);
+}
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
+void held_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
+                     uint64_t now_ms)
+{
+    if (m->kind == WIRE_DIGEST) {
+        held_on_digest(core, from, m->payload, now_ms);
+        return;
+    }
+    if (!key_verify(&core->keys, &m->session))
+        return;
+    const struct session *owned = session_find(core, &m->session);
+    struct session *copy = session_find_copy(core, &m->session);
+    if (owned != NULL && peer_id_equal(m->epoch.owner, from))
+        held_contend(core, from, owned, m->epoch, now_ms);
+    if (owned != NULL)
+        return;
+    if (m->kind == WIRE_COPY && m->copy.parts == 0)
+        held_forget(core, copy, m, from);
+    else if (tombs_has(core, &m->session, now_ms))
+        held_complain(core, from, &m->session, m->epoch.counter, WIRE_ENTRY_REFUSED, now_ms);
+    else if (!held_is_current(core, from, copy, m, now_ms))
+        return;
+    else if (m->kind == WIRE_COPY && m->copy.parts == RECORD_WHOLE)
+        held_on_whole(core, from, copy, m, now_ms);
+    else
+        held_on_change(core, from, copy, m, now_ms);
+}
+
+int copies_send(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms)
+{
+    const struct mesh_addr *addr = core_addr_of(core, peer);
+    struct wire_message m = {.kind = WIRE_COPY, .session = session->id, .epoch = session->epoch};
+    struct bytes *record = addr != NULL ? record_write(core, session, RECORD_WHOLE, now_ms) : NULL;
+    if (record == NULL)
+        return addr == NULL ? -EHOSTUNREACH : -ENOMEM;
+    m.copy.version = session->version;
+    m.copy.parts = RECORD_WHOLE;
+    m.payload = slice_of(record, 0, record->length);
+    int rc = links_tell(core->links, peer, addr, &m, now_ms);
+    bytes_unref(record);
+    return rc;
+}
