@@ -111,6 +111,14 @@ static void record_put_stream(struct record_writer *w, const struct event_stream
     item.stream.is_safe = stream->is_safe;
     item.stream.request = stream->request;
     record_put(w, &item);
+    for (uint32_t n = 0; n < stream->tenures_count; n++) {
+        const struct event_tenure *tenure = &stream->tenures[n];
+        struct wire_item each = {.kind = WIRE_ITEM_TENURE};
+        each.tenure.epoch = tenure->epoch;
+        each.tenure.first = tenure->first;
+        each.tenure.base = tenure->base;
+        record_put(w, &each);
+    }
     for (uint64_t number = item.stream.first; number <= stream->log.number; number++) {
         struct wire_item each = record_event(events_at(&stream->log, number));
         record_put(w, &each);
@@ -204,10 +212,11 @@ static bool record_is_handshake(struct core *core, struct slice text, enum rpc_k
 
 /* How much of each kind came so far. */
 struct record_counts {
-    uint32_t bases, holders, levels, subscriptions, questions, streams, events;
-    uint32_t streams_count; /* as BASE says, or as the copy has it */
-    uint32_t stream;        /* the last number */
-    bool is_in_stream;      /* what comes next may be of it */
+    uint32_t bases, holders, levels, subscriptions, questions, streams, tenures, events;
+    struct event_tenure tenure; /* the last one */
+    uint32_t streams_count;     /* as BASE says, or as the copy has it */
+    uint32_t stream;            /* the last number */
+    bool is_in_stream;          /* what comes next may be of it */
 };
 
 static bool record_judge_stream(struct record_counts *counts, const struct wire_item *item)
@@ -215,7 +224,7 @@ static bool record_judge_stream(struct record_counts *counts, const struct wire_
     bool is_next = counts->streams == 0 || item->stream.number > counts->stream;
     counts->is_in_stream = true;
     counts->stream = item->stream.number;
-    counts->events = 0;
+    counts->events = counts->tenures = 0;
     return is_next && ++counts->streams <= RECORD_STREAMS_MAX &&
            item->stream.number <= counts->streams_count && item->stream.first > 0 &&
            item->stream.first < UINT64_MAX - EVENTS_MAX &&
@@ -223,12 +232,26 @@ static bool record_judge_stream(struct record_counts *counts, const struct wire_
             record_is_id(item->stream.request, EVENT_STREAM_ID_MAX));
 }
 
+/* Its tenures are in order, and none but the last is later than the record's. */
+static bool record_judge_tenure(struct record_counts *counts, const struct wire_item *item,
+                                uint64_t epoch)
+{
+    struct event_tenure tenure = {item->tenure.epoch, item->tenure.first, item->tenure.base};
+    bool is_next = counts->tenures == 0 ||
+                   (tenure.epoch > counts->tenure.epoch && tenure.first >= counts->tenure.first);
+    counts->tenure = tenure;
+    return is_next && counts->is_in_stream && counts->events == 0 &&
+           ++counts->tenures <= EVENT_STREAM_TENURES && tenure.epoch > 0 && tenure.epoch <= epoch &&
+           tenure.first > tenure.base;
+}
+
 static bool record_judge_item(struct core *core, struct record_counts *counts,
-                              const struct wire_item *item, unsigned parts)
+                              const struct wire_item *item, unsigned parts, uint64_t epoch)
 {
     if ((parts & RECORD_BASE) && counts->bases == 0 && item->kind != WIRE_ITEM_BASE)
         return false; /* it is the first */
-    counts->is_in_stream = counts->is_in_stream && item->kind == WIRE_ITEM_EVENT;
+    if (item->kind != WIRE_ITEM_TENURE && item->kind != WIRE_ITEM_EVENT)
+        counts->is_in_stream = false;
     switch (item->kind) {
     case WIRE_ITEM_BASE:
         counts->streams_count = item->base.streams_count;
@@ -250,6 +273,8 @@ static bool record_judge_item(struct core *core, struct record_counts *counts,
                record_is_id(item->text, SESSION_QUESTION_ID_MAX);
     case WIRE_ITEM_STREAM:
         return (parts & RECORD_STREAMS) && record_judge_stream(counts, item);
+    case WIRE_ITEM_TENURE:
+        return record_judge_tenure(counts, item, epoch);
     case WIRE_ITEM_EVENT:
         return counts->is_in_stream && ++counts->events <= EVENTS_MAX &&
                item->event.text.length > 0 && item->event.text.length <= RECORD_EVENT_MAX;
@@ -266,7 +291,7 @@ static bool record_is_sound(struct core *core, const struct session *copy, unsig
     if (rest.length > RECORD_MAX || (parts & ~(unsigned)RECORD_WHOLE) != 0)
         return false;
     while ((rc = wire_item_read(&item, &rest)) > 0)
-        if (!record_judge_item(core, &counts, &item, parts))
+        if (!record_judge_item(core, &counts, &item, parts, copy->epoch.counter))
             return false;
     return rc == 0 && counts.bases == ((parts & RECORD_BASE) != 0);
 }
@@ -346,15 +371,16 @@ static void record_finish_stream(struct core *core, struct event_stream *stream,
         event_stream_end(core, stream, now_ms);
 }
 
-/* Into parts that were emptied before. */
+/* Into parts that were emptied before. A stream of which no tenure is named is of this one. */
 static int record_fill(struct core *core, struct session *copy, struct slice rest, uint64_t now_ms)
 {
     struct event_stream *stream = NULL;
     struct wire_item item, head = {0};
     size_t holders = 0;
+    uint32_t tenures = 0;
     int rc = 0;
     while (rc == 0 && wire_item_read(&item, &rest) > 0) {
-        if (item.kind != WIRE_ITEM_EVENT) {
+        if (item.kind != WIRE_ITEM_TENURE && item.kind != WIRE_ITEM_EVENT) {
             record_finish_stream(core, stream, &head, now_ms);
             stream = NULL;
         }
@@ -377,6 +403,12 @@ static int record_fill(struct core *core, struct session *copy, struct slice res
         case WIRE_ITEM_STREAM:
             head = item;
             rc = record_take_stream(core, copy, &item, &stream);
+            tenures = 0;
+            break;
+        case WIRE_ITEM_TENURE:
+            stream->tenures[tenures++] =
+                (struct event_tenure){item.tenure.epoch, item.tenure.first, item.tenure.base};
+            stream->tenures_count = tenures;
             break;
         case WIRE_ITEM_EVENT: {
             struct logged event = {.text = item.event.text,

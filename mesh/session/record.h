@@ -16,10 +16,11 @@ enum record_part {
 };
 #define RECORD_MAX (960u << 10) /* bytes: it must go as one control message of a link */
 #define RECORD_HANDSHAKE_MAX                                                                       \
-    (64u << 10)                       /* initialize, and its answer; a larger one is not copied */
-#define RECORD_EVENT_MAX (256u << 10) /* a larger event is not copied: only that it was is known   \
-                                       */
-#define RECORD_LEVEL_MAX 4096         /* a larger setLevel, or URI, is not copied */
+    (64u << 10) /* initialize, and its answer; a larger one is not copied */
+#define RECORD_EVENT_MAX                                                                           \
+    (256u << 10)              /* a larger event is not copied: only that it was is known           \
+                               */
+#define RECORD_LEVEL_MAX 4096 /* a larger setLevel, or URI, is not copied */
 #define RECORD_URI_MAX 2048
 
 struct core;
@@ -29,8 +30,8 @@ struct session;
  * no memory. */
 struct bytes *record_write(struct core *core, const struct session *session, unsigned parts,
                            uint64_t now_ms);
-/* Replaces those parts of a copy. 0; -EBADMSG: malformed, nothing is changed; -ENOMEM: likewise,
- * but that BASE may be new, which says little else than before. */
+/* Replaces those parts of a copy, whose epoch is the record's. 0; -EBADMSG: malformed, nothing is
+ * changed; -ENOMEM: likewise, but that BASE may be new, which says little else than before. */
 int record_read(struct core *core, struct session *copy, unsigned parts, struct slice record,
                 uint64_t now_ms);
 /* Is it the raw id of a JSON-RPC request, of at most `max` bytes? */

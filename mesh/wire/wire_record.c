@@ -36,6 +36,8 @@ size_t wire_item_room(const struct wire_item *item)
         return ITEM_ROOM + item->text.length;
     case WIRE_ITEM_STREAM:
         return ITEM_ROOM + item->stream.request.length;
+    case WIRE_ITEM_TENURE:
+        return ITEM_ROOM;
     case WIRE_ITEM_EVENT:
         return EVENT_ROOM + item->event.text.length;
     }
@@ -117,6 +119,13 @@ int wire_item_write(const struct wire_item *item, void *into, size_t room)
     case WIRE_ITEM_STREAM:
         put_stream(&sink, item);
         break;
+    case WIRE_ITEM_TENURE:
+        codec_put_array(&sink, 4);
+        codec_put_uint8(&sink, (uint8_t)item->kind);
+        codec_put_uint64(&sink, item->tenure.epoch);
+        codec_put_uint64(&sink, item->tenure.first);
+        codec_put_uint64(&sink, item->tenure.base);
+        break;
     case WIRE_ITEM_EVENT:
         put_event(&sink, item);
         break;
@@ -188,6 +197,11 @@ static bool item_read(struct wire_item *item, const uint8_t *at, size_t length, 
         break;
     case WIRE_ITEM_STREAM:
         take_stream(&c, item, buf);
+        break;
+    case WIRE_ITEM_TENURE:
+        item->tenure.epoch = codec_take_uint(&c, UINT64_MAX);
+        item->tenure.first = codec_take_uint(&c, UINT64_MAX);
+        item->tenure.base = codec_take_uint(&c, UINT64_MAX);
         break;
     case WIRE_ITEM_EVENT:
         take_event(&c, item, buf);

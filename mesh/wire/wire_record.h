@@ -16,7 +16,8 @@ enum wire_item_kind {
     WIRE_ITEM_SUBSCRIPTION, /* text: a URI, raw, without its quotes */
     WIRE_ITEM_QUESTION,     /* text: the raw id of an open request of the upstream */
     WIRE_ITEM_STREAM,
-    WIRE_ITEM_EVENT /* the next one of the stream before it */
+    WIRE_ITEM_TENURE, /* of the stream before it, the oldest first: whose ids are whose events' */
+    WIRE_ITEM_EVENT   /* the next one of the stream before it */
 };
 #define WIRE_ITEM_LAST WIRE_ITEM_EVENT
 
@@ -41,6 +42,9 @@ struct wire_item {
             bool is_ended, is_safe; /* safe: its request may run again */
             struct slice request;   /* its raw id; empty: none, or it ended */
         } stream;
+        struct {
+            uint64_t epoch, first, base; /* event_stream.h says which */
+        } tenure;
         struct {
             enum mesh_reason why;
             bool answers, is_last;
