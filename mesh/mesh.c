@@ -141,6 +141,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     event_stream_init(core);
     tombs_init(core);
     park_init(core);
+    relay_init(core);
     serve_init(core);
     entry_init(core);
     int rc = key_ring_init(&core->keys, config);
@@ -184,6 +185,7 @@ void mesh_free(struct mesh *m)
     takeover_deinit(core);
     handover_deinit(core);
     park_deinit(core);
+    relay_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
     ring_deinit(&core->ring);
@@ -550,16 +552,20 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
         mesh_on_control(m, event, now_ms);
         break;
     case LINKS_MESSAGE:
+        if (relay_on_event(core, event))
+            break;
         if (event->side == LINKS_OWNER)
             serve_on_message(core, event, now_ms);
         else
             entry_on_message(core, event, now_ms);
         break;
     case LINKS_CONSUMED:
-        if (event->side == LINKS_OWNER)
+        if (!relay_on_event(core, event) && event->side == LINKS_OWNER)
             serve_on_consumed(core, event, now_ms);
         break;
     case LINKS_LANE_LOST:
+        if (relay_on_event(core, event))
+            break;
         if (event->side == LINKS_OWNER)
             serve_on_lane_lost(core, event, now_ms);
         else

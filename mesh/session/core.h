@@ -16,6 +16,7 @@
 #include "mesh/session/key.h"
 #include "mesh/session/owner.h"
 #include "mesh/session/park.h"
+#include "mesh/session/relay.h"
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
 #include "mesh/session/session.h"
@@ -51,6 +52,7 @@ struct core {
     struct takeover takeover;
     struct handover handover;
     struct parks parks;
+    struct relays relays;
     struct mesh_stats stats;
     bool is_leaving;
 };

@@ -14,6 +14,12 @@ void evidence_deinit(struct core *core)
     (void)core;
 }
 
+enum evidence_verdict evidence_of(const struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    (void)core, (void)peer, (void)now_ms;
+    return EVIDENCE_UNKNOWN;
+}
+
 bool evidence_is_unreachable(const struct core *core, struct peer_id peer, uint64_t now_ms)
 {
     (void)core, (void)peer, (void)now_ms;

@@ -11,8 +11,9 @@
 #include "mesh/base/list.h"
 #include "mesh/base/types.h"
 
-#define HANDOVER_AT_ONCE 128   /* sessions that are being handed over at one time */
-#define HANDOVER_AGAIN_MS 200  /* a HAND without an answer is repeated, a refused one offered anew \
+#define HANDOVER_AT_ONCE 128 /* sessions that are being handed over at one time */
+#define HANDOVER_AGAIN_MS                                                                          \
+    200                        /* a HAND without an answer is repeated, a refused one offered anew \
                                 */
 #define HANDOVER_QUIET_MS 5000 /* before the end new requests wait, so that those under way end */
 

@@ -115,6 +115,10 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
     struct wire_message m = {.kind = WIRE_MOVED};
     bool is_gone =
         found.verdict == OWNER_GONE || (found.verdict == OWNER_THERE && open->open.is_owner_lost);
+    if (is_gone && found.verdict == OWNER_THERE &&
+        evidence_of(core, found.peer, now_ms) == EVIDENCE_LIVES &&
+        relay_begin(core, lane, open, found.peer, now_ms))
+        return;
     if (copy != NULL && is_gone) {
         if (!takeover_park(core, copy, lane, open, now_ms))
             serve_defer(core, lane, open);
