@@ -302,9 +302,11 @@ def spread(values):
 
 
 class Verdict:
-    """`ran`: what the servers logged; load from `begun` on, the fault at `fault`."""
+    """`ran`: what the servers logged; load from `begun` on, the fault at `fault`; sessions whose client
+    asked within `window` s of it count for how long one waits: later ones find it repaired."""
 
-    def __init__(self, record, ran, begun, fault, rate):
+    def __init__(self, record, ran, begun, fault, rate, window=2.0):
+        self.window = window
         self.record, self.ran, self.begun, self.fault = record, ran, begun, fault
         self.by_session = collections.defaultdict(list)
         for call in record.calls:
@@ -344,10 +346,9 @@ class Verdict:
         return look is not None and look.outcome == "ok"
 
     def judge_takeover(self):
-        """Of each session: what its client waited at most until the first answer that was
-        none but an error, counted from the fault or from when it asked; and that answer since the
-        fault. Calls that take long by themselves say nothing of it."""
-        self.waits, self.since_fault, self.never = [], [], []
+        """Of each session: what its client waited at most, from the fault or from when it asked, until
+        the first answer that was no error. Calls that take long by themselves say nothing of it."""
+        self.waits, self.never, self.longest = [], [], 0.0
         for session in sorted(self.record.opened):
             after = [call for call in self.by_session[session]
                      if call.done > self.fault and call.tool not in SLOW]
@@ -358,8 +359,10 @@ class Verdict:
                     self.never.append(session)
                 continue
             until = [call for call in after if call.due <= good.done]
-            self.waits.append(max(call.done - max(self.fault, call.due) for call in until))
-            self.since_fault.append(good.done - self.fault)
+            wait = max(call.done - max(self.fault, call.due) for call in until)
+            self.longest = max(self.longest, wait)
+            if min(call.due for call in until) < self.fault + self.window:
+                self.waits.append(wait)
         self.latencies = [call.done - call.due for call in self.record.calls
                           if call.outcome == "ok" and call.tool not in SLOW]
 
@@ -368,12 +371,10 @@ class Verdict:
         for one in self.ran:
             if one.method == "tools/call" and one.number is not None:
                 runs[one.number].append(one)
-        tools = {call.number: call.tool for call in self.record.calls}
         self.twice = [number for number, each in runs.items()
                       if len(each) > 1 and each[0].tool in UNSAFE]
         self.safe_twice = [number for number, each in runs.items()
                            if len(each) > 1 and each[0].tool not in UNSAFE]
-        self.strange = [number for number in runs if number not in tools]
         self.unrun = [call.number for call in self.record.calls
                       if call.outcome == "ok" and call.number not in runs]
         self.old_answers = []
@@ -452,7 +453,7 @@ class Verdict:
                 "old": len(self.old_answers), "said": self.said, "events lost": self.events_lost,
                 "told": self.events_told, "double": self.events_double,
                 "disordered": self.events_disordered, "wait": spread(self.waits),
-                "since": spread(self.since_fault), "latency": spread(self.latencies)}
+                "longest": self.longest, "latency": spread(self.latencies)}
 
 
 def show(seconds):

@@ -2,15 +2,16 @@
 twice, no event is lost or double; sessions of the official clients ride along and see no failure.
 Then the same moments by hand, with server-everything behind: what is in flight, what is held, what was
 asked of the user."""
+import http.client
 import json
 import os
 import signal
 import threading
 import time
 
-from harness import (EVERYTHING, HERE, NODE, PROTOCOL, Process, Session, Settings, Stream, check, note,
-                     request, sure, wait_until)
-from moves import (Judges, Load, Verdict, executions, rollout, show, start_pods, tell)
+from harness import (EVERYTHING, HERE, NODE, Process, Session, Settings, Stream, check, children, note,
+                     start_peers, start_stub, sure, wait_port, wait_until)
+from moves import (Judges, Load, Pod, Verdict, executions, rollout, show, start_pods, tell, wait_mesh)
 
 SESSIONS, RATE = 100, 100
 JUDGES = 12
@@ -98,7 +99,6 @@ class Post(threading.Thread):
 
     def __init__(self, port, session, number, tool, arguments, timeout=30, token=None):
         super().__init__(daemon=True)
-        import http.client
         self.messages, self.error, self.ended_at, self.status = [], None, None, None
         self.number = number
         params = {"name": tool, "arguments": arguments}
@@ -139,26 +139,16 @@ class Post(threading.Thread):
 
 def start_replica(pod, number):
     """server-everything where the pod's server listens, of this life."""
-    host, port = pod.place.server.split(":")
+    port_number = int(pod.place.server.rpartition(":")[2])
     replica = Process(f"{pod.cluster}-{pod.name}-everything-{number}", [
         NODE, "--require", os.path.join(HERE, "listen-loopback.cjs"), EVERYTHING, "streamableHttp"],
-        env={"PORT": port, "REPLICA": pod.name})
-    def listens():
-        import socket
-        try:
-            socket.create_connection((host, int(port)), 1).close()
-            return True
-        except OSError:
-            return False
-    wait_until(20, listens, f"{replica.name} listens")
+        env={"PORT": str(port_number), "REPLICA": pod.name})
+    wait_port(replica, port_number)
     return replica
 
 
 def start_everythings(cluster, count=3):
-    pods = []
-    from moves import Pod, wait_mesh
-    for i in range(count):
-        pods.append(Pod(f"p{i + 1}", cluster, server="everything"))
+    pods = [Pod(f"p{i + 1}", cluster, server="everything") for i in range(count)]
     for pod in pods:
         pod.stub = start_replica(pod, 1)
     for i, pod in enumerate(pods):
@@ -266,8 +256,49 @@ def local_server_lost():
         pod.end()
 
 
+def goes_on(kind, peers, lost):
+    """A session by hand whose owner, or its server, is `lost`: it goes on under its id, at once."""
+    session = Session(peers[0].port, timeout=20)
+    session.ask(peers[1].port, "tools/list")
+    stream = Stream(peers[2].port, session, timeout=30)
+    sure("before" in session.call(peers[1].port, "echo", message="before"))
+    time.sleep(0.3)
+    lost(session)
+    begun = time.monotonic()
+    for peer in (peers[1], peers[2], peers[1]):
+        answer, message = session.ask(peer.port, "tools/call", {"name": "echo", "arguments": {
+            "message": "after"}})
+        sure(message and "after" in json.dumps(message.get("result")), answer)
+    took = time.monotonic() - begun
+    note(f"{kind}: three calls answered {took:.2f} s after it")
+    sure(took < 3, took)
+    sure(not stream.ended, "the stream ended")
+    session.end(peers[1].port)
+
+
+def other_servers():
+    old = [start_stub(f"old-{i + 1}", "sse") for i in range(3)]
+    program = [Settings.program("tests/tools/stub"), "stdio"]
+    kinds = {
+        "stdio": lambda i: {"command": program},
+        "HTTP+SSE": lambda i: {"flags": ["--upstream", f"http://127.0.0.1:{old[i].port}/sse"]},
+        "built in": lambda i: {}}
+    for number, (kind, each) in enumerate(kinds.items()):
+        peers = start_peers(cluster=f"others-{number}", each=lambda i: {
+            **each(i), "log": f"others-{number}-p{i + 1}"})
+        if kind == "stdio":
+            with check("stdio: a session whose process died goes on under its id with a fresh one"):
+                goes_on(kind, peers, lambda session: os.kill(next(iter(children(peers[0].pid))),
+                                                             signal.SIGKILL))
+        with check(f"{kind}: a session whose owner was killed goes on under its id at another peer"):
+            goes_on(kind, peers, lambda session: peers[0].kill())
+        for peer in peers:
+            peer.end()
+
+
 def run():
     killed()
     rolled()
     in_flight()
     local_server_lost()
+    other_servers()
