@@ -13,6 +13,8 @@
 #define MUTANT_RING_STALE 6       /* who begins or ends to serve does not change the ring */
 #define MUTANT_NO_NAMES 7         /* OPEN with a known name runs the request again */
 #define MUTANT_NO_EPOCH_CHECK 8   /* an answer of an epoch that is over is passed on */
+#define MUTANT_NO_VETO 9          /* whoever grants a takeover asks nobody whether the owner lives */
+#define MUTANT_NO_FENCE 10        /* who stood still answers on without asking */
 
 #ifndef MESH_MUTANT
 #define MESH_MUTANT MUTANT_NONE
