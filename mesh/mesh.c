@@ -23,6 +23,7 @@ struct mesh {
     struct seal_ring seal_ring;
     struct seal seal;
     uint64_t now_ms;
+    uint64_t due_ms; /* the deadline that the last turn ended with */
     uint64_t stay_until_ms, leave_until_ms;
     uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
     bool is_serving, is_draining, is_leaving_swim, has_told_left;
@@ -128,7 +129,8 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     sodium_memzero(core->config.entropy, sizeof core->config.entropy);
     core->budget.max = config->memory_max;
     m->now_ms = core->started_ms = now_ms;
-    m->leave_until_ms = m->farewell_ms = MESH_NEVER;
+    m->leave_until_ms = m->farewell_ms = m->due_ms = MESH_NEVER;
+    core->now_ms = now_ms;
     rng_init(&core->rng, config->entropy);
     shuffle_init(&core->shuffle, &core->rng);
     rng_bytes(&core->rng, core->sip_key, sizeof core->sip_key);
@@ -155,6 +157,10 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
         rc = evidence_init(core);
     if (rc == 0)
         rc = takeover_init(core);
+    if (rc == 0)
+        rc = fence_init(core);
+    if (rc == 0)
+        rc = succession_init(core);
     if (rc == 0)
         rc = handover_init(core);
     if (rc == 0)
@@ -183,6 +189,8 @@ void mesh_free(struct mesh *m)
     copies_deinit(core);
     evidence_deinit(core);
     takeover_deinit(core);
+    fence_deinit(core);
+    succession_deinit(core);
     handover_deinit(core);
     park_deinit(core);
     relay_deinit(core);
@@ -196,6 +204,19 @@ void mesh_free(struct mesh *m)
     seal_ring_deinit(&m->seal_ring);
     sodium_memzero(core, sizeof *core);
     free(m);
+}
+
+/* Before any fact that may bring an answer: did we stand still? Others may have taken us for dead
+ * meanwhile, so what is answered from here on waits until they were asked. */
+static void mesh_note_time(struct mesh *m, uint64_t now_ms)
+{
+    struct core *core = &m->core;
+    core->now_ms = now_ms;
+    if (m->due_ms == MESH_NEVER || now_ms < m->due_ms + MESH_STALL_MS)
+        return;
+    core_tell(core, MESH_STOOD_STILL, core_self(core), MEMBER_ALIVE, now_ms - m->due_ms);
+    m->due_ms = MESH_NEVER; /* said once */
+    fence_doubt_all(core);
 }
 
 /* ---- wishes --------------------------------------------------------------------------------- */
@@ -236,6 +257,7 @@ void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t no
 
 struct handle mesh_open(struct mesh *m, const struct mesh_request *request, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     struct handle exchange = entry_open(&m->core, request, now_ms);
     if (m->has_told_left)
         entry_end_all(&m->core); /* nobody turns for it any more */
@@ -254,6 +276,7 @@ void mesh_close(struct mesh *m, struct handle exchange, uint64_t now_ms)
 
 void mesh_up_ready(struct mesh *m, struct handle up, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_ready(&m->core, up, now_ms);
 }
 
@@ -266,12 +289,14 @@ void mesh_up_sent(struct mesh *m, struct handle up, uint32_t call, uint64_t now_
 void mesh_up_head(struct mesh *m, struct handle up, uint32_t call, int status, enum mesh_form form,
                   enum mesh_up_session session, struct slice head, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_head(&m->core, up, call, status, form, session, head, now_ms);
 }
 
 bool mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const struct rpc_message *rpc,
                      const struct rpc_tools *tools, struct slice text, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     return serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
 }
 
@@ -285,23 +310,27 @@ void mesh_up_mark(struct mesh *m, struct handle up, uint32_t call, struct slice 
 void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice part,
                   uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_data(&m->core, up, call, part, now_ms);
 }
 
 void mesh_up_too_large(struct mesh *m, struct handle up, enum rpc_kind kind, struct slice id,
                        uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_too_large(&m->core, up, kind, id, now_ms);
 }
 
 void mesh_up_end(struct mesh *m, struct handle up, uint32_t call, enum mesh_end end,
                  enum mesh_reason why, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_end(&m->core, up, call, end, why, now_ms);
 }
 
 void mesh_up_closed(struct mesh *m, struct handle up, enum mesh_reason why, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     serve_up_closed(&m->core, up, why, now_ms);
 }
 
@@ -320,6 +349,7 @@ static bool mesh_hears_stranger(struct mesh *m, uint64_t now_ms)
 void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice sealed,
                    uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     struct core *core = &m->core;
     struct seal_sender sender;
     size_t length = 0;
@@ -357,11 +387,13 @@ struct handle mesh_link_accepted(struct mesh *m, const struct mesh_addr *from, u
 
 void mesh_link_up(struct mesh *m, struct handle link, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     links_up(m->core.links, link, now_ms);
 }
 
 void mesh_link_bytes(struct mesh *m, struct handle link, struct slice sealed, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     links_bytes(m->core.links, link, sealed, now_ms);
 }
 
@@ -372,6 +404,7 @@ void mesh_link_taken(struct mesh *m, struct handle link, size_t bytes, uint64_t 
 
 void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint64_t now_ms)
 {
+    mesh_note_time(m, now_ms);
     links_down(m->core.links, link, why, now_ms);
 }
 
@@ -420,9 +453,7 @@ static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
 void mesh_now(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
-    uint64_t deadline = mesh_deadline_ms(m);
-    if (deadline != MESH_NEVER && now_ms >= deadline + MESH_STALL_MS && deadline >= m->now_ms)
-        core_tell(core, MESH_STOOD_STILL, core_self(core), MEMBER_ALIVE, now_ms - deadline);
+    mesh_note_time(m, now_ms);
     m->now_ms = now_ms;
     swim_set_load(core->swim, core->sessions.owned);
     swim_now(core->swim, now_ms);
@@ -431,6 +462,8 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     tasks_now(core, now_ms);
     evidence_now(core, now_ms);
     takeover_now(core, now_ms);
+    fence_now(core, now_ms);
+    succession_now(core, now_ms);
     copies_now(core, now_ms);
     handover_now(core, now_ms);
     serve_now(core, now_ms);
@@ -444,6 +477,7 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
                             owner_deadline_ms(core),      tasks_deadline_ms(core),
                             evidence_deadline_ms(core),   takeover_deadline_ms(core),
+                            fence_deadline_ms(core),      succession_deadline_ms(core),
                             copies_deadline_ms(core),     handover_deadline_ms(core),
                             serve_deadline_ms(core),      entry_deadline_ms(core)};
     uint64_t first =
@@ -489,9 +523,11 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
     case WIRE_GRANT:
     case WIRE_VETO:
     case WIRE_YIELD:
+        takeover_on_message(core, event->peer, &event->message, now_ms);
+        break;
     case WIRE_CHECK:
     case WIRE_CHECKED:
-        takeover_on_message(core, event->peer, &event->message, now_ms);
+        fence_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_HAND:
     case WIRE_HANDED:
@@ -517,6 +553,8 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
     struct core *core = &m->core;
     core->stats.links_opened++;
     swim_on_reached(core->swim, event->peer, true, now_ms); /* it proved who it is */
+    evidence_on_life(core, event->peer, now_ms);
+    fence_on_ready(core, event->peer);
     entry_wake(core);
     copies_on_link(core, event->peer, true, now_ms);
     if (!links_is_met(core->links, event->link))
@@ -536,6 +574,9 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
     case LINKS_LOST:
         core->stats.links_lost++;
         copies_on_link(core, event->peer, false, now_ms);
+        evidence_on_lost(core, event->peer, now_ms);
+        if (event->loss != MESH_LOSS_FIN)
+            fence_on_lost(core, event->peer);
         break;
     case LINKS_UNDIALLED:
         core->stats.links_refused++;
@@ -544,9 +585,14 @@ static void mesh_on_links(struct mesh *m, const struct links_event *event, uint6
             swim_on_refused(core->swim, event->peer, now_ms);
         else
             swim_on_reached(core->swim, event->peer, false, now_ms);
+        evidence_on_lost(core, event->peer, now_ms);
         break;
     case LINKS_REACHED:
         swim_on_reached(core->swim, event->peer, true, now_ms);
+        evidence_on_life(core, event->peer, now_ms);
+        break;
+    case LINKS_DOUBTED:
+        evidence_on_doubt(core, event->peer, now_ms);
         break;
     case LINKS_CONTROL:
         mesh_on_control(m, event, now_ms);
@@ -583,8 +629,10 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         !peer_id_equal(change->id, core_self(core))) {
         links_forget(core->links, change->id, now_ms);
         serve_entry_gone(core, change->id, now_ms);
+        succession_on_gone(core, now_ms);
     }
     copies_on_view(core, now_ms);
+    takeover_wake(core);
     entry_wake(core);
 }
 
@@ -654,6 +702,8 @@ static bool mesh_pump(struct mesh *m, uint64_t now_ms)
         mesh_on_links(m, link_event, now_ms);
     else if (mesh_pump_members(m, now_ms))
         return true;
+    else if (core->takeover.is_woken)
+        takeover_now(core, now_ms);
     else if (core->entry.is_woken)
         entry_now(core, now_ms);
     else
@@ -708,16 +758,40 @@ static bool mesh_may_leave(struct mesh *m, const struct mesh_effect *effect)
     return true;
 }
 
+static bool mesh_next_failpoint(struct mesh *m, struct mesh_effect *effect)
+{
+    struct failpoint *failpoint = &m->core.failpoint;
+    if (!failpoint->is_hit || failpoint->is_told)
+        return false;
+    failpoint->is_told = true;
+    memset(effect, 0, sizeof *effect);
+    effect->kind = MESH_CHANGED;
+    effect->changed.what = MESH_FAILPOINT;
+    return true;
+}
+
 bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_ms)
 {
     struct core *core = &m->core;
+    if (core->failpoint.is_told)
+        return false; /* it is dead */
     do {
         while (effects_pop(&core->effects, effect))
             if (mesh_may_leave(m, effect))
                 return true;
     } while (mesh_pump(m, now_ms));
     /* last: a datagram carries, and a record seals, all that the turn brought */
-    return mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms);
+    if (mesh_next_datagram(m, effect) || links_next_effect(core->links, effect, now_ms))
+        return true;
+    m->due_ms = mesh_deadline_ms(m);
+    if (m->due_ms < core->now_ms)
+        m->due_ms = core->now_ms;
+    return mesh_next_failpoint(m, effect);
+}
+
+void mesh_fail_at(struct mesh *m, const char *name, uint32_t skip)
+{
+    m->core.failpoint = (struct failpoint){.name = name, .left = skip};
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */

@@ -194,7 +194,10 @@ enum mesh_change {
     MESH_LEFT_MESH,      /* mesh_leave() is done */
     MESH_SESSION_OPENED, /* value: keyed hash of the id (8 hex digits are logged) */
     MESH_SESSION_CLOSED,
-    MESH_STOOD_STILL /* value: ms that the loop was late */
+    MESH_SESSION_TAKEN,   /* it is carried on here; value likewise */
+    MESH_SESSION_YIELDED, /* it is another's (peer) */
+    MESH_STOOD_STILL,     /* value: ms that the loop was late */
+    MESH_FAILPOINT        /* mesh_fail_at(): this peer is to die now; nothing more will come */
 };
 
 struct mesh_effect {
@@ -248,6 +251,9 @@ struct mesh_effect {
     struct patch patch; /* of event.text, data or send.text; an empty put with cut 0: none */
 };
 
+/* Builds with the option `failpoints`: die at the place of this name (mesh/base/failpoint.h), a
+ * literal, when it is passed for the (skip + 1)th time. Else nothing happens. */
+void mesh_fail_at(struct mesh *mesh, const char *name, uint32_t skip);
 /* The next thing to do, or false: the turn is over. DATAGRAM and LINK_BYTES are sealed here. */
 bool mesh_next_effect(struct mesh *mesh, struct mesh_effect *effect, uint64_t now_ms);
 
@@ -328,6 +334,7 @@ struct mesh_stats {
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t relayed;           /* exchanges carried between peers that cannot reach each other */
     uint64_t handed_over;       /* sessions given to another peer while we drained */
+    uint64_t sessions_taken_over, sessions_yielded;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
                                     large to be passed on */

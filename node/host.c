@@ -165,6 +165,15 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_SESSION_CLOSED:
         log_debug("session_closed", "session=%08x", (uint32_t)value);
         break;
+    case MESH_SESSION_TAKEN:
+        log_info("session_taken_over", "session=%08x", (uint32_t)value);
+        break;
+    case MESH_SESSION_YIELDED:
+        log_info("session_yielded", "session=%08x to=%s", (uint32_t)value, name);
+        break;
+    case MESH_FAILPOINT:
+        (void)raise(SIGKILL); /* a build for tests: as if it were killed here */
+        break;
     case MESH_STOOD_STILL:
         log_warn("stood_still", "late_ms=%" PRIu64, value);
         if (value > core->stats.late_ms_max)

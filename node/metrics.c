@@ -145,6 +145,10 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
     one(page, "mesh_sessions", GAUGE, stats->sessions, "Sessions owned by this peer.");
     one(page, "mesh_sessions_opened_total", COUNTER, stats->sessions_opened, "Sessions opened.");
     one(page, "mesh_sessions_closed_total", COUNTER, stats->sessions_closed, "Sessions ended.");
+    one(page, "mesh_sessions_taken_over_total", COUNTER, stats->sessions_taken_over,
+        "Sessions of other peers that this one carries on since they are gone.");
+    one(page, "mesh_sessions_yielded_total", COUNTER, stats->sessions_yielded,
+        "Sessions of this peer that another one carries on.");
     one(page, "mesh_memory_bytes", GAUGE, stats->memory_used,
         "Bytes of requests and answers held (the cap is --memory).");
 }

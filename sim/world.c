@@ -163,7 +163,10 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         break;
     case MESH_SESSION_OPENED:
     case MESH_SESSION_CLOSED:
+    case MESH_SESSION_TAKEN:
+    case MESH_SESSION_YIELDED:
     case MESH_STOOD_STILL:
+    case MESH_FAILPOINT:
         break;
     }
     if (world->stage != NULL)

@@ -118,6 +118,7 @@ struct swim_event {
 struct swim_stats {
     uint64_t suspected, declared_dead; /* by our own probes and timers */
     uint64_t refuted;                  /* claims about ourselves */
+    uint64_t deaths_refuted;           /* of them: that we are dead */
     uint64_t vetoed;                   /* suspicions begun anew: somebody reached the suspect */
     uint64_t votes_ignored;            /* of those who were wrong too often */
     uint64_t held;                     /* how often we went on hold */
@@ -167,6 +168,9 @@ void swim_on_reached(struct swim *swim, struct peer_id peer, bool reached, uint6
 /* A dial of the member's port was refused, whoever wanted it. Counts if it answers no ping either.
  */
 void swim_on_refused(struct swim *swim, struct peer_id peer, uint64_t now_ms);
+/* Pings the member once, for who has to know now whether it answers: see swim_last_ack_ms(). Nobody
+ * is accused if it does not. False: it cannot be pinged now. */
+bool swim_look_at(struct swim *swim, struct peer_id peer, uint64_t now_ms);
 /* Time went on. Any fact or wish that comes more than 250 ms after the deadline means that we stood
  * still: nobody is blamed for our own delay. */
 void swim_now(struct swim *swim, uint64_t now_ms);

@@ -136,6 +136,8 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
                         news->accuser);
         break;
     case VIEW_REFUTED:
+        if (news->kind == UPDATE_DEAD)
+            swim->stats.deaths_refuted++;
         refute(swim, self_incarnation);
         break;
     case VIEW_SUPERSEDED:

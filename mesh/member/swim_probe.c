@@ -155,7 +155,8 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
                                  enum probe_why why, uint64_t now_ms)
 {
     if (mesh_addr_equal(&target->record->addr, &view_self(swim->view)->record->addr)) {
-        probe_suspect(swim, target, now_ms);
+        if (why != PROBE_LOOK)
+            probe_suspect(swim, target, now_ms);
         return NULL;
     }
     bool is_own = why == PROBE_RANDOM || why == PROBE_WATCH;
@@ -171,7 +172,7 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
     };
     probe->ends_ms = give_up_ms(swim, probe->relay_at_ms, now_ms);
-    if (why == PROBE_REFUSED) { /* its port is closed: that it answers is all that counts */
+    if (why == PROBE_REFUSED || why == PROBE_LOOK) { /* that it answers is all that counts */
         probe->is_relayed = true;
         probe->ends_ms = now_ms + REFUSED_PING_MS;
     }
@@ -232,6 +233,8 @@ static void tell_asker(struct swim *swim, const struct probe *probe, bool is_ali
 static void fail_probe(struct swim *swim, struct probe failed, uint64_t now_ms)
 {
     const struct mesh_member *target = view_find(swim->view, failed.target);
+    if (failed.why == PROBE_LOOK)
+        return;
     if (failed.why == PROBE_REFUSED) {
         if (target != NULL && member_is_living(target))
             suspicion_on_refused(swim, target, now_ms);
@@ -310,14 +313,18 @@ uint32_t probe_ask_confirmers(struct swim *swim, const struct mesh_member *subje
     return number;
 }
 
-/* One under way of this member; NULL: none. */
+/* One under way of this member, for that reason or, if it is PROBE_CONFIRM, for any that would
+ * accuse it as well; NULL: none. */
 static struct probe *find_probe_of(struct swim *swim, const struct mesh_member *member,
-                                   bool refused)
+                                   enum probe_why why)
 {
-    for (size_t n = 0; n < swim->probes_count; n++)
-        if (peer_id_equal(swim->probes[n].target, member->record->id) &&
-            (swim->probes[n].why == PROBE_REFUSED) == refused)
-            return &swim->probes[n];
+    for (size_t n = 0; n < swim->probes_count; n++) {
+        struct probe *probe = &swim->probes[n];
+        bool accuses = probe->why != PROBE_REFUSED && probe->why != PROBE_LOOK;
+        if (peer_id_equal(probe->target, member->record->id) &&
+            (probe->why == why || (why == PROBE_CONFIRM && accuses)))
+            return probe;
+    }
     return NULL;
 }
 
@@ -329,7 +336,7 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
     if (subject == NULL || !member_is_living(subject) || subject == view_self(swim->view) ||
         subject->record->addr.port == 0)
         return;
-    probe = find_probe_of(swim, subject, false);
+    probe = find_probe_of(swim, subject, PROBE_CONFIRM);
     if (probe == NULL)
         probe = begin_probe(swim, subject, PROBE_CONFIRM, now_ms);
     if (probe == NULL || !peer_id_is_nobody(probe->asker))
@@ -340,7 +347,7 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
 
 void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms)
 {
-    struct probe *probe = find_probe_of(swim, suspect, false);
+    struct probe *probe = find_probe_of(swim, suspect, PROBE_CONFIRM);
     if (probe == NULL)
         probe = begin_probe(swim, suspect, PROBE_CONFIRM, now_ms);
     if (probe != NULL)
@@ -349,8 +356,14 @@ void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t 
 
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    if (find_probe_of(swim, member, true) == NULL)
+    if (find_probe_of(swim, member, PROBE_REFUSED) == NULL)
         (void)begin_probe(swim, member, PROBE_REFUSED, now_ms);
+}
+
+bool probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+{
+    return find_probe_of(swim, member, PROBE_LOOK) != NULL ||
+           begin_probe(swim, member, PROBE_LOOK, now_ms) != NULL;
 }
 
 /* ---- pings for others ----------------------------------------------------------------------- */
@@ -444,7 +457,8 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         bool is_direct = peer_id_equal(probe->target, sender->record->id);
         if (is_direct)
             note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-        if (is_direct || (probe->is_relayed && probe->why != PROBE_REFUSED))
+        if (is_direct ||
+            (probe->is_relayed && probe->why != PROBE_REFUSED && probe->why != PROBE_LOOK))
             succeed(swim, probe, now_ms);
         return;
     }

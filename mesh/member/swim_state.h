@@ -42,7 +42,8 @@ enum probe_why {
     PROBE_RANDOM,  /* in shuffled rounds of all */
     PROBE_WATCH,   /* of the one that we are the monitor of */
     PROBE_CONFIRM, /* somebody suspects it and asks us to look */
-    PROBE_REFUSED  /* its port refused a dial: does it answer a ping? */
+    PROBE_REFUSED, /* its port refused a dial: does it answer a ping? */
+    PROBE_LOOK     /* somebody else wants to know, swim_look_at(): nobody is accused */
 };
 
 /* One under way. It is dropped once it was answered, or failed. */
@@ -241,6 +242,8 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms);
 void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms);
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* False: there is no room for it. */
+bool probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_blame_us(struct swim *swim, uint32_t more); /* our own health is worse */
 void probe_push_deadlines(struct swim *swim, uint64_t lag_ms);

@@ -519,6 +519,18 @@ void swim_on_refused(struct swim *swim, struct peer_id peer, uint64_t now_ms)
     swim_settle(swim, now_ms);
 }
 
+bool swim_look_at(struct swim *swim, struct peer_id peer, uint64_t now_ms)
+{
+    const struct mesh_member *member = view_find(swim->view, peer);
+    if (member == NULL || !member_is_living(member) || member == view_self(swim->view) ||
+        member->record->addr.port == 0 || swim->phase == SWIM_GONE)
+        return false;
+    swim_note_lag(swim, now_ms);
+    bool is_asked = probe_look(swim, member, now_ms);
+    swim_settle(swim, now_ms);
+    return is_asked;
+}
+
 void suspicion_on_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
     struct peer_id id = member->record->id;

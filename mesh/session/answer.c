@@ -65,7 +65,7 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
     list_push_back(&answer->kept, &kept->in_answer);
     answer->count++;
     answer->payload_bytes += kept->message.payload.length;
-    if (!answer->is_withheld)
+    if (!answer->is_withheld && !answer->is_fenced)
         answer_send(answer, links, kept);
     return 0;
 }
@@ -75,7 +75,8 @@ static void answer_send_from(struct answer *answer, struct links *links, uint32_
 {
     uint32_t number = answer->number;
     LIST_EACH (at, &answer->kept) {
-        if (answer->is_withheld && number >= answer->withheld_from)
+        if ((answer->is_withheld && number >= answer->withheld_from) ||
+            (answer->is_fenced && number >= answer->fenced_from))
             break;
         if (number++ >= from)
             answer_send(answer, links, container_of(at, struct kept, in_answer));
@@ -96,6 +97,27 @@ void answer_release(struct answer *answer, struct links *links)
         return;
     answer->is_withheld = false;
     answer_send_from(answer, links, answer->withheld_from);
+}
+
+void answer_fence(struct answer *answer, uint32_t from)
+{
+    if (!answer->is_fenced || from < answer->fenced_from)
+        answer->fenced_from = from;
+    answer->is_fenced = true;
+}
+
+void answer_unfence(struct answer *answer, struct links *links)
+{
+    if (!answer->is_fenced)
+        return;
+    answer->is_fenced = false;
+    answer_send_from(answer, links, answer->fenced_from);
+}
+
+void answer_set_epoch(struct answer *answer, struct mesh_epoch epoch)
+{
+    LIST_EACH (at, &answer->kept)
+        container_of(at, struct kept, in_answer)->message.epoch = epoch;
 }
 
 /* It has arrived: no attach will ask for it. */

@@ -24,6 +24,8 @@ struct answer {
     struct event_id taken;  /* of the newest numbered event that was taken */
     bool is_withheld;       /* from message number withheld_from on */
     uint32_t withheld_from;
+    bool is_fenced; /* likewise, for another reason */
+    uint32_t fenced_from;
 };
 
 void answer_init(struct answer *answer, struct spare *spare);
@@ -34,6 +36,12 @@ int answer_add(struct answer *answer, struct links *links, const struct wire_mes
 /* What is added from here on is kept and not sent, until it is released. */
 void answer_withhold(struct answer *answer);
 void answer_release(struct answer *answer, struct links *links);
+/* Likewise, from message `from` on, whether kept or still to come: in doubt whether it may be said
+ * at all (fence.h). Who does both has released it when both are over. */
+void answer_fence(struct answer *answer, uint32_t from);
+void answer_unfence(struct answer *answer, struct links *links);
+/* What is kept is said in this epoch from now on. */
+void answer_set_epoch(struct answer *answer, struct mesh_epoch epoch);
 /* The entry is back on `lane` and has the first `received` messages: returns the payload bytes that
  * are kept no longer. */
 size_t answer_attach(struct answer *answer, struct links *links, struct lane lane,

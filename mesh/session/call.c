@@ -119,6 +119,7 @@ void call_free(struct core *core, struct call *call)
         table_remove(&core->serve.by_name, &call->name);
     heap_remove(&core->serve.timers, &call->timer);
     heap_remove(&core->serve.resumes, &call->again);
+    list_remove(&call->in_check);
     answer_deinit(&call->answer);
     call_keep_nothing(call);
     pool_give(&core->serve.calls, call->self);
@@ -161,7 +162,8 @@ void call_add(struct core *core, struct call *call, struct wire_message *m)
 {
     m->epoch = call->epoch;
     m->name = call->name;
-    if (answer_add(&call->answer, core->links, m, &core->budget) == 0)
+    if (fence_answer(core, call, call->answer.count) == 0 &&
+        answer_add(&call->answer, core->links, m, &core->budget) == 0)
         return;
     if (!lane_is_none(call->answer.lane)) {
         struct wire_message cut = {.kind = WIRE_END, .name = call->name, .epoch = m->epoch};
@@ -399,6 +401,7 @@ void call_drop_answer(struct core *core, struct call *call)
     if (!call->is_told) /* else it was given back with its end */
         upcall_untaken(core, call);
     event_stream_leave(core, call);
+    list_remove(&call->in_check);
     answer_drop(&call->answer);
     call->stall_at_ms = 0;
     if (call->is_ended)

@@ -4,6 +4,7 @@
 #ifndef MESH_CORE_H
 #define MESH_CORE_H
 
+#include "mesh/base/failpoint.h"
 #include "mesh/base/rng.h"
 #include "mesh/member/ring.h"
 #include "mesh/member/swim.h"
@@ -12,6 +13,7 @@
 #include "mesh/session/copies.h"
 #include "mesh/session/entry.h"
 #include "mesh/session/evidence.h"
+#include "mesh/session/fence.h"
 #include "mesh/session/handover.h"
 #include "mesh/session/key.h"
 #include "mesh/session/owner.h"
@@ -19,6 +21,7 @@
 #include "mesh/session/relay.h"
 #include "mesh/session/retry.h"
 #include "mesh/session/serve.h"
+#include "mesh/session/succession.h"
 #include "mesh/session/session.h"
 #include "mesh/session/event_stream.h"
 #include "mesh/session/takeover.h"
@@ -29,6 +32,7 @@
 struct core {
     struct mesh_config config;
     uint64_t started_ms, view_changed_ms;
+    uint64_t now_ms;            /* of the last fact */
     struct bytes_budget budget; /* bodies and kept answers */
     struct rng rng;             /* ids, nonces, keys */
     struct shuffle shuffle;     /* order without secrecy */
@@ -50,11 +54,14 @@ struct core {
     struct copies copies;
     struct evidence evidence;
     struct takeover takeover;
+    struct fence fence;
+    struct succession succession;
     struct handover handover;
     struct parks parks;
     struct relays relays;
     struct mesh_stats stats;
     bool is_leaving;
+    struct failpoint failpoint; /* set in builds that have them */
 };
 
 /* NULL: closed. */

@@ -33,10 +33,16 @@ static struct mesh_epoch *owner_hint_of(const struct owner *o, const struct sess
     return newest_find(&o->hints, id->bytes);
 }
 
-static struct owner_search *owner_search_of(struct owner *o, const struct session_id *id)
+static struct owner_search *owner_search_of(const struct owner *o, const struct session_id *id)
 {
     uint32_t slot = 0;
     return table_get(&o->search_slots, id->bytes, &slot) ? &o->searches[slot] : NULL;
+}
+
+struct mesh_epoch owner_hint(const struct core *core, const struct session_id *id)
+{
+    const struct mesh_epoch *hint = owner_hint_of(&core->owner, id);
+    return hint != NULL ? *hint : (struct mesh_epoch){0};
 }
 
 void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch)
@@ -97,6 +103,74 @@ static bool owner_search_has_settled(const struct core *core, const struct owner
                                  : owner_knows_the_mesh(core, now_ms);
 }
 
+static bool owner_can_be_asked(const struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    return core_is_living(core, peer) && !evidence_is_unreachable(core, peer, now_ms);
+}
+
+/* Who is to be asked in place of `gone`: who is known to have a record, who says that it carries
+ * the shard on, the first candidate. It may be we ourselves, or nobody. */
+static struct peer_id owner_successor(struct core *core, const struct session_id *id,
+                                      struct peer_id gone, uint64_t now_ms)
+{
+    const struct owner_search *search = owner_search_of(&core->owner, id);
+    struct peer_id peers[MESH_CANDIDATES_MAX], claimant;
+    bool has_copy = session_find_copy(core, id) != NULL;
+    if (search != NULL && !has_copy && search->holds.counter != 0 &&
+        owner_can_be_asked(core, search->holder, now_ms))
+        return search->holder;
+    if (swim_claimant(core->swim, key_shard(id), &claimant, now_ms) &&
+        !peer_id_equal(claimant, gone) && owner_can_be_asked(core, claimant, now_ms))
+        return claimant;
+    size_t count = owner_candidates(core, id, peers, MESH_CANDIDATES_MAX);
+    for (size_t n = 0; n < count; n++)
+        if (!peer_id_equal(peers[n], gone) && owner_can_be_asked(core, peers[n], now_ms))
+            return peers[n];
+    return has_copy ? core_self(core) : (struct peer_id){0};
+}
+
+/* Somebody is known to own it, or to have owned it: a record here, or a hint. */
+static void owner_resolve_known(struct core *core, const struct session_id *id,
+                                struct owner_found *found, uint64_t now_ms)
+{
+    struct peer_id owner = found->epoch.owner;
+    if (!peer_id_equal(owner, core_self(core)) && owner_can_be_asked(core, owner, now_ms)) {
+        found->verdict = OWNER_THERE;
+        found->peer = owner;
+        return;
+    }
+    found->verdict = OWNER_GONE;
+    found->peer = owner_successor(core, id, owner, now_ms);
+}
+
+/* Nobody here knows more than its id says. */
+static void owner_resolve_by_home(struct core *core, const struct session_id *id,
+                                  struct owner_found *found, uint64_t now_ms)
+{
+    const struct mesh_member *home = view_find_tag(core->view, key_home(id));
+    const struct owner_search *search = owner_search_of(&core->owner, id);
+    if (home != NULL && peer_id_equal(home->record->id, core_self(core))) {
+        found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
+    } else if (home != NULL && member_is_living(home)) {
+        bool is_lost = evidence_is_unreachable(core, home->record->id, now_ms);
+        found->verdict = is_lost ? OWNER_GONE : OWNER_THERE;
+        found->peer =
+            is_lost ? owner_successor(core, id, home->record->id, now_ms) : home->record->id;
+    } else if (home != NULL) {
+        found->verdict = found->is_searched && !owner_may_come_back(core, home, now_ms)
+                             ? OWNER_ENDED
+                             : OWNER_GONE;
+        found->peer = owner_successor(core, id, home->record->id, now_ms);
+    } else {
+        found->verdict = !found->is_searched ? OWNER_AWAY
+                         : search->home_is_known || owner_somebody_is_missing(core, now_ms)
+                             ? OWNER_GONE
+                             : OWNER_ENDED;
+        if (found->verdict == OWNER_GONE)
+            found->peer = owner_successor(core, id, (struct peer_id){0}, now_ms);
+    }
+}
+
 void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
                    uint64_t now_ms)
 {
@@ -112,34 +186,27 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->verdict = OWNER_ENDED;
         return;
     }
-    const struct mesh_member *home = view_find_tag(core->view, key_home(id));
-    const struct mesh_epoch *hint = owner_hint_of(&core->owner, id);
+    const struct session *copy = session_find_copy(core, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
+    struct mesh_epoch hint = owner_hint(core, id);
+    bool has_holder = search != NULL && search->holds.counter != 0 &&
+                      owner_can_be_asked(core, search->holder, now_ms);
     found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
-                         owner_search_has_settled(core, search, now_ms);
-    if (hint != NULL) {
-        found->epoch = *hint;
-        found->hint = hint->owner;
-    }
-    if (hint != NULL && core_is_living(core, hint->owner) &&
-        !peer_id_equal(hint->owner, core_self(core))) {
-        found->verdict = OWNER_THERE;
-        found->peer = hint->owner;
-    } else if (home != NULL && peer_id_equal(home->record->id, core_self(core))) {
-        found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
-    } else if (home != NULL && member_is_living(home)) {
-        found->verdict = OWNER_THERE;
-        found->peer = home->record->id;
-    } else if (home != NULL) {
-        found->verdict = found->is_searched && !owner_may_come_back(core, home, now_ms)
-                             ? OWNER_ENDED
-                             : OWNER_GONE;
-    } else {
-        found->verdict = !found->is_searched ? OWNER_AWAY
-                         : search->home_is_known || owner_somebody_is_missing(core, now_ms)
-                             ? OWNER_GONE
-                             : OWNER_ENDED;
-    }
+                         !has_holder && owner_search_has_settled(core, search, now_ms);
+    found->epoch = hint;
+    found->hint = hint.owner;
+    if (copy != NULL && mesh_epoch_compare(copy->epoch, hint) > 0)
+        found->epoch = copy->epoch;
+    if (copy != NULL)
+        found->is_searched = false;
+    if (has_holder && mesh_epoch_compare(search->holds, found->epoch) > 0)
+        found->epoch = search->holds;
+    if (copy != NULL || has_holder ||
+        (hint.counter != 0 && core_is_living(core, hint.owner) &&
+         !peer_id_equal(hint.owner, core_self(core))))
+        owner_resolve_known(core, id, found, now_ms);
+    else
+        owner_resolve_by_home(core, id, found, now_ms);
 }
 
 size_t owner_candidates(struct core *core, const struct session_id *id, struct peer_id *peers,
@@ -191,6 +258,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     }
     search->asked = search->answered = 0;
     search->is_over = search->home_is_known = false;
+    search->holds = (struct mesh_epoch){0};
     if (!runs)
         o->searching++;
     search->until_ms = now_ms + OWNER_SEARCH_MS;
@@ -211,13 +279,19 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
 {
     struct wire_message found = {.kind = WIRE_FOUND, .session = m->session, .has_session = true};
     const struct session *session = session_find(core, &m->session);
+    const struct session *copy = session_find_copy(core, &m->session);
     const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
-    if (session != NULL)
+    if (session != NULL) {
         found.epoch = session->epoch;
-    else if (tombs_has(core, &m->session, now_ms))
+    } else if (tombs_has(core, &m->session, now_ms)) {
         found.is_ended = true;
-    else if (home != NULL && (member_is_living(home) || owner_may_come_back(core, home, now_ms)))
+    } else if (copy != NULL) {
+        found.epoch = copy->epoch;
+        found.has_copy = true;
+    } else if (home != NULL &&
+               (member_is_living(home) || owner_may_come_back(core, home, now_ms))) {
         found.epoch.owner = home->record->id; /* no record here, but its home lives, or may yet */
+    }
     const struct mesh_addr *addr = core_addr_of(core, from);
     if (addr != NULL && key_verify(&core->keys, &m->session))
         (void)links_tell(core->links, from, addr, &found, now_ms);
@@ -252,6 +326,10 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
         entry_wake(core);
     } else if (m->epoch.counter != 0) {
         owner_learn(core, &m->session, m->epoch);
+        if (m->has_copy && mesh_epoch_compare(m->epoch, search->holds) > 0) {
+            search->holder = from;
+            search->holds = m->epoch;
+        }
         entry_wake(core);
     } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known) {
         search->home_is_known = true;
@@ -302,6 +380,8 @@ void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, ui
     why->owner = found.peer;
     why->hint = found.hint;
     (void)swim_claimant(core->swim, key_shard(&id), &why->claim, now_ms);
+    if (session == NULL)
+        session = session_find_copy(core, &id);
     if (session != NULL)
         why->record = session->epoch;
     why->candidates_count =

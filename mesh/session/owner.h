@@ -23,7 +23,9 @@ struct owner_search {
     uint32_t asked, answered;
     uint64_t until_ms; /* while it runs; then: while its "nobody" is believed */
     bool is_over, is_used;
-    bool home_is_known; /* somebody knows its home as living, or as silent only lately */
+    bool home_is_known;    /* somebody knows its home as living, or as silent only lately */
+    struct peer_id holder; /* has a copy of it, in this epoch; counter 0: nobody said so */
+    struct mesh_epoch holds;
 };
 
 struct owner {
@@ -40,7 +42,8 @@ void owner_deinit(struct core *core);
 
 struct owner_found {
     enum owner_verdict verdict;
-    struct peer_id peer;     /* HERE, THERE: whom to ask */
+    struct peer_id peer;     /* HERE, THERE, GONE: whom to ask; GONE: who is to take it over, or has
+                                a record; it may be we ourselves, or nobody */
     struct mesh_epoch epoch; /* highest known; counter 0: none */
     struct peer_id hint;
     bool is_searched; /* GONE, AWAY: every living member was asked and has no record */
@@ -53,6 +56,8 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
 size_t owner_candidates(struct core *core, const struct session_id *id, struct peer_id *peers,
                         size_t peers_max);
 
+/* What was learned so. Counter 0: nothing. */
+struct mesh_epoch owner_hint(const struct core *core, const struct session_id *id);
 /* A peer said that this epoch is the session's. Lower ones than known are ignored. */
 void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch);
 

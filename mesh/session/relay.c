@@ -110,6 +110,7 @@ bool relay_on_event(struct core *core, const struct links_event *event)
     case LINKS_LOST:
     case LINKS_UNDIALLED:
     case LINKS_REACHED:
+    case LINKS_DOUBTED:
     case LINKS_CONTROL:
         return false;
     }

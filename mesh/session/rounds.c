@@ -140,8 +140,11 @@ static struct rounds_asked *find(struct rounds_check *check, struct peer_id peer
 
 void rounds_check_add(struct rounds_check *check, struct peer_id peer)
 {
-    if (find(check, peer) == NULL && check->count < ROUNDS_PEERS_MAX)
-        check->asked[check->count++] = (struct rounds_asked){.peer = peer};
+    struct rounds_asked *a = find(check, peer);
+    if (a == NULL && check->count < ROUNDS_PEERS_MAX)
+        a = &check->asked[check->count++];
+    if (a != NULL)
+        *a = (struct rounds_asked){.peer = peer};
 }
 
 void rounds_check_gone(struct rounds_check *check, struct peer_id peer)

@@ -86,7 +86,7 @@ struct rounds_check {
     struct rounds_asked asked[ROUNDS_PEERS_MAX];
 };
 
-/* One more to be asked. Again is fine; no room: it is not. */
+/* One more to be asked, or again; no room: it is not. */
 void rounds_check_add(struct rounds_check *check, struct peer_id peer);
 /* An answer: as struct rounds_told. */
 void rounds_on_checked(struct rounds_check *check, struct peer_id from, struct mesh_epoch other,

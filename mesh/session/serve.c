@@ -174,6 +174,7 @@ static void serve_attach(struct core *core, struct call *call, struct lane lane,
     core->stats.attached++;
     /* what it has of another answer under this name is nothing of this one */
     uint32_t received = open->open.serial == call->serial ? open->open.received : 0;
+    (void)fence_answer(core, call, received);
     size_t freed = answer_attach(&call->answer, core->links, lane, received);
     /* the lost lane cannot acknowledge it any more */
     call->progress_ms = now_ms;

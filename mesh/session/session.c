@@ -81,6 +81,7 @@ static struct session *session_make(struct core *core, const struct session_id *
     session->self = h;
     session->id = *id;
     session->opened_ms = session->used_ms = now_ms;
+    session->doubt = core->fence.doubt;
     list_init(&session->questions);
     list_init(&session->streams);
     list_init(&session->subscriptions);
@@ -167,6 +168,9 @@ void session_free(struct core *core, struct session *session)
     intern_drop(&core->sessions.interns, &session->params);
     intern_drop(&core->sessions.interns, &session->result);
     slice_drop(&session->level);
+    takeover_forget(core, session);
+    fence_forget(core, session);
+    succession_unclaim(core, session);
     if (!session->is_copy)
         core->sessions.owned--;
     heap_remove(&core->sessions.expiries, &session->expiry);

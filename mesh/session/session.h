@@ -44,7 +44,14 @@ struct session {
     uint32_t questions_count;
     /* What carries over to a successor (record.h, copies.h, replay.h): */
     bool is_copy;                /* another peer's: without calls and upstream */
-    struct mesh_epoch promised;  /* the highest that was granted to a taker; counter 0: none */
+    struct mesh_epoch promised;  /* granted to a taker, and not given back; counter 0: none */
+    uint64_t tried;              /* the highest counter of an epoch that we heard of (rounds.h) */
+    bool has_run;                /* in this epoch, more than a replay of the handshake */
+    struct handle round;         /* ours, to become its owner (takeover.h) */
+    uint32_t doubt;              /* how often we were in doubt when it was certain last (fence.h) */
+    struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */
+    struct handle check;         /* of the question whether it is ours still */
+    bool is_claimed;             /* it counts for the claim to its shard */
     uint64_t version;            /* of the record, in this epoch */
     struct slice params, result; /* initialize and its answer, whole; equal ones are one buffer */
     struct slice level;          /* the last logging/setLevel that was accepted, whole */

@@ -214,6 +214,7 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
         call->session = session->self;
         call->up = session->up;
         call->epoch = session->epoch;
+        session->has_run = session->has_run || !call_is_held_stream(call);
         session->calls_open++;
         session->calls_total++;
         session_touch(core, session, now_ms);

@@ -100,12 +100,18 @@ static uint64_t links_idle_end_ms(const struct links *links, const struct peer_l
     return l->busy_ms + (links_open_to(links, l->peer) == l ? LINKS_IDLE_MS : LINKS_EMPTY_MS);
 }
 
+static uint64_t links_dial_doubt_ms(const struct peer_link *l)
+{
+    return l->lanes_count > 0 && !l->is_doubted ? l->busy_ms + LINKS_DOUBT_DIAL_MS : MESH_NEVER;
+}
+
 void links_schedule(struct links *links, struct peer_link *l)
 {
     uint64_t at = MESH_NEVER, own = MESH_NEVER;
     switch (l->state) {
     case PEER_LINK_GREETING:
         at = link_deadline_ms(&l->link);
+        own = links_dial_doubt_ms(l);
         break;
     case PEER_LINK_OPEN:
         at = link_deadline_ms(&l->link);
@@ -118,6 +124,8 @@ void links_schedule(struct links *links, struct peer_link *l)
         at = l->retry_at_ms + LINKS_IDLE_MS;
         break;
     case PEER_LINK_DIALLING:
+        own = links_dial_doubt_ms(l);
+        break;
     case PEER_LINK_CLOSED:
         break;
     }
@@ -388,6 +396,7 @@ static void links_on_ready(struct links *links, struct peer_link *l, const struc
     l->peer = e->peer;
     l->retry_ms = 0;
     l->busy_ms = l->ponged_ms = l->proved_ms = now_ms;
+    l->is_doubted = false;
     links_choose(links, l->peer);
     links_queue_for(links, l, LINKS_READY, MESH_LOSS_FIN);
     links_say_waiting(links, l);
@@ -411,6 +420,7 @@ static bool links_on_link_event(struct links *links, struct peer_link *l,
         break;
     case LINK_PONG:
         l->ponged_ms = l->proved_ms = now_ms;
+        l->is_doubted = false;
         if (l->is_asked)
             links_queue_for(links, l, LINKS_REACHED, MESH_LOSS_FIN);
         l->is_asked = false;
@@ -468,6 +478,13 @@ void links_down(struct links *links, struct handle h, enum mesh_loss why, uint64
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
+static void links_doubt(struct links *links, struct peer_link *l)
+{
+    if (!l->is_doubted)
+        links_queue_for(links, l, LINKS_DOUBTED, MESH_LOSS_TIMEOUT);
+    l->is_doubted = true;
+}
+
 static void links_open_due(struct links *links, struct peer_link *l, uint64_t now_ms)
 {
     if (l->lanes_count == 0) {
@@ -485,6 +502,8 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
         l->ponged_ms = now_ms;
     l->pinged_ms = now_ms;
     link_ping(&l->link, ++l->pings);
+    if (now_ms - l->ponged_ms > LINKS_DOUBT_MS)
+        links_doubt(links, l);
 }
 
 static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
@@ -496,8 +515,13 @@ static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
 static void links_due(struct links *links, struct peer_link *l, uint64_t now_ms)
 {
     heap_remove(&links->timers, &l->timer);
+    if (now_ms >= links_dial_doubt_ms(l) &&
+        (l->state == PEER_LINK_DIALLING || l->state == PEER_LINK_GREETING))
+        links_doubt(links, l);
     if (l->state == PEER_LINK_FAILED) {
         links_remove(links, l);
+    } else if (l->state == PEER_LINK_DIALLING) {
+        links_schedule(links, l);
     } else if (links_is_silent(l, now_ms)) {
         links_end(links, l, MESH_LOSS_TIMEOUT, true, true, now_ms);
     } else {
@@ -551,6 +575,13 @@ int links_reach(struct links *links, struct peer_id peer, const struct mesh_addr
     link_ping(&l->link, ++l->pings);
     links_touch(links, l);
     return 0;
+}
+
+void links_try(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
+               uint64_t now_ms)
+{
+    if (links_coming(links, peer) == NULL)
+        (void)links_dial(links, peer, addr, now_ms);
 }
 
 bool links_is_met(const struct links *links, struct handle h)

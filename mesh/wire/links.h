@@ -15,11 +15,13 @@
 
 #define LINKS_MAX 4096
 #define LINKS_LANES_MAX 131072
-#define LINKS_HALF_OPEN_MAX 64 /* handshakes under way; the oldest accepted one gives way */
-#define LINKS_PING_MS 250      /* a link in use is pinged so often */
-#define LINKS_SILENT_MS 5000   /* in use and no answer to a ping: given up, its lanes are lost */
-#define LINKS_IDLE_MS 60000    /* no lane for so long: closed */
-#define LINKS_REDIAL_MS 50     /* first wait after a failed dial, doubling to 1 s */
+#define LINKS_HALF_OPEN_MAX 64   /* handshakes under way; the oldest accepted one gives way */
+#define LINKS_PING_MS 250        /* a link in use is pinged so often */
+#define LINKS_SILENT_MS 5000     /* in use and no answer to a ping: given up, its lanes are lost */
+#define LINKS_DOUBT_MS 1500      /* likewise: doubted */
+#define LINKS_DOUBT_DIAL_MS 1000 /* lanes wait so long for a dial that nobody answers: doubted */
+#define LINKS_IDLE_MS 60000      /* no lane for so long: closed */
+#define LINKS_REDIAL_MS 50       /* first wait after a failed dial, doubling to 1 s */
 
 /* One end of an exchange's way; all zero: none. */
 struct lane {
@@ -44,6 +46,7 @@ enum links_event_kind {
     LINKS_LOST,      /* link number `number` to `peer` is gone; its lanes come as LINKS_LANE_LOST */
     LINKS_UNDIALLED, /* the dial to `peer` (or to `addr`) failed: `loss` */
     LINKS_REACHED,   /* `peer` answered the ping that links_reach() sent */
+    LINKS_DOUBTED,   /* lanes wait for `peer`, which is silent; told once per silence */
     LINKS_CONTROL,   /* message on stream 0 */
     LINKS_MESSAGE,   /* message on a lane, for `side` whose object is `user` */
     LINKS_CONSUMED,  /* the entry took so many bytes in all of what `user` sent on the lane */
@@ -133,6 +136,10 @@ void links_meet(struct links *links, struct peer_id peer, const struct mesh_addr
  * dial failed just now; -ENOBUFS. */
 int links_reach(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                 uint64_t now_ms);
+/* Dials once more, although a link stands or is being dialled: does its port answer? READY and
+ * UNDIALLED tell. */
+void links_try(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
+               uint64_t now_ms);
 bool links_is_met(const struct links *links, struct handle link); /* dialled by links_meet() */
 /* That generation is gone: its links are closed. */
 void links_forget(struct links *links, struct peer_id peer, uint64_t now_ms);

@@ -31,6 +31,7 @@ struct peer_link {
     uint64_t busy_ms, pinged_ms, ponged_ms;
     uint64_t proved_ms;   /* its handshake, or a ping, was answered */
     bool is_asked;        /* by links_reach(): the next answer is an event */
+    bool is_doubted;      /* LINKS_DOUBTED was told of this silence */
     uint64_t retry_at_ms; /* FAILED, or CLOSED on its way there; else 0 */
     uint32_t retry_ms, pings;
     struct heap_node timer;

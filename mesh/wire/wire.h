@@ -148,8 +148,8 @@ enum wire_kind {
     WIRE_YIELD,   /* I do not own it in `epoch`, and shall not */
     WIRE_CHECK,   /* do I own it still, in `epoch`? */
     WIRE_CHECKED, /* of `epoch`: the highest that I know is round.other */
-    WIRE_HAND,    /* its owner: will you have it in `epoch`? round.is_end: it is yours (handover.h) */
-    WIRE_HANDED   /* I will, or it is mine; round.is_refused: no */
+    WIRE_HAND,  /* its owner: will you have it in `epoch`? round.is_end: it is yours (handover.h) */
+    WIRE_HANDED /* I will, or it is mine; round.is_refused: no */
 };
 #define WIRE_KIND_LAST WIRE_HANDED
 
@@ -161,6 +161,7 @@ struct wire_message {
     struct session_id session; /* FIND, FOUND, ENDED, COPY .. HANDED but COPIED and DIGEST; OPEN,
                                   HEAD with has_session */
     bool is_ended;             /* FOUND: I was told that it is over */
+    bool has_copy;             /* FOUND: I have a copy of it, in that epoch */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
     struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE,
                                   COPY .. HANDED but COPIED and DIGEST */
@@ -222,9 +223,12 @@ struct wire_message {
         } copy;
         struct {
             struct mesh_epoch other; /* VETO, CHECKED: the highest known; 0: none above */
-            uint64_t version;        /* HAND: of the record that goes with it */
-            bool runs;               /* CHECKED: something but the replay ran in `other` */
+            uint64_t version; /* HAND: of the record that goes with it; TAKE: of that which the
+                                 taker has, of the epoch `other` */
+            bool runs;        /* CHECKED: something but the replay ran in `other` */
             bool is_end, is_refused; /* HAND and HANDED: the second step; HANDED: no */
+            /* CHECK: of the question, CHECKED repeats it; 0: told unasked */
+            uint64_t number;
         } round;
         uint64_t buckets[WIRE_BUCKETS];
         struct {

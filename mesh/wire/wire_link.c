@@ -275,12 +275,13 @@ static void put_round(struct codec_sink *sink, const struct wire_message *m)
     unsigned flags = (m->round.runs ? ROUND_RUNS : 0u) | (m->round.is_end ? ROUND_IS_END : 0u) |
                      (m->round.is_refused ? ROUND_IS_REFUSED : 0u);
 
-    codec_put_array(sink, 9);
+    codec_put_array(sink, 10);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     codec_put_epoch(sink, m->epoch);
     codec_put_epoch(sink, m->round.other);
     codec_put_uint64(sink, m->round.version);
     codec_put_uint8(sink, (uint8_t)flags);
+    codec_put_uint64(sink, m->round.number);
 }
 
 static void read_round(struct codec_cursor *c, struct wire_message *m)
@@ -293,6 +294,7 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     m->round.runs = flags & ROUND_RUNS;
     m->round.is_end = flags & ROUND_IS_END;
     m->round.is_refused = flags & ROUND_IS_REFUSED;
+    m->round.number = codec_take_uint(c, UINT64_MAX);
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)
@@ -310,10 +312,11 @@ static void put_message(struct codec_sink *sink, const struct wire_message *m)
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_FOUND:
-        codec_put_array(sink, 5);
+        codec_put_array(sink, 6);
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
         codec_put_epoch(sink, m->epoch);
         codec_put_bool(sink, m->is_ended);
+        codec_put_bool(sink, m->has_copy);
         break;
     case WIRE_DONE:
         codec_put_array(sink, 3);
@@ -535,6 +538,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         m->epoch = codec_take_epoch(c);
         m->is_ended = codec_take_bool(c);
+        m->has_copy = codec_take_bool(c);
         break;
     case WIRE_DONE:
         m->name.entry = codec_take_id(c);

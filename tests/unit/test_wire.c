@@ -610,6 +610,7 @@ static struct wire_message message_of(enum wire_kind kind)
         memset(m.session.bytes, 0xa5, MESH_SESSION_BYTES);
         if (kind == WIRE_FOUND)
             m.epoch = (struct mesh_epoch){UINT64_MAX, {1, 0}};
+        m.has_copy = kind == WIRE_FOUND;
         break;
     case WIRE_MOVED:
         m.epoch = (struct mesh_epoch){1, {2, 3}};
@@ -695,6 +696,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.round.runs = kind == WIRE_CHECKED;
         m.round.is_end = kind == WIRE_HAND;
         m.round.is_refused = kind == WIRE_HANDED;
+        m.round.number = UINT64_MAX - 3;
         break;
     case WIRE_CANCEL:
         break;
@@ -810,6 +812,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->round.runs, b->round.runs);
         assert_int_equal(a->round.is_end, b->round.is_end);
         assert_int_equal(a->round.is_refused, b->round.is_refused);
+        assert_true(a->round.number == b->round.number);
         break;
     case WIRE_END:
     case WIRE_REFUSED:
@@ -819,9 +822,11 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
     case WIRE_NOT_YET:
         assert_int_equal(a->not_yet.wait_ms, b->not_yet.wait_ms);
         break;
+    case WIRE_FOUND:
+        assert_int_equal(a->has_copy, b->has_copy);
+        break;
     case WIRE_FIND:
     case WIRE_ENDED:
-    case WIRE_FOUND:
     case WIRE_DONE:
     case WIRE_CANCEL:
     case WIRE_MOVED:

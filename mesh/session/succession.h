@@ -1,0 +1,38 @@
+/* succession.h - what a peer does by itself about sessions whose owner membership says is gone: the
+ * first candidate takes them over, at a bounded rate, so that they have copies again and every
+ * peer's search for them ends at one (invariants R1, O2); and it claims their shards, so that who
+ * looks for one asks it first (DESIGN §5). */
+#ifndef MESH_SUCCESSION_H
+#define MESH_SUCCESSION_H
+
+#include "mesh/base/newest.h"
+#include "mesh/base/types.h"
+
+#define SUCCESSION_FIRST 200 /* rounds begun at once, */
+#define SUCCESSION_PER_S 500 /* and a second */
+#define SUCCESSION_RANK_MS                                                                         \
+    2000                        /* so much later for each candidate before us: it may have no copy \
+                                 */
+#define SUCCESSION_AGAIN_MS 500 /* between passes, while any are left */
+
+struct core;
+struct session;
+
+struct succession {
+    bool is_looking, has_left; /* has_left: some of this pass are to be looked at again */
+    uint32_t slot, budget;     /* of the sessions' pool; rounds that may begin now */
+    uint64_t at_ms, filled_ms;
+    struct newest shards; /* uint32_t by shard: how many of our sessions we claim it for */
+};
+
+int succession_init(struct core *core);
+void succession_deinit(struct core *core);
+/* A member is dead, or has left. */
+void succession_on_gone(struct core *core, uint64_t now_ms);
+/* We carry this one on; not any more. */
+void succession_claim(struct core *core, struct session *session, uint64_t now_ms);
+void succession_unclaim(struct core *core, struct session *session);
+void succession_now(struct core *core, uint64_t now_ms);
+uint64_t succession_deadline_ms(const struct core *core);
+
+#endif

@@ -1,0 +1,168 @@
+/* tenure.c - owners that begin and end. */
+#include "mesh/session/tenure.h"
+
+#include "mesh/base/failpoint.h"
+#include "mesh/session/core.h"
+#include "mesh/session/upcall.h"
+
+void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epoch,
+                  bool is_handover, uint64_t now_ms)
+{
+    struct rounds r = takeover_rounds(core, &copy->id);
+    rounds_adopt(&r, epoch);
+    takeover_note(core, &copy->id, &r);
+    session_own(core, copy, true);
+    copy->epoch = epoch;
+    copy->promised = (struct mesh_epoch){0};
+    copy->has_run = r.has_run;
+    copy->is_announced = true;
+    copy->up = (struct handle){0};
+    copy->version = 0;
+    copy->doubt = core->fence.doubt;
+    copy->certain = (struct mesh_epoch){0};
+    event_stream_new_tenure(core, copy, is_handover);
+    succession_claim(core, copy, now_ms);
+    copies_begin(core, copy, now_ms);
+    core->stats.sessions_taken_over += !is_handover;
+    core_tell(core, MESH_SESSION_TAKEN, core_self(core), MEMBER_ALIVE,
+              key_log_hash(&core->keys, &copy->id));
+    takeover_over(core, copy, now_ms);
+    entry_wake(core);
+}
+
+/* ---- the end of one ------------------------------------------------------------------------- */
+
+static bool yield_may_run_again(const struct call *call)
+{
+    bool may_have_run = call->up_call != 0 || call->is_ended || call->is_given;
+    return call_is_held_stream(call) || !may_have_run ||
+           (!call->is_unsafe && !call->user_was_asked);
+}
+
+/* Its last word is not one of its answer: it does not wait behind what is held back. */
+static void yield_say(struct core *core, struct call *call, struct mesh_epoch higher)
+{
+    struct wire_message m = {.kind = WIRE_MOVED, .name = call->name, .epoch = higher};
+    if (!yield_may_run_again(call)) {
+        m.kind = WIRE_END;
+        m.epoch = call->epoch;
+        m.end.end = MESH_END_CUT;
+        m.end.why = MESH_OUTCOME_UNKNOWN;
+    }
+    if (lane_is_none(call->answer.lane)) {
+        if (m.kind == WIRE_END)
+            serve_forget_name(core, call); /* its entry will ask by it */
+        return;
+    }
+    (void)links_send(core->links, call->answer.lane, LINKS_OWNER, &m);
+    links_close(core->links, call->answer.lane, LINKS_OWNER);
+    call->answer.lane = (struct lane){0};
+}
+
+/* Frees the call, or ends it without another word. */
+static void yield_call(struct core *core, struct call *call, struct mesh_epoch higher,
+                       uint64_t now_ms)
+{
+    bool was_ended = call->is_ended;
+    bool has_exchange = handle_is_none(call->batch) && !call->is_own && !call->answer.is_dropped;
+    if (has_exchange && (!call->is_told || list_is_linked(&call->in_check)))
+        yield_say(core, call, higher);
+    list_remove(&call->in_check);
+    call->is_told = true;
+    call->is_own = call->is_asking = false; /* whoever waits for its outcome is ended, too */
+    struct handle self = call->self;
+    call_drop_answer(core, call);
+    call = call_at(core, self);
+    if (call != NULL && !was_ended)
+        call_end(core, call, MESH_END_CUT, MESH_OK, now_ms);
+}
+
+/* Those who read a stream go before those that feed it: to them it does not end. */
+static struct call *yield_next(struct core *core, struct session *session)
+{
+    struct upstream *up = upstream_at(core, session->up);
+    struct call *next = NULL;
+    if (up == NULL)
+        return NULL;
+    LIST_EACH (at, &up->calls) {
+        next = container_of(at, struct call, by_up);
+        if (call_is_held_stream(next))
+            return next;
+    }
+    return next;
+}
+
+/* Would anybody look for a copy here? */
+static bool yield_is_candidate(struct core *core, const struct session *session)
+{
+    struct peer_id peers[COPIES_HOLDERS_MAX];
+    size_t count = owner_candidates(core, &session->id, peers, COPIES_HOLDERS_MAX);
+    for (size_t n = 0; n < count; n++)
+        if (peer_id_equal(peers[n], core_self(core)))
+            return true;
+    return false;
+}
+
+void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
+                    uint64_t now_ms)
+{
+    struct handle up = session->up;
+    struct call *call;
+    if (MESH_FAIL(core, "takeover.before_yield"))
+        return;
+    fence_give_calls(core, session, higher, yield_call, now_ms);
+    upcall_close(core, up); /* nothing that waits is given to it any more */
+    while ((call = yield_next(core, session)) != NULL)
+        yield_call(core, call, higher, now_ms);
+    succession_unclaim(core, session);
+    session_own(core, session, false);
+    session->up = session->creator = (struct handle){0};
+    if (higher.counter > session->tried)
+        session->tried = higher.counter;
+    if (mesh_epoch_compare(higher, session->epoch) > 0)
+        session->epoch = higher;
+    owner_learn(core, &session->id, higher);
+    core->stats.sessions_yielded++;
+    core_tell(core, MESH_SESSION_YIELDED, higher.owner, MEMBER_ALIVE,
+              key_log_hash(&core->keys, &session->id));
+    if (!yield_is_candidate(core, session))
+        session_free(core, session);
+    entry_wake(core);
+    (void)MESH_FAIL(core, "takeover.after_yield");
+}
+
+/* ---- the next one at home ------------------------------------------------------------------- */
+
+static void tenure_next(struct core *core, struct session *session)
+{
+    struct rounds r = takeover_rounds(core, &session->id);
+    struct upstream *up = upstream_at(core, session->up);
+    uint64_t counter = rounds_highest(&r).counter;
+    counter = (r.tried > counter ? r.tried : counter) + 1;
+    if (fence_is_in_doubt(core, session) && session->certain.counter == 0)
+        session->certain = session->epoch;
+    session->epoch = (struct mesh_epoch){counter, core_self(core)};
+    session->tried = counter;
+    session->promised = (struct mesh_epoch){0};
+    if (up == NULL)
+        return;
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        call->epoch = session->epoch;
+        answer_set_epoch(&call->answer, session->epoch);
+    }
+}
+
+void takeover_next_epoch(struct core *core, struct session *session, uint64_t now_ms)
+{
+    tenure_next(core, session);
+    event_stream_new_tenure(core, session, false);
+    copies_begin(core, session, now_ms);
+}
+
+void takeover_keep(struct core *core, struct session *session, uint64_t now_ms)
+{
+    tenure_next(core, session);
+    event_stream_new_tenure(core, session, true);
+    copies_begin(core, session, now_ms);
+}
