@@ -153,6 +153,28 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
         "Bytes of requests and answers held (the cap is --memory).");
 }
 
+static void write_copies(struct page *page, struct host *host, const struct mesh_stats *stats)
+{
+    static const char name[] = "mesh_sessions_copied";
+    static const char *const labels[] = {"0", "1", "2+"};
+    uint32_t counts[3];
+    mesh_copied(host->mesh, counts);
+    family(page, name, GAUGE, "Sessions owned by this peer, by how many others have all of them.");
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
+        labelled(page, name, "copies", labels[i], counts[i]);
+    one(page, "mesh_copies_held", GAUGE, stats->copies_held,
+        "Copies of other peers' sessions held here.");
+    one(page, "mesh_copies_bytes", GAUGE, stats->copies_bytes, "Bytes of their event logs.");
+    one(page, "mesh_copies_resent_total", COUNTER, stats->copies_resent,
+        "Copies sent again as a whole: something was lost on the way.");
+    one(page, "mesh_copies_refused_total", COUNTER, stats->copies_refused,
+        "Copies refused by peers without room for them.");
+    one(page, "mesh_sessions_alone_total", COUNTER, stats->sessions_alone,
+        "Sessions that began before another peer had a copy.");
+    one(page, "mesh_handshakes_not_kept_total", COUNTER, stats->handshakes_not_kept,
+        "Sessions without copies: their handshake is too large.");
+}
+
 static void write_wire(struct page *page, struct host *host, const struct mesh_stats *stats)
 {
     static const char datagrams[] = "mesh_datagrams_total", bad[] = "mesh_datagrams_refused_total";
@@ -309,6 +331,7 @@ size_t metrics_write(struct host *host, char *into, size_t room)
     write_self(&page, host);
     write_members(&page, host, &stats);
     write_exchanges(&page, &stats);
+    write_copies(&page, host, &stats);
     write_wire(&page, host, &stats);
     write_clients(&page, host);
     write_upstream(&page, host);

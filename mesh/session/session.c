@@ -210,6 +210,9 @@ void session_set_left(struct core *core, struct session *session, uint64_t idle_
                       uint64_t absolute_ms, uint64_t now_ms)
 {
     uint64_t idle_max_ms = core->config.session_idle_ms, max_ms = core->config.session_max_ms;
+    /* whether it was used meanwhile is told by the next comparison */
+    if (idle_ms < idle_max_ms)
+        idle_ms += COPIES_DIGEST_MS;
     session->used_ms = now_ms - idle_max_ms + (idle_ms < idle_max_ms ? idle_ms : idle_max_ms);
     session->opened_ms = now_ms - max_ms + (absolute_ms < max_ms ? absolute_ms : max_ms);
     (void)heap_set(&core->sessions.expiries, &session->expiry, session_end_ms(core, session));
