@@ -195,14 +195,17 @@ static void parked_defer(struct core *core, struct parked *parked)
     parked_say(core, parked, &m);
 }
 
-/* Whoever lives to be asked; who could not reach it, or it is ours: later. */
-static void parked_move(struct core *core, struct parked *parked, struct mesh_epoch owner)
+/* Whoever lives to be asked; for who cannot reach it, we carry it there. */
+static void parked_move(struct core *core, struct parked *parked, struct mesh_epoch owner,
+                        uint64_t now_ms)
 {
     struct wire_message m = {.kind = WIRE_MOVED, .epoch = owner};
-    if (parked->open.open.is_owner_lost)
-        parked_defer(core, parked);
-    else
+    if (!parked->open.open.is_owner_lost)
         parked_say(core, parked, &m);
+    else if (relay_begin(core, parked->lane, &parked->open, owner.owner, now_ms))
+        parked_free(core, parked);
+    else
+        parked_defer(core, parked);
 }
 
 /* What it waited for is known: it is looked at like one that came just now. */
@@ -316,12 +319,14 @@ static void round_ask(struct core *core, struct round *round, struct session *co
 }
 
 /* Nobody is to wait here for what `owner` can tell. */
-static void round_move(struct core *core, struct round *round, struct mesh_epoch owner)
+static void round_move(struct core *core, struct round *round, struct mesh_epoch owner,
+                       uint64_t now_ms)
 {
     struct list waiting;
     round_end(core, round, &waiting);
     while (!list_is_empty(&waiting))
-        parked_move(core, container_of(list_first(&waiting), struct parked, in_round), owner);
+        parked_move(core, container_of(list_first(&waiting), struct parked, in_round), owner,
+                    now_ms);
 }
 
 /* `other` stands against it. An epoch that may be a promise only is nothing to be told as one. */
@@ -336,7 +341,7 @@ static void round_vetoed(struct core *core, struct round *round, struct mesh_epo
     if (other.counter != 0 && !peer_id_equal(other.owner, core_self(core)) &&
         core_is_living(core, other.owner) &&
         takeover_life(core, other.owner, now_ms) != ROUNDS_GONE) {
-        round_move(core, round, owner);
+        round_move(core, round, owner, now_ms);
     } else if (list_is_empty(&round->parked)) {
         round_end(core, round, &waiting); /* it was by itself: succession.c comes back to it */
     } else {
@@ -435,7 +440,7 @@ void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch 
     if (round == NULL)
         return;
     round_yield(core, round, now_ms);
-    round_move(core, round, owner);
+    round_move(core, round, owner, now_ms);
 }
 
 void takeover_over(struct core *core, struct session *session, uint64_t now_ms)
