@@ -287,9 +287,9 @@ static void subscription_say(struct world *world, uint32_t index)
     char text[200];
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/%s\",\"params\":{"
-                          "\"s\":%u,\"k\":%u}}",
+                          "\"s\":%u,\"k\":%u,\"u\":%u}}",
                           call->progress == 0 ? "subscriptions/acknowledged" : "message",
-                          call->session, call->progress + 1);
+                          call->session, call->progress + 1, call->upstream);
     call->progress++;
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
