@@ -474,7 +474,7 @@ static void message_came(struct world *world, struct request *request, struct sl
     check_message(world, behind, request, text, &rpc, answers);
     if (answers && behind != request)
         world->clients->rested++;
-    if (answers)
+    if (answers && TENURES_GO_ON)
         tenure_begins(world, request);
     if (ask_is_modern(request->ask))
         modern_came(world, request, text, &rpc);
