@@ -155,6 +155,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     config->boot_ms = (uint64_t)((int64_t)config->boot_ms + seat->wall_ms);
     config->has_contacts = world->seats_count > 1;
     config->upstream = world->upstream;
+    config->copies = TENURES_GO_ON ? TENURE_COPIES : 0;
     config->members_max = 2 * world->seats_max;
     config->sessions_max = 2048;
     config->exchanges_max = 2048;
@@ -331,7 +332,7 @@ void world_restart(struct world *world, uint32_t index, bool new_address)
     world_start(world, index);
 }
 
-void world_leave(struct world *world, uint32_t index, uint32_t within_ms)
+void world_leave(struct world *world, uint32_t index, uint32_t stay_ms, uint32_t within_ms)
 {
     struct seat *seat = &world->seats[index];
     if (seat->mesh == NULL || seat->leaving)
@@ -340,7 +341,7 @@ void world_leave(struct world *world, uint32_t index, uint32_t within_ms)
     seat->leaving = true;
     world_disturb(world, index);
     uint64_t now_ms = world_clock_ms(world, seat);
-    mesh_leave(seat->mesh, now_ms, now_ms + within_ms, now_ms);
+    mesh_leave(seat->mesh, now_ms + stay_ms, now_ms + within_ms, now_ms);
     world_turn(world, seat);
 }
 

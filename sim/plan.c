@@ -9,6 +9,7 @@
 
 #define FIRST_FAULT_US (3u * WORLD_SECOND)
 #define LEAVE_WITHIN_MS 5000u
+#define LEAVE_STAY_MS 3000u
 #define STALE_PACKETS 40u
 #define STALE_AGE_MS 60000u
 #define MASS_WITHIN_MS 3000u
@@ -525,7 +526,8 @@ static bool leave_do(struct world *world, const struct fault *fault, bool begins
     const struct seat *seat = &world->seats[fault->seat];
     if (!begins || seat->mesh == NULL || seat->leaving || seat->paused_until_us > world->now_us)
         return false;
-    world_leave(world, fault->seat, LEAVE_WITHIN_MS);
+    world_leave(world, fault->seat, (uint32_t)(fault->at_us / WORLD_MS % (LEAVE_STAY_MS + 1)),
+                LEAVE_WITHIN_MS);
     return true;
 }
 

@@ -211,7 +211,7 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
         world_restart(world, seat, deed->number == RESTART_NEW_ADDRESS);
         break;
     case DEED_LEAVE:
-        world_leave(world, seat, ms);
+        world_leave(world, seat, 0, ms);
         break;
     case DEED_PAUSE:
         world_pause(world, seat, ms);

@@ -425,13 +425,20 @@ bool tenure_may_be_unknown(struct world *world, const struct session *session)
     return true;
 }
 
-uint32_t tenures_at(const struct world *world, uint32_t seat)
+uint32_t tenures_at(struct world *world, uint32_t seat, uint32_t *left_behind)
 {
     struct mesh_tenure tenure;
     uint32_t count = 0;
-    for (uint32_t n = 0; n < world->clients->sessions_count; n++)
-        count += world->clients->sessions[n]->delete_us != 0 &&
-                 tenure_at(world, seat, world->clients->sessions[n], &tenure);
+    *left_behind = 0;
+    for (uint32_t n = 0; n < world->clients->sessions_count; n++) {
+        const struct session *session = world->clients->sessions[n];
+        if (!tenure_at(world, seat, session, &tenure))
+            continue;
+        count++;
+        *left_behind += session->delete_us > world->quiet_us;
+        world_say(world, &world->seats[seat], "has session %u in epoch %" PRIu64 " yet, %s", n,
+                  tenure.epoch.counter, tenure.is_copy ? "as a copy" : "as its owner");
+    }
     return count;
 }
 

@@ -69,8 +69,9 @@ void tenure_runs(struct world *world, const struct request *request, uint32_t up
 void tenure_begins(struct world *world, const struct request *request);
 /* Somebody that runs and does not leave has a record of it. */
 bool tenure_survives(const struct world *world, const struct session *session);
-/* How many sessions that were ended have a record there yet. */
-uint32_t tenures_at(const struct world *world, uint32_t seat);
+/* How many records it has yet, and how many of them of sessions that were ended when nothing was
+ * wrong any more. Of others it may not have heard the end: it asks after a while. */
+uint32_t tenures_at(struct world *world, uint32_t seat, uint32_t *left_behind);
 /* N1: did everybody who had a record go for good? */
 bool tenure_may_be_unknown(struct world *world, const struct session *session);
 

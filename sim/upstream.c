@@ -287,9 +287,9 @@ static void subscription_say(struct world *world, uint32_t index)
     char text[200];
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/%s\",\"params\":{"
-                          "\"s\":%u,\"k\":%u}}",
+                          "\"s\":%u,\"k\":%u,\"u\":%u}}",
                           call->progress == 0 ? "subscriptions/acknowledged" : "message",
-                          call->session, call->progress + 1);
+                          call->session, call->progress + 1, call->upstream);
     call->progress++;
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
@@ -440,6 +440,7 @@ static void ucall_begin(struct world *world, uint32_t index)
         return;
     }
     call->state = UCALL_WORKS;
+    check_handshake(world, up, call);
     handshake_take(world, up, call);
     if (!call->is_request) {
         ucall_head(world, call, call->want == MESH_DELETE ? 200 : 202, MESH_FORM_NONE);
@@ -647,7 +648,6 @@ static void ucall_read(struct world *world, struct ucall *call, struct slice tex
              token.length > 0 ? (const char *)token.at : "0");
     snprintf(call->carried, sizeof call->carried, "%.*s", (int)carried.length,
              carried.length > 0 ? (const char *)carried.at : "");
-    check_handshake(world, up, call);
     if (rpc.kind == RPC_RESPONSE)
         question_answered(world, call->upstream, text, &rpc);
 }

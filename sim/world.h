@@ -202,7 +202,8 @@ void world_start(struct world *world, uint32_t seat);
 enum world_death { DEATH_KILLED, /* kill -9: the kernel closes the sockets */ DEATH_POWER };
 void world_crash(struct world *world, uint32_t seat, enum world_death how);
 void world_restart(struct world *world, uint32_t seat, bool new_address);
-void world_leave(struct world *world, uint32_t seat, uint32_t within_ms);
+/* It serves whoever still comes for stay_ms. */
+void world_leave(struct world *world, uint32_t seat, uint32_t stay_ms, uint32_t within_ms);
 void world_pause(struct world *world, uint32_t seat, uint32_t for_ms);
 /* A second process under the name of `seat`, on a seat of its own; not yet started. */
 uint32_t world_add_twin(struct world *world, uint32_t seat);

@@ -322,7 +322,7 @@ static void test_a_peer_that_leaves_ends_what_it_holds(void **state)
     struct world *world = world_of(3, MESH_UP_HTTP);
     uint32_t session = session_at(world, 0);
     const struct request *listen = ask_now(world, session, ASK_LISTEN, 1, 200);
-    world_leave(world, 0, 5000);
+    world_leave(world, 0, 0, 5000);
     run_for(world, 6000);
     assert_false(world_runs(world, 0));
     assert_int_equal(world->seats[0].exit_reason, MESH_LEFT_MESH);

@@ -220,7 +220,7 @@ static void test_a_held_stream_ends_when_its_peer_leaves(void **state)
     uint32_t session = client_session(world);
     const struct request *held = ask_of(world, session, ASK_M_LISTEN, 0, WORLD_NOBODY, 3000);
     assert_int_equal(held->state, REQUEST_OPEN);
-    world_leave(world, 0, 20000);
+    world_leave(world, 0, 0, 20000);
     run_for(world, 5000);
     assert_int_equal(held->state, REQUEST_ENDED);
     assert_string_equal(reason_name(held->why), "stopping");
