@@ -13,6 +13,7 @@
 
 #define NOTHING UINT16_MAX
 #define ITEMS_FIRST 8
+#define LEAST_SENDS 6
 
 struct item {
     struct peer_id accuser;
@@ -20,6 +21,7 @@ struct item {
     uint16_t slot, use;     /* the view's handle */
     uint16_t before, after; /* after: of one that is free, the next such */
     uint8_t class, sends;
+    uint8_t heard; /* told to us by others meanwhile */
     bool has_record;
 };
 
@@ -161,8 +163,34 @@ static const struct item *find_item(const struct gossip *gossip, const struct vi
     return at != NOTHING && gossip->items[at].use == member->use ? &gossip->items[at] : NULL;
 }
 
-void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
-                 enum gossip_class class, struct peer_id accuser)
+static uint8_t budget_of(const struct gossip *gossip, const struct view *view)
+{
+    unsigned bits = 0, digits = 0; /* of N + 1, rounded up */
+    if (gossip->sends_per_digit > 0) {
+        for (size_t power = 1; power < view_living(view) + 1; power *= 10)
+            digits++;
+        return (uint8_t)(gossip->sends_per_digit * (digits > 0 ? digits : 1));
+    }
+    while ((size_t)1 << bits < view_living(view) + 1)
+        bits++;
+    return (uint8_t)(GOSSIP_SENDS_PER_BIT * (bits > 0 ? bits : 1));
+}
+
+/* So often we tell it ourselves, whatever others do: where few are their telling proves little. */
+static uint8_t least_of(uint8_t budget)
+{
+    uint8_t least = budget / 3 > LEAST_SENDS ? budget / 3 : LEAST_SENDS;
+    return least < budget ? least : budget;
+}
+
+/* What others tell us, too, is known: that counts as told by us. */
+static bool is_spent(const struct item *item, uint8_t budget)
+{
+    return item->sends >= least_of(budget) && item->sends + item->heard >= budget;
+}
+
+static void tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
+                 enum gossip_class class, struct peer_id accuser, uint8_t sends)
 {
     const struct mesh_member *member = view_find(view, subject);
     if (member == NULL)
@@ -189,8 +217,23 @@ void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id 
                                       .slot = (uint16_t)handle.slot,
                                       .use = (uint16_t)handle.generation,
                                       .class = is,
+                                      .sends = sends,
                                       .has_record = has_record};
     link_item(gossip, at, true);
+}
+
+void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
+                 enum gossip_class class, struct peer_id accuser)
+{
+    tell(gossip, view, subject, class, accuser, 0);
+}
+
+void gossip_tell_accuser(struct gossip *gossip, const struct view *view, struct peer_id subject,
+                         struct peer_id accuser)
+{
+    uint8_t budget = budget_of(gossip, view);
+    uint8_t least = gossip->sends_per_digit > 0 ? budget : least_of(budget);
+    tell(gossip, view, subject, GOSSIP_SUSPECT, accuser, (uint8_t)(budget - least));
 }
 
 static void render(const struct item *item, const struct mesh_member *member,
@@ -223,17 +266,25 @@ size_t gossip_count(const struct gossip *gossip)
     return gossip->count + claims_waiting(gossip->claims);
 }
 
-static uint8_t budget_of(const struct gossip *gossip, const struct view *view)
+void gossip_heard(struct gossip *gossip, const struct view *view, const struct mesh_member *member,
+                  const struct wire_update *news)
 {
-    unsigned bits = 0, digits = 0; /* of N + 1, rounded up */
-    if (gossip->sends_per_digit > 0) {
-        for (size_t power = 1; power < view_living(view) + 1; power *= 10)
-            digits++;
-        return (uint8_t)(gossip->sends_per_digit * (digits > 0 ? digits : 1));
-    }
-    while ((size_t)1 << bits < view_living(view) + 1)
-        bits++;
-    return (uint8_t)(GOSSIP_SENDS_PER_BIT * (bits > 0 ? bits : 1));
+    if (gossip->count == 0 || gossip->sends_per_digit > 0)
+        return;
+    uint16_t at = item_of(gossip, view_handle(view, member));
+    struct wire_update ours;
+    if (at == NOTHING || gossip->items[at].use != member->use)
+        return;
+    struct item *item = &gossip->items[at];
+    render(item, member, &ours);
+    if (news->kind != ours.kind || news->incarnation != ours.incarnation ||
+        (ours.record.name[0] != 0 && news->record.version != ours.record.version) ||
+        (ours.kind == UPDATE_SUSPECT && !peer_id_equal(news->accuser, ours.accuser)))
+        return;
+    if (item->heard < UINT8_MAX)
+        item->heard++;
+    if (is_spent(item, budget_of(gossip, view)))
+        drop_item(gossip, at);
 }
 
 struct filling {
@@ -278,7 +329,8 @@ static void fill_class(struct gossip *gossip, struct filling *f, unsigned class,
         if (member == view_self(f->view))
             f->told_self = true;
         item->stamp = gossip->stamp;
-        if (++item->sends < f->budget) {
+        item->sends++;
+        if (!is_spent(item, f->budget)) {
             unlink_item(gossip, at);
             link_item(gossip, at, false);
         } else {

@@ -35,6 +35,14 @@ void gossip_by_digits(struct gossip *gossip, uint32_t sends_per_digit);
  * it is not told. */
 void gossip_tell(struct gossip *gossip, const struct view *view, struct peer_id subject,
                  enum gossip_class class, struct peer_id accuser);
+/* One more accuser of a suspect: with a third of the budget, where many are, as whoever began that
+ * suspicion asked the accusers itself and is answered directly. */
+void gossip_tell_accuser(struct gossip *gossip, const struct view *view, struct peer_id subject,
+                         struct peer_id accuser);
+/* Somebody told us this of a member. If it is what we tell, we tell it once less (the feedback of
+ * Demers et al.); not so the controls. */
+void gossip_heard(struct gossip *gossip, const struct view *view, const struct mesh_member *member,
+                  const struct wire_update *news);
 /* The update about this member as a datagram carries it: a record only where it is news. */
 bool gossip_update_of(const struct gossip *gossip, const struct view *view, struct peer_id subject,
                       struct wire_update *update);

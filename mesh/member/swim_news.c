@@ -121,6 +121,9 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
     member = view_find(swim->view, news->record.id);
     switch (result) {
     case VIEW_OLD:
+        if (member != NULL)
+            gossip_heard(swim->gossip, swim->view, member, news);
+        break;
     case VIEW_CONTACTED:
         break;
     case VIEW_REFUSED:
@@ -132,8 +135,9 @@ void swim_take_news(struct swim *swim, const struct wire_update *news, bool is_q
         break;
     case VIEW_CONFIRMED:
         if (suspicion_confirm(swim, member, news->accuser, now_ms))
-            gossip_tell(swim->gossip, swim->view, member->record->id, GOSSIP_SUSPECT,
-                        news->accuser);
+            gossip_tell_accuser(swim->gossip, swim->view, member->record->id, news->accuser);
+        else
+            gossip_heard(swim->gossip, swim->view, member, news);
         break;
     case VIEW_REFUTED:
         if (news->kind == UPDATE_DEAD)

@@ -12,7 +12,6 @@
 #include "mesh/member/view_state.h"
 
 #define NO_SLOT UINT16_MAX /* above every slot: VIEW_ROWS_MAX */
-#define NAMES_BITS_FIRST 5
 #define CHANGES_FIRST 16
 #define STAMP_MAX ((uint32_t)1 << 31) /* then they are counted anew: 24 days */
 
@@ -48,76 +47,45 @@ static struct peer_id id_of(const struct view *view, uint32_t slot)
     return view_row(view, slot)->record->id;
 }
 
-/* The newest row of a name stands in names[] at the place that its hash says, or next behind. Who
- * chooses names that meet there, which only members can, makes a lookup as long as it has names:
- * the caps of the view bound that. */
-static uint32_t name_place(const struct view *view, uint64_t name)
+static uint32_t slot_at(const struct view *view, uint32_t at)
 {
-    uint32_t mask = ((uint32_t)1 << view->names_bits) - 1;
-    uint32_t at = (uint32_t)((name ^ view->names_seed) * 0x9e3779b97f4a7c15u >> 32) & mask;
-    while (view->names[at] != NO_SLOT && id_of(view, view->names[at]).name != name)
-        at = (at + 1) & mask;
+    return view_index_slot(&view->order, at);
+}
+
+/* The first place in the order whose id is not below `id`. */
+static uint32_t place_of(const struct view *view, struct peer_id id)
+{
+    uint32_t at = view_index_first(&view->order, id.name);
+    while (view_index_is_near(&view->order, at, id.name) &&
+           peer_id_compare(id_of(view, slot_at(view, at)), id) < 0)
+        at++;
     return at;
 }
 
+/* The slot of the newest generation of a name. */
 static uint32_t newest_of(const struct view *view, uint64_t name)
 {
-    return view->names[name_place(view, name)];
+    uint32_t newest = NO_SLOT;
+    for (uint32_t at = view_index_first(&view->order, name);
+         view_index_is_near(&view->order, at, name); at++)
+        if (id_of(view, slot_at(view, at)).name == name)
+            newest = slot_at(view, at);
+    return newest;
 }
 
-/* There is room for one more, see make_room(). */
-static void name_put(struct view *view, uint32_t slot)
+static bool grow_others(struct view *view, uint32_t room)
 {
-    uint32_t at = name_place(view, id_of(view, slot).name);
-    if (view->names[at] == NO_SLOT)
-        view->names_count++;
-    view->names[at] = (uint16_t)slot;
-}
-
-/* What stands behind moves up, so that it is found without the one that goes. */
-static void name_remove(struct view *view, uint64_t name)
-{
-    uint32_t mask = ((uint32_t)1 << view->names_bits) - 1;
-    uint32_t at = name_place(view, name);
-    view->names[at] = NO_SLOT;
-    view->names_count--;
-    for (at = (at + 1) & mask; view->names[at] != NO_SLOT; at = (at + 1) & mask) {
-        uint16_t slot = view->names[at];
-        view->names[at] = NO_SLOT;
-        view->names[name_place(view, id_of(view, slot).name)] = slot;
-    }
-}
-
-static bool names_grow(struct view *view)
-{
-    uint32_t bits = view->names == NULL ? NAMES_BITS_FIRST : view->names_bits + 1;
-    uint32_t was_room = view->names == NULL ? 0 : (uint32_t)1 << view->names_bits;
-    uint16_t *was = view->names, *names = malloc(((size_t)1 << bits) * sizeof *names);
-    if (names == NULL)
-        return false;
-    memset(names, 0xff, ((size_t)1 << bits) * sizeof *names); /* NO_SLOT */
-    view->names = names;
-    view->names_bits = bits;
-    for (uint32_t n = 0; n < was_room; n++)
-        if (was[n] != NO_SLOT)
-            names[name_place(view, id_of(view, was[n]).name)] = was[n];
-    free(was);
-    return true;
-}
-
-static bool grow_slots(uint16_t **slots, uint32_t room)
-{
-    uint16_t *grown = realloc(*slots, room * sizeof *grown);
-    if (grown != NULL)
-        *slots = grown;
-    return grown != NULL;
+    uint16_t *others = realloc(view->others, room * sizeof *others);
+    if (others != NULL)
+        view->others = others;
+    return others != NULL;
 }
 
 static bool add_chunk(struct view *view)
 {
     uint32_t room = view->room + CHUNK_ROWS;
-    if (!grow_slots(&view->order, room) || !grow_slots(&view->others, room) ||
-        (view->tags != NULL && !grow_slots(&view->tags, room)))
+    if (!grow_others(view, room) || !view_index_reserve(&view->order, room) ||
+        (view->tags.room > 0 && !view_index_reserve(&view->tags, room)))
         return false;
     struct mesh_member **chunks =
         realloc(view->chunks, room / CHUNK_ROWS * sizeof(struct mesh_member *));
@@ -134,10 +102,7 @@ static bool add_chunk(struct view *view)
 /* For one more row. False: no memory. */
 static bool make_room(struct view *view)
 {
-    if (view->free_slot == 0 && view->fresh == view->room && !add_chunk(view))
-        return false;
-    return (view->names != NULL && view->names_count < (3u << view->names_bits) / 4) ||
-           names_grow(view);
+    return view->free_slot != 0 || view->fresh < view->room || add_chunk(view);
 }
 
 int view_new(struct view **viewp, const struct view_config *config)
@@ -154,7 +119,6 @@ int view_new(struct view **viewp, const struct view_config *config)
     view->contacts_max = config->contacts_max;
     view->boot_ms = config->boot_ms;
     view->start_ms = config->start_ms;
-    view->names_seed = config->self.nonce;
     view->stamps_ms = config->start_ms - 1; /* no stamp is 0 */
     view->records = config->records;
     if (view->records == NULL && records_new(&view->own_records) == 0)
@@ -184,27 +148,12 @@ void view_free(struct view *view)
     for (uint32_t slot = 0; slot < view->room; slot += CHUNK_ROWS)
         free(view->chunks[slot / CHUNK_ROWS]);
     free(view->chunks);
-    free(view->order);
     free(view->others);
-    free(view->tags);
-    free(view->names);
+    view_index_deinit(&view->order);
+    view_index_deinit(&view->tags);
     free(view->changes);
     records_free(view->own_records);
     free(view);
-}
-
-/* The first place in order[] whose id is not below `id`. */
-static uint32_t place_of(const struct view *view, struct peer_id id)
-{
-    uint32_t low = 0, high = view->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (peer_id_compare(id_of(view, view->order[middle]), id) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 uint32_t view_slot_of(const struct view *view, const struct mesh_member *member)
@@ -213,66 +162,55 @@ uint32_t view_slot_of(const struct view *view, const struct mesh_member *member)
         return 0;
     if (member_is_living(member))
         return view->others[member->other_at];
-    return view->order[place_of(view, member->record->id)];
+    return slot_at(view, place_of(view, member->record->id));
 }
 
-/* The first place of `count` in tags[] whose tag is not below `tag`. */
-static uint32_t tag_place_of(const struct view *view, uint64_t tag, uint32_t count)
+static uint64_t tag_at(const struct view *view, uint32_t at)
 {
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (view_home_tag(id_of(view, view->tags[middle])) < tag)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return view_home_tag(id_of(view, view_index_slot(&view->tags, at)));
 }
 
-static void tag_insert(struct view *view, uint32_t slot, uint32_t count)
+/* As the index orders them: tags are of 48 bits. */
+static uint64_t key_of(uint64_t tag)
 {
-    uint32_t at = tag_place_of(view, view_home_tag(id_of(view, slot)), count);
-    memmove(view->tags + at + 1, view->tags + at, (count - at) * sizeof *view->tags);
-    view->tags[at] = (uint16_t)slot;
+    return tag << 16;
 }
 
-static void tag_remove(struct view *view, uint32_t slot)
+/* The first place whose tag is not below `tag`. */
+static uint32_t tag_place_of(const struct view *view, uint64_t tag)
 {
-    uint32_t at = tag_place_of(view, view_home_tag(id_of(view, slot)), view->count);
-    while (view->tags[at] != slot)
+    uint32_t at = view_index_first(&view->tags, key_of(tag));
+    while (view_index_is_near(&view->tags, at, key_of(tag)) && tag_at(view, at) < tag)
         at++;
-    memmove(view->tags + at, view->tags + at + 1, (view->count - 1 - at) * sizeof *view->tags);
+    return at;
+}
+
+static void tag_insert(struct view *view, uint32_t slot)
+{
+    uint64_t tag = view_home_tag(id_of(view, slot));
+    view_index_insert(&view->tags, tag_place_of(view, tag), key_of(tag), (uint16_t)slot);
 }
 
 static void row_list(struct view *view, uint32_t slot)
 {
     struct peer_id id = id_of(view, slot);
-    uint32_t at = place_of(view, id);
-    if (view->tags != NULL)
-        tag_insert(view, slot, view->count);
-    memmove(view->order + at + 1, view->order + at, (view->count - at) * sizeof *view->order);
-    view->order[at] = (uint16_t)slot;
-    view->count++;
-    if (at + 1 == view->count || id_of(view, view->order[at + 1]).name != id.name)
-        name_put(view, slot);
+    if (view->tags.room > 0)
+        tag_insert(view, slot);
+    view_index_insert(&view->order, place_of(view, id), id.name, (uint16_t)slot);
 }
 
 static void row_unlist(struct view *view, uint32_t slot)
 {
     struct peer_id id = id_of(view, slot);
     uint32_t at = place_of(view, id);
-    assert(view->order[at] == slot);
-    if (view->tags != NULL)
-        tag_remove(view, slot);
-    view->count--;
-    memmove(view->order + at, view->order + at + 1, (view->count - at) * sizeof *view->order);
-    if (newest_of(view, id.name) != slot)
+    assert(slot_at(view, at) == slot);
+    view_index_remove(&view->order, at);
+    if (view->tags.room == 0)
         return;
-    if (at > 0 && id_of(view, view->order[at - 1]).name == id.name)
-        name_put(view, view->order[at - 1]);
-    else
-        name_remove(view, id.name);
+    at = tag_place_of(view, view_home_tag(id));
+    while (view_index_slot(&view->tags, at) != slot)
+        at++;
+    view_index_remove(&view->tags, at);
 }
 
 bool view_changes_reserve(struct view *view, uint32_t more)
@@ -365,8 +303,8 @@ static void row_forget(struct view *view, uint32_t slot)
 static void drop_oldest_contact(struct view *view, uint32_t keep)
 {
     uint32_t oldest = 0;
-    for (uint32_t n = 0; n < view->count; n++) {
-        uint32_t slot = view->order[n];
+    for (uint32_t n = 0; n < view->order.count; n++) {
+        uint32_t slot = slot_at(view, n);
         const struct mesh_member *m = view_row(view, slot);
         if (slot != 0 && slot != keep && !member_is_living(m) &&
             (oldest == 0 || m->gone_at < view_row(view, oldest)->gone_at))
@@ -447,17 +385,17 @@ bool view_row_add(struct view *view, const struct mesh_member *member, uint64_t 
 void view_supersede(struct view *view, struct peer_id id, uint64_t now_ms)
 {
     uint32_t at = place_of(view, (struct peer_id){id.name, 0});
-    while (at < view->count) {
-        uint32_t slot = view->order[at];
+    while (at < view->order.count) {
+        uint32_t slot = slot_at(view, at);
         struct mesh_member m = *view_row(view, slot);
         struct peer_id older = m.record->id;
         if (older.name != id.name || older.generation >= id.generation)
             return;
         if (member_is_living(&m)) {
             m.state = MEMBER_DEAD;
-            uint32_t count = view->count;
+            uint32_t count = view->order.count;
             view_row_set(view, slot, &m, now_ms);
-            if (view->count < count) { /* a contact went: places moved */
+            if (view->order.count < count) { /* a contact went: places moved */
                 at = place_of(view, (struct peer_id){id.name, older.generation + 1});
                 continue;
             }
@@ -575,7 +513,7 @@ const struct mesh_member *view_find(const struct view *view, struct peer_id id)
     if (id_of(view, slot).generation == id.generation)
         return view_row(view, slot);
     uint32_t at = place_of(view, id);
-    return peer_id_equal(id_of(view, view->order[at]), id) ? view_at(view, at) : NULL;
+    return peer_id_equal(id_of(view, slot_at(view, at)), id) ? view_at(view, at) : NULL;
 }
 
 const struct mesh_member *view_find_name(const struct view *view, uint64_t name)
@@ -594,35 +532,25 @@ static const struct mesh_member *likelier(const struct mesh_member *a, const str
     return peer_id_compare(a->record->id, b->record->id) < 0 ? b : a;
 }
 
-/* False: no memory. */
-static bool list_tags(struct view *view)
-{
-    if (view->tags == NULL && !grow_slots(&view->tags, view->room))
-        return false;
-    for (uint32_t n = 0; n < view->count; n++)
-        tag_insert(view, view->order[n], n);
-    return true;
-}
-
 const struct mesh_member *view_find_tag(struct view *view, uint64_t tag)
 {
     const struct mesh_member *found = NULL;
     if (!view_lists_tags(view)) {
-        for (uint32_t n = 0; n < view->count; n++)
-            if (view_home_tag(id_of(view, view->order[n])) == tag)
+        for (uint32_t n = 0; n < view->order.count; n++)
+            if (view_home_tag(view_at(view, n)->record->id) == tag)
                 found = likelier(found, view_at(view, n));
         return found;
     }
-    for (uint32_t at = tag_place_of(view, tag, view->count);
-         at < view->count && view_home_tag(id_of(view, view->tags[at])) == tag; at++)
-        found = likelier(found, view_row(view, view->tags[at]));
+    for (uint32_t at = tag_place_of(view, tag);
+         view_index_is_near(&view->tags, at, key_of(tag)) && tag_at(view, at) == tag; at++)
+        found = likelier(found, view_by_tag(view, at));
     return found;
 }
 
 const struct mesh_member *view_find_addr(const struct view *view, const struct mesh_addr *addr)
 {
     const struct mesh_member *found = NULL;
-    for (uint32_t n = 0; n < view->count; n++) {
+    for (uint32_t n = 0; n < view->order.count; n++) {
         const struct mesh_member *m = view_at(view, n);
         if (mesh_addr_equal(&m->record->addr, addr))
             found = likelier(found, m);
@@ -632,30 +560,36 @@ const struct mesh_member *view_find_addr(const struct view *view, const struct m
 
 size_t view_count(const struct view *view)
 {
-    return view->count;
+    return view->order.count;
 }
 
 const struct mesh_member *view_at(const struct view *view, size_t n)
 {
-    assert(n < view->count);
-    return view_row(view, view->order[n]);
+    assert(n < view->order.count);
+    return view_row(view, slot_at(view, (uint32_t)n));
 }
 
 bool view_lists_tags(struct view *view)
 {
-    return view->tags != NULL || list_tags(view);
+    if (view->tags.room > 0)
+        return true;
+    if (!view_index_reserve(&view->tags, view->room))
+        return false;
+    for (uint32_t n = 0; n < view->order.count; n++)
+        tag_insert(view, slot_at(view, n));
+    return true;
 }
 
 const struct mesh_member *view_by_tag(const struct view *view, size_t n)
 {
-    assert(view->tags != NULL && n < view->count);
-    return view_row(view, view->tags[n]);
+    assert(n < view->tags.count);
+    return view_row(view, view_index_slot(&view->tags, (uint32_t)n));
 }
 
 size_t view_tag_place(const struct view *view, uint64_t tag)
 {
-    assert(view->tags != NULL);
-    return tag_place_of(view, tag, view->count);
+    assert(view->tags.room > 0);
+    return tag_place_of(view, tag);
 }
 
 size_t view_living(const struct view *view)
@@ -725,12 +659,12 @@ void view_forget(struct view *view, uint64_t now_ms)
 {
     if (view->contacts_count == 0 || now_ms - view->start_ms < VIEW_CONTACT_MS)
         return; /* the rows are many, and none can be so old */
-    for (uint32_t n = view->count; n-- > 0;) {
+    for (uint32_t n = view->order.count; n-- > 0;) {
         const struct mesh_member *m = view_at(view, n);
         if (m != view_self(view) && !member_is_living(m) &&
             now_ms - view_silent_ms(view, m) >= VIEW_CONTACT_MS &&
             view_changes_reserve(view, VIEW_CHANGES_EACH))
-            row_forget(view, view->order[n]);
+            row_forget(view, slot_at(view, n));
     }
 }
 
@@ -748,10 +682,9 @@ bool view_next_change(struct view *view, struct view_change *change)
 
 size_t view_bytes(const struct view *view)
 {
-    size_t names = view->names != NULL ? (size_t)1 << view->names_bits : 0;
-    size_t arrays = view->tags != NULL ? 3 : 2; /* order, others, tags */
-    return sizeof *view + view->room * (sizeof(struct mesh_member) + arrays * sizeof *view->order) +
-           view->room / CHUNK_ROWS * sizeof(struct mesh_member *) + names * sizeof *view->names +
+    return sizeof *view + view->room * (sizeof(struct mesh_member) + sizeof *view->others) +
+           (view->order.room + view->tags.room) * sizeof *view->order.entries +
+           view->room / CHUNK_ROWS * sizeof(struct mesh_member *) +
            view->changes_room * sizeof *view->changes +
            (view->own_records != NULL ? records_bytes(view->own_records) : 0);
 }

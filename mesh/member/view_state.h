@@ -4,6 +4,7 @@
 #define MESH_VIEW_STATE_H
 
 #include "mesh/member/view.h"
+#include "mesh/member/view_index.h"
 
 /* Rows come in chunks and stay where they are; what indexes them grows with them. */
 #define CHUNK_ROWS 64
@@ -25,16 +26,11 @@ struct view {
     uint32_t slots;       /* the most that there may be */
     uint32_t room, fresh; /* there are; those from `fresh` on were never used */
     uint32_t free_slot;   /* given back last, 0: none */
-    uint32_t count, others_count, contacts_count;
+    uint32_t others_count, contacts_count;
     struct mesh_member **chunks; /* slot 0 is ourselves; a row without a record is free */
-    uint16_t *order;             /* [room] slots by id */
     uint16_t *others;            /* [room] slots of the living but ourselves */
-    uint16_t *tags;              /* [room] slots by home tag, from the first lookup on; or NULL */
-
-    /* from a name to the slot of its newest generation: open addressing, linear */
-    uint16_t *names;
-    uint32_t names_bits, names_count;
-    uint64_t names_seed;
+    struct view_index order;     /* by id: the generations of a name in their order */
+    struct view_index tags;      /* by home tag, from the first lookup on */
 
     struct view_change *changes; /* a ring, grown up to 2 * slots; small again once drained */
     uint32_t changes_room, changes_at, changes_count;

@@ -259,7 +259,7 @@ static void test_a_task_is_told_to_its_client_only_when_others_know_it(void **st
         set_stuck(p, true);
         uint32_t client = make_task(p, 0, task, n % 2 == 0 ? MESH_FORM_JSON : MESH_FORM_SSE);
         if (!p->clients[client].is_open)
-            continue; /* we are one of its homes */
+            continue; /* we are one of its homes: of two in three of them */
         waited++;
         assert_int_equal(p->clients[client].texts, 0);
         pump_run(p, TASKS_RELEASE_MS - 1);

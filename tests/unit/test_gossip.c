@@ -102,6 +102,68 @@ static void test_gossip_tells_each_update_three_times_per_bit_of_the_mesh(void *
     }
 }
 
+/* How often the one update that waits is told, if others tell us `news` so often before. */
+static unsigned told_after(struct setting *s, const struct wire_update *news, unsigned times)
+{
+    unsigned sends = 0;
+    gossip_tell(s->gossip, s->view, id_of(1), GOSSIP_ALIVE, nobody);
+    for (unsigned n = 0; n < times; n++)
+        gossip_heard(s->gossip, s->view, view_find(s->view, id_of(1)), news);
+    while (fill(s, WIRE_PLAIN_MAX, nobody, nobody) > 0)
+        sends++;
+    return sends;
+}
+
+static void test_gossip_tells_less_often_what_others_tell(void **state)
+{
+    static struct setting s;
+    struct wire_update same = {.kind = UPDATE_ALIVE, .record = member_of(1)}, other = same;
+    (void)state;
+    set_up(&s, 100);
+    assert_int_equal(told_after(&s, &same, 0), 21);
+    assert_int_equal(told_after(&s, &same, 5), 16);
+    assert_int_equal(told_after(&s, &same, 100), 7); /* a third, whatever others do */
+    other.kind = UPDATE_SUSPECT;
+    assert_int_equal(told_after(&s, &other, 5), 21);
+    other = same;
+    other.incarnation = 1;
+    assert_int_equal(told_after(&s, &other, 5), 21);
+    other = same;
+    other.record.version = 2;
+    assert_int_equal(told_after(&s, &other, 5), 21);
+    gossip_by_digits(s.gossip, 4); /* a control */
+    assert_int_equal(told_after(&s, &same, 5), 12);
+    tear_down(&s);
+    set_up(&s, 3); /* one other that tells is no crowd */
+    assert_int_equal(told_after(&s, &same, 100), 6);
+    tear_down(&s);
+}
+
+static void test_gossip_tells_of_one_more_accuser_a_third_as_often(void **state)
+{
+    static struct setting s;
+    struct peer_id accuser = id_of(2);
+    unsigned sends = 0;
+    (void)state;
+    set_up(&s, 100);
+    mark(&s, 1, UPDATE_SUSPECT);
+    gossip_tell_accuser(s.gossip, s.view, id_of(1), accuser);
+    while (fill(&s, WIRE_PLAIN_MAX, nobody, nobody) > 0) {
+        assert_true(peer_id_equal(s.read.updates[0].accuser, accuser));
+        sends++;
+    }
+    assert_int_equal(sends, 7);
+    /* who accuses with others' accusations is another piece of news */
+    struct wire_update other = {.kind = UPDATE_SUSPECT, .record.id = id_of(1), .accuser = id_of(3)};
+    gossip_tell(s.gossip, s.view, id_of(1), GOSSIP_SUSPECT, accuser);
+    for (unsigned n = 0; n < 100; n++)
+        gossip_heard(s.gossip, s.view, view_find(s.view, id_of(1)), &other);
+    for (sends = 0; fill(&s, WIRE_PLAIN_MAX, nobody, nobody) > 0;)
+        sends++;
+    assert_int_equal(sends, 21);
+    tear_down(&s);
+}
+
 static void test_gossip_keeps_one_live_update_per_subject(void **state)
 {
     static struct setting s;
@@ -268,6 +330,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gossip_tells_each_update_three_times_per_bit_of_the_mesh),
+        cmocka_unit_test(test_gossip_tells_less_often_what_others_tell),
+        cmocka_unit_test(test_gossip_tells_of_one_more_accuser_a_third_as_often),
         cmocka_unit_test(test_gossip_keeps_one_live_update_per_subject),
         cmocka_unit_test(test_gossip_says_what_the_view_says_when_it_is_sent),
         cmocka_unit_test(test_gossip_packs_urgent_classes_first),
