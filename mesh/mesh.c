@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "mesh/session/core.h"
+#include "mesh/session/hints.h"
 #include "mesh/wire/seal.h"
 
 #define MESH_CONTACTS_MAX 1024
@@ -474,12 +475,11 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
 uint64_t mesh_deadline_ms(const struct mesh *m)
 {
     const struct core *core = &m->core;
-    uint64_t deadlines[] = {swim_deadline_ms(core->swim), links_deadline_ms(core->links),
-                            owner_deadline_ms(core),      tasks_deadline_ms(core),
-                            evidence_deadline_ms(core),   takeover_deadline_ms(core),
-                            fence_deadline_ms(core),      succession_deadline_ms(core),
-                            copies_deadline_ms(core),     handover_deadline_ms(core),
-                            serve_deadline_ms(core),      entry_deadline_ms(core)};
+    uint64_t deadlines[] = {
+        swim_deadline_ms(core->swim), links_deadline_ms(core->links), owner_deadline_ms(core),
+        tasks_deadline_ms(core),      evidence_deadline_ms(core),     takeover_deadline_ms(core),
+        fence_deadline_ms(core),      succession_deadline_ms(core),   copies_deadline_ms(core),
+        handover_deadline_ms(core),   serve_deadline_ms(core),        entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
@@ -511,6 +511,9 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
     case WIRE_TASK_WHERE:
     case WIRE_TASK_AT:
         tasks_on_message(core, event->peer, &event->message, now_ms);
+        break;
+    case WIRE_TOOLS:
+        hints_on_message(core, &event->message);
         break;
     case WIRE_COPY:
     case WIRE_COPY_EVENT:
@@ -557,6 +560,7 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
     fence_on_ready(core, event->peer);
     entry_wake(core);
     copies_on_link(core, event->peer, true, now_ms);
+    hints_tell(core, event->peer, now_ms);
     if (!links_is_met(core->links, event->link))
         return;
     struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};

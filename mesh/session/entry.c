@@ -564,6 +564,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     case WIRE_CHECKED:
     case WIRE_HAND:
     case WIRE_HANDED:
+    case WIRE_TOOLS:
         break; /* not an owner's words */
     }
 }

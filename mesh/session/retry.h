@@ -17,17 +17,21 @@ enum retry_class {
 };
 
 struct retry {
-    bool hints; /* believe readOnlyHint and idempotentHint */
-    uint8_t key[16];
-    struct table tools; /* hash of the name -> is safe */
+    bool hints;         /* believe readOnlyHint and idempotentHint */
+    struct table tools; /* hash of the name -> its place in `known` */
+    uint64_t *known;    /* hash of a name, its lowest bit: is safe */
+    uint32_t count, room;
 };
 
+/* `key`: of the table. Names are hashed alike at all peers: what one learned others can use. */
 void retry_init(struct retry *retry, bool hints, const uint8_t key[16]);
 void retry_deinit(struct retry *retry);
 
 /* What a tools/list result says of its tools; `text` is the scanned text. A tool that lost its
- * mark since loses it here. */
-void retry_learn(struct retry *retry, const struct rpc_tools *tools, struct slice text);
+ * mark since loses it here. True: something is news. */
+bool retry_learn(struct retry *retry, const struct rpc_tools *tools, struct slice text);
+/* One entry of another peer's `known`. */
+void retry_hear(struct retry *retry, uint64_t tool);
 
 /* `body` is the text that `rpc` describes. `user_was_asked`: a question of the upstream for this
  * request was answered already; asking twice is an effect too. */

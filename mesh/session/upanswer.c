@@ -3,6 +3,7 @@
 #include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
+#include "mesh/session/hints.h"
 #include "mesh/session/record.h"
 #include "mesh/session/upcall.h"
 
@@ -387,8 +388,8 @@ bool serve_up_message(struct core *core, struct handle h, uint32_t up_call,
         return true;
     struct session *session = session_at(core, up->session);
     struct call *call = upanswer_find(up, up_call);
-    if (tools != NULL)
-        retry_learn(&core->retry, tools, text);
+    if (tools != NULL && retry_learn(&core->retry, tools, text))
+        hints_tell_all(core, now_ms);
     upcall_owe(core, up, up_call, text.length, now_ms);
     if (up_call == MESH_NO_CALL) {
         if (session != NULL && rpc != NULL)

@@ -50,6 +50,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
     case WIRE_CHECKED:
     case WIRE_HAND:
     case WIRE_HANDED:
+    case WIRE_TOOLS:
         break;
     }
     return count;

@@ -148,10 +148,12 @@ enum wire_kind {
     WIRE_YIELD,   /* I do not own it in `epoch`, and shall not */
     WIRE_CHECK,   /* do I own it still, in `epoch`? */
     WIRE_CHECKED, /* of `epoch`: the highest that I know is round.other */
-    WIRE_HAND,  /* its owner: will you have it in `epoch`? round.is_end: it is yours (handover.h) */
-    WIRE_HANDED /* I will, or it is mine; round.is_refused: no */
+    WIRE_HAND, /* its owner: will you have it in `epoch`? round.is_end: it is yours (handover.h) */
+    WIRE_HANDED, /* I will, or it is mine; round.is_refused: no */
+    /* likewise */
+    WIRE_TOOLS /* what is known of the tools of the upstreams; payload: hints.h */
 };
-#define WIRE_KIND_LAST WIRE_HANDED
+#define WIRE_KIND_LAST WIRE_TOOLS
 
 /* One message on a link, either way. Which fields count stands beside them. Slices are borrowed
  * from the plain record on reading; `payload` is a slice of a ref-counted buffer. */

@@ -375,6 +375,7 @@ static void put_message(struct codec_sink *sink, const struct wire_message *m)
         break;
     case WIRE_COPIED:
     case WIRE_DIGEST:
+    case WIRE_TOOLS:
         codec_put_array(sink, 0);
         break;
     case WIRE_TAKE:
@@ -592,6 +593,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         break;
     case WIRE_COPIED:
     case WIRE_DIGEST:
+    case WIRE_TOOLS:
         break;
     case WIRE_TAKE:
     case WIRE_GRANT:
@@ -609,7 +611,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
 static bool has_payload(enum wire_kind kind)
 {
     return kind == WIRE_OPEN || kind == WIRE_EVENT || kind == WIRE_DATA || kind == WIRE_WHOLE ||
-           (kind >= WIRE_COPY && kind <= WIRE_DIGEST);
+           (kind >= WIRE_COPY && kind <= WIRE_DIGEST) || kind == WIRE_TOOLS;
 }
 
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)

@@ -178,6 +178,29 @@ static void test_more_tools_than_fit_count_as_unsafe(void **state)
     retry_deinit(&retry);
 }
 
+static void test_what_one_peer_learned_another_believes(void **state)
+{
+    (void)state;
+    struct retry one, other;
+    static const uint8_t other_key[16] = {9, 9};
+    retry_init(&one, true, key);
+    retry_init(&other, true, other_key);
+    learn(&one, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":["
+                "{\"name\":\"look\",\"annotations\":{\"readOnlyHint\":true}},"
+                "{\"name\":\"change\"}]}}");
+    for (uint32_t n = 0; n < one.count; n++)
+        retry_hear(&other, one.known[n]);
+    assert_int_equal(class_of(&other, call_of("look"), false), RETRY_SAFE);
+    assert_int_equal(class_of(&other, call_of("change"), false), RETRY_NEVER);
+    /* and that it lost its mark */
+    learn(&one, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[{\"name\":\"look\"}]}}");
+    for (uint32_t n = 0; n < one.count; n++)
+        retry_hear(&other, one.known[n]);
+    assert_int_equal(class_of(&other, call_of("look"), false), RETRY_NEVER);
+    retry_deinit(&one);
+    retry_deinit(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_hints_are_not_believed_when_that_is_off),
         cmocka_unit_test(test_a_call_as_a_task_or_without_a_name_is_never_safe),
         cmocka_unit_test(test_more_tools_than_fit_count_as_unsafe),
+        cmocka_unit_test(test_what_one_peer_learned_another_believes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

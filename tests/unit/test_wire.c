@@ -679,6 +679,7 @@ static struct wire_message message_of(enum wire_kind kind)
         break;
     case WIRE_COPIED:
     case WIRE_DIGEST:
+    case WIRE_TOOLS:
         m.payload = slice_text(body);
         break;
     case WIRE_TAKE:
@@ -832,6 +833,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
     case WIRE_MOVED:
     case WIRE_COPIED:
     case WIRE_DIGEST:
+    case WIRE_TOOLS:
         break;
     }
 }
