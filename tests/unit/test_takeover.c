@@ -3,30 +3,12 @@
  * are test_rounds.c's. */
 #include "mesh/session/core.h"
 #include "mesh/session/takeover.h"
-#include "tests/unit/streams_pump.h"
+#include "tests/unit/copies_pump.h"
 
-static struct core *core_of(const struct pump *p, uint32_t node)
+static void two(struct mesh_config *config)
 {
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
-static struct session_id id_read(const char *session)
-{
-    struct session_id id;
-    assert_true(key_read(&id, slice_borrow(session, MESH_SESSION_TEXT)));
-    return id;
-}
-
-static struct session *owned_at(const struct pump *p, uint32_t node, const char *session)
-{
-    struct session_id id = id_read(session);
-    return session_find(core_of(p, node), &id);
-}
-
-static struct session *copy_at(const struct pump *p, uint32_t node, const char *session)
-{
-    struct session_id id = id_read(session);
-    return session_find_copy(core_of(p, node), &id);
+    config->upstream = MESH_UP_STDIO;
+    config->copies = 2;
 }
 
 /* The one living node that owns it. */
@@ -55,9 +37,9 @@ static const char *begin(struct pump *p)
 static void test_membership_s_verdict_gives_the_session_to_the_first_candidate(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, NULL);
+    struct pump *p = pump_new(3, two);
     const char *session = begin(p);
-    struct session_id id = id_read(session);
+    struct session_id id = id_of(session);
     struct peer_id candidates[MESH_CANDIDATES_MAX];
     pump_kill(p, 0);
     pump_run(p, 15000);
