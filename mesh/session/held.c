@@ -57,31 +57,6 @@ void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
                  WIRE_ENTRY_ASKS, now_ms);
 }
 
-/* Whoever acts in an epoch that is over is told of the higher one. */
-static void held_tell_higher(struct core *core, struct peer_id peer, const struct session_id *id,
-                             struct mesh_epoch epoch, struct mesh_epoch higher, uint64_t now_ms)
-{
-    struct wire_message m = {.kind = WIRE_CHECKED, .session = *id, .epoch = epoch};
-    const struct mesh_addr *addr = core_addr_of(core, peer);
-    m.round.other = higher;
-    if (addr != NULL)
-        (void)links_tell(core->links, peer, addr, &m, now_ms);
-}
-
-/* Somebody speaks as the owner of a session that we own. */
-static void held_contend(struct core *core, struct peer_id from, const struct session *session,
-                         struct mesh_epoch epoch, uint64_t now_ms)
-{
-    if (mesh_epoch_compare(epoch, session->epoch) < 0) {
-        held_tell_higher(core, from, &session->id, epoch, session->epoch, now_ms);
-        return;
-    }
-    /* as if we had asked whether it is still ours */
-    struct wire_message m = {.kind = WIRE_CHECKED, .session = session->id, .epoch = session->epoch};
-    m.round.other = epoch;
-    takeover_on_message(core, from, &m, now_ms);
-}
-
 /* ---- what is taken -------------------------------------------------------------------------- */
 
 static bool held_has_room(const struct core *core)
@@ -102,7 +77,7 @@ static bool held_is_current(struct core *core, struct peer_id from, const struct
         known = copy->promised;
     if (mesh_epoch_compare(m->epoch, known) < 0) {
         if (is_owner)
-            held_tell_higher(core, from, &m->session, m->epoch, known, now_ms);
+            fence_tell(core, from, &m->session, m->epoch, known, now_ms);
         return false;
     }
     uint64_t max = copy != NULL ? known.counter + COPIES_EPOCHS_JUMP : HELD_EPOCH_MAX;
@@ -248,10 +223,8 @@ static void held_compare(struct core *core, struct peer_id from, const struct wi
     struct mesh_epoch epoch = {entry->epoch, from};
     uint64_t idle_ms, absolute_ms;
     int order = copy != NULL ? mesh_epoch_compare(copy->epoch, epoch) : -1;
-    if (owned != NULL) {
-        held_contend(core, from, owned, epoch, now_ms);
-    } else if (order > 0) {
-        held_tell_higher(core, from, &entry->session, epoch, copy->epoch, now_ms);
+    if (owned != NULL || order > 0) {
+        (void)takeover_heard(core, from, &entry->session, epoch, now_ms);
     } else if (order == 0 && copy->version >= entry->version) {
         session_left(core, copy, now_ms, &idle_ms, &absolute_ms);
         session_set_left(core, copy, entry->idle_ms, absolute_ms, now_ms);
@@ -283,8 +256,9 @@ void held_on_message(struct core *core, struct peer_id from, const struct wire_m
         return;
     const struct session *owned = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
-    if (owned != NULL && peer_id_equal(m->epoch.owner, from))
-        held_contend(core, from, owned, m->epoch, now_ms);
+    if (peer_id_equal(m->epoch.owner, from) &&
+        !takeover_heard(core, from, &m->session, m->epoch, now_ms))
+        return;
     if (owned != NULL)
         return;
     if (m->kind == WIRE_COPY && m->copy.parts == 0)

@@ -141,6 +141,8 @@ static void owner_resolve_known(struct core *core, const struct session_id *id,
     }
     found->verdict = OWNER_GONE;
     found->peer = owner_successor(core, id, owner, now_ms);
+    if (core_is_living(core, owner)) /* it was not asked, and may answer yet */
+        found->is_searched = false;
 }
 
 /* Nobody here knows more than its id says. */
@@ -154,6 +156,7 @@ static void owner_resolve_by_home(struct core *core, const struct session_id *id
     } else if (home != NULL && member_is_living(home)) {
         bool is_lost = evidence_is_unreachable(core, home->record->id, now_ms);
         found->verdict = is_lost ? OWNER_GONE : OWNER_THERE;
+        found->is_searched = found->is_searched && !is_lost; /* likewise */
         found->peer =
             is_lost ? owner_successor(core, id, home->record->id, now_ms) : home->record->id;
     } else if (home != NULL) {

@@ -615,14 +615,13 @@ bool takeover_heard(struct core *core, struct peer_id from, const struct session
         fence_tell(core, from, id, epoch, highest, now_ms);
         return false;
     }
-    if (mesh_epoch_compare(epoch, highest) == 0)
+    session = session_find_copy(core, id);
+    if (session == NULL || mesh_epoch_compare(epoch, highest) == 0)
         return true;
     if (epoch.counter > r.tried)
         r.tried = epoch.counter;
     takeover_note(core, id, &r);
-    session = session_find_copy(core, id);
-    if (session != NULL)
-        takeover_cancel(core, session, epoch, now_ms);
+    takeover_cancel(core, session, epoch, now_ms);
     return true;
 }
 

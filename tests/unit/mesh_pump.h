@@ -31,8 +31,10 @@ struct node {
     struct mesh *mesh;
     struct mesh_addr addr;
     bool is_dead;
-    bool refuses; /* its port answers with a reset */
-    bool resets;  /* it accepts, and hangs up at once */
+    bool refuses;     /* its port answers with a reset */
+    bool resets;      /* it accepts, and hangs up at once */
+    bool sleeps;      /* stopped: it does nothing, and what comes over links waits */
+    uint32_t unheard; /* nodes, a bit each, that nothing reaches from here: see pump_part() */
 };
 
 struct conn {
@@ -200,6 +202,11 @@ static inline uint32_t pump_node_at(const struct pump *p, const struct mesh_addr
     return n;
 }
 
+static inline bool pump_is_unheard(const struct pump *p, uint32_t from, uint32_t to)
+{
+    return p->nodes[to].sleeps || (p->nodes[from].unheard >> to & 1);
+}
+
 static inline void pump_dial(struct pump *p, uint32_t from, const struct mesh_effect *e)
 {
     uint32_t to = pump_node_at(p, &e->wire.to);
@@ -208,6 +215,12 @@ static inline void pump_dial(struct pump *p, uint32_t from, const struct mesh_ef
     struct conn *conn = &p->conns[p->conns_count];
     conn->ends[0].node = from;
     conn->ends[0].handle = e->handle;
+    if (to < p->nodes_count && pump_is_unheard(p, from, to)) {
+        conn->ends[1].node = to; /* nobody answers */
+        conn->ends[0].is_open = true;
+        p->conns_count++;
+        return;
+    }
     if (to == p->nodes_count || p->nodes[to].refuses) {
         mesh_link_down(p->nodes[from].mesh, e->handle, MESH_LOSS_REFUSED, p->now_ms);
         return;
@@ -427,7 +440,7 @@ static inline void pump_effect(struct pump *p, uint32_t n, const struct mesh_eff
     case MESH_DATAGRAM:
         assert_true(e->wire.sealed.length <= MESH_DATAGRAM_MAX);
         to = pump_node_at(p, &e->wire.to);
-        if (to < p->nodes_count && !p->loses_datagrams)
+        if (to < p->nodes_count && !p->loses_datagrams && !pump_is_unheard(p, n, to))
             mesh_datagram(p->nodes[to].mesh, &p->nodes[n].addr, e->wire.sealed, p->now_ms);
         break;
     case MESH_LINK_DIAL:
@@ -472,7 +485,8 @@ static inline bool pump_drain(struct pump *p, uint32_t n)
 {
     struct mesh_effect e;
     uint32_t count = 0;
-    while (!p->nodes[n].is_dead && mesh_next_effect(p->nodes[n].mesh, &e, p->now_ms)) {
+    while (!p->nodes[n].is_dead && !p->nodes[n].sleeps &&
+           mesh_next_effect(p->nodes[n].mesh, &e, p->now_ms)) {
         pump_effect(p, n, &e);
         assert_true(++count < 100000); /* a turn ends */
     }
@@ -484,7 +498,8 @@ static inline bool pump_deliver(struct pump *p, struct conn *conn, int from)
     struct node *to = &p->nodes[conn->ends[!from].node];
     struct handle handle = conn->ends[!from].handle;
     struct bytes *flow = conn->flow[from];
-    if (conn->is_stuck || !conn->ends[!from].is_open)
+    if (conn->is_stuck || !conn->ends[!from].is_open ||
+        pump_is_unheard(p, conn->ends[from].node, conn->ends[!from].node))
         return false;
     if (flow != NULL && !conn->has_rst[from]) {
         conn->flow[from] = NULL;
@@ -524,7 +539,8 @@ static inline void pump_run(struct pump *p, uint64_t ms)
     for (;;) {
         uint64_t next = until + 1;
         for (uint32_t n = 0; n < p->nodes_count; n++)
-            if (!p->nodes[n].is_dead && mesh_deadline_ms(p->nodes[n].mesh) < next)
+            if (!p->nodes[n].is_dead && !p->nodes[n].sleeps &&
+                mesh_deadline_ms(p->nodes[n].mesh) < next)
                 next = mesh_deadline_ms(p->nodes[n].mesh);
         if (next > until)
             break;
@@ -533,11 +549,51 @@ static inline void pump_run(struct pump *p, uint64_t ms)
         p->now_ms = next > p->now_ms ? next : p->now_ms;
         p->turns++;
         for (uint32_t n = 0; n < p->nodes_count; n++)
-            if (!p->nodes[n].is_dead && mesh_deadline_ms(p->nodes[n].mesh) <= p->now_ms)
+            if (!p->nodes[n].is_dead && !p->nodes[n].sleeps &&
+                mesh_deadline_ms(p->nodes[n].mesh) <= p->now_ms)
                 mesh_now(p->nodes[n].mesh, p->now_ms);
         pump_settle(p);
     }
     p->now_ms = until;
+}
+
+/* Dials that nobody answered are given up. */
+static inline void pump_give_up_dials(struct pump *p, uint32_t a, uint32_t b)
+{
+    for (uint32_t n = 0; n < p->conns_count; n++) {
+        struct conn *conn = &p->conns[n];
+        if (!conn->ends[0].is_open || !handle_is_none(conn->ends[1].handle) ||
+            (conn->ends[0].node != a && conn->ends[0].node != b) ||
+            (conn->ends[1].node != a && conn->ends[1].node != b))
+            continue;
+        conn->ends[0].is_open = false;
+        mesh_link_down(p->nodes[conn->ends[0].node].mesh, conn->ends[0].handle, MESH_LOSS_TIMEOUT,
+                       p->now_ms);
+    }
+}
+
+/* It goes on: what waited for it comes before it is told the time. */
+static inline void pump_wake(struct pump *p, uint32_t node)
+{
+    p->nodes[node].sleeps = false;
+    for (uint32_t n = 0; n < p->nodes_count; n++)
+        if (n != node && !p->nodes[n].is_dead)
+            pump_give_up_dials(p, n, node);
+    pump_settle(p);
+    mesh_now(p->nodes[node].mesh, p->now_ms);
+    pump_settle(p);
+}
+
+/* From now on nothing comes from one of the two to the other, or all comes again; what links carry
+ * waits. */
+static inline void pump_part(struct pump *p, uint32_t a, uint32_t b, bool are_parted)
+{
+    p->nodes[a].unheard &= ~(1u << b);
+    p->nodes[b].unheard &= ~(1u << a);
+    p->nodes[a].unheard |= are_parted ? 1u << b : 0;
+    p->nodes[b].unheard |= are_parted ? 1u << a : 0;
+    if (!are_parted)
+        pump_give_up_dials(p, a, b);
 }
 
 /* Resets every connection between two nodes; what was on its way is lost. */
