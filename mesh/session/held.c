@@ -1,6 +1,4 @@
-/* held.c - copies of other peers' sessions, at us. What comes from a peer is believed only from the
- * owner that its epoch names; a record that is newer than ours from anybody, since in a round those
- * that have one send it to who will take over. */
+/* held.c - copies of other peers' sessions, at us. */
 #include <errno.h>
 
 #include "mesh/session/copies_inside.h"
@@ -66,22 +64,20 @@ static bool held_has_room(const struct core *core)
            core->copies.bytes < core->config.memory_max / 4;
 }
 
-/* Is it an epoch in which `from` may tell us of this session? `copy` NULL: we have none. */
-static bool held_is_current(struct core *core, struct peer_id from, const struct session *copy,
-                            const struct wire_message *m, uint64_t now_ms)
+/* May `from` tell us of this session in this epoch? Its owner may, unless a higher epoch is known
+ * (takeover.h); others, of what is newer than ours, since in a round records come from whoever has
+ * them. */
+static bool held_may_tell(struct core *core, struct peer_id from, const struct session_id *id,
+                          struct mesh_epoch epoch, uint64_t now_ms)
 {
-    struct mesh_epoch known = copy != NULL ? copy->epoch : (struct mesh_epoch){0};
-    bool is_owner = peer_id_equal(m->epoch.owner, from);
-    /* in a round records come in epochs below the one that is promised, but not from their owner */
-    if (copy != NULL && is_owner && mesh_epoch_compare(known, copy->promised) < 0)
-        known = copy->promised;
-    if (mesh_epoch_compare(m->epoch, known) < 0) {
-        if (is_owner)
-            fence_tell(core, from, &m->session, m->epoch, known, now_ms);
+    const struct session *copy = session_find_copy(core, id);
+    uint64_t max = copy != NULL ? copy->epoch.counter + COPIES_EPOCHS_JUMP : HELD_EPOCH_MAX;
+    if (epoch.counter == 0 || epoch.counter > max)
         return false;
-    }
-    uint64_t max = copy != NULL ? known.counter + COPIES_EPOCHS_JUMP : HELD_EPOCH_MAX;
-    return m->epoch.counter > 0 && m->epoch.counter <= max;
+    if (peer_id_equal(epoch.owner, from))
+        return takeover_heard(core, from, id, epoch, now_ms);
+    return session_find(core, id) == NULL &&
+           (copy == NULL || mesh_epoch_compare(epoch, copy->epoch) >= 0);
 }
 
 /* The whole record. False: no room, or it makes no sense. */
@@ -218,20 +214,23 @@ static void held_forget(struct core *core, struct session *copy, const struct wi
 static void held_compare(struct core *core, struct peer_id from, const struct wire_entry *entry,
                          uint64_t now_ms)
 {
-    struct session *owned = session_find(core, &entry->session);
-    struct session *copy = session_find_copy(core, &entry->session);
     struct mesh_epoch epoch = {entry->epoch, from};
     uint64_t idle_ms, absolute_ms;
-    int order = copy != NULL ? mesh_epoch_compare(copy->epoch, epoch) : -1;
-    if (owned != NULL || order > 0) {
-        (void)takeover_heard(core, from, &entry->session, epoch, now_ms);
-    } else if (order == 0 && copy->version >= entry->version) {
+    bool is_known = session_find_copy(core, &entry->session) != NULL ||
+                    session_find(core, &entry->session) != NULL;
+    if (!is_known && !key_verify(&core->keys, &entry->session))
+        return;
+    if (!held_may_tell(core, from, &entry->session, epoch, now_ms))
+        return;
+    struct session *copy = session_find_copy(core, &entry->session);
+    if (copy != NULL && mesh_epoch_compare(copy->epoch, epoch) == 0 &&
+        copy->version >= entry->version) {
         session_left(core, copy, now_ms, &idle_ms, &absolute_ms);
         session_set_left(core, copy, entry->idle_ms, absolute_ms, now_ms);
         copy->copying.heard_ms = now_ms;
-    } else if (key_verify(&core->keys, &entry->session)) {
-        held_say(core, from, &entry->session, entry->epoch, 0, WIRE_ENTRY_LACKS, now_ms);
+        return;
     }
+    held_say(core, from, &entry->session, entry->epoch, 0, WIRE_ENTRY_LACKS, now_ms);
 }
 
 static void held_on_digest(struct core *core, struct peer_id from, struct slice entries,
@@ -254,20 +253,18 @@ void held_on_message(struct core *core, struct peer_id from, const struct wire_m
     }
     if (!key_verify(&core->keys, &m->session))
         return;
-    const struct session *owned = session_find(core, &m->session);
-    struct session *copy = session_find_copy(core, &m->session);
-    if (peer_id_equal(m->epoch.owner, from) &&
-        !takeover_heard(core, from, &m->session, m->epoch, now_ms))
+    if (m->kind == WIRE_COPY && m->copy.parts == 0) {
+        held_forget(core, session_find_copy(core, &m->session), m, from);
         return;
-    if (owned != NULL)
-        return;
-    if (m->kind == WIRE_COPY && m->copy.parts == 0)
-        held_forget(core, copy, m, from);
-    else if (tombs_has(core, &m->session, now_ms))
+    }
+    if (tombs_has(core, &m->session, now_ms)) {
         held_complain(core, from, &m->session, m->epoch.counter, WIRE_ENTRY_REFUSED, now_ms);
-    else if (!held_is_current(core, from, copy, m, now_ms))
         return;
-    else if (m->kind == WIRE_COPY && m->copy.parts == RECORD_WHOLE)
+    }
+    if (!held_may_tell(core, from, &m->session, m->epoch, now_ms))
+        return;
+    struct session *copy = session_find_copy(core, &m->session);
+    if (m->kind == WIRE_COPY && m->copy.parts == RECORD_WHOLE)
         held_on_whole(core, from, copy, m, now_ms);
     else
         held_on_change(core, from, copy, m, now_ms);

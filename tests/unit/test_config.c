@@ -159,7 +159,8 @@ static void test_each_setting_reaches_its_place(void **state)
          "--allow-origin https://a.example --allow-origin null --allow-host a.example:80 "
          "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off "
          "--name-wait 1s --silent-window 2m --zone z1 --weight 16 --max-sessions 7 "
-         "--max-children 8 --spare 3 --max-connections 9 --max-connections-per-address 5 --memory "
+         "--copies 3 --max-children 8 --spare 3 --max-connections 9 --max-connections-per-address "
+         "5 --memory "
          "1GiB "
          "--mcp-path /a/b --log-level error "
          "--log-format json --upstream http://127.0.0.1:3000/mcp");
@@ -174,6 +175,7 @@ static void test_each_setting_reaches_its_place(void **state)
     assert_string_equal(host->joins[1], "10.0.0.1");
     assert_int_equal(host->expect, 3);
     assert_int_equal(host->mesh.placement, MESH_PLACE_LEAST);
+    assert_int_equal(host->mesh.copies, 3);
     assert_int_equal(host->mesh.session_idle_ms, 90000);
     assert_int_equal(host->mesh.session_max_ms, 2 * 86400000);
     assert_int_equal(host->mcp.bind, MCP_BIND_HEADER);
@@ -312,6 +314,8 @@ static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
         {"--placement", "Local"},
         {"--placement", "local|ring"},
         {"--placement", "^"},
+        {"--copies", "-1"},
+        {"--copies", "4"},
         {"--session-idle", "30"},
         {"--session-idle", "30~m"},
         {"--session-idle", "30M"},
@@ -397,7 +401,7 @@ static void test_unknown_and_repeated_flags_are_refused(void **state)
     refuse("-", "-:");
     refuse("a", "a:");
     refuse("--name a --", "--:");
-    refuse("--copies 2", "--copies:");
+    refuse("--copis 2", "--copis:");
     refuse("--json", "--json:");
     refuse("--upstream http://a/mcp -- cat", "--upstream:");
 }

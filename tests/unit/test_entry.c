@@ -170,7 +170,7 @@ static void test_a_call_lost_in_its_first_second_is_told_without_a_head(void **s
     const char *session = pump_session(p, pump_begin_new(p, 0, false));
     uint32_t call = pump_ask(p, 1, MESH_CALL, session, CALL("1"), 0);
     pump_run(p, 900);
-    p->nodes[0].refuses = true;
+    p->nodes[0].refuses = p->nodes[1].refuses = true;
     pump_cut(p, 0, 1);
     assert_in_range(run_to_end(p, call, 20000), 9900, 10100);
     assert_ended(p, call, MESH_OUTCOME_UNKNOWN);

@@ -11,6 +11,7 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
 
+#include "mesh/session/copies.h"
 #include "tests/unit/mesh_pump.h"
 
 /* ---- memory that fails when told ------------------------------------------------------------ */
@@ -516,6 +517,17 @@ static void check_outcomes(const struct story *s)
     assert_in_range(pump_executions(p, CALL("4")), 0, 1);
 }
 
+static bool has_copies(const struct pump *p)
+{
+    struct mesh_levels levels;
+    bool has = false;
+    for (uint32_t n = 0; n < p->nodes_count; n++) {
+        mesh_levels(p->nodes[n].mesh, &levels);
+        has = has || levels.copies > 0;
+    }
+    return has;
+}
+
 /* Returns whether memory failed at all. */
 static bool sweep_step(const struct tale *tale, uint32_t from, uint32_t count)
 {
@@ -542,6 +554,8 @@ static bool sweep_step(const struct tale *tale, uint32_t from, uint32_t count)
     assert_true(p->clients[again].why == MESH_OK || p->clients[again].why == MESH_SESSION_UNKNOWN ||
                 p->clients[again].why == MESH_SESSION_ENDED);
     pump_run(p, 21000);
+    if (has_copies(p)) /* of whose end nobody could be told: they are asked about */
+        pump_run(p, COPIES_STALE_MS + COPIES_DIGEST_MS);
     check_outcomes(&s);
     assert_quiet(p, 0);
     pump_free(p);
