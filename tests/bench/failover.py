@@ -26,7 +26,7 @@ import places
 import plots
 from figures import commit, machine, memory_kib
 from harness import ROOT, Settings, sure, wait_until
-from moves import (Judges, Load, Pod, Verdict, at, executions, rollout, show, start_pods, tell, wait_mesh)
+from moves import (Judges, Load, Pod, Verdict, at, executions, fallen, rollout, show, start_pods, tell, wait_mesh)
 
 # What a call of the load draws.
 TOOLS = ("echo", "echo", "whoami", "counter", "counter", "say", "say", "slow", "slow_counter")
@@ -85,8 +85,10 @@ class Ride:
         return [self.load] + ([self.judges] if self.judges else [])
 
     def finish(self, window=2.0):
-        return Verdict(self.load.finish(), executions(self.pods), self.begun, self.fault, self.size.rate,
-                       window)
+        verdict = Verdict(self.load.finish(), executions(self.pods), self.begun, self.fault,
+                          self.size.rate, window)
+        verdict.fallen = fallen(self.pods)
+        return verdict
 
     def judged(self):
         """What their users saw; empty: nothing."""

@@ -40,6 +40,7 @@ class Pod:
         self.name, self.cluster, self.place = name, cluster, place or Here()
         self.flags, self.server, self.run, self.lives = list(flags), server, 0, 0
         self.stub = self.meshd = None
+        self.is_gone = True  # on purpose
 
     @property
     def entry(self):
@@ -71,6 +72,7 @@ class Pod:
             self.start_server()
         server = [] if self.server is None else ["--upstream", f"http://{place.server}/mcp"]
         self.run += 1
+        self.is_gone = False
         self.meshd = Process(f"{self.cluster}-{self.name}-{self.run}", [
             *place.prefix, Settings.program("node/meshd"), "--name", self.name, "--cluster", self.cluster,
             "--listen", self.entry, "--peer-listen", self.peer,
@@ -110,6 +112,7 @@ class Pod:
 
     def kill(self):
         """Both at once, as when a machine is gone; when that was."""
+        self.is_gone = True
         for one in (self.meshd, self.stub):
             if one:
                 one.process.send_signal(signal.SIGKILL)
@@ -136,6 +139,12 @@ def start_pods(count, cluster, each=None, **same):
     return pods
 
 
+def fallen(pods):
+    """Peers that ended though nobody wanted it; empty: none."""
+    return [f"{pod.name} ended by itself with {pod.meshd.process.poll()}: {pod.meshd.log}"
+            for pod in pods if not pod.is_gone and pod.meshd.process.poll() is not None]
+
+
 def wait_mesh(pods, seconds=20):
     for pod in pods:
         wait_until(seconds, lambda: pod.is_ready() and pod.sees(len(pods)), f"{pod.name} ready")
@@ -150,6 +159,7 @@ def stop(pod, seconds=27):
 
 def stopped(pod, begun, seconds):
     code = pod.meshd.wait(max(0.1, begun + seconds - time.monotonic()))
+    pod.is_gone = True
     took = time.monotonic() - begun
     sure(code == 0, pod.name, "exit code", code)
     if pod.stub:
@@ -306,7 +316,7 @@ class Verdict:
     asked within `window` s of it count for how long one waits: later ones find it repaired."""
 
     def __init__(self, record, ran, begun, fault, rate, window=2.0):
-        self.window = window
+        self.window, self.fallen = window, []
         self.record, self.ran, self.begun, self.fault = record, ran, begun, fault
         self.by_session = collections.defaultdict(list)
         for call in record.calls:
@@ -420,7 +430,7 @@ class Verdict:
 
     def problems(self, failures=0, unknown=None):
         """What no scenario allows, in words; empty: all is well."""
-        found = []
+        found = list(self.fallen)
 
         def no(what, value, most=0):
             if value > most:

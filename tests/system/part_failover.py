@@ -11,7 +11,7 @@ import time
 
 from harness import (EVERYTHING, HERE, NODE, Process, Session, Settings, Stream, check, children, note,
                      start_peers, start_stub, sure, wait_port, wait_until)
-from moves import (Judges, Load, Pod, Verdict, executions, rollout, show, start_pods, tell, wait_mesh)
+from moves import (Judges, Load, Pod, Verdict, executions, fallen, rollout, show, start_pods, tell, wait_mesh)
 
 SESSIONS, RATE = 100, 100
 JUDGES = 12
@@ -57,6 +57,7 @@ def killed():
     with check(f"kill -9 of the owner of {SESSIONS} sessions: each goes on under its id; what was safe "
                "was answered, what was not ran once at most; no event lost or double, no old answer"):
         verdict = Verdict(load.finish(), executions(pods), begun, fault, RATE)
+        verdict.fallen = fallen(pods)
         told(verdict)
         is_well(verdict.problems())
     with check("and nobody waited long: p99 below 1 s, at most 2 s"):
@@ -84,6 +85,7 @@ def rolled():
         sure(max(drains) < 25, drains)
     with check("0 failed calls, 0 events lost or double, every session there under its id"):
         verdict = Verdict(load.finish(), executions(pods), begun, fault, RATE)
+        verdict.fallen = fallen(pods)
         told(verdict)
         is_well(verdict.problems(unknown=0))
     with check(f"{JUDGES} sessions of the SDKs' clients with GET streams saw no failure in it"):
