@@ -361,6 +361,9 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (call->is_ended)
         return;
     struct session *session = session_at(core, call->session);
+    if (call->may_have_run &&
+        (why == MESH_UPSTREAM_DOWN || why == MESH_SESSION_UNKNOWN || why == MESH_FULL))
+        why = MESH_UPSTREAM_LOST; /* those say that nothing ran */
     if (session != NULL && !session->is_announced && handle_equal(session->creator, call->self)) {
         upcall_unbind(core, call); /* its initialize came to nothing */
         session = NULL;

@@ -110,14 +110,13 @@ static const struct subscription *subscription_of(const struct session *session,
 }
 
 /* What the upstream is told next; false: nothing. */
-static bool step_text(struct upstream *up, const struct session *session, struct slice *text,
+static bool step_text(struct upstream *up, struct session *session, struct slice *text,
                       char room[STEP_SUBSCRIBE_MAX])
 {
     const struct subscription *subscription = NULL;
-    if (!session->is_initialized) /* then nothing else was accepted of its client */
-        return false;
     if (up->steps_over == STEP_INITIALIZED) {
         *text = slice_text(initialized);
+        session->is_initialized = true; /* its client's own is not passed on any more */
         return true;
     }
     if (up->steps_over == STEP_LEVEL && session->level.length > 0) {

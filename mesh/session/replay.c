@@ -496,6 +496,7 @@ static void replay_take_back(struct core *core, struct call *call, uint64_t now_
     slice_drop(&call->up_mark);
     slice_drop(&call->up_id);
     call->up_call = 0;
+    call->may_have_run = call->may_have_run || call->is_sent;
     call->is_sent = call->is_heard = false;
     call->resumes = 0;
     call->up_retry_ms = 0;

@@ -103,10 +103,8 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
             uplisten_open(core, up);
         return;
     }
-    if (session != NULL && call->rpc.method == RPC_INITIALIZED && status / 100 == 2) {
-        session->is_initialized = true;
+    if (session != NULL && call->rpc.method == RPC_INITIALIZED && status / 100 == 2)
         uplisten_begin(core, up, call);
-    }
     if (call->is_own && (status == 401 || status == 403))
         replay_denied(core, up, call, status, head, now_ms);
     call->ends_session = call->want == MESH_DELETE && status >= 200 && status < 300;

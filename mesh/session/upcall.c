@@ -324,6 +324,13 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         batch_give(core, call, now_ms);
         return;
     }
+    bool is_initialized = session != NULL && call->rpc.method == RPC_INITIALIZED;
+    if (is_initialized && session->is_initialized && session->upstreams > 1) {
+        upcall_accept(core, call, now_ms); /* this one was told so by us */
+        return;
+    }
+    if (is_initialized)
+        session->is_initialized = true;
     if (upcall_send(core, call, MESH_UP_SEND) < 0) {
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
