@@ -43,6 +43,7 @@ void mesh_config_defaults(struct mesh_config *config)
     config->placement = MESH_PLACE_LOCAL;
     config->upstream = MESH_UP_BUILTIN;
     config->retry_hints = true;
+    config->on_owner_loss = MESH_LOSS_RESUME;
     config->members_max = 1024;
     config->sessions_max = 100000;
     config->exchanges_max = 65536;

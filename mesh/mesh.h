@@ -33,6 +33,12 @@ enum mesh_upstream_kind {
     MESH_UP_SSE      /* HTTP+SSE of 2024-11-05: as stdio; what is on other paths passes to it */
 };
 
+/* What becomes of a session whose owner, or upstream, is lost. */
+enum mesh_loss_policy {
+    MESH_LOSS_RESUME, /* a successor goes on with a fresh upstream */
+    MESH_LOSS_END     /* it ends: for servers whose memory must not silently begin anew */
+};
+
 struct records; /* mesh/member/records.h */
 
 struct mesh_config {
@@ -50,6 +56,7 @@ struct mesh_config {
     enum mesh_placement placement;
     enum mesh_upstream_kind upstream;
     bool retry_hints; /* believe a tool's readOnlyHint and idempotentHint */
+    enum mesh_loss_policy on_owner_loss;
     uint32_t members_max, sessions_max, exchanges_max;
     uint32_t copies;   /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
     size_t memory_max; /* bytes of bodies and kept answers, all together */
@@ -338,8 +345,10 @@ struct mesh_stats {
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
                                     large to be passed on */
-    uint64_t tasks_learned;     /* of our upstream (2026-07-28) */
-    uint64_t tasks_unwritten;   /* told to the client before their ring home knew them */
+    uint64_t upstreams_lost;    /* of sessions that go on */
+    uint64_t sessions_resumed, replays_failed; /* at a fresh upstream */
+    uint64_t tasks_learned;                    /* of our upstream (2026-07-28) */
+    uint64_t tasks_unwritten; /* told to the client before their ring home knew them */
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;

@@ -198,12 +198,15 @@ static struct request *asked_with(const struct world *world, uint32_t session, s
 }
 
 /* A session's notifications are counted: on its one stream none is missing. */
-static void note_check(struct world *world, struct request *stream, uint32_t note)
+static void note_check(struct world *world, struct request *stream, uint32_t note, uint32_t up)
 {
-    if (note != stream->last_note + 1)
-        check_fail(world, "S1", "#%u gets notification %u after %u on its one stream", stream->n,
-                   note, stream->last_note);
+    if (stream->last_note > 0 && up > stream->last_up)
+        stream->last_note = 0; /* a fresh server counts anew */
+    if (note != stream->last_note + 1 || up < stream->last_up)
+        check_fail(world, "S1", "#%u gets notification %u of upstream %u after %u on its one stream",
+                   stream->n, note, up, stream->last_note);
     stream->last_note = note;
+    stream->last_up = up;
 }
 
 static void message_came(struct world *world, struct request *stream, struct slice text)
@@ -223,7 +226,7 @@ static void message_came(struct world *world, struct request *stream, struct sli
         return;
     }
     if (note != WORLD_NOBODY) {
-        note_check(world, stream, note);
+        note_check(world, stream, note, text_number(text, "u"));
         return;
     }
     check_message(world, behind, stream, text, &rpc, answers);

@@ -1,25 +1,15 @@
 /* event_id.c - see event_id.h. */
 #include "mesh/base/event_id.h"
 
-static size_t number_write(char *at, uint64_t number)
-{
-    char digits[20];
-    size_t count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while ((number /= 10) > 0);
-    for (size_t n = 0; n < count; n++)
-        at[n] = digits[count - 1 - n];
-    return count;
-}
+#include "mesh/base/rpc.h"
 
 size_t event_id_write(char text[EVENT_ID_TEXT], const struct event_id *id)
 {
-    size_t length = number_write(text, id->stream);
+    size_t length = rpc_write_number(text, id->stream);
     text[length++] = '-';
-    length += number_write(text + length, id->epoch);
+    length += rpc_write_number(text + length, id->epoch);
     text[length++] = '-';
-    length += number_write(text + length, id->number);
+    length += rpc_write_number(text + length, id->number);
     if (id->is_last) {
         text[length++] = '-';
         text[length++] = 'e';

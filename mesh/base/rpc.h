@@ -134,6 +134,8 @@ struct slice rpc_member(struct slice object, const char *name);
 /* {"jsonrpc":"2.0","id":<id raw>,"error":{"code":..,"message":".."}} into at most `room` bytes;
  * an empty id is written as null. `message` is escaped. Returns the length, 0 if it has no room. */
 size_t rpc_write_error(void *into, size_t room, struct slice id, int code, const char *message);
+/* The digits of `value`, at most 20; returns how many. */
+size_t rpc_write_number(char *into, uint64_t value);
 /* Escapes `text` as the inside of a JSON string. Returns the length, or 0 if it has no room. */
 size_t rpc_write_string(void *into, size_t room, struct slice text);
 

@@ -26,19 +26,26 @@ static void put_text(struct writer *w, const char *text)
     put(w, text, strlen(text));
 }
 
-static void put_int(struct writer *w, int value)
+size_t rpc_write_number(char *into, uint64_t value)
 {
-    char digits[12];
+    char digits[20];
     size_t at = sizeof digits;
-    unsigned rest = value < 0 ? 0u - (unsigned)value : (unsigned)value;
 
     do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    memcpy(into, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+static void put_int(struct writer *w, int value)
+{
+    char digits[20];
+
     if (value < 0)
-        digits[--at] = '-';
-    put(w, digits + at, sizeof digits - at);
+        put_text(w, "-");
+    put(w, digits, rpc_write_number(digits, value < 0 ? 0u - (unsigned)value : (unsigned)value));
 }
 
 static void put_control(struct writer *w, uint8_t c)

@@ -29,6 +29,8 @@ static void call_keep_nothing(struct call *call)
     slice_drop(&call->held_lines);
     slice_drop(&call->held_text);
     slice_drop(&call->up_mark);
+    slice_drop(&call->up_id);
+    slice_drop(&call->progress);
     slice_drop(&call->answer_patch.put);
     free(call->answered);
     call->answered = NULL;
@@ -151,6 +153,8 @@ void call_arm(struct core *core, struct call *call)
         call_due_at(&due_ms, call->stall_at_ms);
     if (call->stream_at_ms != 0)
         call_due_at(&due_ms, call->stream_at_ms);
+    if (call->give_up_ms != 0)
+        call_due_at(&due_ms, call->give_up_ms);
     if (heap_set(&core->serve.timers, &call->timer, due_ms) < 0)
         core->serve.lacks_timers = true;
 }
@@ -227,7 +231,7 @@ static void call_open_stream(struct core *core, struct call *call, uint64_t now_
     bool wants_answer = call_is_request(call) || call->rpc.kind == RPC_BATCH;
     if (session == NULL || call->want != MESH_CALL || !wants_answer || !call_has_reader(call))
         return;
-    struct event_stream *stream = event_stream_open(core, session, call);
+    struct event_stream *stream = event_stream_open(core, session, call, 0);
     if (stream == NULL)
         return;
     copies_on_stream(core, session, stream, now_ms);
@@ -237,9 +241,11 @@ static void call_open_stream(struct core *core, struct call *call, uint64_t now_
 void call_add_head(struct core *core, struct call *call, int status, enum mesh_form form,
                    struct slice lines, uint64_t now_ms)
 {
+    call->stream_at_ms = 0;
+    if (call->has_head) /* it runs again: its client has one */
+        return;
     call->has_head = true;
     call->form = form;
-    call->stream_at_ms = 0;
     if (call->is_told)
         return;
     call->is_held = (form == MESH_FORM_JSON || form == MESH_FORM_NONE) &&
@@ -355,6 +361,9 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (call->is_ended)
         return;
     struct session *session = session_at(core, call->session);
+    if (call->may_have_run &&
+        (why == MESH_UPSTREAM_DOWN || why == MESH_SESSION_UNKNOWN || why == MESH_FULL))
+        why = MESH_UPSTREAM_LOST; /* those say that nothing ran */
     if (session != NULL && !session->is_announced && handle_equal(session->creator, call->self)) {
         upcall_unbind(core, call); /* its initialize came to nothing */
         session = NULL;
@@ -377,6 +386,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     if (stream != NULL && handle_equal(stream->source, call->self))
         event_stream_end(core, stream, now_ms);
     heap_remove(&core->serve.resumes, &call->again);
+    call->give_up_ms = 0;
     if (call->is_own)
         handshake_step_over(core, call, now_ms);
     session = session_at(core, call->session); /* what waited may have ended it */
@@ -384,7 +394,8 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     call->stream_at_ms = 0;
     if (session != NULL) {
         session->calls_open--;
-        session_touch(core, session, now_ms);
+        if (!call->is_own)
+            session_touch(core, session, now_ms);
     } else {
         upcall_close(core, call->up); /* an upstream of this request alone */
     }

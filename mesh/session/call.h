@@ -37,9 +37,14 @@ struct call {
     bool has_position;                       /* LISTEN: its client showed an event's id: */
     struct event_id position;
     struct principal token;
-    bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h) */
+    bool is_asking;        /* the upstream is asked first whether it accepts the token (trust.h), */
+    bool must_ask;         /* or will be, once it can be */
     bool is_own;           /* the mesh asks it by itself (handshake.h) */
-    bool is_refused;       /* likewise, and an error was the answer */
+    bool is_refused;       /* likewise, and an error was the answer, */
+    bool is_other_version; /* or another protocol version than its session's, */
+    bool is_denied;        /* or that its credentials are not accepted */
+    struct slice up_id;    /* the id under which the upstream gets it, raw; empty: its own */
+    struct slice progress; /* it runs again: what its client knows, a raw number; empty: nothing */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */
@@ -77,6 +82,10 @@ struct call {
     bool is_unsafe;                                  /* may not run twice */
     uint64_t detached_ms;                            /* since when its lane is lost; 0: it is not */
     uint64_t stream_at_ms, stall_at_ms, progress_ms; /* 0: not set */
+    bool may_have_run;   /* it waits for another upstream, and an earlier one got it */
+    uint64_t waits_ms;   /* since when it waits for a fresh upstream, and 1; 0: it does not */
+    uint64_t refused_ms; /* HTTP: likewise, for a server that refuses connections */
+    uint64_t give_up_ms; /* it is ended then; 0: not set */
     struct heap_node timer;
 };
 

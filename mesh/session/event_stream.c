@@ -13,6 +13,7 @@ static const char missed_text[] =
 void event_stream_init(struct core *core)
 {
     list_init(&core->streams.ended);
+    list_init(&core->streams.orphans);
     core->streams.bytes = 0;
 }
 
@@ -116,6 +117,7 @@ static void event_stream_free(struct core *core, struct event_stream *stream)
     event_stream_count(core, session, EVENT_STREAM_COST + stream->log.bytes, 0);
     list_remove(&stream->in_session);
     list_remove(&stream->in_ended);
+    list_remove(&stream->in_orphans);
     slice_drop(&stream->request);
     events_deinit(&stream->log);
     if (session->own == stream)
@@ -139,12 +141,15 @@ struct event_stream *event_stream_make(struct core *core, struct session *sessio
 }
 
 struct event_stream *event_stream_open(struct core *core, struct session *session,
-                                       struct call *source)
+                                       struct call *source, uint32_t number)
 {
-    struct event_stream *stream = event_stream_new(core, session, session->streams_count + 1);
+    if (number == 0 || event_stream_find(session, number) != NULL)
+        number = session->streams_count + 1;
+    struct event_stream *stream = event_stream_new(core, session, number);
     if (stream == NULL)
         return NULL;
-    session->streams_count++;
+    if (session->streams_count < number)
+        session->streams_count = number;
     stream->source = stream->reader = source->self;
     source->stream = stream;
     stream->is_safe = !source->is_unsafe;
@@ -289,9 +294,49 @@ void event_stream_retry(struct core *core, struct event_stream *stream, uint32_t
         event_stream_tell_retry(core, reader, retry_ms);
 }
 
+/* ---- without a source ----------------------------------------------------------------------- */
+
+void event_stream_orphan(struct core *core, struct session *session, uint64_t now_ms)
+{
+    LIST_EACH (at, &session->streams) {
+        struct event_stream *stream = container_of(at, struct event_stream, in_session);
+        if (stream->number == 0 || stream->is_ended || call_at(core, stream->source) != NULL)
+            continue;
+        stream->source = (struct handle){0};
+        stream->orphaned_ms = now_ms + 1;
+        list_remove(&stream->in_orphans);
+        list_push_back(&core->streams.orphans, &stream->in_orphans);
+    }
+}
+
+static void event_stream_found(struct event_stream *stream)
+{
+    list_remove(&stream->in_orphans);
+    stream->orphaned_ms = 0;
+}
+
+void event_stream_adopt(struct core *core, struct event_stream *stream, struct call *source)
+{
+    (void)core;
+    event_stream_found(stream);
+    stream->source = source->self;
+    source->stream = stream;
+}
+
+void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh_reason why,
+                       uint64_t now_ms)
+{
+    struct logged event = {.text = stream->request, .why = why, .answers = true, .is_last = true};
+    if (stream->request.length == 0) /* of a batch: its ids are not known */
+        event = (struct logged){.text = slice_text(missed_text), .is_last = true};
+    event_stream_add(core, stream, &event, now_ms);
+    event_stream_end(core, stream, now_ms);
+}
+
 void event_stream_end(struct core *core, struct event_stream *stream, uint64_t now_ms)
 {
     struct call *reader = call_at(core, stream->reader), *source = call_at(core, stream->source);
+    event_stream_found(stream);
     stream->is_ended = true;
     stream->ended_ms = now_ms;
     stream->source = stream->reader = (struct handle){0};
@@ -409,6 +454,12 @@ void event_stream_delivered(struct core *core, struct call *reader)
 void event_stream_now(struct core *core, uint64_t now_ms)
 {
     struct list *at;
+    while ((at = list_first(&core->streams.orphans)) != NULL) {
+        struct event_stream *oldest = container_of(at, struct event_stream, in_orphans);
+        if (oldest->orphaned_ms + EVENT_STREAM_ORPHAN_MS > now_ms)
+            break;
+        event_stream_fail(core, oldest, MESH_OUTCOME_UNKNOWN, now_ms);
+    }
     /* all logs together leave room for what is under way */
     while ((at = list_first(&core->streams.ended)) != NULL) {
         struct event_stream *oldest = container_of(at, struct event_stream, in_ended);
@@ -421,8 +472,14 @@ void event_stream_now(struct core *core, uint64_t now_ms)
 
 uint64_t event_stream_deadline_ms(const struct core *core)
 {
-    const struct list *at = list_first(&core->streams.ended);
-    if (at == NULL)
-        return MESH_NEVER;
-    return container_of(at, struct event_stream, in_ended)->ended_ms + EVENT_STREAM_KEPT_MS;
+    const struct list *ended = list_first(&core->streams.ended);
+    const struct list *orphan = list_first(&core->streams.orphans);
+    uint64_t forget_ms = MESH_NEVER, fail_ms = MESH_NEVER;
+    if (ended != NULL)
+        forget_ms =
+            container_of(ended, struct event_stream, in_ended)->ended_ms + EVENT_STREAM_KEPT_MS;
+    if (orphan != NULL)
+        fail_ms = container_of(orphan, struct event_stream, in_orphans)->orphaned_ms +
+                  EVENT_STREAM_ORPHAN_MS;
+    return forget_ms < fail_ms ? forget_ms : fail_ms;
 }

@@ -9,10 +9,12 @@
 #include "mesh/base/list.h"
 
 #define EVENT_STREAM_KEPT_MS (5u * 60 * 1000) /* an ended one is forgotten then */
-#define EVENT_STREAM_SESSION_MAX (1u << 20)   /* bytes of all logs of a session */
-#define EVENT_STREAM_ID_MAX 256               /* bytes of a request's raw id that is kept */
-#define EVENT_STREAM_COST 384                 /* bytes that a stream costs beside its log */
-#define EVENT_STREAM_TENURES 8                /* of one stream, whose ids are understood */
+#define EVENT_STREAM_ORPHAN_MS                                                                     \
+    15000 /* without a source for so long, its request's outcome is unknown */
+#define EVENT_STREAM_SESSION_MAX (1u << 20) /* bytes of all logs of a session */
+#define EVENT_STREAM_ID_MAX 256             /* bytes of a request's raw id that is kept */
+#define EVENT_STREAM_COST 384               /* bytes that a stream costs beside its log */
+#define EVENT_STREAM_TENURES 8              /* of one stream, whose ids are understood */
 
 struct core;
 struct session;
@@ -31,7 +33,9 @@ struct event_stream {
     struct list in_ended; /* of all sessions, the first to be forgotten first */
     struct handle session;
     uint32_t number;
-    struct handle source; /* the call that feeds it; zero: the session's own, or it ended */
+    struct handle source;   /* the call that feeds it; zero: the session's own, it ended, or: */
+    struct list in_orphans; /* its source went with another owner: it waits for the next, */
+    uint64_t orphaned_ms;   /* since then */
     struct handle reader;
     struct events log;
     struct event_tenure tenures[EVENT_STREAM_TENURES]; /* the oldest first; one at least */
@@ -46,15 +50,17 @@ struct event_stream {
 
 struct event_streams {
     struct list ended;
-    size_t bytes; /* of all logs, EVENT_STREAM_COST for each included */
+    struct list orphans; /* of all sessions, the first to be given up first */
+    size_t bytes;        /* of all logs, EVENT_STREAM_COST for each included */
 };
 
 void event_stream_init(struct core *core);
 /* The session's own, made when first asked for. NULL: no memory. */
 struct event_stream *event_stream_own(struct core *core, struct session *session);
-/* A new one for a POST. NULL: no memory: its events have no numbers. */
+/* A new one for a POST, of that number if it is free; 0: the next one. NULL: no memory: its events
+ * have no numbers. */
 struct event_stream *event_stream_open(struct core *core, struct session *session,
-                                       struct call *source);
+                                       struct call *source, uint32_t number);
 /* Of a copy: the stream of that number, without a source. NULL: no memory. */
 struct event_stream *event_stream_make(struct core *core, struct session *session, uint32_t number);
 /* Of a copy: nothing that came before that number is kept, and the next event has it. */
@@ -91,6 +97,18 @@ void event_stream_delivered(struct core *core, struct call *reader);
 /* Says to a reader whose stream nobody knows any more that its rest is lost, under an id after
  * which nothing comes. */
 void event_stream_say_lost(struct core *core, struct call *reader);
+
+/* All streams of requests that nobody feeds: the session is another owner's no more. */
+void event_stream_orphan(struct core *core, struct session *session, uint64_t now_ms);
+/* Its request was sent again: this call feeds it from now on. */
+void event_stream_adopt(struct core *core, struct event_stream *stream, struct call *source);
+/* Its request will not be answered: that is its last event, and whoever reads it hears so. */
+void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh_reason why,
+                       uint64_t now_ms);
+static inline bool event_stream_is_orphan(const struct event_stream *stream)
+{
+    return stream->orphaned_ms != 0;
+}
 
 /* Forgets what is old, or too much. */
 void event_stream_now(struct core *core, uint64_t now_ms);

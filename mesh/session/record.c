@@ -398,7 +398,7 @@ static int record_fill(struct core *core, struct session *copy, struct slice res
             rc = record_take_subscription(core, copy, item.text);
             break;
         case WIRE_ITEM_QUESTION:
-            rc = session_ask(core, copy, item.text, (struct handle){0}) < 0 ? -ENOMEM : 0;
+            rc = session_take_question(core, copy, item.text);
             break;
         case WIRE_ITEM_STREAM:
             head = item;

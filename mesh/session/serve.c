@@ -8,6 +8,7 @@
 #include "mesh/session/affinity.h"
 #include "mesh/session/core.h"
 #include "mesh/session/place.h"
+#include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
 #define FORGOTTEN_MAX 4096
@@ -449,6 +450,8 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
+    if (up != NULL && !up->is_open)
+        upcall_forget(core, up); /* nobody waits in it any more */
     session = session_at(core, self);
     if (session == NULL)
         return; /* it was still being made, and went with its initialize */
@@ -542,6 +545,9 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
     if (call->stall_at_ms != 0 && call->stall_at_ms <= now_ms)
         serve_look_at_reader(core, call, now_ms);
     call = call_at(core, self);
+    if (call != NULL && call->give_up_ms != 0 && call->give_up_ms <= now_ms)
+        call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_DOWN, now_ms); /* it reached none */
+    call = call_at(core, self);
     if (call != NULL)
         call_arm(core, call);
 }
@@ -550,7 +556,6 @@ static void serve_call_due(struct core *core, struct call *call, uint64_t now_ms
 static void serve_set_timers(struct core *core, uint64_t now_ms)
 {
     struct handle h;
-    (void)now_ms;
     core->serve.lacks_timers = false;
     for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
         struct call *call = pool_slot(&core->serve.calls, slot, &h);
@@ -560,7 +565,9 @@ static void serve_set_timers(struct core *core, uint64_t now_ms)
     for (uint32_t slot = 0; slot < pool_span(&core->serve.upstreams); slot++) {
         struct upstream *up = pool_slot(&core->serve.upstreams, slot, &h);
         const struct session *session = up != NULL ? session_at(core, up->session) : NULL;
-        if (session != NULL && up->listen_head.length > 0)
+        if (session != NULL && !up->is_open)
+            replay_try(core, up, now_ms);
+        else if (session != NULL && up->listen_head.length > 0)
             uplisten_open(core, up);
     }
 }

@@ -22,8 +22,16 @@
 struct upstream {
     struct handle self;
     struct handle session; /* zero: of a single call */
+    bool is_open;          /* the host has it; else it only holds what waits for it (replay.h) */
     bool is_ready, is_closing;
-    bool is_shaking; /* our own handshake is under way: what else there is waits */
+    bool is_fresh;        /* its session had another one before: it is ours to initialize */
+    bool is_shaking;      /* our own handshake is under way: what else there is waits */
+    struct handle step;   /* of that handshake (handshake.h), */
+    uint32_t steps_over;  /* and how many are over; */
+    uint32_t steps_lost;  /* of them refused: what they say does not carry over */
+    uint32_t tag;         /* chance in their ids */
+    uint8_t declares;     /* likewise: lists that may change (replay.c), before or now */
+    struct handle caused; /* the call under whose header lines it was opened */
     uint32_t next_call;
     struct list calls;
     size_t owed; /* stdio, built in: bytes that came and whose room was not given back */

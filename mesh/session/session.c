@@ -8,6 +8,7 @@
 
 #define SESSION_KEY_AT 8 /* in the random part of an id: the byte before it is the shard's */
 #define SESSION_KEY_BYTES 8
+#define SESSION_SHOWN_MAX 48 /* bytes of an id that a question gets from us */
 
 void sessions_init(struct core *core)
 {
@@ -150,6 +151,7 @@ static void session_drop_question(struct session *session, struct question *ques
     list_remove(&question->in_session);
     session->questions_count--;
     slice_drop(&question->id);
+    slice_drop(&question->given_id);
     free(question);
 }
 
@@ -253,7 +255,21 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms)
     return NULL;
 }
 
-int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker)
+/* Its epoch is in it: no id of an earlier upstream's question is like it. */
+static size_t session_name_question(struct session *session, char text[SESSION_SHOWN_MAX])
+{
+    size_t length = 2;
+    memcpy(text, "\"m", 2);
+    length += rpc_write_number(text + length, session->epoch.counter);
+    text[length++] = '-';
+    length += rpc_write_number(text + length, ++session->questions_named);
+    text[length++] = '"';
+    return length;
+}
+
+/* A question that its client knows by this id. NULL: no memory. */
+static struct question *session_add_question(struct core *core, struct session *session,
+                                             struct slice id, struct handle asker)
 {
     /* a client may leave some unanswered for ever: the oldest gives way */
     if (session->questions_count >= SESSION_QUESTIONS_MAX)
@@ -261,24 +277,69 @@ int session_ask(struct core *core, struct session *session, struct slice id, str
             session, container_of(list_first(&session->questions), struct question, in_session));
     struct question *question = calloc(1, sizeof *question);
     if (question == NULL)
-        return -ENOBUFS;
-    question->id_hash = rpc_id_hash(core->sip_key, id);
-    question->asker = asker;
+        return NULL;
     id.buf = NULL; /* a few bytes must not pin the message */
     if (id.length <= SESSION_QUESTION_ID_MAX)
         (void)slice_keep(&question->id, id, &core->budget);
+    question->id_hash = rpc_id_hash(core->sip_key, id);
+    question->asker = asker;
     list_push_back(&session->questions, &question->in_session);
     session->questions_count++;
-    return 0;
+    return question;
 }
 
-bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker)
+int session_take_question(struct core *core, struct session *copy, struct slice id)
+{
+    return session_add_question(core, copy, id, (struct handle){0}) == NULL ? -ENOMEM : 0;
+}
+
+int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker,
+                struct slice *shown)
+{
+    char text[SESSION_SHOWN_MAX];
+    struct slice given = id;
+    *shown = (struct slice){0};
+    if (session->upstreams > 1)
+        id = slice_borrow(text, session_name_question(session, text));
+    struct question *question = session_add_question(core, session, id, asker);
+    if (question == NULL)
+        return -ENOBUFS;
+    if (session->upstreams <= 1)
+        return 0;
+    given.buf = NULL;
+    *shown = question->id;
+    if (shown->length > 0 && slice_keep(&question->given_id, given, &core->budget) == 0)
+        return 0;
+    session_drop_question(session, question);
+    *shown = (struct slice){0};
+    return -ENOBUFS;
+}
+
+const struct question *session_question(struct core *core, const struct session *session,
+                                        struct slice given_id)
+{
+    uint64_t hash = rpc_id_hash(core->sip_key, given_id);
+    LIST_EACH (at, &session->questions) {
+        const struct question *question = container_of(at, struct question, in_session);
+        uint64_t given = question->given_id.length == 0
+                             ? question->id_hash
+                             : rpc_id_hash(core->sip_key, question->given_id);
+        if (given == hash)
+            return question;
+    }
+    return NULL;
+}
+
+bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker,
+                      struct slice *given_id)
 {
     LIST_EACH (at, &session->questions) {
         struct question *question = container_of(at, struct question, in_session);
         if (question->id_hash != id_hash)
             continue;
         *asker = question->asker;
+        *given_id = question->given_id;
+        question->given_id = (struct slice){0};
         session_drop_question(session, question);
         return true;
     }
@@ -317,7 +378,8 @@ static struct call *session_only_call(struct core *core, struct session *session
         return NULL;
     LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
-        if (call->want != MESH_CALL || call->rpc.kind != RPC_REQUEST || call->is_ended)
+        if (call->want != MESH_CALL || call->rpc.kind != RPC_REQUEST || call->is_ended ||
+            call->is_own || call->up_call == 0)
             continue;
         if (only != NULL)
             return NULL;
@@ -353,7 +415,9 @@ enum session_place session_place(struct core *core, struct session *session,
             return SESSION_PLACE_NOWHERE;
         hash = rpc_id_hash(core->sip_key, slice_part(text, rpc->id));
         *callp = session_call_by(core, session, hash, 0);
-        return *callp != NULL ? SESSION_PLACE_CALL : SESSION_PLACE_NOWHERE;
+        /* what it was not given yet, it does not answer */
+        return *callp != NULL && (*callp)->up_call != 0 ? SESSION_PLACE_CALL
+                                                        : SESSION_PLACE_NOWHERE;
     case RPC_NOTIFICATION:
         if (rpc->method != RPC_PROGRESS || rpc->progress_token.length == 0)
             break;

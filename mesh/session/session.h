@@ -32,7 +32,7 @@ struct session {
     uint32_t calls_open;
     uint64_t calls_total;
     struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
-    bool is_initialized;                  /* HTTP+SSE: by us, since its client did that before */
+    bool is_initialized;      /* notifications/initialized was sent, by its client or by us */
     bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
     bool has_batches;         /* revision 2025-03-26 */
     bool has_marks;           /* revision 2025-11-25 or later: events without data may be sent */
@@ -42,6 +42,7 @@ struct session {
     size_t log_bytes;         /* of its streams */
     struct list questions;    /* struct question: of the upstream, not answered yet */
     uint32_t questions_count;
+    uint64_t questions_named; /* ids given to questions of its second and later upstreams */
     /* What carries over to a successor (record.h, copies.h, replay.h): */
     bool is_copy;                /* another peer's: without calls and upstream */
     struct mesh_epoch promised;  /* granted to a taker, and not given back; counter 0: none */
@@ -57,17 +58,22 @@ struct session {
     struct slice level;          /* the last logging/setLevel that was accepted, whole */
     struct list subscriptions;   /* struct subscription */
     uint32_t subscriptions_count;
-    uint32_t upstreams; /* that it had so far, this one included */
+    uint32_t upstreams;      /* that it had so far, this one included */
+    uint64_t replayed_ms;    /* when a replay began last; */
+    uint32_t replay_wait_ms; /* what the next one waits if it comes too soon; 0: nothing */
     struct holder holders[COPIES_HOLDERS_MAX];
     struct copying copying;
 };
 
-/* A request of the upstream that the client has not answered. */
+/* A request of the upstream that the client has not answered. From a session's second upstream on
+ * its client sees another id than the upstream gave: every server counts from 0, and an answer to
+ * an earlier one's question must not be taken for one to this (mcp.md §4.2 rule 5). */
 struct question {
     struct list in_session;
-    uint64_t id_hash;
+    uint64_t id_hash; /* as its client sees it */
     struct handle asker;
-    struct slice id; /* raw; empty: too long to be carried over */
+    struct slice id;       /* likewise, raw; empty: too long to be carried over */
+    struct slice given_id; /* what the upstream gave, raw; empty: the same */
 };
 #define SESSION_QUESTION_ID_MAX 256
 
@@ -114,13 +120,21 @@ int session_keep_handshake(struct core *core, struct session *session, struct sl
 struct session *session_next_expired(struct core *core, uint64_t now_ms);
 
 /* Notes a question (a request) of the upstream, by its raw id, that travels with call `asker`
- * (zero: none). Of too many that were never answered the oldest is forgotten. -ENOBUFS: no memory.
- */
-int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker);
+ * (zero: none). Of too many that were never answered the oldest is forgotten. *shown: another id
+ * that the client gets to see (borrowed), or empty. -ENOBUFS: no memory. */
+int session_ask(struct core *core, struct session *session, struct slice id, struct handle asker,
+                struct slice *shown);
+/* Into a copy: one that its client knows by this raw id. -ENOMEM */
+int session_take_question(struct core *core, struct session *copy, struct slice id);
+/* The question that the upstream means by this id; NULL: none is open. */
+const struct question *session_question(struct core *core, const struct session *session,
+                                        struct slice given_id);
 void session_drop_questions(struct session *session);
 void session_drop_subscriptions(struct session *session);
-/* The client answered: true if the question was open, and whose request had caused it. */
-bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker);
+/* The client answered: true if the question was open, and whose request had caused it. *given_id:
+ * the id that its upstream knows it by (the caller's from now on), or empty: the same. */
+bool session_answered(struct session *session, uint64_t id_hash, struct handle *asker,
+                      struct slice *given_id);
 
 /* Where a message goes that no call brought (stdio, built in, HTTP+SSE). */
 enum session_place {

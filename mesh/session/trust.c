@@ -35,17 +35,22 @@ static bool trust_holds(const struct session *session, const struct principal *t
     return false;
 }
 
-/* A child, or the server in this process, judges no token; a DELETE that goes to the upstream is
- * judged there. */
+/* A child, or the server in this process, judges no token. */
+bool trust_is_good(const struct core *core, const struct session *session, const struct call *call,
+                   uint64_t now_ms)
+{
+    enum mesh_upstream_kind kind = core->config.upstream;
+    return (kind != MESH_UP_HTTP && kind != MESH_UP_SSE) ||
+           trust_holds(session, &call->token, now_ms);
+}
+
+/* A DELETE that goes to the upstream is judged there. */
 bool trust_must_ask(struct core *core, const struct call *call, uint64_t now_ms)
 {
     const struct session *session = session_at(core, call->session);
-    enum mesh_upstream_kind kind = core->config.upstream;
-    bool is_from_memory =
-        call->want == MESH_LISTEN || (call->want == MESH_DELETE && kind == MESH_UP_SSE);
-    if (session == NULL || !is_from_memory || (kind != MESH_UP_HTTP && kind != MESH_UP_SSE))
-        return false;
-    return !trust_holds(session, &call->token, now_ms);
+    bool is_from_memory = call->want == MESH_LISTEN ||
+                          (call->want == MESH_DELETE && core->config.upstream == MESH_UP_SSE);
+    return session != NULL && is_from_memory && !trust_is_good(core, session, call, now_ms);
 }
 
 /* The id is ours alone: chance tells it from the client's (mcp.md §4.2 rule 2). */
@@ -86,6 +91,20 @@ static bool trust_is_accepted(int status)
     return status / 100 == 2 || status == 400 || status == 405 || status == 406;
 }
 
+static void trust_reset(struct call *call)
+{
+    call->is_asking = false;
+    call->rpc.kind = RPC_BAD;
+    call->rpc.method = RPC_OTHER;
+    call->id_hash = 0;
+}
+
+void trust_forget(struct call *call)
+{
+    trust_reset(call);
+    call->must_ask = true;
+}
+
 bool trust_answered(struct core *core, struct call *call, int status, uint64_t now_ms)
 {
     struct session *session = session_at(core, call->session);
@@ -94,10 +113,7 @@ bool trust_answered(struct core *core, struct call *call, int status, uint64_t n
         return false;
     }
     upcall_cancel(core, call); /* what it answers is of no interest */
-    call->is_asking = false;
-    call->rpc.kind = RPC_BAD;
-    call->rpc.method = RPC_OTHER;
-    call->id_hash = 0;
+    trust_reset(call);
     if (session != NULL)
         trust_note(session, call, now_ms);
     return true;

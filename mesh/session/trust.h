@@ -22,6 +22,9 @@ struct trusted {
 
 /* The upstream answered this call's request, and not with a refusal. */
 void trust_note(struct session *session, const struct call *call, uint64_t now_ms);
+/* Did the upstream accept this call's token lately, or does it judge none? */
+bool trust_is_good(const struct core *core, const struct session *session, const struct call *call,
+                   uint64_t now_ms);
 /* Has the upstream to be asked before this call gets anything? */
 bool trust_must_ask(struct core *core, const struct call *call, uint64_t now_ms);
 /* Sends the question: a ping under the call's own header lines. -ENOMEM */
@@ -29,5 +32,8 @@ int trust_ask(struct core *core, struct call *call);
 /* The answer's status: true, and the call may go on; false: what the upstream answers is the
  * call's answer, too. */
 bool trust_answered(struct core *core, struct call *call, int status, uint64_t now_ms);
+
+/* The upstream that was asked is gone: another one will be. */
+void trust_forget(struct call *call);
 
 #endif

@@ -1,10 +1,14 @@
 /* upanswer.c - what becomes of what an upstream says: each message goes to the request it answers,
  * to that request's stream, or to the session's own. */
+#include <errno.h>
+
 #include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
 #include "mesh/session/hints.h"
+#include "mesh/session/handshake.h"
 #include "mesh/session/record.h"
+#include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
 struct call *upanswer_find(struct upstream *up, uint32_t up_call)
@@ -21,15 +25,14 @@ struct call *upanswer_find(struct upstream *up, uint32_t up_call)
 
 /* ---- heads ----------------------------------------------------------------------------------- */
 
-/* Its own 404 never reaches a client: the session is gone, and says so in-band. */
+/* Its own 404 never reaches a client. */
 static void upanswer_session_lost(struct core *core, struct session *session, struct call *call,
                                   uint64_t now_ms)
 {
-    if (call != NULL && call->want == MESH_DELETE) {
-        call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
-        call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
-    }
-    serve_end_session(core, session, MESH_UPSTREAM_LOST, now_ms);
+    if (call != NULL)
+        call->is_sent = call->is_heard = false; /* refused for its session: it did not run */
+    if (!replay_upstream_lost(core, session, MESH_UPSTREAM_LOST, now_ms))
+        serve_end_session(core, session, MESH_UPSTREAM_LOST, now_ms);
 }
 
 /* The GET for the rest of an answer. Another status: it keeps none. */
@@ -71,7 +74,7 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
     /* a server that offers no stream may have no route for its GET: that says nothing */
     if ((is_own || call->resumes > 0) && !up->was_listened)
         said = MESH_UP_SESSION_SAME;
-    if (said == MESH_UP_SESSION_LOST && session != NULL) {
+    if (said == MESH_UP_SESSION_LOST && session != NULL && !up->is_shaking) {
         upanswer_session_lost(core, session, call, now_ms);
         return;
     }
@@ -103,6 +106,8 @@ void serve_up_head(struct core *core, struct handle h, uint32_t up_call, int sta
     }
     if (session != NULL && call->rpc.method == RPC_INITIALIZED && status / 100 == 2)
         uplisten_begin(core, up, call);
+    if (call->is_own && (status == 401 || status == 403))
+        replay_denied(core, up, call, status, head, now_ms);
     call->ends_session = call->want == MESH_DELETE && status >= 200 && status < 300;
     call_add_head(core, call, status, form, head, now_ms);
 }
@@ -214,9 +219,18 @@ static bool upanswer_deliver(struct core *core, struct call *call, const struct 
     call->resumes = call->resumes > 0; /* something new came */
     call->is_answered = call->is_answered || answers;
     if (call->is_own) {
-        call->is_refused = answers && rpc->kind == RPC_ERROR;
+        handshake_heard(core, call, rpc, answers ? text : (struct slice){0}, now_ms);
+        if (!answers && rpc != NULL && session != NULL &&
+            (rpc->kind == RPC_REQUEST || rpc->kind == RPC_NOTIFICATION))
+            upanswer_add_own(core, session, text, now_ms);
         return !is_foreign;
     }
+    if (replay_is_old_progress(core, call, rpc, text)) {
+        upcall_waste(core, upstream_at(core, call->up), call->up_call, text.length);
+        return true;
+    }
+    if (answers)
+        replay_note(core, session, call, rpc, text, now_ms);
     if (answers)
         affinity_on_answer(core, call, rpc, text, now_ms);
     if (!handle_is_none(call->batch)) {
@@ -237,18 +251,50 @@ static bool upanswer_deliver(struct core *core, struct call *call, const struct 
     return !is_foreign;
 }
 
+/* The text with `put` in place of that part of it. -ENOMEM */
+static int upanswer_rewrite(struct core *core, struct slice *text, struct span part,
+                            struct slice put, struct slice *made)
+{
+    struct bytes *buf = bytes_new(&core->budget, text->length - part.length + put.length);
+    if (buf == NULL)
+        return -ENOMEM;
+    size_t rest = part.at + part.length;
+    memcpy(buf->data, text->at, part.at);
+    memcpy(buf->data + part.at, put.at, put.length);
+    memcpy(buf->data + part.at + put.length, text->at + rest, text->length - rest);
+    buf->length = text->length - part.length + put.length;
+    *made = *text = slice_of(buf, 0, buf->length);
+    return 0;
+}
+
+/* A question of the upstream, or its word that one is cancelled: the client may know it by another
+ * id. Then *text becomes the text with that, *made what the caller has to give back. */
 static void upanswer_note_question(struct core *core, struct session *session, struct call *call,
-                                   const struct rpc_message *rpc, struct slice text,
-                                   uint64_t now_ms)
+                                   const struct rpc_message *rpc, struct slice *text,
+                                   struct slice *made, uint64_t now_ms)
 {
     struct handle asker = {0};
-    if (session == NULL || rpc->kind != RPC_REQUEST)
+    struct slice shown = {0};
+    struct span part = rpc->id;
+    int rc = 0;
+    if (session == NULL)
         return;
-    if (call != NULL && call->want == MESH_CALL)
-        asker = call->self;
-    if (session_ask(core, session, slice_part(text, rpc->id), asker) < 0)
+    if (rpc->kind == RPC_REQUEST) {
+        if (call != NULL && call->want == MESH_CALL && !call->is_own)
+            asker = call->self;
+        rc = session_ask(core, session, slice_part(*text, rpc->id), asker, &shown);
+        copies_on_state(core, session, now_ms);
+    } else if (rpc->method == RPC_CANCELLED && rpc->cancels.length > 0) {
+        part = rpc->cancels;
+        const struct question *question =
+            session_question(core, session, slice_part(*text, rpc->cancels));
+        if (question != NULL && question->given_id.length > 0)
+            shown = question->id;
+    }
+    if (rc == 0 && shown.length > 0)
+        rc = upanswer_rewrite(core, text, part, shown, made);
+    if (rc < 0)
         core->stats.questions_dropped++;
-    copies_on_state(core, session, now_ms);
 }
 
 static bool is_with_marks(struct slice version)
@@ -295,7 +341,8 @@ static void upanswer_on_creation(struct core *core, struct session *session, str
 }
 
 static void upanswer_place(struct core *core, struct session *session,
-                           const struct rpc_message *rpc, struct slice text, uint64_t now_ms)
+                           const struct rpc_message *rpc, struct slice text, struct slice *made,
+                           uint64_t now_ms)
 {
     struct call *call = NULL;
     switch (session_place(core, session, rpc, text, &call)) {
@@ -303,7 +350,7 @@ static void upanswer_place(struct core *core, struct session *session,
         core->stats.messages_bad++; /* an answer to nothing, or nothing at all */
         return;
     case SESSION_PLACE_OWN:
-        upanswer_note_question(core, session, NULL, rpc, text, now_ms);
+        upanswer_note_question(core, session, NULL, rpc, &text, made, now_ms);
         upanswer_add_own(core, session, text, now_ms);
         return;
     case SESSION_PLACE_CALL:
@@ -315,7 +362,7 @@ static void upanswer_place(struct core *core, struct session *session,
         return;
     }
     trust_note(session, call, now_ms); /* it brought an answer: the message was taken */
-    upanswer_note_question(core, session, call, rpc, text, now_ms);
+    upanswer_note_question(core, session, call, rpc, &text, made, now_ms);
     upanswer_on_creation(core, session, call, rpc, text, now_ms);
     struct handle self = call->self;
     call->is_heard = true;
@@ -328,7 +375,7 @@ static void upanswer_place(struct core *core, struct session *session,
 
 /* A message on the upstream's own GET stream. False: none that could come there. */
 static bool upanswer_own(struct core *core, struct upstream *up, const struct rpc_message *rpc,
-                         struct slice text, uint64_t now_ms)
+                         struct slice text, struct slice *made, uint64_t now_ms)
 {
     struct session *session = session_at(core, up->session);
     bool is_senseless = rpc == NULL || (rpc->kind != RPC_REQUEST && rpc->kind != RPC_NOTIFICATION);
@@ -337,7 +384,7 @@ static bool upanswer_own(struct core *core, struct upstream *up, const struct rp
         upcall_waste(core, up, up->listen_call, text.length);
         return false;
     }
-    upanswer_note_question(core, session, NULL, rpc, text, now_ms);
+    upanswer_note_question(core, session, NULL, rpc, &text, made, now_ms);
     upanswer_add_own(core, session, text, now_ms);
     return true;
 }
@@ -383,6 +430,7 @@ bool serve_up_message(struct core *core, struct handle h, uint32_t up_call,
                       struct slice text, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, h);
+    struct slice made = {0};
     bool is_its_own = true;
     if (up == NULL)
         return true;
@@ -393,18 +441,19 @@ bool serve_up_message(struct core *core, struct handle h, uint32_t up_call,
     upcall_owe(core, up, up_call, text.length, now_ms);
     if (up_call == MESH_NO_CALL) {
         if (session != NULL && rpc != NULL)
-            upanswer_place(core, session, rpc, text, now_ms);
+            upanswer_place(core, session, rpc, text, &made, now_ms);
     } else if (up_call == up->listen_call) {
         uplisten_heard(up);
-        is_its_own = upanswer_own(core, up, rpc, text, now_ms);
+        is_its_own = upanswer_own(core, up, rpc, text, &made, now_ms);
     } else if (call != NULL) {
         call->is_heard = true;
         if (rpc != NULL)
-            upanswer_note_question(core, session, call, rpc, text, now_ms);
+            upanswer_note_question(core, session, call, rpc, &text, &made, now_ms);
         if (rpc != NULL && session != NULL)
             upanswer_on_creation(core, session, call, rpc, text, now_ms);
         is_its_own = upanswer_deliver(core, call, rpc, text, now_ms);
     }
+    slice_drop(&made);
     up = upstream_at(core, h);
     if (up != NULL)
         upanswer_settle(core, up, up_call);
@@ -459,6 +508,23 @@ static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_r
     return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
 }
 
+/* A session's server that refuses is being started again, perhaps: nothing was sent. */
+static bool upanswer_waits_for_it(struct core *core, const struct session *session,
+                                  struct call *call, uint64_t now_ms)
+{
+    if (session == NULL || !session->is_announced || call->is_own || call->want == MESH_PASS)
+        return false;
+    if (call->refused_ms == 0)
+        call->refused_ms = now_ms + 1;
+    if (call->refused_ms + REPLAY_DOWN_MS <= now_ms ||
+        heap_set(&core->serve.resumes, &call->again, now_ms + REPLAY_AGAIN_FIRST_MS) < 0)
+        return false;
+    upcall_untaken(core, call);
+    call->up_call = 0;
+    call->attempts = 0;
+    return true;
+}
+
 void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mesh_end end,
                   enum mesh_reason why, uint64_t now_ms)
 {
@@ -471,6 +537,8 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
     struct session *session = session_at(core, call->session);
     if (why == MESH_UPSTREAM_DOWN && call->is_heard)
         why = MESH_UPSTREAM_LOST; /* only the rest was not asked for: the request ran */
+    if (why == MESH_UPSTREAM_DOWN && upanswer_waits_for_it(core, session, call, now_ms))
+        return;
     if (why != MESH_OK && upanswer_try_again(core, call, why))
         return;
     if (uplisten_awaits_rest(core, call, why, now_ms))
@@ -502,7 +570,8 @@ void serve_up_closed(struct core *core, struct handle h, enum mesh_reason why, u
         why = MESH_UPSTREAM_LOST;
     up->is_closing = true; /* it is: no effect asks for it again */
     if (session != NULL) {
-        serve_end_session(core, session, why, now_ms);
+        if (!replay_upstream_lost(core, session, why, now_ms))
+            serve_end_session(core, session, why, now_ms);
     } else {
         while (!list_is_empty(&up->calls)) {
             struct call *call = container_of(list_first(&up->calls), struct call, by_up);

@@ -6,7 +6,7 @@
 #include "mesh/session/affinity.h"
 #include "mesh/session/batch.h"
 #include "mesh/session/core.h"
-#include "mesh/session/handshake.h"
+#include "mesh/session/replay.h"
 
 bool upcall_is_http(const struct core *core)
 {
@@ -37,6 +37,8 @@ void upcall_close(struct core *core, struct handle h)
     up->is_closing = true;
     up->session = (struct handle){0};
     heap_remove(&core->serve.relistens, &up->again);
+    if (!up->is_open) /* whoever empties it forgets it */
+        return;
     struct mesh_effect e = {.kind = MESH_UP_CLOSE, .handle = h, .call = MESH_NO_CALL};
     e.send.head = up->listen_head;
     (void)effects_push(&core->effects, &e);
@@ -64,9 +66,13 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     e.send.is_request = kind == MESH_UP_SEND && call_is_request(call);
     e.send.is_own = call->is_own;
     e.send.lists_tools = call_is_request(call) && call->rpc.method == RPC_TOOLS_LIST;
-    if (kind == MESH_UP_SEND)
+    if (kind == MESH_UP_SEND && call->up_id.length > 0)
+        e.patch = (struct patch){call->rpc.id.at, call->rpc.id.length, call->up_id};
+    else if (kind == MESH_UP_SEND)
         e.patch = affinity_unwrap(core, call);
+    heap_remove(&core->serve.resumes, &call->again);
     call->is_sent = false;
+    call->waits_ms = call->give_up_ms = 0;
     if (kind == MESH_UP_SEND)
         call->attempts++;
     return effects_push(&core->effects, &e);
@@ -169,6 +175,7 @@ static struct upstream *upcall_open(struct core *core, struct call *call, struct
         return NULL;
     up->self = h;
     up->session = session;
+    up->is_open = true;
     up->is_ready = upcall_has_answer(core, call);
     list_init(&up->calls);
     struct mesh_effect e = {.kind = MESH_UP_OPEN, .handle = h};
@@ -193,6 +200,12 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
                    const struct principal *who, uint64_t now_ms)
 {
     struct upstream *up = NULL;
+    if (session != NULL && replay_is_due(core, session)) {
+        if (replay_begin(core, session, call, now_ms) < 0)
+            return -ENOBUFS;
+    } else if (session != NULL) {
+        call->up = session->up;
+    }
     if (session == NULL && mints) {
         session = session_new(core, who, now_ms);
         if (session == NULL)
@@ -203,7 +216,7 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
             session_free(core, session);
             return -ENOBUFS;
         }
-        session->up = up->self;
+        session->up = call->up = up->self;
     } else if (session == NULL) {
         up = upcall_open(core, call, (struct handle){0});
         if (up == NULL)
@@ -212,7 +225,6 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
     }
     if (session != NULL) {
         call->session = session->self;
-        call->up = session->up;
         call->epoch = session->epoch;
         session->has_run = session->has_run || !call_is_held_stream(call);
         session->calls_open++;
@@ -266,12 +278,15 @@ static bool upcall_is_awaited(struct core *core, struct call *call, uint64_t now
     struct session *session = session_at(core, call->session);
     if (session == NULL)
         return upcall_is_http(core);
-    if (!session_answered(session, call_id_hash(core, call), &asker))
+    if (!session_answered(session, call_id_hash(core, call), &asker, &call->up_id))
         return false;
     copies_on_state(core, session, now_ms);
     struct call *asking = call_at(core, asker);
-    if (asking != NULL)
+    if (asking != NULL) {
         asking->user_was_asked = true;
+        if (asking->stream != NULL)
+            asking->stream->is_safe = false;
+    }
     return true;
 }
 
@@ -309,6 +324,13 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         batch_give(core, call, now_ms);
         return;
     }
+    bool is_initialized = session != NULL && call->rpc.method == RPC_INITIALIZED;
+    if (is_initialized && session->is_initialized && session->upstreams > 1) {
+        upcall_accept(core, call, now_ms); /* this one was told so by us */
+        return;
+    }
+    if (is_initialized)
+        session->is_initialized = true;
     if (upcall_send(core, call, MESH_UP_SEND) < 0) {
         call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
         return;
@@ -327,23 +349,59 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
     }
 }
 
+static void upcall_ask(struct core *core, struct call *call, uint64_t now_ms)
+{
+    if (trust_ask(core, call) < 0)
+        call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+}
+
+/* The session has no upstream, and this needs none. */
+static void upcall_give_nobody(struct core *core, struct call *call, uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    if (call->want == MESH_DELETE) {
+        call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
+        call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+        serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+        return;
+    }
+    if (call->rpc.method == RPC_INITIALIZED)
+        session->is_initialized = true;
+    else if (call->rpc.method == RPC_CANCELLED)
+        upcall_on_cancelled(core, session, call, now_ms); /* of one that waits */
+    else if (call->rpc.kind != RPC_NOTIFICATION)
+        core->stats.questions_dropped++;
+    upcall_accept(core, call, now_ms);
+}
+
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, call->up);
+    if (up == NULL) {
+        upcall_give_nobody(core, call, now_ms);
+        return;
+    }
     list_push_back(&up->calls, &call->by_up);
-    if (up->is_ready && trust_must_ask(core, call, now_ms)) {
-        if (trust_ask(core, call) < 0)
-            call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+    bool waits = !up->is_ready && up->is_fresh;
+    if ((up->is_ready || waits) && trust_must_ask(core, call, now_ms)) {
+        call->must_ask = true;
+        if (up->is_ready)
+            upcall_ask(core, call, now_ms);
+        else if (!call_is_held_stream(call))
+            replay_wait(core, call, now_ms);
         return;
     }
     if (call_is_held_stream(call) && !handle_is_none(call->session))
         uplisten_hold(core, call, now_ms);
     else if (up->is_ready)
         upcall_give(core, call, now_ms);
+    else if (waits)
+        replay_wait(core, call, now_ms);
 }
 
 void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms)
 {
+    call->must_ask = false;
     if (call_is_held_stream(call))
         uplisten_hold(core, call, now_ms);
     else
@@ -353,7 +411,7 @@ void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms)
 void serve_up_ready(struct core *core, struct handle h, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, h);
-    if (up != NULL && !up->is_ready && !up->is_shaking && !handshake_begins(core, up))
+    if (up != NULL && !up->is_ready && !up->is_shaking && !handshake_begins(core, up, now_ms))
         upcall_make_ready(core, up, now_ms);
 }
 
@@ -361,7 +419,7 @@ static struct call *upcall_next_waiting(struct upstream *up)
 {
     LIST_EACH (at, &up->calls) {
         struct call *call = container_of(at, struct call, by_up);
-        if (call->up_call == 0 && !call_is_held_stream(call))
+        if (call->up_call == 0 && !call->is_own && (call->must_ask || !call_is_held_stream(call)))
             return call;
     }
     return NULL;
@@ -372,8 +430,14 @@ void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms)
     struct call *call;
     up->is_ready = true;
     /* looked for anew each time: what one says may end others, a cancel for example */
-    while ((call = upcall_next_waiting(up)) != NULL)
-        upcall_give(core, call, now_ms);
+    while ((call = upcall_next_waiting(up)) != NULL) {
+        if (call->must_ask && trust_must_ask(core, call, now_ms))
+            upcall_ask(core, call, now_ms);
+        else if (call->must_ask)
+            upcall_go_on(core, call, now_ms);
+        else
+            upcall_give(core, call, now_ms);
+    }
 }
 
 void serve_up_sent(struct core *core, struct handle h, uint32_t up_call)

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "mesh/session/core.h"
-#include "mesh/session/handshake.h"
+#include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
 /* ---- a client's GET -------------------------------------------------------------------------- */
@@ -40,7 +40,9 @@ static void uplisten_resume(struct core *core, struct call *call, struct session
     uplisten_supersede(core, stream, now_ms);
     uint64_t after = event_stream_after(stream, &call->position, &has_gap);
     event_stream_read(core, stream, call, after, has_gap, now_ms);
-    if (!stream->is_ended)
+    if (event_stream_is_orphan(stream)) /* who comes back itself does not ask again */
+        event_stream_fail(core, stream, MESH_OUTCOME_UNKNOWN, now_ms);
+    if (!stream->is_ended || call->is_ended)
         return;
     stream->reader = (struct handle){0};
     call->stream = NULL;
@@ -89,7 +91,7 @@ void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms)
             return;
         }
         upcall_announce(core, session);
-        if (up->is_ready && handshake_begins(core, up))
+        if (up->is_ready && handshake_begins(core, up, now_ms))
             up->is_ready = false;
     }
     call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0}, now_ms);
@@ -130,7 +132,8 @@ static void uplisten_ask(struct core *core, struct upstream *up)
 
 void uplisten_open(struct core *core, struct upstream *up)
 {
-    if (up->listen_call == 0 && up->again.index == 0 && !up->has_no_stream && !up->is_closing)
+    if (up->listen_call == 0 && up->again.index == 0 && !up->has_no_stream && !up->is_closing &&
+        up->is_ready)
         uplisten_ask(core, up);
 }
 
@@ -189,12 +192,19 @@ bool uplisten_awaits_rest(struct core *core, struct call *call, enum mesh_reason
 void uplisten_now(struct core *core, uint64_t now_ms)
 {
     struct heap_node *node;
-    while ((node = heap_first(&core->serve.relistens)) != NULL && node->at_ms <= now_ms)
-        uplisten_ask(core, container_of(node, struct upstream, again));
+    while ((node = heap_first(&core->serve.relistens)) != NULL && node->at_ms <= now_ms) {
+        struct upstream *up = container_of(node, struct upstream, again);
+        if (up->is_open)
+            uplisten_ask(core, up);
+        else
+            replay_try(core, up, now_ms);
+    }
     while ((node = heap_first(&core->serve.resumes)) != NULL && node->at_ms <= now_ms) {
         struct call *call = container_of(node, struct call, again);
         heap_remove(&core->serve.resumes, node);
-        if (upcall_send(core, call, MESH_UP_LISTEN) < 0)
+        if (call->is_asking
+                ? trust_ask(core, call) < 0
+                : upcall_send(core, call, call->resumes > 0 ? MESH_UP_LISTEN : MESH_UP_SEND) < 0)
             call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
     }
 }

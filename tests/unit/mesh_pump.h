@@ -310,8 +310,11 @@ static inline void pump_place(struct client *c, const struct mesh_effect *e, cha
         return;
     assert_false(c->position.is_last); /* nothing comes behind the last one */
     if (!event_id_is_none(&c->position) && letter != '.' && letter != '!' && !was_told) {
+        bool is_next = id->number == c->position.number + 1;
         assert_int_equal(id->stream, c->position.stream);
-        assert_true(id->number == c->position.number + 1);
+        assert_true(id->epoch >= c->position.epoch);
+        /* a takeover counts from 1 again, which its epoch tells; a hand-over goes on */
+        assert_true(is_next || (id->epoch > c->position.epoch && id->number == 1));
     }
     c->position = *id;
 }

@@ -12,6 +12,19 @@ static inline void http(struct mesh_config *config)
     config->upstream = MESH_UP_HTTP;
 }
 
+/* Sessions that end with their upstream, of a child or of an HTTP server. */
+static inline void ends(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_STDIO;
+    config->on_owner_loss = MESH_LOSS_END;
+}
+
+static inline void http_ends(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+    config->on_owner_loss = MESH_LOSS_END;
+}
+
 static inline uint32_t ask(struct pump *p, uint32_t node, const char *session, const char *text)
 {
     uint32_t client = pump_ask(p, node, MESH_CALL, session, text, 0);

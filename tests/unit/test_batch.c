@@ -257,7 +257,7 @@ static void test_an_http_server_gets_it_as_it_is(void **state)
 static void test_each_open_entry_of_a_child_that_dies_gets_its_error(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, ends);
     const char *session = begin(p);
     uint32_t client = ask(p, 1, session, "[" CALL("1") "," CALL("2") "," CALL("3") "]");
     struct ucall *u = pump_last(p);

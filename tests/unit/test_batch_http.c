@@ -72,7 +72,7 @@ static void test_a_session_that_ends_fails_what_its_batch_awaits(void **state)
 {
     (void)state;
     for (int is_http = 0; is_http < 2; is_http++) {
-        struct pump *p = pump_new(2, is_http ? http : NULL);
+        struct pump *p = pump_new(2, is_http ? http_ends : ends);
         const char *session = begin(p, is_http);
         uint32_t client = ask(p, 1, session, BATCH);
         struct ucall *u = pump_last(p);

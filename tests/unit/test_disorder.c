@@ -9,6 +9,7 @@
 #define SEEDS 60u
 #define STEPS 250
 #define SESSIONS_MAX 12u
+#define IDLE_MS 120000u /* of sessions that outlive their upstreams */
 
 struct disorder {
     struct pump *p;
@@ -240,6 +241,18 @@ static void server_says(struct disorder *d)
     }
 }
 
+/* Under an id of the mesh: its handshake again. */
+static bool is_step(const struct ucall *u, bool begins, char text[256])
+{
+    const char *id = strstr(u->text, "\"id\":\"m-");
+    if (id == NULL)
+        return false;
+    id += strlen("\"id\":");
+    snprintf(text, 256, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{%s}}", (int)strcspn(id, ",}"),
+             id, begins ? "\"protocolVersion\":\"2025-11-25\"" : "");
+    return true;
+}
+
 /* As it would, most of the time. */
 static void server_answers(struct disorder *d)
 {
@@ -248,7 +261,9 @@ static void server_answers(struct disorder *d)
     if (u == NULL)
         return;
     bool begins = strstr(u->text, "\"initialize\"") != NULL;
-    const char *text = begins                        ? AGREED("2025-11-25")
+    char own[256];
+    const char *text = is_step(u, begins, own)       ? own
+                       : begins                      ? AGREED("2025-11-25")
                        : strstr(u->text, "\"id\":1") ? RESULT("1")
                        : strstr(u->text, "\"id\":2") ? RESULT("2")
                                                      : LOG("c");
@@ -371,30 +386,45 @@ static void everybody_goes(struct disorder *d)
         p->ups[n].is_open = false;
         mesh_up_closed(p->nodes[p->ups[n].node].mesh, p->ups[n].handle, MESH_OK, p->now_ms);
     }
-    pump_run(p, 40000);
+    pump_run(p, 40000 + IDLE_MS);
     for (uint32_t n = 0; n < p->clients_count; n++)
         assert_in_range(p->clients[n].ends, 0, 1);
 }
 
 static void of_sse(struct mesh_config *config)
 {
+    config->session_idle_ms = IDLE_MS;
     config->upstream = MESH_UP_SSE;
+}
+
+static void of_child(struct mesh_config *config)
+{
+    config->session_idle_ms = IDLE_MS;
+    config->upstream = MESH_UP_STDIO;
+}
+
+static void of_http(struct mesh_config *config)
+{
+    config->session_idle_ms = IDLE_MS;
+    config->upstream = MESH_UP_HTTP;
 }
 
 static void of_builtin(struct mesh_config *config)
 {
+    config->session_idle_ms = IDLE_MS;
     config->upstream = MESH_UP_BUILTIN;
 }
 
 static void disorder_run(uint32_t seed, bool has_peers)
 {
-    static void (*const kinds[])(struct mesh_config *) = {http, http, NULL, of_sse, of_builtin};
+    static void (*const kinds[])(struct mesh_config *) = {http_ends,  of_http, of_child, of_sse,
+                                                          of_builtin, of_http, ends};
     struct disorder d = {.has_peers = has_peers};
     struct rng rng;
     uint8_t entropy[32] = {(uint8_t)seed, (uint8_t)(seed >> 8), has_peers};
     rng_init(&rng, entropy);
     shuffle_init(&d.chance, &rng);
-    d.p = pump_new(2, kinds[seed % 5]);
+    d.p = pump_new(2, kinds[seed % 7]);
     d.p->ups_wait = below(&d, 2) == 0;
     for (int n = 0; n < STEPS; n++)
         step(&d);

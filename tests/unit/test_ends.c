@@ -131,7 +131,7 @@ static void
 test_a_server_without_a_route_for_the_get_has_no_stream_and_keeps_its_session(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(1, http);
+    struct pump *p = pump_new(1, http_ends);
     const char *session = pump_session(p, pump_begin(p, 0, true));
     uint32_t held = hold(p, 0, session);
     struct ucall *u = pump_last(p);
@@ -172,7 +172,7 @@ static void test_a_rest_that_is_404_there_ends_its_request_alone(void **state)
 static void test_a_stream_that_was_there_and_is_404_takes_its_session_with_it(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(1, http);
+    struct pump *p = pump_new(1, http_ends);
     uint32_t held = hold(p, 0, pump_session(p, pump_begin(p, 0, true)));
     struct ucall *u = stream_begins(p);
     pump_end(p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);

@@ -754,7 +754,7 @@ static void test_a_request_s_stream_is_found_only_by_ids_of_tenures_that_are_kno
     struct bench b = bench_new();
     struct call source = {0};
     b.session->epoch.counter = 3;
-    struct event_stream *stream = event_stream_open(b.core, b.session, &source);
+    struct event_stream *stream = event_stream_open(b.core, b.session, &source, 0);
     assert_non_null(stream);
     bench_add(&b, stream, 2);
     b.session->epoch.counter = 4;
@@ -795,7 +795,7 @@ static void test_a_stream_that_ended_keeps_its_ids(void **state)
     (void)state;
     struct bench b = bench_new();
     struct call source = {0};
-    struct event_stream *stream = event_stream_open(b.core, b.session, &source);
+    struct event_stream *stream = event_stream_open(b.core, b.session, &source, 0);
     assert_non_null(stream);
     bench_add(&b, stream, 3);
     event_stream_end(b.core, stream, 0);

@@ -190,6 +190,15 @@ static void test_a_refusal_of_the_server_is_the_posts_own_status(void **state)
     pump_free(p);
 }
 
+/* Its server refuses connections, until it is told so. */
+static void refuse(struct pump *p, uint32_t call)
+{
+    for (int n = 0; n < 30 && p->clients[call].is_open; n++) {
+        pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
+        pump_run(p, 100);
+    }
+}
+
 static void test_a_failure_after_the_202_is_an_error_on_the_stream(void **state)
 {
     (void)state;
@@ -208,8 +217,7 @@ static void test_a_failure_after_the_202_is_an_error_on_the_stream(void **state)
     assert_true(p->clients[held].is_open);
     /* before it, the POST is accepted: a client takes a 5xx for a broken server */
     call = post(p, 0, pump_session(p, held), CALL("2"));
-    pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
-    pump_settle(p);
+    refuse(p, call);
     assert_accepted(p, call);
     assert_int_equal(p->clients[held].told, MESH_UPSTREAM_DOWN);
     assert_heard(p, held, "*??");
@@ -224,8 +232,7 @@ static void test_a_failure_after_the_202_is_an_error_on_the_stream(void **state)
     assert_heard(p, held, "*??");
     /* nor has a notification anything to tell but its status */
     call = post(p, 0, pump_session(p, held), INITIALIZED);
-    pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
-    pump_settle(p);
+    refuse(p, call);
     assert_ended(p, call, MESH_UPSTREAM_DOWN);
     assert_heard(p, held, "*??");
     pump_free(p);
@@ -299,7 +306,7 @@ static void test_a_session_ends_with_its_stream(void **state)
 static void test_a_session_ends_with_its_upstream_and_its_stream_says_so(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, ends);
     struct ucall *u;
     uint32_t held = stream_begun(p, 1, false, &u);
     const char *session = pump_session(p, held);

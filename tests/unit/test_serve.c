@@ -239,11 +239,22 @@ static void test_a_child_that_dies_while_it_begins_is_told_in_band(void **state)
     pump_free(p);
 }
 
+static void ends(struct mesh_config *config)
+{
+    config->on_owner_loss = MESH_LOSS_END;
+}
+
+static void http_ends(struct mesh_config *config)
+{
+    http(config);
+    ends(config);
+}
+
 static void test_an_upstream_lost_is_told_in_band_and_its_session_is_over(void **state)
 {
     (void)state;
     for (int is_http = 0; is_http < 2; is_http++) {
-        struct pump *p = pump_new(2, is_http ? http : NULL);
+        struct pump *p = pump_new(2, is_http ? http_ends : ends);
         const char *session = pump_session(p, pump_begin(p, 0, is_http));
         uint32_t call = ask(p, 1, session, CALL("1")), held = want(p, 1, MESH_LISTEN, session);
         uint32_t answered = ask(p, 0, session, CALL("2"));

@@ -287,7 +287,7 @@ static void test_a_question_that_was_lost_is_asked_again(void **state)
 static void test_an_upstream_that_lost_the_session_says_so_to_a_question(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, http);
+    struct pump *p = pump_new(2, http_ends);
     const char *session = begin_as(p, 0, 1);
     uint32_t client = ask_as(p, 1, MESH_LISTEN, session, "", 2);
     pump_head(p, last_question(p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
