@@ -47,7 +47,7 @@ void mesh_config_defaults(struct mesh_config *config)
     config->members_max = 1024;
     config->sessions_max = 100000;
     config->exchanges_max = 65536;
-    config->copies = 0; /* 2 once somebody takes sessions over */
+    config->copies = 2;
     config->memory_max = 256u << 20;
     config->park_ms = 10000;
     config->silent_window_ms = 60000;
