@@ -444,14 +444,14 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
                        uint64_t now_ms)
 {
     struct handle self = session->self;
-    struct upstream *up = upstream_at(core, session->up);
+    struct handle of = session->up;
+    struct upstream *up = upstream_at(core, of);
     struct call *call;
-    upcall_close(core, session->up); /* nothing that waits is given to it any more */
+    upcall_close(core, of); /* nothing that waits is given to it any more */
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
-    if (up != NULL && !up->is_open)
-        upcall_forget(core, up); /* nobody waits in it any more */
+    upcall_forget_room(core, of);
     session = session_at(core, self);
     if (session == NULL)
         return; /* it was still being made, and went with its initialize */

@@ -465,10 +465,16 @@ static void test_a_session_in_use_lives_on_at_its_holders(void **state)
     pump_free(p);
 }
 
+static void two_that_end(struct mesh_config *config)
+{
+    two(config);
+    config->on_owner_loss = MESH_LOSS_END;
+}
+
 static void test_an_answer_that_waits_for_a_copy_is_released_when_its_session_ends(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, two);
+    struct pump *p = pump_new(2, two_that_end);
     (void)pump_begin(p, 0, false);
     set_stuck(p, 0, 1, true);
     uint32_t client = begin_answered(p, 0);
