@@ -36,7 +36,7 @@ enum mesh_upstream_kind {
 /* What becomes of a session whose owner, or upstream, is lost. */
 enum mesh_loss_policy {
     MESH_LOSS_RESUME, /* a successor goes on with a fresh upstream */
-    MESH_LOSS_END     /* it ends: for servers whose memory must not silently begin anew */
+    MESH_LOSS_END     /* it ends, and no copies are kept: for servers whose memory must not silently begin anew */
 };
 
 struct records; /* mesh/member/records.h */

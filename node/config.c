@@ -97,6 +97,11 @@ static const struct setting settings[] = {
     {"retry-hints", NULL, "on", SECTION_CLIENTS, CONFIG_RUN, read_choice,
      FIELD(host.mesh.retry_hints), 0, 0, "off|on",
      "whether a tool marked read-only or idempotent may run again after a loss"},
+    {"on-owner-loss", NULL, "resume", SECTION_CLIENTS, CONFIG_RUN, read_choice,
+     FIELD(host.mesh.on_owner_loss), 0, 0, "resume|end",
+     "what becomes of a session whose peer, or MCP server, is lost: it goes on with another one, "
+     "which is told the handshake, log level and subscriptions again; or it ends, for servers whose "
+     "memory must not begin anew unnoticed (then no copies are kept either)"},
 
     {"upstream", "URL", NULL, SECTION_UPSTREAM, CONFIG_RUN, read_upstream,
      FIELD(host.upstream_url), 0, 0, NULL,

@@ -149,6 +149,12 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
         "Sessions of other peers that this one carries on since they are gone.");
     one(page, "mesh_sessions_yielded_total", COUNTER, stats->sessions_yielded,
         "Sessions of this peer that another one carries on.");
+    one(page, "mesh_upstreams_lost_total", COUNTER, stats->upstreams_lost,
+        "Upstreams lost under sessions of this peer that go on.");
+    one(page, "mesh_sessions_resumed_total", COUNTER, stats->sessions_resumed,
+        "Fresh upstreams that were told the handshake of a session that had another one.");
+    one(page, "mesh_replays_failed_total", COUNTER, stats->replays_failed,
+        "Such handshakes that came to nothing.");
     one(page, "mesh_memory_bytes", GAUGE, stats->memory_used,
         "Bytes of requests and answers held (the cap is --memory).");
 }

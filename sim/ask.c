@@ -359,8 +359,9 @@ void client_open(struct world *world, const struct world_event *event)
     request->opened_us = world->now_us;
     request->handle = mesh_open(seat->mesh, &made, world_clock_ms(world, seat));
     bytes_unref(body);
-    world_say(world, seat, "open #%u %s session %u as %u.%u", request->n, ask_name(request->ask),
-              request->session, request->handle.slot, request->handle.generation);
+    world_say(world, seat, "open #%u %s session %u as %u.%u%s%s", request->n,
+              ask_name(request->ask), request->session, request->handle.slot,
+              request->handle.generation, request->shown[0] != 0 ? " after " : "", request->shown);
     if (request->handle.generation == 0) {
         request->why = MESH_FULL;
         request->state = REQUEST_OPEN;

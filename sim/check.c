@@ -338,26 +338,27 @@ static void check_answer(struct world *world, struct request *request, struct sl
 static void check_note(struct world *world, struct request *on, uint32_t note, uint32_t up)
 {
     const struct upstreams *ups = world->upstreams;
-    bool is_first = on->last_note == 0;
-    bool is_whole = world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN && !on->is_excused;
+    bool follows = on->last_note > 0 && !on->is_excused; /* where some may be missing or come again,
+                                                            that was said */
+    bool is_whole = follows && world->upstream == MESH_UP_HTTP && on->ask == ASK_LISTEN;
+    uint32_t last_up = on->last_up, last = on->last_note;
     on->is_excused = false;
-    on->notes++;
     if (up >= ups->ups_count)
         return;
-    if (!is_first && (up < on->last_up || (up == on->last_up && note <= on->last_note)))
-        check_fail(world, "S1", "#%u gets notification %u of upstream %u after %u of %u", on->n,
-                   note, up, on->last_note, on->last_up);
-    if (!is_first && is_whole && up == on->last_up && note != on->last_note + 1)
-        check_fail(world, "S1", "#%u gets notification %u after %u, and no word of what it misses",
-                   on->n, note, on->last_note);
-    if (!is_first && is_whole && up != on->last_up &&
-        (on->last_note != ups->ups[on->last_up].notes || note != 1))
-        check_fail(world, "S1",
-                   "#%u gets notification %u of a fresh upstream after %u of %u, and no word of "
-                   "what it misses",
-                   on->n, note, on->last_note, ups->ups[on->last_up].notes);
+    on->notes++;
     on->last_note = note;
     on->last_up = up;
+    if (follows && up == last_up && note <= last)
+        check_fail(world, "S1", "#%u gets notification %u after %u of upstream %u", on->n, note,
+                   last, up);
+    else if (is_whole && up == last_up && note != last + 1)
+        check_fail(world, "S1", "#%u gets notification %u after %u, and no word of what it misses",
+                   on->n, note, last);
+    else if (is_whole && up != last_up && (last != ups->ups[last_up].notes || note != 1))
+        check_fail(world, "S1",
+                   "#%u gets notification %u of upstream %u after %u of %u of upstream %u, and no "
+                   "word of what it misses",
+                   on->n, note, up, last, ups->ups[last_up].notes, last_up);
 }
 
 /* What the mesh says by itself: to clients of a session whose server is another one than before. */

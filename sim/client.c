@@ -491,6 +491,9 @@ static void event_came(struct world *world, struct request *request, struct slic
     }
     if (effect->event.retry_ms != 0)
         request->retry_ms = effect->event.retry_ms;
+    world_say(world, &world->seats[request->seat], "  #%u event %u-%u-%u%s", request->n,
+              effect->event.id.stream, (uint32_t)effect->event.id.epoch,
+              (uint32_t)effect->event.id.number, effect->event.id.is_last ? "-e" : "");
     (void)check_gap_told(world, request, text);
     check_event_id(world, request, effect);
     if (effect->event.why != MESH_OK)

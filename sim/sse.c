@@ -203,8 +203,9 @@ static void note_check(struct world *world, struct request *stream, uint32_t not
     if (stream->last_note > 0 && up > stream->last_up)
         stream->last_note = 0; /* a fresh server counts anew */
     if (note != stream->last_note + 1 || up < stream->last_up)
-        check_fail(world, "S1", "#%u gets notification %u of upstream %u after %u on its one stream",
-                   stream->n, note, up, stream->last_note);
+        check_fail(world, "S1",
+                   "#%u gets notification %u of upstream %u after %u on its one stream", stream->n,
+                   note, up, stream->last_note);
     stream->last_note = note;
     stream->last_up = up;
 }

@@ -126,7 +126,7 @@ void tenure_moves(struct world *world, uint32_t index)
 {
     struct upstream *up = &world->upstreams->ups[index];
     struct mesh_tenure tenure;
-    if (up->session == WORLD_NOBODY)
+    if (up->session == WORLD_NOBODY || up->state != UPSTREAM_LIVES)
         return;
     struct session *session = world->clients->sessions[up->session];
     if (!tenure_at(world, up->seat, session, &tenure) || tenure.is_copy ||
@@ -175,6 +175,8 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
 {
     if (index >= world->upstreams->ups_count)
         return;
+    tenure_moves(world,
+                 index); /* it may be the session's owner again, or still, in a later epoch */
     const struct upstream *up = &world->upstreams->ups[index];
     struct session *session = world->clients->sessions[request->session];
     struct tenures *tenures = &session->tenures;

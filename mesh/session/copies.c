@@ -399,7 +399,8 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
 {
     const struct call *creator = call_at(core, session->creator);
     bool is_new = creator != NULL && !creator->is_ended;
-    if (core->config.copies == 0 || session->is_copy || session->params.length == 0)
+    if (core->config.copies == 0 || core->config.on_owner_loss == MESH_LOSS_END ||
+        session->is_copy || session->params.length == 0)
         return;
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         session->holders[n] = (struct holder){.peer = session->holders[n].peer};

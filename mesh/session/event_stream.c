@@ -298,9 +298,12 @@ void event_stream_retry(struct core *core, struct event_stream *stream, uint32_t
 
 void event_stream_orphan(struct core *core, struct session *session, uint64_t now_ms)
 {
+    if (session->is_single) /* it ends with its stream, which somebody may hold or not */
+        (void)event_stream_own(core, session);
     LIST_EACH (at, &session->streams) {
         struct event_stream *stream = container_of(at, struct event_stream, in_session);
-        if (stream->number == 0 || stream->is_ended || call_at(core, stream->source) != NULL)
+        if (stream->is_ended || call_at(core, stream->source) != NULL ||
+            (stream->number == 0 && !session->is_single))
             continue;
         stream->source = (struct handle){0};
         stream->orphaned_ms = now_ms + 1;
@@ -399,6 +402,8 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
     uint64_t next = after + 1;
     stream->reader = reader->self;
     reader->stream = stream;
+    if (stream->number == 0)
+        event_stream_found(stream);
     if (next < events_oldest(&stream->log)) {
         next = events_oldest(&stream->log);
         has_gap = true;
@@ -458,7 +463,10 @@ void event_stream_now(struct core *core, uint64_t now_ms)
         struct event_stream *oldest = container_of(at, struct event_stream, in_orphans);
         if (oldest->orphaned_ms + EVENT_STREAM_ORPHAN_MS > now_ms)
             break;
-        event_stream_fail(core, oldest, MESH_OUTCOME_UNKNOWN, now_ms);
+        if (oldest->number != 0)
+            event_stream_fail(core, oldest, MESH_OUTCOME_UNKNOWN, now_ms);
+        else
+            serve_end_session(core, session_at(core, oldest->session), MESH_SESSION_ENDED, now_ms);
     }
     /* all logs together leave room for what is under way */
     while ((at = list_first(&core->streams.ended)) != NULL) {

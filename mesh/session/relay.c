@@ -92,6 +92,9 @@ bool relay_on_event(struct core *core, const struct links_event *event)
     struct relay *relay = relay_of(core, event->lane);
     if (relay == NULL)
         return false;
+    /* a lane of length zero has both its ends here: the other one is the entry's own */
+    if (event->side != (lane_equal(event->lane, relay->in) ? LINKS_OWNER : LINKS_ENTRY))
+        return false;
     switch (event->kind) {
     case LINKS_MESSAGE:
         relay_on_message(core, relay, event);

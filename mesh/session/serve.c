@@ -80,6 +80,8 @@ static bool serve_has_forgotten(const struct core *core, struct peer_id entry)
     return core->serve.forgets_all || table_get(&core->serve.forgotten, &entry, NULL);
 }
 
+static void serve_abandon(struct core *core, struct call *call, uint64_t now_ms);
+
 /* ---- OPEN ----------------------------------------------------------------------------------- */
 
 static void serve_say(struct core *core, struct lane lane, const struct wire_message *open,
@@ -271,6 +273,14 @@ static bool serve_cannot_resume(const struct core *core, const struct session *s
     return open->open.received > 0 || (is_unsafe && serve_has_forgotten(core, open->name.entry));
 }
 
+/* A stream that was read here, and then at another owner of its session: its client has the ids of
+ * both, and goes on from the last of them. */
+static bool serve_is_read_elsewhere(const struct call *call, const struct wire_message *open)
+{
+    return call->want == MESH_LISTEN && open->open.is_attach && open->open.serial != 0 &&
+           open->open.serial != call->serial;
+}
+
 void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
                 uint64_t now_ms)
 {
@@ -279,6 +289,10 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
     struct call *call = MUTANT(NO_NAMES) ? NULL : call_by_name(core, &open->name);
     if (open->open.hops + 1u > core->stats.hops_max)
         core->stats.hops_max = open->open.hops + 1u;
+    if (call != NULL && serve_is_read_elsewhere(call, open)) {
+        serve_abandon(core, call, now_ms);
+        call = call_by_name(core, &open->name);
+    }
     if (call != NULL && call->answer.is_dropped) {
         serve_refuse(core, lane, open, MESH_OUTCOME_UNKNOWN);
         return;
@@ -444,14 +458,14 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
                        uint64_t now_ms)
 {
     struct handle self = session->self;
-    struct upstream *up = upstream_at(core, session->up);
+    struct handle of = session->up;
+    struct upstream *up = upstream_at(core, of);
     struct call *call;
-    upcall_close(core, session->up); /* nothing that waits is given to it any more */
+    upcall_close(core, of); /* nothing that waits is given to it any more */
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);
-    if (up != NULL && !up->is_open)
-        upcall_forget(core, up); /* nobody waits in it any more */
+    upcall_forget_room(core, of);
     session = session_at(core, self);
     if (session == NULL)
         return; /* it was still being made, and went with its initialize */

@@ -3,6 +3,7 @@
 
 #include "mesh/base/failpoint.h"
 #include "mesh/session/core.h"
+#include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
 void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epoch,
@@ -21,6 +22,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
     copy->doubt = core->fence.doubt;
     copy->certain = (struct mesh_epoch){0};
     event_stream_new_tenure(core, copy, is_handover);
+    replay_taken_over(core, copy, now_ms);
     succession_claim(core, copy, now_ms);
     copies_begin(core, copy, now_ms);
     core->stats.sessions_taken_over += !is_handover;
@@ -114,6 +116,7 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     upcall_close(core, up); /* nothing that waits is given to it any more */
     while ((call = yield_next(core, session)) != NULL)
         yield_call(core, call, higher, now_ms);
+    upcall_forget_room(core, up);
     succession_unclaim(core, session);
     session_own(core, session, false);
     session->up = session->creator = (struct handle){0};

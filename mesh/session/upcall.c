@@ -188,6 +188,13 @@ static struct upstream *upcall_open(struct core *core, struct call *call, struct
     return up;
 }
 
+void upcall_forget_room(struct core *core, struct handle h)
+{
+    struct upstream *up = upstream_at(core, h);
+    if (up != NULL && !up->is_open)
+        upcall_forget(core, up);
+}
+
 void upcall_forget(struct core *core, struct upstream *up)
 {
     heap_remove(&core->serve.relistens, &up->again);

@@ -34,6 +34,8 @@ int upcall_effect(struct core *core, enum mesh_effect_kind kind, struct handle u
 void upcall_cancel(struct core *core, struct call *call);
 /* Ends an upstream; its last word is awaited. A closed or unknown handle is fine. */
 void upcall_close(struct core *core, struct handle up);
+/* It was closed, and was never opened: nobody waits in it any more. Any other handle is fine. */
+void upcall_forget_room(struct core *core, struct handle up);
 /* The handle is closed. */
 void upcall_forget(struct core *core, struct upstream *up);
 /* A session whose initialize failed, or that its upstream keeps none of, is no session. */

@@ -48,7 +48,7 @@ def wrong_starts():
             "upstream": ["ftp://a/", "http://", "http://a b/", "https://a/mcp", "nonsense"],
             "session-idle": ["5", "1y", "-1s", "99999999h", "NaN"], "weight": ["0", "17", "1.5"],
             "placement": ["sticky"], "log-level": ["loud"], "log-format": ["xml"],
-            "retry-hints": ["perhaps"], "bind-session": ["cookie", "header:"],
+            "retry-hints": ["perhaps"], "on-owner-loss": ["", "RESUME"], "bind-session": ["cookie", "header:"],
             "mcp-path": ["mcp", "/a b"], "name-wait": ["-3s"], "allow-origin": ["a b"],
         }
         for name, values in wrong.items():

@@ -142,6 +142,7 @@ static void test_without_settings_a_peer_listens_on_loopback_only(void **state)
     assert_int_equal(config.host.mesh.placement, MESH_PLACE_LOCAL);
     assert_int_equal(config.host.mcp.bind, MCP_BIND_AUTO);
     assert_true(config.host.mesh.retry_hints);
+    assert_int_equal(config.host.mesh.on_owner_loss, MESH_LOSS_RESUME);
     assert_int_equal(config.log_level, LOG_INFO);
     assert_false(config.log_json);
     assert_null(config.host.upstream_url);
@@ -157,7 +158,7 @@ static void test_each_setting_reaches_its_place(void **state)
          "--placement least --session-idle 90s --session-max 2d --bind-session header:X-User "
          "--affinity-header Mcp-Param-Doc "
          "--allow-origin https://a.example --allow-origin null --allow-host a.example:80 "
-         "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off "
+         "--park-timeout 250ms --drain-timeout 0 --drain-grace 0s --retry-hints off --on-owner-loss end "
          "--name-wait 1s --silent-window 2m --zone z1 --weight 16 --max-sessions 7 "
          "--copies 3 --max-children 8 --spare 3 --max-connections 9 --max-connections-per-address "
          "5 --memory "
@@ -189,6 +190,7 @@ static void test_each_setting_reaches_its_place(void **state)
     assert_int_equal(host->drain_timeout_ms, 0);
     assert_int_equal(host->drain_grace_ms, 0);
     assert_false(host->mesh.retry_hints);
+    assert_int_equal(host->mesh.on_owner_loss, MESH_LOSS_END);
     assert_int_equal(host->mesh.name_wait_ms, 1000);
     assert_int_equal(host->mesh.silent_window_ms, 120000);
     assert_string_equal(host->mesh.zone, "z1");
@@ -340,6 +342,7 @@ static void test_a_bad_value_is_one_line_that_names_its_flag(void **state)
         {"--allow-host", "https://a"},
         {"--allow-host", "a/b"},
         {"--retry-hints", "yes"},
+        {"--on-owner-loss", "restart"},
         {"--mcp-path", "mcp"},
         {"--mcp-path", "/a?b"},
         {"--mcp-path", "/a/../b"},
