@@ -127,6 +127,8 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
               key_log_hash(&core->keys, &session->id));
     if (!yield_is_candidate(core, session))
         session_free(core, session);
+    else if (session->version == 0 && higher.counter != 0)
+        copies_lack(core, session, now_ms);
     entry_wake(core);
     (void)MESH_FAIL(core, "takeover.after_yield");
 }
