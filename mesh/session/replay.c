@@ -581,13 +581,6 @@ static bool replay_was_deleted(struct core *core, struct session *session, struc
     return false;
 }
 
-static void replay_next_epoch(struct core *core, struct session *session, uint64_t now_ms)
-{
-    session->epoch.counter++;
-    event_stream_new_tenure(core, session, false);
-    copies_begin(core, session, now_ms);
-}
-
 static bool replay_may_go_on(const struct core *core, const struct session *session)
 {
     return core->config.on_owner_loss == MESH_LOSS_RESUME && session->is_announced &&
@@ -620,7 +613,7 @@ bool replay_upstream_lost(struct core *core, struct session *session, enum mesh_
     replay_cancel_questions(core, session, now_ms);
     up->step = (struct handle){0};
     replay_end_lost(core, up, why, now_ms);
-    replay_next_epoch(core, session, now_ms);
+    takeover_next_epoch(core, session, now_ms);
     replay_move(core, session, up, room);
     session->up = room->self;
     upcall_close(core, up->self);

@@ -3,6 +3,7 @@
 
 #include "mesh/base/failpoint.h"
 #include "mesh/session/core.h"
+#include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
 void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epoch,
@@ -21,6 +22,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
     copy->doubt = core->fence.doubt;
     copy->certain = (struct mesh_epoch){0};
     event_stream_new_tenure(core, copy, is_handover);
+    replay_taken_over(core, copy, now_ms);
     succession_claim(core, copy, now_ms);
     copies_begin(core, copy, now_ms);
     core->stats.sessions_taken_over += !is_handover;
@@ -78,9 +80,8 @@ static void yield_call(struct core *core, struct call *call, struct mesh_epoch h
 }
 
 /* Those who read a stream go before those that feed it: to them it does not end. */
-static struct call *yield_next(struct core *core, struct session *session)
+static struct call *yield_next(struct upstream *up)
 {
-    struct upstream *up = upstream_at(core, session->up);
     struct call *next = NULL;
     if (up == NULL)
         return NULL;
@@ -106,14 +107,16 @@ static bool yield_is_candidate(struct core *core, const struct session *session)
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
                     uint64_t now_ms)
 {
-    struct handle up = session->up;
+    struct upstream *up = upstream_at(core, session->up);
     struct call *call;
     if (MESH_FAIL(core, "takeover.before_yield"))
         return;
     fence_give_calls(core, session, higher, yield_call, now_ms);
-    upcall_close(core, up); /* nothing that waits is given to it any more */
-    while ((call = yield_next(core, session)) != NULL)
+    upcall_close(core, session->up); /* nothing that waits is given to it any more */
+    while ((call = yield_next(up)) != NULL)
         yield_call(core, call, higher, now_ms);
+    if (up != NULL && !up->is_open)
+        upcall_forget(core, up); /* nobody waits in it any more */
     succession_unclaim(core, session);
     session_own(core, session, false);
     session->up = session->creator = (struct handle){0};

@@ -299,7 +299,7 @@ static void test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran(v
     (void)state;
     struct pump *p = pump_new(3, two);
     const char *session = begin(p);
-    uint32_t call = call_from(p, 0, session);
+    uint32_t call = call_from(p, 0, session), held = hold(p, 0, session);
     struct ucall *u = pump_last(p);
     sleep_until_given_up(p, session);
     take(p, 1, session);
@@ -313,6 +313,7 @@ static void test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran(v
     assert_int_equal(owner_of(p, session), 1);
     assert_int_equal(p->clients[call].texts, 0);
     assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
+    assert_true(p->clients[held].is_open); /* it goes on at the other one */
     assert_int_equal(p->changes[0].counts[MESH_SESSION_YIELDED], 1);
     pump_run(p, 100);
     assert_copied(p, 1, 0, session);
