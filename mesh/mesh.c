@@ -218,6 +218,7 @@ static void mesh_note_time(struct mesh *m, uint64_t now_ms)
         return;
     core_tell(core, MESH_STOOD_STILL, core_self(core), MEMBER_ALIVE, now_ms - m->due_ms);
     m->due_ms = MESH_NEVER; /* said once */
+    takeover_doubt_all(core);
     fence_doubt_all(core);
 }
 

@@ -258,8 +258,8 @@ struct mesh_effect {
     struct patch patch; /* of event.text, data or send.text; an empty put with cut 0: none */
 };
 
-/* Builds with the option `failpoints`: die at the place of this name (mesh/base/failpoint.h), a
- * literal, when it is passed for the (skip + 1)th time. Else nothing happens. */
+/* Builds with the option `failpoints`: die at the place of this name (mesh/base/failpoint.h; it is
+ * kept), when it is passed for the (skip + 1)th time. Else nothing happens. */
 void mesh_fail_at(struct mesh *mesh, const char *name, uint32_t skip);
 /* The next thing to do, or false: the turn is over. DATAGRAM and LINK_BYTES are sealed here. */
 bool mesh_next_effect(struct mesh *mesh, struct mesh_effect *effect, uint64_t now_ms);

@@ -408,6 +408,11 @@ static int make_mesh(struct host *host)
                     : config->command != NULL      ? MESH_UP_STDIO
                                                    : MESH_UP_BUILTIN;
     rc = mesh_new(&host->mesh, &mesh, host_now_ms(host));
+#ifdef MESH_FAILPOINTS
+    const char *place = getenv("MESH_FAILPOINT"), *skip = getenv("MESH_FAILPOINT_SKIP");
+    if (rc == 0 && place != NULL)
+        mesh_fail_at(host->mesh, place, skip != NULL ? (uint32_t)strtoul(skip, NULL, 10) : 0);
+#endif
     if (rc == 0) {
         char text[ADDR_TEXT_MAX];
         log_info("peer", "name=%s cluster=%s address=%s", mesh.name, mesh.cluster,

@@ -10,6 +10,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#define FAILPOINTS                                                                                 \
+    "takeover.before_take", "takeover.after_take", "takeover.before_grant",                        \
+        "takeover.after_grant", "takeover.before_own", "takeover.after_own",                       \
+        "takeover.before_yield", "takeover.after_yield", "takeover.before_check",                  \
+        "takeover.after_check"
+
 struct failpoint {
     const char *name; /* NULL: none is set */
     uint32_t left;    /* it is the one that is passed so many times before */

@@ -47,6 +47,12 @@ static void held_ack(struct core *core, struct session *copy, bool is_urgent, ui
         held_acknowledge(core, now_ms);
 }
 
+void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
+{
+    held_complain(core, copy->epoch.owner, &copy->id, copy->epoch.counter, WIRE_ENTRY_LACKS,
+                  now_ms);
+}
+
 void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
 {
     if (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms &&

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "mesh/base/failpoint.h"
+#include "mesh/base/mutant.h"
 #include "mesh/session/core.h"
 
 static const struct mesh_epoch none = {0, {0, 0}};
@@ -146,7 +147,7 @@ void takeover_note(struct core *core, const struct session_id *id, const struct 
 
 enum rounds_life takeover_life(const struct core *core, struct peer_id peer, uint64_t now_ms)
 {
-    if (peer_id_is_nobody(peer))
+    if (peer_id_is_nobody(peer) || MUTANT(NO_VETO))
         return ROUNDS_GONE;
     switch (evidence_of(core, peer, now_ms)) {
     case EVIDENCE_LIVES:
@@ -668,6 +669,19 @@ static void round_due(struct core *core, struct round *round, uint64_t now_ms)
         round_won(core, round, now_ms); /* who has not answered is silent */
     else
         round_go(core, round, now_ms);
+}
+
+void takeover_doubt_all(struct core *core)
+{
+    struct takeover *t = &core->takeover;
+    struct handle h;
+    for (uint32_t slot = 0; pool_count(&t->rounds) > 0 && slot < pool_span(&t->rounds); slot++) {
+        struct round *round = pool_slot(&t->rounds, slot, &h);
+        if (round == NULL || round->state != ROUND_ASKING)
+            continue;
+        round_yield(core, round, core->now_ms);
+        round_set(core, round, ROUND_FINDING, core->now_ms + TAKEOVER_AGAIN_MS);
+    }
 }
 
 /* What is known of peers changed. */

@@ -65,6 +65,8 @@ void takeover_over(struct core *core, struct session *session, uint64_t now_ms);
 /* TAKE .. YIELD. */
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                          uint64_t now_ms);
+/* We stood still: what was granted meanwhile, or not answered in time, says nothing any more. */
+void takeover_doubt_all(struct core *core);
 /* The session is about to be freed. */
 void takeover_forget(struct core *core, struct session *session);
 /* What is known of peers changed: rounds go on. */

@@ -80,9 +80,8 @@ static void yield_call(struct core *core, struct call *call, struct mesh_epoch h
 }
 
 /* Those who read a stream go before those that feed it: to them it does not end. */
-static struct call *yield_next(struct core *core, struct session *session)
+static struct call *yield_next(struct upstream *up)
 {
-    struct upstream *up = upstream_at(core, session->up);
     struct call *next = NULL;
     if (up == NULL)
         return NULL;
@@ -108,15 +107,15 @@ static bool yield_is_candidate(struct core *core, const struct session *session)
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
                     uint64_t now_ms)
 {
-    struct handle up = session->up;
+    struct upstream *up = upstream_at(core, session->up);
     struct call *call;
     if (MESH_FAIL(core, "takeover.before_yield"))
         return;
     fence_give_calls(core, session, higher, yield_call, now_ms);
-    upcall_close(core, up); /* nothing that waits is given to it any more */
-    while ((call = yield_next(core, session)) != NULL)
+    upcall_close(core, session->up); /* nothing that waits is given to it any more */
+    while ((call = yield_next(up)) != NULL)
         yield_call(core, call, higher, now_ms);
-    upcall_forget_room(core, up);
+    upcall_forget_room(core, session->up);
     succession_unclaim(core, session);
     session_own(core, session, false);
     session->up = session->creator = (struct handle){0};
@@ -130,6 +129,8 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
               key_log_hash(&core->keys, &session->id));
     if (!yield_is_candidate(core, session))
         session_free(core, session);
+    else if (session->version == 0 && higher.counter != 0)
+        copies_lack(core, session, now_ms);
     entry_wake(core);
     (void)MESH_FAIL(core, "takeover.after_yield");
 }

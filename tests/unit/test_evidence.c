@@ -25,7 +25,8 @@ static uint64_t given_up_after(struct pump *p, uint32_t from, uint32_t node, uin
     return UINT64_MAX;
 }
 
-/* A long call of a session at node 0, whose client is at node 1: the link between them is in use. */
+/* A long call of a session at node 0, whose client is at node 1: the link between them is in use.
+ */
 static uint32_t use_link(struct pump *p)
 {
     const char *session = pump_session(p, pump_begin(p, 0, false));

@@ -34,6 +34,168 @@ static const char *begin(struct pump *p)
     return session;
 }
 
+/* Node `n` asks for it, as it would for a request. */
+static void take(struct pump *p, uint32_t n, const char *session)
+{
+    struct session *copy = copy_at(p, n, session);
+    assert_non_null(copy);
+    takeover_begin(core_of(p, n), copy, p->now_ms);
+    pump_settle(p);
+}
+
+/* Nothing that was granted, or asked for, is open. */
+static void assert_unpromised(const struct pump *p, uint32_t n, const char *session)
+{
+    const struct session *copy = copy_at(p, n, session);
+    assert_true(mesh_epoch_compare(copy->promised, copy->epoch) <= 0);
+    assert_true(handle_is_none(copy->round));
+}
+
+/* A client at node `n` calls; the child has it and says nothing yet. */
+static uint32_t call_from(struct pump *p, uint32_t n, const char *session)
+{
+    uint32_t call = ask(p, n, session, CALL("1"));
+    assert_string_equal(pump_last(p)->text, CALL("1"));
+    return call;
+}
+
+/* Node 0 stands still until the others believe it gone. */
+static void sleep_until_given_up(struct pump *p, const char *session)
+{
+    p->nodes[0].sleeps = true;
+    pump_run(p, EVIDENCE_FRESH_MS + 10);
+    for (uint32_t n = 1; n < 3; n++)
+        evidence_probe(core_of(p, n), core_self(core_of(p, 0)), p->now_ms);
+    pump_run(p, EVIDENCE_PROBE_MS + 10);
+    assert_non_null(owned_at(p, 0, session));
+}
+
+/* ---- rounds ---------------------------------------------------------------------------------- */
+
+static void test_who_asks_for_it_while_its_owner_lives_is_vetoed(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    for (int n = 0; n < 5; n++) {
+        take(p, 1, session);
+        pump_run(p, 1000);
+        assert_int_equal(owner_of(p, session), 0);
+        assert_int_equal(owned_at(p, 0, session)->epoch.counter, 1);
+        assert_unpromised(p, 1, session);
+        assert_unpromised(p, 2, session);
+    }
+    pump_free(p);
+}
+
+static void test_a_killed_owner_is_succeeded_as_soon_as_the_others_agree(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    pump_kill(p, 0);
+    pump_settle(p);
+    take(p, 1, session); /* links broke, that is all: it is found out */
+    assert_null(owned_at(p, 1, session));
+    pump_run(p, EVIDENCE_PROBE_MS + 20);
+    assert_int_equal(owner_of(p, session), 1);
+    assert_int_equal(owned_at(p, 1, session)->epoch.counter, 2);
+    assert_int_equal(stats_at(p, 1).sessions_taken_over, 1);
+    pump_run(p, 100);
+    assert_int_equal(copy_at(p, 2, session)->epoch.counter, 2);
+    assert_unpromised(p, 2, session);
+    pump_free(p);
+}
+
+static void test_two_takers_never_own_it_both_and_one_does_in_the_end(void **state)
+{
+    (void)state;
+    for (uint32_t late_ms = 0; late_ms < 40; late_ms += 2) {
+        struct pump *p = pump_new(3, two);
+        const char *session = begin(p);
+        pump_kill(p, 0);
+        take(p, 1, session);
+        pump_run(p, late_ms * 8);
+        if (copy_at(p, 2, session) != NULL)
+            take(p, 2, session);
+        for (int n = 0; n < 200; n++) {
+            pump_run(p, 10);
+            (void)owner_of(p, session); /* not two */
+        }
+        pump_run(p, 15000);
+        assert_int_not_equal(owner_of(p, session), NODES_MAX);
+        pump_free(p);
+    }
+}
+
+static void test_who_is_silent_is_waited_for_no_longer_than_it_may_take(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    take(p, 1, session); /* opens a link to the other holder */
+    pump_run(p, 100);
+    pump_kill(p, 0);
+    pump_run(p, EVIDENCE_PROBE_MS + 50);
+    set_stuck(p, 1, 2, true);
+    take(p, 1, session);
+    pump_run(p, TAKEOVER_SILENT_MS - 10);
+    assert_null(owned_at(p, 1, session));
+    pump_run(p, 20);
+    assert_non_null(owned_at(p, 1, session));
+    pump_free(p);
+}
+
+static void test_a_taker_that_dies_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    pump_kill(p, 0);
+    pump_run(p, EVIDENCE_PROBE_MS + 50);
+    struct session *copy = copy_at(p, 2, session);
+    copy->promised = (struct mesh_epoch){2, core_self(core_of(p, 1))};
+    copy->tried = 2;
+    pump_kill(p, 1);
+    pump_settle(p);
+    take(p, 2, session);
+    pump_run(p, EVIDENCE_PROBE_MS + 50);
+    assert_int_equal(owner_of(p, session), 2);
+    assert_int_equal(owned_at(p, 2, session)->epoch.counter, 3);
+    pump_free(p);
+}
+
+static void test_a_session_that_ended_is_not_taken_over(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    struct session_id id = id_of(session);
+    tombs_add(core_of(p, 2), &id, p->now_ms); /* the other one did not hear of it */
+    pump_kill(p, 0);
+    take(p, 1, session);
+    pump_run(p, 20000);
+    assert_int_equal(owner_of(p, session), NODES_MAX);
+    assert_true(tombs_has(core_of(p, 1), &id, p->now_ms));
+    pump_free(p);
+}
+
+static void test_nobody_takes_what_another_asks_for(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    struct wire_message m = {.kind = WIRE_TAKE, .session = id_of(session), .has_session = true};
+    m.epoch = (struct mesh_epoch){9, core_self(core_of(p, 0))}; /* not the one who says it */
+    assert_true(links_tell(core_of(p, 1)->links, core_self(core_of(p, 2)), &p->nodes[2].addr, &m,
+                           p->now_ms) >= 0);
+    pump_run(p, 1000);
+    assert_unpromised(p, 2, session);
+    pump_free(p);
+}
+
+/* ---- succession ------------------------------------------------------------------------------ */
+
 static void test_membership_s_verdict_gives_the_session_to_the_first_candidate(void **state)
 {
     (void)state;
@@ -53,10 +215,177 @@ static void test_membership_s_verdict_gives_the_session_to_the_first_candidate(v
     pump_free(p);
 }
 
+static void test_of_many_sessions_of_a_dead_owner_none_is_forgotten_and_all_are_copied(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *sessions[40];
+    for (int n = 0; n < 40; n++)
+        sessions[n] = pump_session(p, pump_begin(p, 0, false));
+    pump_run(p, 500);
+    pump_kill(p, 0);
+    pump_run(p, 20000);
+    uint32_t owned[NODES_MAX] = {0};
+    for (int n = 0; n < 40; n++) {
+        uint32_t owner = owner_of(p, sessions[n]);
+        assert_int_not_equal(owner, NODES_MAX);
+        owned[owner]++;
+        assert_copied(p, owner, 3 - owner, sessions[n]);
+    }
+    assert_true(owned[1] > 0 && owned[2] > 0); /* by shards */
+    pump_free(p);
+}
+
+static void test_who_carries_on_claims_the_shard_and_is_found_by_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    struct session_id id = id_of(session);
+    struct peer_id claimant;
+    pump_kill(p, 0);
+    pump_run(p, 20000);
+    uint32_t owner = owner_of(p, session), other = 3 - owner;
+    assert_true(swim_claimant(core_of(p, other)->swim, key_shard(&id), &claimant, p->now_ms));
+    assert_true(peer_id_equal(claimant, core_self(core_of(p, owner))));
+    assert_true(owned_at(p, owner, session)->is_claimed);
+    pump_free(p);
+}
+
+/* ---- the fence ------------------------------------------------------------------------------- */
+
+static void test_who_stood_still_and_was_not_succeeded_answers_after_it_asked(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    uint32_t call = call_from(p, 0, session);
+    struct ucall *u = pump_last(p);
+    p->nodes[0].sleeps = true;
+    pump_run(p, 1500);
+    p->nodes[0].sleeps = false;
+    set_stuck(p, 0, 1, true);
+    pump_say(p, u, RESULT("1")); /* before it is told the time */
+    pump_settle(p);
+    assert_true(p->clients[call].is_open); /* one holder has not answered */
+    set_stuck(p, 0, 1, false);
+    pump_settle(p);
+    assert_ended(p, call, MESH_OK);
+    assert_int_equal(owned_at(p, 0, session)->epoch.counter, 1);
+    pump_free(p);
+}
+
+static void test_holders_that_are_silent_hold_an_answer_back_half_a_second(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    uint32_t call = call_from(p, 0, session);
+    struct ucall *u = pump_last(p);
+    p->nodes[0].sleeps = true;
+    pump_run(p, 1500);
+    p->nodes[0].sleeps = false;
+    set_stuck(p, 0, 1, true);
+    pump_say(p, u, RESULT("1"));
+    pump_run(p, FENCE_SILENT_MS - 10);
+    assert_true(p->clients[call].is_open);
+    pump_run(p, 20);
+    assert_ended(p, call, MESH_OK);
+    pump_free(p);
+}
+
+static void test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    uint32_t call = call_from(p, 0, session), held = hold(p, 0, session);
+    struct ucall *u = pump_last(p);
+    sleep_until_given_up(p, session);
+    take(p, 1, session);
+    pump_run(p, 400);
+    struct session *taken = owned_at(p, 1, session);
+    assert_non_null(taken);
+    taken->has_run = true; /* a request came there */
+    p->nodes[0].sleeps = false;
+    pump_say(p, u, RESULT("1"));
+    pump_settle(p);
+    assert_int_equal(owner_of(p, session), 1);
+    assert_int_equal(p->clients[call].texts, 0);
+    assert_ended(p, call, MESH_OUTCOME_UNKNOWN);
+    assert_true(p->clients[held].is_open); /* it goes on at the other one */
+    assert_int_equal(p->changes[0].counts[MESH_SESSION_YIELDED], 1);
+    pump_run(p, 100);
+    assert_copied(p, 1, 0, session);
+    assert_false(p->ups[0].is_open);
+    pump_free(p);
+}
+
+static void test_a_successor_at_which_nothing_ran_gives_it_back(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    uint32_t call = call_from(p, 0, session);
+    struct ucall *u = pump_last(p);
+    sleep_until_given_up(p, session);
+    take(p, 1, session);
+    pump_run(p, 400);
+    assert_int_equal(owned_at(p, 1, session)->epoch.counter, 2);
+    p->nodes[0].sleeps = false;
+    pump_say(p, u, RESULT("1"));
+    pump_settle(p);
+    assert_int_equal(owner_of(p, session), 0);
+    assert_int_equal(owned_at(p, 0, session)->epoch.counter, 3);
+    assert_ended(p, call, MESH_OK);
+    assert_true(p->ups[0].is_open);
+    pump_run(p, 1000);
+    assert_copied(p, 0, 1, session);
+    assert_copied(p, 0, 2, session);
+    pump_free(p);
+}
+
+static void test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    pump_part(p, 0, 1, true);
+    pump_part(p, 0, 2, true);
+    pump_run(p, 30000);
+    assert_non_null(owned_at(p, 0, session)); /* both sides serve: the price of being available */
+    assert_true((owned_at(p, 1, session) != NULL) != (owned_at(p, 2, session) != NULL));
+    pump_part(p, 0, 1, false);
+    pump_part(p, 0, 2, false);
+    for (int n = 0; n < 100 && !(copy_at(p, 1, session) != NULL && copy_at(p, 2, session) != NULL);
+         n++)
+        pump_run(p, 100);
+    assert_int_equal(owner_of(p, session), 0); /* nothing ran elsewhere */
+    pump_run(p, 1000);
+    assert_copied(p, 0, 1, session);
+    assert_copied(p, 0, 2, session);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_asks_for_it_while_its_owner_lives_is_vetoed),
+        cmocka_unit_test(test_a_killed_owner_is_succeeded_as_soon_as_the_others_agree),
+        cmocka_unit_test(test_two_takers_never_own_it_both_and_one_does_in_the_end),
+        cmocka_unit_test(test_who_is_silent_is_waited_for_no_longer_than_it_may_take),
+        cmocka_unit_test(test_a_taker_that_dies_holds_up_nobody),
+        cmocka_unit_test(test_a_session_that_ended_is_not_taken_over),
+        cmocka_unit_test(test_nobody_takes_what_another_asks_for),
         cmocka_unit_test(test_membership_s_verdict_gives_the_session_to_the_first_candidate),
+        cmocka_unit_test(
+            test_of_many_sessions_of_a_dead_owner_none_is_forgotten_and_all_are_copied),
+        cmocka_unit_test(test_who_carries_on_claims_the_shard_and_is_found_by_it),
+        cmocka_unit_test(test_who_stood_still_and_was_not_succeeded_answers_after_it_asked),
+        cmocka_unit_test(test_holders_that_are_silent_hold_an_answer_back_half_a_second),
+        cmocka_unit_test(test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran),
+        cmocka_unit_test(test_a_successor_at_which_nothing_ran_gives_it_back),
+        cmocka_unit_test(test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split),
     };
     if (sodium_init() < 0)
         return 1;
