@@ -449,8 +449,7 @@ static void copies_on_refused(struct core *core, struct session *session, struct
 static void copies_tell_to_forget(struct core *core, struct peer_id peer,
                                   const struct wire_entry *entry, uint64_t now_ms)
 {
-    bool is_over = tombs_has(core, &entry->session, now_ms) ||
-                   (session_find(core, &entry->session) == NULL &&
+    bool is_over = (session_find(core, &entry->session) == NULL &&
                     session_find_copy(core, &entry->session) == NULL &&
                     key_home(&entry->session) == view_home_tag(core_self(core)));
     struct wire_message m = {.kind = is_over ? WIRE_ENDED : WIRE_COPY,
@@ -458,7 +457,9 @@ static void copies_tell_to_forget(struct core *core, struct peer_id peer,
                              .has_session = true,
                              .epoch = {entry->epoch, core_self(core)}};
     const struct mesh_addr *addr = core_addr_of(core, peer);
-    if (addr != NULL && key_verify(&core->keys, &entry->session))
+    if (tombs_ends(core, &entry->session, entry->epoch, now_ms))
+        tombs_say(core, peer, &entry->session, now_ms);
+    else if (addr != NULL && key_verify(&core->keys, &entry->session))
         (void)links_tell(core->links, peer, addr, &m, now_ms);
 }
 

@@ -185,10 +185,6 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->epoch = session->epoch;
         return;
     }
-    if (tombs_has(core, id, now_ms)) {
-        found->verdict = OWNER_ENDED;
-        return;
-    }
     const struct session *copy = session_find_copy(core, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
     struct mesh_epoch hint = owner_hint(core, id);
@@ -204,9 +200,11 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->is_searched = false;
     if (has_holder && mesh_epoch_compare(search->holds, found->epoch) > 0)
         found->epoch = search->holds;
-    if (copy != NULL || has_holder ||
-        (hint.counter != 0 && core_is_living(core, hint.owner) &&
-         !peer_id_equal(hint.owner, core_self(core))))
+    if (tombs_ends(core, id, found->epoch.counter, now_ms))
+        found->verdict = OWNER_ENDED;
+    else if (copy != NULL || has_holder ||
+             (hint.counter != 0 && core_is_living(core, hint.owner) &&
+              !peer_id_equal(hint.owner, core_self(core))))
         owner_resolve_known(core, id, found, now_ms);
     else
         owner_resolve_by_home(core, id, found, now_ms);
@@ -288,6 +286,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
         found.epoch = session->epoch;
     } else if (tombs_has(core, &m->session, now_ms)) {
         found.is_ended = true;
+        tombs_say(core, from, &m->session, now_ms);
     } else if (copy != NULL) {
         found.epoch = copy->epoch;
         found.has_copy = true;

@@ -61,6 +61,7 @@ struct session {
     uint32_t upstreams;      /* that it had so far, this one included */
     uint64_t replayed_ms;    /* when a replay began last; */
     uint32_t replay_wait_ms; /* what the next one waits if it comes too soon; 0: nothing */
+    bool is_deleted;         /* it ends because its client wished so */
     struct holder holders[COPIES_HOLDERS_MAX];
     struct copying copying;
 };

@@ -553,8 +553,8 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
                     uint64_t now_ms)
 {
     struct takeover *t = &core->takeover;
-    if (tombs_has(core, &m->session, now_ms)) { /* nobody owns it any more */
-        takeover_tell(core, from, WIRE_ENDED, &m->session, none, none, now_ms);
+    if (tombs_ends(core, &m->session, m->epoch.counter - 1, now_ms)) { /* nobody owns it any more */
+        tombs_say(core, from, &m->session, now_ms);
         takeover_tell(core, from, WIRE_VETO, &m->session, m->epoch, none, now_ms);
         return;
     }

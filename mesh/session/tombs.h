@@ -1,7 +1,8 @@
 /* tombs.h - sessions that ended, as far as this peer was told: the owner tells the first
- * candidates, so that the end is known for as long as the session might have lived, whoever dies
- * meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers again). Where a record is
- * looked for is owner.h's business. */
+ * candidates and the holders of copies, so that the end is known for as long as the session might
+ * have lived, whoever dies meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers
+ * again). Its client's wish beats every epoch; any other end is one of the epoch in which it came:
+ * who owns it in a higher one goes on. Where a record is looked for is owner.h's business. */
 #ifndef MESH_TOMBS_H
 #define MESH_TOMBS_H
 
@@ -15,8 +16,14 @@ struct core;
 struct session;
 struct wire_message;
 
+struct tomb {
+    uint64_t until_ms;
+    uint64_t epoch; /* its counter; 0: not known */
+    bool is_final;  /* its client wished it */
+};
+
 struct tombs {
-    struct newest until_ms; /* of session ids */
+    struct newest ends; /* struct tomb, by session id */
 };
 
 void tombs_init(struct core *core);
@@ -25,7 +32,15 @@ void tombs_deinit(struct core *core);
 void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms);
 /* Somebody told us of the end of one of its own. */
 void tombs_on_ended(struct core *core, const struct wire_message *m, uint64_t now_ms);
-void tombs_add(struct core *core, const struct session_id *id, uint64_t now_ms);
+void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,
+               uint64_t now_ms);
 bool tombs_has(const struct core *core, const struct session_id *id, uint64_t now_ms);
+/* Is it over also for who knows of an epoch with that counter? */
+bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
+                uint64_t now_ms);
+/* It lives on in a higher epoch than the one that ended. */
+void tombs_forget(struct core *core, const struct session_id *id);
+/* Says to a peer what we know of its end. */
+void tombs_say(struct core *core, struct peer_id to, const struct session_id *id, uint64_t now_ms);
 
 #endif

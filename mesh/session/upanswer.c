@@ -556,8 +556,10 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
     else if (why == MESH_OK && (is_missing || end == MESH_END_CUT || !call->has_head))
         why = MESH_UPSTREAM_LOST;
     call_end(core, call, why == MESH_OK ? MESH_END_WHOLE : MESH_END_CUT, why, now_ms);
-    if (ends_session && session != NULL)
+    if (ends_session && session != NULL) {
+        session->is_deleted = true;
         serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+    }
 }
 
 void serve_up_closed(struct core *core, struct handle h, enum mesh_reason why, uint64_t now_ms)

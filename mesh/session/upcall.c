@@ -323,8 +323,10 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
     if (call->want == MESH_DELETE && !upcall_is_http(core)) {
         call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
         call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
-        if (session != NULL)
+        if (session != NULL) {
+            session->is_deleted = true;
             serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+        }
         return;
     }
     if (call->rpc.kind == RPC_BATCH && !upcall_has_answer(core, call)) {

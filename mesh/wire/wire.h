@@ -162,11 +162,12 @@ struct wire_message {
     struct exchange_name name; /* OPEN; DONE if set */
     struct session_id session; /* FIND, FOUND, ENDED, COPY .. HANDED but COPIED and DIGEST; OPEN,
                                   HEAD with has_session */
-    bool is_ended;             /* FOUND: I was told that it is over */
+    bool is_ended;             /* FOUND: I was told that it is over; ENDED: by its client's wish,
+                                  which beats every epoch */
     bool has_copy;             /* FOUND: I have a copy of it, in that epoch */
     bool has_session;          /* OPEN: of a session; HEAD: minted by this answer */
     struct mesh_epoch epoch;   /* OPEN: highest known; MOVED, FOUND, HEAD, EVENT, DATA, END, WHOLE,
-                                  COPY .. HANDED but COPIED and DIGEST */
+                                  ENDED, COPY .. HANDED but COPIED and DIGEST */
     struct slice payload;      /* OPEN, EVENT, DATA, WHOLE, COPY .. DIGEST */
     union {
         struct {

@@ -307,9 +307,14 @@ static void put_message(struct codec_sink *sink, const struct wire_message *m)
         put_view(sink, m);
         break;
     case WIRE_FIND:
-    case WIRE_ENDED:
         codec_put_array(sink, 1);
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
+        break;
+    case WIRE_ENDED:
+        codec_put_array(sink, 5);
+        codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
+        codec_put_epoch(sink, m->epoch);
+        codec_put_bool(sink, m->is_ended);
         break;
     case WIRE_FOUND:
         codec_put_array(sink, 6);
@@ -532,8 +537,12 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         read_view(c, m, records);
         break;
     case WIRE_FIND:
+        codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+        break;
     case WIRE_ENDED:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
+        m->epoch = codec_take_epoch(c);
+        m->is_ended = codec_take_bool(c);
         break;
     case WIRE_FOUND:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);

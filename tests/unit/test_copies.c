@@ -430,6 +430,48 @@ static void test_a_deleted_session_is_deleted_at_all_holders(void **state)
     pump_free(p);
 }
 
+/* Two owners after a split, of which one heard the client's DELETE. */
+static void test_a_delete_beats_every_epoch_and_no_other_end_does(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *copy = copy_at(p, 1, session);
+    copy->epoch.counter = 5; /* it went on elsewhere */
+    struct wire_message m = {.kind = WIRE_ENDED, .session = copy->id, .epoch = {4, {1, 1}}};
+    tombs_on_ended(core_of(p, 1), &m, p->now_ms);
+    assert_int_equal(copies_of(p, session), 1);
+    tombs_on_ended(core_of(p, 0), &m, p->now_ms);
+    assert_non_null(owned_at(p, 0, session));
+    m.is_ended = true;
+    tombs_on_ended(core_of(p, 1), &m, p->now_ms);
+    assert_int_equal(copies_of(p, session), 0);
+    /* its owner finds out when it speaks of it */
+    say(p, pump_last(p), LOG("a"));
+    assert_null(owned_at(p, 0, session));
+    assert_ended(p, ask(p, 0, session, CALL("1")), MESH_SESSION_UNKNOWN);
+    assert_ended(p, ask(p, 1, session, CALL("1")), MESH_SESSION_UNKNOWN);
+    pump_free(p);
+}
+
+static void test_an_end_in_an_epoch_that_is_over_is_forgotten(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *owned = owned_at(p, 0, session);
+    session_free(core_of(p, 1), copy_at(p, 1, session));
+    tombs_add(core_of(p, 1), &owned->id, 1, false, p->now_ms);
+    say(p, pump_last(p), LOG("a"));
+    assert_int_equal(copies_of(p, session), 0);
+    owned->epoch.counter = 2;
+    copies_begin(core_of(p, 0), owned, p->now_ms);
+    pump_settle(p);
+    assert_copied(p, 0, 1, session);
+    assert_false(tombs_has(core_of(p, 1), &owned->id, p->now_ms));
+    pump_free(p);
+}
+
 static void test_a_copy_of_a_dead_owner_runs_down_by_its_holders_clock(void **state)
 {
     (void)state;
@@ -637,6 +679,8 @@ int main(void)
         cmocka_unit_test(test_when_a_holder_dies_another_gets_the_record),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),
         cmocka_unit_test(test_a_deleted_session_is_deleted_at_all_holders),
+        cmocka_unit_test(test_a_delete_beats_every_epoch_and_no_other_end_does),
+        cmocka_unit_test(test_an_end_in_an_epoch_that_is_over_is_forgotten),
         cmocka_unit_test(test_a_copy_of_a_dead_owner_runs_down_by_its_holders_clock),
         cmocka_unit_test(test_a_session_in_use_lives_on_at_its_holders),
         cmocka_unit_test(test_an_answer_that_waits_for_a_copy_is_released_when_its_session_ends),

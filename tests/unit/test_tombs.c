@@ -20,7 +20,7 @@ static struct core *core_of(const struct pump *p, uint32_t node)
 
 static uint32_t ends_known(const struct core *core)
 {
-    return table_count(&core->tombs.until_ms.slots);
+    return table_count(&core->tombs.ends.slots);
 }
 
 static void end(struct pump *p, uint32_t node, const char *session)
@@ -136,11 +136,11 @@ static void test_an_end_is_known_for_as_long_as_the_session_might_have_lived(voi
     struct core *core = table_new();
     struct session_id id = id_of(1), other = id_of(2);
     assert_false(tombs_has(core, &id, 100));
-    tombs_add(core, &id, 100);
+    tombs_add(core, &id, 1, false, 100);
     assert_true(tombs_has(core, &id, 100 + IDLE_MS - 1));
     assert_false(tombs_has(core, &id, 100 + IDLE_MS));
     assert_false(tombs_has(core, &other, 100));
-    tombs_add(core, &id, 2000); /* told twice: once in the table, from the later time */
+    tombs_add(core, &id, 1, false, 2000); /* told twice: once in the table, from the later time */
     assert_true(tombs_has(core, &id, 2000 + IDLE_MS - 1));
     assert_int_equal(ends_known(core), 1);
     table_free(core);
@@ -152,13 +152,31 @@ static void test_the_oldest_end_gives_way(void **state)
     struct core *core = table_new();
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
         struct session_id id = id_of(n);
-        tombs_add(core, &id, 0);
+        tombs_add(core, &id, 1, false, 0);
     }
     assert_int_equal(ends_known(core), TOMBS_MAX);
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
         struct session_id id = id_of(n);
         assert_int_equal(tombs_has(core, &id, 1), n >= 10);
     }
+    table_free(core);
+}
+
+static void test_an_end_is_one_of_its_epoch_unless_the_client_wished_it(void **state)
+{
+    (void)state;
+    struct core *core = table_new();
+    struct session_id id = id_of(1);
+    assert_false(tombs_ends(core, &id, 0, 100));
+    tombs_add(core, &id, 3, false, 100);
+    assert_true(tombs_ends(core, &id, 0, 100)); /* who knows of no epoch */
+    assert_true(tombs_ends(core, &id, 3, 100));
+    assert_false(tombs_ends(core, &id, 4, 100));
+    tombs_add(core, &id, 2, true, 100);
+    assert_true(tombs_ends(core, &id, 4, 100));
+    assert_false(tombs_ends(core, &id, 4, 100 + IDLE_MS));
+    tombs_forget(core, &id);
+    assert_false(tombs_has(core, &id, 100));
     table_free(core);
 }
 
@@ -219,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_an_initialize_that_failed_is_no_end_to_tell),
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
         cmocka_unit_test(test_the_oldest_end_gives_way),
+        cmocka_unit_test(test_an_end_is_one_of_its_epoch_unless_the_client_wished_it),
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
         cmocka_unit_test(test_an_end_under_an_id_that_is_none_of_ours_is_not_noted),
     };

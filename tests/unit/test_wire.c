@@ -608,8 +608,9 @@ static struct wire_message message_of(enum wire_kind kind)
     case WIRE_ENDED:
     case WIRE_FOUND:
         memset(m.session.bytes, 0xa5, MESH_SESSION_BYTES);
-        if (kind == WIRE_FOUND)
+        if (kind != WIRE_FIND)
             m.epoch = (struct mesh_epoch){UINT64_MAX, {1, 0}};
+        m.is_ended = kind != WIRE_FIND;
         m.has_copy = kind == WIRE_FOUND;
         break;
     case WIRE_MOVED:
@@ -825,9 +826,12 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         break;
     case WIRE_FOUND:
         assert_int_equal(a->has_copy, b->has_copy);
+        assert_int_equal(a->is_ended, b->is_ended);
+        break;
+    case WIRE_ENDED:
+        assert_int_equal(a->is_ended, b->is_ended);
         break;
     case WIRE_FIND:
-    case WIRE_ENDED:
     case WIRE_DONE:
     case WIRE_CANCEL:
     case WIRE_MOVED:
