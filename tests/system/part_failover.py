@@ -62,7 +62,7 @@ def killed():
         is_well(verdict.problems())
     with check("and nobody waited long: p99 below 1 s, at most 2 s"):
         wait = verdict.summary()["wait"]
-        sure(wait["count"] > SESSIONS * 0.8, wait)
+        sure(wait["count"] > SESSIONS * 0.5, wait)
         sure(wait["p99"] < 1 and wait["max"] < 2, wait)
     with check(f"{JUDGES} sessions of the SDKs' clients with GET streams saw no failure in it"):
         judged(judges)
