@@ -24,6 +24,8 @@ static const struct {
     {"t15", measure_t15, "splits, and their heal"},
     {"t16", measure_t16, "everybody restarts within 60 s"},
     {"t17", measure_t17, "how fast all this runs"},
+    {"r10", measure_r10, "200 peers, an hour of 30 % loss, then a crash"},
+    {"r11", measure_r11, "5 % of 200 peers lose 80 % of what they send; and of what they hear"},
 };
 #define MEASUREMENTS (sizeof measurements / sizeof measurements[0])
 

@@ -101,5 +101,7 @@ void measure_t10(struct measure *m);
 void measure_t15(struct measure *m);
 void measure_t16(struct measure *m);
 void measure_t17(struct measure *m);
+void measure_r10(struct measure *m);
+void measure_r11(struct measure *m);
 
 #endif

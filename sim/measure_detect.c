@@ -1,5 +1,5 @@
 /* measure_detect.c - how soon a crash is noticed and everywhere known (T1, T2), and how often the
- * living are taken for dead: by stalled members (T3), on lossy wires (T4). */
+ * living are taken for dead: by stalled members (T3), on lossy wires (T4, R10). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -299,4 +299,69 @@ void measure_t4(struct measure *m)
             deaths.target = lost_ppm[l] <= 200000 ? "0" : NULL;
             show_number(m, &deaths, (double)losses.subjects / hours);
         }
+}
+
+/* ---- R10: many on lossy wires --------------------------------------------------------------- */
+
+/* An hour in which nobody dies, then one does. How often somebody went on hold is counted, too. */
+static void lossy_many(const struct swim_preset *preset, uint64_t seed, uint32_t peers,
+                       uint32_t seconds, struct figures *seen, uint64_t *deaths, uint64_t *holds)
+{
+    struct crash crash = {.subject = FIELD_NOBODY};
+    struct field_config config = {
+        .seed = seed,
+        .seats = peers,
+        .spare = 8,
+        .preset = preset,
+        .watch = crash_watch,
+        .context = &crash,
+    };
+    struct field *field = settled_field(&config, peers, QUIESCE_S);
+    field->lost_ppm = 300000;
+    field_run(field, field->now_us + (uint64_t)seconds * FIELD_SECOND);
+    for (uint32_t n = 0; n < peers; n++) {
+        struct swim_stats stats;
+        swim_stats(field->seats[n].swim, &stats);
+        *holds += stats.held;
+    }
+    draw_seats(seed, &crash.subject, 1, peers);
+    crash.began_us = field->now_us;
+    field_crash(field, crash.subject, true);
+    while (crash.seen < peers - 1 && field->now_us < crash.began_us + PATIENCE_US)
+        field_run(field, field->now_us + FIELD_SECOND / 10);
+    if (crash.seen >= peers - 1)
+        figures_add(seen, crash.last_us - crash.began_us);
+    *deaths += crash.wrong;
+    field_free(field);
+}
+
+void measure_r10(struct measure *m)
+{
+    uint32_t seeds = measure_seeds(m, m->is_quick ? 1 : 20), peers = measure_peers(m, 200);
+    for (size_t p = 0; p < m->presets_count; p++) {
+        struct figures seen = {.count = 0};
+        uint64_t deaths = 0, holds = 0;
+        for (uint32_t n = 0; n < seeds; n++)
+            lossy_many(m->presets[p].preset, m->first_seed + n, peers, m->is_quick ? 600 : 3600,
+                       &seen, &deaths, &holds);
+        struct figure f = {
+            .id = "R10",
+            .what = "a crash is known to all at 30 % loss",
+            .unit = "s",
+            .preset = m->presets[p].name,
+            .peers = peers,
+            .target = "30",
+            .most = {0, 0, 0, 30},
+            .never = seeds - seen.count,
+        };
+        show_figures(m, &f, &seen);
+        struct figure plain = {.id = "R10", .preset = f.preset, .peers = peers, .target = "0"};
+        plain.what = "deaths of the living";
+        plain.unit = "deaths";
+        show_number(m, &plain, (double)deaths);
+        plain.what = "members that went on hold";
+        plain.unit = "times";
+        show_number(m, &plain, (double)holds);
+        figures_free(&seen);
+    }
 }

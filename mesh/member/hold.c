@@ -19,6 +19,12 @@ bool hold_on_death(struct hold *hold, uint32_t first_ms, uint64_t now_ms)
     return true;
 }
 
+void hold_on_weak(struct hold *hold, uint32_t length_ms, uint64_t now_ms)
+{
+    if (hold->until_ms < now_ms + length_ms)
+        hold->until_ms = now_ms + length_ms;
+}
+
 void hold_now(struct hold *hold, uint64_t now_ms)
 {
     if (hold->until_ms == 0 || now_ms < hold->until_ms)

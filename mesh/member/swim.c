@@ -326,7 +326,11 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
         probe_on_nack(swim, d->number);
         break;
     case DATAGRAM_CONFIRM:
-        if (mesh_addr_equal(from, &sender->record->addr) && detects(swim))
+        if (!mesh_addr_equal(from, &sender->record->addr) || !detects(swim))
+            break;
+        if (peer_id_equal(d->subject, view_self(swim->view)->record->id))
+            weak_on_told(swim, sender, now_ms);
+        else
             probe_on_confirm(swim, sender, d, now_ms);
         break;
     case DATAGRAM_HELLO:
@@ -514,6 +518,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     if (detects(swim)) {
         suspicions_now(swim, now_ms);
         probe_now(swim, now_ms);
+        weak_now(swim, now_ms);
         views_now(swim, now_ms);
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
@@ -535,6 +540,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
     uint64_t due_ms = join_deadline_ms(swim);
     if (detects(swim)) {
         sooner(&due_ms, probe_deadline_ms(swim));
+        sooner(&due_ms, edges_deadline_ms(&swim->edges));
         sooner(&due_ms, views_deadline_ms(swim));
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {

@@ -55,9 +55,10 @@ struct swim_preset {
     uint32_t check_ms;    /* a check over TCP has so long, beside the end of a suspicion */
     bool guards;          /* isolation guard and brake stretch suspicions */
     bool doubts_deaths; /* one told by others is believed once a suspicion ran its shortest here */
-    bool limits_accusers; /* who was refuted often has no vote for a while */
-    uint32_t hold_ms;     /* declared dead twice in five minutes: so long off the ring at first */
-    uint32_t farewells;   /* members told directly that we leave */
+    bool limits_accusers;  /* who was refuted often has no vote for a while */
+    uint32_t hold_ms;      /* declared dead twice in five minutes: so long off the ring at first */
+    uint32_t weak_hold_ms; /* several hardly hear us: so long off the ring, each time they say so */
+    uint32_t farewells;    /* members told directly that we leave */
     const struct swim_memberlist *memberlist; /* NULL: the product's ways */
 };
 extern const struct swim_preset swim_preset_product;

@@ -178,10 +178,11 @@ static void learn_of_own_death(struct swim *swim, struct peer_id teller, uint64_
     const struct mesh_member *member = view_find(swim->view, teller);
     uint32_t hold_ms = swim->preset->hold_ms;
     bool is_mutual = member != NULL && (is_lost(member) || !member_is_living(member));
-    if (hold_ms == 0 || (is_mutual && !were_the_fewer(swim)) ||
-        !hold_on_death(&swim->hold, hold_ms, now_ms))
+    if (is_mutual && !were_the_fewer(swim))
         return;
-    swim->stats.held++;
+    if (hold_ms != 0 && hold_on_death(&swim->hold, hold_ms, now_ms))
+        swim->stats.held++;
+    weak_on_death(swim, now_ms);
     swim_tell_flags(swim);
 }
 

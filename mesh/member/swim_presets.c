@@ -23,6 +23,7 @@ const struct swim_preset swim_preset_product = {
     .doubts_deaths = true,
     .limits_accusers = true,
     .hold_ms = 60000,
+    .weak_hold_ms = 60000,
     .farewells = 64,
 };
 

@@ -150,12 +150,24 @@ static uint64_t give_up_ms(const struct swim *swim, uint64_t relay_at_ms, uint64
     return now_ms + swim->preset->period_ms * patience;
 }
 
+/* Whatever comes of it, nobody is accused. */
+static bool only_asks(enum probe_why why)
+{
+    return why == PROBE_LOOK || why == PROBE_EDGE || why == PROBE_OTHER;
+}
+
+/* A ping without relays. */
+static bool is_bare(enum probe_why why)
+{
+    return why == PROBE_REFUSED || only_asks(why);
+}
+
 /* NULL: it can not be where we are, or there are too many. */
 static struct probe *begin_probe(struct swim *swim, const struct mesh_member *target,
                                  enum probe_why why, uint64_t now_ms)
 {
     if (mesh_addr_equal(&target->record->addr, &view_self(swim->view)->record->addr)) {
-        if (why != PROBE_LOOK)
+        if (!only_asks(why))
             probe_suspect(swim, target, now_ms);
         return NULL;
     }
@@ -172,9 +184,10 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
     };
     probe->ends_ms = give_up_ms(swim, probe->relay_at_ms, now_ms);
-    if (why == PROBE_REFUSED || why == PROBE_LOOK) { /* that it answers is all that counts */
+    if (is_bare(why)) { /* that it answers is all that counts */
+        bool is_late = why == PROBE_EDGE || why == PROBE_OTHER; /* slow is not lost */
         probe->is_relayed = true;
-        probe->ends_ms = now_ms + REFUSED_PING_MS;
+        probe->ends_ms = now_ms + (is_late ? swim->preset->ping_max_ms : REFUSED_PING_MS);
     }
     swim_push_to(swim, target, DATAGRAM_PING, probe->number, buddy_of(swim, target, true));
     note_contact(swim, target, now_ms);
@@ -204,6 +217,7 @@ static void ask_relays(struct swim *swim, struct probe *probe, uint64_t now_ms)
     probe->is_relayed = true;
     if (target == NULL)
         return;
+    weak_look(swim, target, now_ms);
     size_t count = swim_draw(swim, target->record->id, drawn, relays + 1);
     for (size_t n = 0; n < count && n < relays; n++) {
         struct swim_send send = swim_send_to(drawn[n], DATAGRAM_PING_REQ, probe->number, nobody);
@@ -233,8 +247,10 @@ static void tell_asker(struct swim *swim, const struct probe *probe, bool is_ali
 static void fail_probe(struct swim *swim, struct probe failed, uint64_t now_ms)
 {
     const struct mesh_member *target = view_find(swim->view, failed.target);
-    if (failed.why == PROBE_LOOK)
+    if (only_asks(failed.why)) {
+        weak_on_ping(swim, &failed, false, now_ms);
         return;
+    }
     if (failed.why == PROBE_REFUSED) {
         if (target != NULL && member_is_living(target))
             suspicion_on_refused(swim, target, now_ms);
@@ -320,9 +336,8 @@ static struct probe *find_probe_of(struct swim *swim, const struct mesh_member *
 {
     for (size_t n = 0; n < swim->probes_count; n++) {
         struct probe *probe = &swim->probes[n];
-        bool accuses = probe->why != PROBE_REFUSED && probe->why != PROBE_LOOK;
         if (peer_id_equal(probe->target, member->record->id) &&
-            (probe->why == why || (why == PROBE_CONFIRM && accuses)))
+            (probe->why == why || (why == PROBE_CONFIRM && !is_bare(probe->why))))
             return probe;
     }
     return NULL;
@@ -356,14 +371,14 @@ void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t 
 
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    if (find_probe_of(swim, member, PROBE_REFUSED) == NULL)
-        (void)begin_probe(swim, member, PROBE_REFUSED, now_ms);
+    (void)probe_bare(swim, member, PROBE_REFUSED, now_ms);
 }
 
-bool probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+bool probe_bare(struct swim *swim, const struct mesh_member *member, enum probe_why why,
+                uint64_t now_ms)
 {
-    return find_probe_of(swim, member, PROBE_LOOK) != NULL ||
-           begin_probe(swim, member, PROBE_LOOK, now_ms) != NULL;
+    return find_probe_of(swim, member, why) != NULL ||
+           begin_probe(swim, member, why, now_ms) != NULL;
 }
 
 /* ---- pings for others ----------------------------------------------------------------------- */
@@ -438,6 +453,10 @@ static void succeed(struct swim *swim, struct probe *probe, uint64_t now_ms)
     struct probe done = *probe;
     tell_asker(swim, &done, true);
     drop_probe(swim, probe);
+    if (only_asks(done.why)) {
+        weak_on_ping(swim, &done, true, now_ms);
+        return;
+    }
     if (swim->awareness > 0)
         swim->awareness--;
     if (done.is_check)
@@ -457,8 +476,7 @@ void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t 
         bool is_direct = peer_id_equal(probe->target, sender->record->id);
         if (is_direct)
             note_round_trip(swim, sender, now_ms - probe->started_ms, now_ms);
-        if (is_direct ||
-            (probe->is_relayed && probe->why != PROBE_REFUSED && probe->why != PROBE_LOOK))
+        if (is_direct || (probe->is_relayed && !is_bare(probe->why)))
             succeed(swim, probe, now_ms);
         return;
     }
@@ -479,7 +497,8 @@ void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint6
     for (size_t n = 0; n < swim->probes_count;) {
         struct probe *probe = &swim->probes[n];
         /* before others were asked nothing was in doubt: the answer to the ping may still come */
-        if (peer_id_equal(probe->target, member->record->id) && probe->is_relayed)
+        bool is_edge = probe->why == PROBE_EDGE || probe->why == PROBE_OTHER;
+        if (peer_id_equal(probe->target, member->record->id) && probe->is_relayed && !is_edge)
             succeed(swim, probe, now_ms);
         else
             n++;

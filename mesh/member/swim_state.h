@@ -1,11 +1,12 @@
 /* swim_state.h - the insides of struct swim, shared by swim.c (in, out), swim_news.c, swim_probe.c
- * and swim_suspect.c (detection), swim_join.c (ways in, out and back) and swim_views.c (views over
- * links). Nobody else includes it. */
+ * swim_suspect.c and swim_edges.c (detection), swim_join.c (ways in, out and back) and swim_views.c
+ * (views over links). Nobody else includes it. */
 #ifndef MESH_SWIM_STATE_H
 #define MESH_SWIM_STATE_H
 
 #include "mesh/base/heap.h"
 #include "mesh/member/accusers.h"
+#include "mesh/member/edges.h"
 #include "mesh/member/guard.h"
 #include "mesh/member/hold.h"
 #include "mesh/member/monitor.h"
@@ -43,7 +44,9 @@ enum probe_why {
     PROBE_WATCH,   /* of the one that we are the monitor of */
     PROBE_CONFIRM, /* somebody suspects it and asks us to look */
     PROBE_REFUSED, /* its port refused a dial: does it answer a ping? */
-    PROBE_LOOK     /* somebody else wants to know, swim_look_at(): nobody is accused */
+    PROBE_LOOK,    /* somebody else wants to know, swim_look_at(): nobody is accused; */
+    PROBE_EDGE,    /* nor here: how many does it answer? */
+    PROBE_OTHER    /* nor here: and how many somebody drawn by chance? */
 };
 
 /* One under way. It is dropped once it was answered, or failed. */
@@ -135,6 +138,7 @@ struct swim {
     struct suspects suspects;
     struct guard guard;
     struct accusers accusers;
+    struct edges edges;
     struct swim_check checks[CHECKS_MAX];
     size_t checks_count;
     uint64_t checked_since_ms;
@@ -242,8 +246,9 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms);
 void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms);
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
-/* False: there is no room for it. */
-bool probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+/* A ping and no more, for such a reason. False: there is no room for it. */
+bool probe_bare(struct swim *swim, const struct mesh_member *member, enum probe_why why,
+                uint64_t now_ms);
 void probe_suspect(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
 void probe_blame_us(struct swim *swim, uint32_t more); /* our own health is worse */
 void probe_push_deadlines(struct swim *swim, uint64_t lag_ms);
@@ -282,6 +287,15 @@ void suspicions_now(struct swim *swim, uint64_t now_ms);
 void suspicions_on_lag(struct swim *swim, uint64_t lag_ms);
 void suspicions_deinit(struct swim *swim);
 void check_wish(struct swim *swim, const struct mesh_member *member); /* over TCP, if we do that */
+
+/* swim_edges.c */
+/* It left a ping unanswered: is it hardly heard? */
+void weak_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+void weak_on_ping(struct swim *swim, const struct probe *probe, bool is_answered, uint64_t now_ms);
+void weak_on_told(struct swim *swim, const struct mesh_member *observer, uint64_t now_ms);
+/* We learned that we were declared dead; the caller tells our flags. */
+void weak_on_death(struct swim *swim, uint64_t now_ms);
+void weak_now(struct swim *swim, uint64_t now_ms);
 
 /* swim_join.c */
 void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,

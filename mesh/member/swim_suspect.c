@@ -526,7 +526,7 @@ bool swim_look_at(struct swim *swim, struct peer_id peer, uint64_t now_ms)
         member->record->addr.port == 0 || swim->phase == SWIM_GONE)
         return false;
     swim_note_lag(swim, now_ms);
-    bool is_asked = probe_look(swim, member, now_ms);
+    bool is_asked = probe_bare(swim, member, PROBE_LOOK, now_ms);
     swim_settle(swim, now_ms);
     return is_asked;
 }

@@ -45,7 +45,8 @@ enum datagram_kind {
     DATAGRAM_NACK,     /* I pinged `subject` for you; no answer yet */
     DATAGRAM_GOSSIP,   /* updates only */
     DATAGRAM_NOT_ME,   /* you named another target than me: I am the sender of this */
-    DATAGRAM_CONFIRM   /* I suspect `subject`: look for yourself, and ACK or accuse it, too */
+    DATAGRAM_CONFIRM   /* I suspect `subject`: look for yourself, and ACK or accuse it, too. To the
+                          subject itself: I hardly hear you, and others well */
 };
 #define DATAGRAM_KIND_LAST DATAGRAM_CONFIRM
 

@@ -82,7 +82,8 @@ def jobs_full():
     curve += [Job("t9", n, 1, is_shown=False) for n in PLOT_SIZES]
     return [Job("t7", 5000, 1), Job("t8", 5000, 1), Job("t10", 5000, 1), Job("t2", 5000, 2),
             Job("t16", 4500, 1), Job("t3", seeds=72), Job("gate"), Job("t9", 5000, 1), Job("t4", seeds=20),
-            Job("t15", 1000, 1), Job("t6", 1000, 3), Job("t5", 1000, 3), Job("t7", 2000, 1),
+            Job("t15", 1000, 1), Job("t6", 1000, 3), Job("t5", 1000, 3), Job("r10", 200, 5),
+            Job("r11", 200, 20), Job("t7", 2000, 1),
             Job("t1", 128, 20), Job("t7", 1000, 2), Job("t7", 100, 20), Job("t2", 1000, 2),
             Job("t8", 1000, 1), Job("t10", 1000, 1), Job("t8", 100, 4), Job("t10", 100, 4),
             Job("t9", 1000, 1), Job("t9", 128, 1), *curve]
@@ -124,6 +125,11 @@ def cell(row):
     return " / ".join(number(value) for value in values) + never
 
 
+def place(target):
+    """T2 before T10, and those of reliability.md, R10 and R11, behind."""
+    return target[0] != "T", int("".join(filter(str.isdigit, target))), target
+
+
 def words(text):
     return "" if text == "-" else text
 
@@ -136,8 +142,7 @@ def table(rows):
     for row in rows:
         if row["job"].is_shown and row["id"] != "gate" and row["preset"] in ("product", "memberlist"):
             by_line.setdefault((row["id"], row["what"], row["unit"], row["peers"]), {})[row["preset"]] = row
-    order = sorted(by_line, key=lambda key: int(key[0][1:]))  # stable: sizes follow below
-    for key in sorted(order, key=lambda key: (int(key[0][1:]), key[3])):
+    for key in sorted(by_line, key=lambda key: (place(key[0]), key[3])):  # stable: figures stay in order
         of = by_line[key]
         ours = of["product"]
         seeds = {"ring": "–", "t17": 1}.get(ours["job"].what, ours["job"].seeds)

@@ -28,6 +28,7 @@ struct peer {
     bool is_stopped;
     bool is_mute, is_deaf; /* no datagram leaves it, or comes to it; nor is it reached over TCP */
     bool has_no_udp;       /* no datagram leaves it or comes to it, but TCP does */
+    uint32_t lost_out;     /* of 100 datagrams that it sends, beside the world's */
     int joined, waiting, taken, superseded, left; /* events seen */
     unsigned deaths, others_deaths;               /* it saw: of others; but of watched_id */
 };
@@ -119,6 +120,12 @@ static bool is_cut(const struct world *w, const struct peer *a, const struct pee
 {
     return a->is_mute || b->is_deaf || a->group != b->group || (a == w->cut[0] && b == w->cut[1]) ||
            (a == w->cut[1] && b == w->cut[0]);
+}
+
+static bool is_lost(struct world *w, const struct peer *from)
+{
+    return shuffle_below(&w->chance, 100) < w->loss ||
+           (from->lost_out > 0 && shuffle_below(&w->chance, 100) < from->lost_out);
 }
 
 static struct peer *peer_of(struct world *w, struct peer_id id)
@@ -220,8 +227,8 @@ static void drain(struct world *w, struct peer *peer)
         assert_non_null(packet);
         int rc = swim_write_send(peer->swim, &send, &writer, packet->bytes, WIRE_PLAIN_MAX);
         struct peer *other = peer_at(w, &send.addr);
-        if (rc < 0 || shuffle_below(&w->chance, 100) < w->loss || other == NULL ||
-            is_cut(w, peer, other) || peer->has_no_udp || other->has_no_udp) {
+        if (rc < 0 || is_lost(w, peer) || other == NULL || is_cut(w, peer, other) ||
+            peer->has_no_udp || other->has_no_udp) {
             assert_true(rc == 0 || rc == -ENODATA);
             packet_free(packet);
             continue;
