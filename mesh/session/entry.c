@@ -76,7 +76,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.lost_link = x->lost_link;
     m.open.received = x->received;
     m.open.serial = x->serial;
-    m.open.has_position = x->has_position;
+    /* of a call: its client is on an event stream already, at none of its events perhaps */
+    m.open.has_position = x->has_position || (x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
