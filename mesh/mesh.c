@@ -245,7 +245,7 @@ void mesh_drain(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
 {
     m->is_draining = true;
     mesh_tell_flags(m, m->is_serving, true, now_ms);
-    (void)until_ms;
+    handover_begin(&m->core, until_ms, now_ms);
 }
 
 void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms)

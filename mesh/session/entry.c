@@ -77,7 +77,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.received = x->received;
     m.open.serial = x->serial;
     /* of a call: its client is on an event stream already, at none of its events perhaps */
-    m.open.has_position = x->has_position || (x->head_out && x->form == MESH_FORM_SSE);
+    m.open.has_position = x->has_position ||
+                          (x->request.want == MESH_CALL && x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
