@@ -810,6 +810,133 @@ static void test_a_token_of_which_nothing_is_known_waits_for_the_upstreams_word(
     bench_free(&b);
 }
 
+/* ---- after a takeover -------------------------------------------------------------------------
+ */
+
+static void two_copies(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_HTTP;
+    config->copies = 2;
+}
+
+/* Its owner is killed; whoever takes over is the node of what an upstream is told next. */
+static void kill_owner(struct bench *b)
+{
+    pump_kill(b->p, 0);
+    pump_run(b->p, 4000);
+}
+
+static struct bench bench_with_copies(void)
+{
+    struct bench b = {.p = pump_new(3, two_copies), .is_http = true};
+    uint32_t made = pump_begin_with(b.p, 0, true, INITIALIZE_NEW, CAPABLE("2025-11-25"));
+    b.session = pump_session(b.p, made);
+    (void)told(&b);
+    (void)ask(b.p, 0, b.session, INITIALIZED);
+    accept_it(&b, told(&b));
+    return b;
+}
+
+static void test_a_successor_goes_on_with_a_request_s_stream_where_its_client_is(void **state)
+{
+    (void)state;
+    struct bench b = bench_with_copies();
+    uint32_t client = ask(b.p, 1, b.session, TOKEN_LIST("1", "5"));
+    struct ucall *u = told(&b);
+    (void)stream_begins(b.p);
+    event(b.p, u, STEP("5", "1"));
+    event(b.p, u, STEP("5", "2"));
+    assert_at(b.p, client, "1-1-2");
+    pump_run(b.p, 200);
+    kill_owner(&b);
+    assert_true(b.p->clients[client].is_open);
+    (void)shake(&b);
+    u = told(&b);
+    assert_true(u->node != 0);
+    assert_string_equal(u->text, TOKEN_LIST("1", "5"));
+    (void)stream_begins(b.p);
+    event(b.p, u, STEP("5", "2"));
+    event(b.p, u, STEP("5", "3"));
+    event(b.p, u, RESULT("1"));
+    pump_end(b.p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(b.p);
+    assert_whole(b.p, client);
+    assert_int_equal(b.p->clients[client].heads, 1);
+    assert_int_equal(b.p->clients[client].texts, 4);
+    assert_at(b.p, client, "1-2-2-e");
+    bench_free(&b);
+}
+
+/* However it is answered there. */
+static void test_a_request_on_an_event_stream_is_answered_by_an_event_at_a_successor(void **state)
+{
+    (void)state;
+    for (int has_events = 0; has_events < 2; has_events++) {
+        struct bench b = bench_with_copies();
+        uint32_t client = ask(b.p, 1, b.session, LIST("1"));
+        struct ucall *u = told(&b);
+        (void)stream_begins(b.p);
+        if (has_events)
+            event(b.p, u, LOG("a"));
+        pump_run(b.p, 200);
+        kill_owner(&b);
+        (void)shake(&b);
+        answer(&b, told(&b), RESULT("1"));
+        assert_whole(b.p, client);
+        assert_heard(b.p, client, has_events ? ".a.=" : "..=");
+        assert_at(b.p, client, "1-2-1-e");
+        bench_free(&b);
+    }
+}
+
+static void test_a_request_without_its_client_is_told_lost_to_who_comes_back(void **state)
+{
+    (void)state;
+    for (int waits = 0; waits < 2; waits++) {
+        struct bench b = bench_with_copies();
+        uint32_t client = ask(b.p, 1, b.session, LIST("1"));
+        struct ucall *u = told(&b);
+        (void)stream_begins(b.p);
+        event(b.p, u, LOG("a"));
+        pump_run(b.p, 200);
+        leave(b.p, client);
+        pump_kill(b.p, 0);
+        pump_run(b.p, waits ? 30000 : 4000);
+        client = come_back(b.p, 2, b.session, client);
+        (void)shake(&b); /* its credentials are not known there */
+        assert_whole(b.p, client);
+        assert_int_equal(b.p->clients[client].told, MESH_OUTCOME_UNKNOWN);
+        assert_string_equal(b.p->clients[client].last, "1");
+        assert_at(b.p, client, "1-2-1-e");
+        bench_free(&b);
+    }
+}
+
+static void
+test_open_questions_are_cancelled_by_a_successor_and_its_own_have_its_epoch(void **state)
+{
+    (void)state;
+    struct bench b = bench_with_copies();
+    uint32_t held = hold(b.p, 1, b.session);
+    struct ucall *own = stream_begins(b.p);
+    event(b.p, own, SAMPLE("0"));
+    pump_run(b.p, 200);
+    kill_owner(&b);
+    assert_true(b.p->clients[held].is_open);
+    (void)shake(&b);
+    own = pump_last(b.p);
+    assert_int_equal(own->kind, MESH_UP_LISTEN);
+    (void)stream_begins(b.p);
+    assert_heard(b.p, held, ".*.****"); /* it | its cancel, a word, two lists */
+    event(b.p, own, SAMPLE("0"));
+    assert_string_equal(b.p->clients[held].last, SAMPLE("\"m2-1\""));
+    (void)ask(b.p, 1, b.session, RESULT("0"));
+    assert_nothing_told(&b);
+    (void)ask(b.p, 1, b.session, RESULT("\"m2-1\""));
+    assert_string_equal(told(&b)->text, RESULT("0"));
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -840,6 +967,11 @@ int main(void)
         cmocka_unit_test(test_a_held_stream_stays_and_brings_what_the_next_upstream_says),
         cmocka_unit_test(test_an_upstream_that_dies_at_once_is_not_started_in_a_storm),
         cmocka_unit_test(test_a_token_of_which_nothing_is_known_waits_for_the_upstreams_word),
+        cmocka_unit_test(test_a_successor_goes_on_with_a_request_s_stream_where_its_client_is),
+        cmocka_unit_test(test_a_request_on_an_event_stream_is_answered_by_an_event_at_a_successor),
+        cmocka_unit_test(test_a_request_without_its_client_is_told_lost_to_who_comes_back),
+        cmocka_unit_test(
+            test_open_questions_are_cancelled_by_a_successor_and_its_own_have_its_epoch),
     };
 
     return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
