@@ -229,9 +229,11 @@ static void call_open_stream(struct core *core, struct call *call, uint64_t now_
 {
     struct session *session = session_at(core, call->session);
     bool wants_answer = call_is_request(call) || call->rpc.kind == RPC_BATCH;
+    if (call->stream != NULL) /* it goes on with one */
+        return;
     if (session == NULL || call->want != MESH_CALL || !wants_answer || !call_has_reader(call))
         return;
-    struct event_stream *stream = event_stream_open(core, session, call, 0);
+    struct event_stream *stream = event_stream_open(core, session, call, call->position.stream);
     if (stream == NULL)
         return;
     copies_on_stream(core, session, stream, now_ms);

@@ -165,6 +165,10 @@ static bool held_take_stream(struct core *core, struct session *copy, const stru
             event_stream_end(core, stream, now_ms);
         return true;
     }
+    if (stream != NULL && m->copy.stream != 0) { /* its request may not run again any more */
+        stream->is_safe = stream->is_safe && m->copy.is_safe;
+        return true;
+    }
     if (m->copy.stream <= copy->streams_count ||
         (id.length > 0 && !record_is_id(id, EVENT_STREAM_ID_MAX)))
         return false;

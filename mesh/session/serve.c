@@ -281,6 +281,21 @@ static bool serve_is_read_elsewhere(const struct call *call, const struct wire_m
            open->open.serial != call->serial;
 }
 
+/* Its record says that this request may not run again, though its method does not: its user was
+ * asked something, and answered. That is the outcome on its stream, too. */
+static bool serve_fail_asked(struct core *core, struct session *session,
+                             const struct wire_message *open, uint64_t now_ms)
+{
+    struct event_stream *stream =
+        session != NULL && open->open.has_position && open->open.position.stream != 0
+            ? event_stream_shown(session, &open->open.position)
+            : NULL;
+    if (stream == NULL || stream->is_safe || !event_stream_is_orphan(stream))
+        return false;
+    event_stream_fail(core, stream, MESH_OUTCOME_UNKNOWN, now_ms);
+    return true;
+}
+
 void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
                 uint64_t now_ms)
 {
@@ -328,6 +343,9 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
         return;
     }
     enum mesh_reason why = serve_admit(core, open, session);
+    if (why == MESH_OK && r->want == MESH_CALL && open->open.is_attach &&
+        serve_fail_asked(core, session, open, now_ms))
+        why = MESH_OUTCOME_UNKNOWN;
     if (why != MESH_OK) {
         serve_refuse(core, lane, open, why);
         return;
@@ -341,7 +359,9 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
     }
     links_accept(core->links, lane, call->self);
     call->answer.lane = lane;
-    upcall_start(core, call, now_ms);
+    bool goes_on = session != NULL && r->want == MESH_CALL && open->open.has_position;
+    if (!goes_on || uplisten_go_on(core, call, now_ms))
+        upcall_start(core, call, now_ms);
 }
 
 /* ---- the entry's other words, and its lane -------------------------------------------------- */

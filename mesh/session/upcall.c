@@ -291,8 +291,10 @@ static bool upcall_is_awaited(struct core *core, struct call *call, uint64_t now
     struct call *asking = call_at(core, asker);
     if (asking != NULL) {
         asking->user_was_asked = true;
-        if (asking->stream != NULL)
+        if (asking->stream != NULL && asking->stream->is_safe) {
             asking->stream->is_safe = false;
+            copies_on_stream(core, session, asking->stream, now_ms);
+        }
     }
     return true;
 }

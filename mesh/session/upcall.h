@@ -56,6 +56,9 @@ void upcall_untaken(struct core *core, struct call *reader);
 
 /* Attaches a client's GET to the stream that it asks for. */
 void uplisten_hold(struct core *core, struct call *call, uint64_t now_ms);
+/* A request that another owner may have begun to answer by events: goes on with those, from where
+ * its client is. False: all of it is there, it does not run again. */
+bool uplisten_go_on(struct core *core, struct call *call, uint64_t now_ms);
 /* HTTP: the session is initialized: its upstream's own stream is asked for, under the head of this
  * request. Not only when the client's GET comes: what is said before that would be lost. */
 void uplisten_begin(struct core *core, struct upstream *up, const struct call *call);

@@ -49,6 +49,45 @@ static void uplisten_resume(struct core *core, struct call *call, struct session
     call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
 }
 
+/* That of a request which another owner began to answer; NULL: we have none of it. */
+static struct event_stream *uplisten_begun(struct core *core, struct session *session,
+                                           struct call *call)
+{
+    struct event_stream *stream =
+        call->position.stream != 0 ? event_stream_shown(session, &call->position) : NULL;
+    if (stream == NULL || stream->is_ended)
+        return stream;
+    bool is_its = call_at(core, stream->source) == NULL &&
+                  rpc_id_hash(core->sip_key, stream->request) == call_id_hash(core, call);
+    return is_its ? stream : NULL;
+}
+
+bool uplisten_go_on(struct core *core, struct call *call, uint64_t now_ms)
+{
+    struct session *session = session_at(core, call->session);
+    struct event_stream *stream = uplisten_begun(core, session, call);
+    bool has_gap = false;
+    if (stream == NULL) { /* one of its own, of the same number if that is free */
+        call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0}, now_ms);
+        return true;
+    }
+    uplisten_supersede(core, stream, now_ms);
+    call->stream = stream;
+    call_add_head(core, call, 200, MESH_FORM_SSE, (struct slice){0}, now_ms);
+    uint64_t after = event_stream_after(stream, &call->position, &has_gap);
+    event_stream_read(core, stream, call, after, has_gap, now_ms);
+    if (!stream->is_ended) {
+        event_stream_adopt(core, stream, call);
+        replay_note_progress(core, call, stream);
+        return true;
+    }
+    stream->reader = (struct handle){0};
+    call->stream = NULL;
+    call->is_answered = true; /* by the log */
+    call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+    return false;
+}
+
 /* The session's own stream: a newer GET supersedes the older one. */
 static void uplisten_read_own(struct core *core, struct call *call, struct session *session,
                               uint64_t now_ms)
