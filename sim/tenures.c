@@ -446,8 +446,22 @@ uint32_t tenures_at(struct world *world, uint32_t seat, uint32_t *left_behind)
 
 /* ---- the end of calm ------------------------------------------------------------------------ */
 
+/* `p3 owns 4, p1 has 4, p7 has 2` */
+static void records_tell(const struct world *world, const struct session *session, char *words,
+                         size_t room)
+{
+    struct mesh_tenure tenure;
+    size_t at = 0;
+    words[0] = '\0';
+    for (uint32_t seat = 0; seat < world->seats_count && at + 32 < room; seat++)
+        if (tenure_at(world, seat, session, &tenure))
+            at += (size_t)snprintf(words + at, room - at, "%sp%u %s %" PRIu64, at == 0 ? "" : ", ",
+                                   seat, tenure.is_copy ? "has" : "owns", tenure.epoch.counter);
+}
+
 static void records_check(struct world *world, uint32_t number)
 {
+    char words[200];
     const struct session *session = world->clients->sessions[number];
     struct records records;
     records_of(world, session, &records);
@@ -455,9 +469,8 @@ static void records_check(struct world *world, uint32_t number)
     if (records.owners + records.copies == 0)
         return;
     if (records.owners != 1 || !records.agree) {
-        check_fail(world, "O2",
-                   "calm, and of session %u there are %u owners and %u copies, %s epoch", number,
-                   records.owners, records.copies, records.agree ? "of one" : "not of one");
+        records_tell(world, session, words, sizeof words);
+        check_fail(world, "O2", "calm, and of the records of session %u %s", number, words);
         return;
     }
     wanted = others_of(world, records.owner);
