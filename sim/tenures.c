@@ -162,7 +162,8 @@ static bool is_too_late(struct world *world, const struct session *session,
 {
     const struct tenures *tenures = &session->tenures;
     bool meant[WORLD_SEATS_MAX] = {false};
-    if (tenures->top_said_us == 0 || tenures->top_said_us + PASSES_US > world->now_us ||
+    if (!world_life_runs(world, tenures->top_owner) || tenures->top_said_us == 0 ||
+        tenures->top_said_us + PASSES_US > world->now_us ||
         world->seats[entry].disturbed_us + PASSES_US > tenures->top_said_us ||
         !seat_is_well(world, entry, PASSES_US) ||
         !keepers_are_well(world, session, up->seat, meant))
