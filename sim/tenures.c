@@ -300,7 +300,7 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     const struct life *former = &world->lives[session->tenures.top_owner];
     if (former->ended_us != 0 || former->seat == records->owner ||
         world->seats[former->seat].leaving || !seat_is_well(world, former->seat, WELL_US) ||
-        !keepers_are_well(world, session, records->owner, meant))
+        !keepers_are_well(world, session, WORLD_NOBODY, meant))
         return;
     meant[former->seat] = true;
     if (wires_are_well(world, meant))
