@@ -582,13 +582,13 @@ void check_end(struct world *world, struct request *request)
     if (request->is_after_end && ok)
         check_fail(world, "N1", "#%u is answered in a session that was deleted before", request->n);
     if (request_is_of_session(request) && request->why == MESH_SESSION_UNKNOWN &&
-        !may_be_unknown(world, session))
-        check_fail(world, "N1",
-                   "#%u (%s) through p%u: session %u is unknown, and its owner "
-                   "p%u.%u %s",
-                   request->n, ask_name(request->ask), request->seat, request->session,
-                   world->lives[session->owner].seat, world->lives[session->owner].life,
-                   world_life_runs(world, session->owner) ? "lives" : "died just now");
+        !may_be_unknown(world, session)) {
+        char words[200];
+        records_tell(world, session, words, sizeof words);
+        check_fail(world, "N1", "#%u (%s) through p%u: session %u is unknown, and %s", request->n,
+                   ask_name(request->ask), request->seat, request->session,
+                   words[0] != '\0' ? words : "who had it fell silent just now");
+    }
     check_calm_end(world, request);
     if (ask_is_modern(request->ask))
         modern_check_end(world, request);

@@ -58,6 +58,18 @@ void records_of(const struct world *world, const struct session *session, struct
     found->agree = lowest == highest;
 }
 
+void records_tell(const struct world *world, const struct session *session, char *words,
+                  size_t room)
+{
+    struct mesh_tenure tenure;
+    size_t at = 0;
+    words[0] = '\0';
+    for (uint32_t seat = 0; seat < world->seats_count && at + 32 < room; seat++)
+        if (tenure_at(world, seat, session, &tenure))
+            at += (size_t)snprintf(words + at, room - at, "%sp%u %s %" PRIu64, at == 0 ? "" : ", ",
+                                   seat, tenure.is_copy ? "has" : "owns", tenure.epoch.counter);
+}
+
 bool tenure_survives(const struct world *world, const struct session *session)
 {
     struct records records;
@@ -446,19 +458,6 @@ uint32_t tenures_at(struct world *world, uint32_t seat, uint32_t *left_behind)
 }
 
 /* ---- the end of calm ------------------------------------------------------------------------ */
-
-/* `p3 owns 4, p1 has 4, p7 has 2` */
-static void records_tell(const struct world *world, const struct session *session, char *words,
-                         size_t room)
-{
-    struct mesh_tenure tenure;
-    size_t at = 0;
-    words[0] = '\0';
-    for (uint32_t seat = 0; seat < world->seats_count && at + 32 < room; seat++)
-        if (tenure_at(world, seat, session, &tenure))
-            at += (size_t)snprintf(words + at, room - at, "%sp%u %s %" PRIu64, at == 0 ? "" : ", ",
-                                   seat, tenure.is_copy ? "has" : "owns", tenure.epoch.counter);
-}
 
 static void records_check(struct world *world, uint32_t number)
 {

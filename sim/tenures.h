@@ -16,6 +16,7 @@
 #define SIM_TENURES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TENURES_GO_ON true /* sessions outlive their owner, and their server */
@@ -51,6 +52,10 @@ struct records {
     bool agree;                       /* all are of that epoch */
 };
 void records_of(const struct world *world, const struct session *session, struct records *found);
+
+/* `p3 owns 4, p1 has 4, p7 has 2` */
+void records_tell(const struct world *world, const struct session *session, char *words,
+                  size_t room);
 
 void tenures_new(struct world *world);
 void tenures_look(struct world *world); /* CHECK_TENURES */
