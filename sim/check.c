@@ -392,7 +392,7 @@ void check_message(struct world *world, struct request *request, struct request 
 {
     request->events++;
     if (!ask_is_modern(request->ask))
-        tenure_passes(world, on, text_number(text, "u"));
+        tenure_passes(world, on, text_number(text, "u"), text_number(text, "t"));
     if (request->has_answer && !answers)
         check_fail(world, "E1", "#%u: a message after the answer", request->n);
     if (answers) {

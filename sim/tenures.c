@@ -184,27 +184,35 @@ static bool is_too_late(struct world *world, const struct session *session,
     return wires_are_well(world, meant);
 }
 
-void tenure_passes(struct world *world, const struct request *request, uint32_t index)
+/* What a log kept from before a takeover is passed on by whoever owns the session now: only what
+ * was said after the higher epoch was heard of is a word of who does not own it. */
+void tenure_passes(struct world *world, const struct request *request, uint32_t index,
+                   uint32_t said_ms)
 {
-    if (index >= world->upstreams->ups_count)
+    if (index >= world->upstreams->ups_count || said_ms == WORLD_NOBODY)
         return;
     tenure_moves(world,
                  index); /* it may be the session's owner again, or still, in a later epoch */
     const struct upstream *up = &world->upstreams->ups[index];
     struct session *session = world->clients->sessions[request->session];
     struct tenures *tenures = &session->tenures;
+    uint64_t said_us = (uint64_t)said_ms * WORLD_MS;
     if (up->epoch == 0 || up->session != request->session)
         return;
     struct passed *passed = passed_at(session, request->seat, request->life);
-    if (up->epoch < passed->epoch)
+    if (up->epoch < passed->epoch && said_us > passed->since_us)
         check_fail(world, "O1",
                    "#%u through p%u gets what upstream %u of epoch %" PRIu64
                    " says, after something of epoch %" PRIu64,
                    request->n, request->seat, index, up->epoch, passed->epoch);
-    passed->epoch = up->epoch;
+    if (up->epoch > passed->epoch) {
+        passed->epoch = up->epoch;
+        passed->since_us = world->now_us;
+    }
     if (up->epoch == tenures->top && tenures->top_said_us == 0)
         tenures->top_said_us = world->now_us;
-    if (up->epoch < tenures->top && is_too_late(world, session, up, request->seat))
+    if (up->epoch < tenures->top && said_us > tenures->top_said_us &&
+        is_too_late(world, session, up, request->seat))
         check_fail(world, "O1",
                    "#%u through p%u gets what p%u says in epoch %" PRIu64 " of session %u, %" PRIu64
                    " ms after p%u was heard in epoch %" PRIu64,
