@@ -392,7 +392,7 @@ void check_message(struct world *world, struct request *request, struct request 
 {
     request->events++;
     if (!ask_is_modern(request->ask))
-        tenure_passes(world, on, text_number(text, "u"));
+        tenure_passes(world, on, text_number(text, "u"), text_number(text, "t"));
     if (request->has_answer && !answers)
         check_fail(world, "E1", "#%u: a message after the answer", request->n);
     if (answers) {
@@ -448,7 +448,11 @@ void check_event_id(struct world *world, struct request *request, const struct m
         check_fail(world, "S1", "#%u resumes stream %u and gets an event of stream %u", request->n,
                    at->stream, id->stream);
     if (is_mark) {
-        request->has_gap = request->shown[0] != 0 && (!request->has_position || !id_is_at(id, at));
+        /* of a request's stream a new epoch says enough: it runs again, or its error follows */
+        bool is_later_run = request->has_position && id->stream == at->stream && id->stream != 0 &&
+                            id->epoch > at->epoch;
+        request->has_gap = request->shown[0] != 0 && !is_later_run &&
+                           (!request->has_position || !id_is_at(id, at));
     } else if (request->has_gap && !request->was_told_gap) {
         check_fail(world, "S1",
                    "#%u shows %s, goes on with %u-%" PRIu64 "-%" PRIu64 ", and nothing is said",
@@ -578,13 +582,13 @@ void check_end(struct world *world, struct request *request)
     if (request->is_after_end && ok)
         check_fail(world, "N1", "#%u is answered in a session that was deleted before", request->n);
     if (request_is_of_session(request) && request->why == MESH_SESSION_UNKNOWN &&
-        !may_be_unknown(world, session))
-        check_fail(world, "N1",
-                   "#%u (%s) through p%u: session %u is unknown, and its owner "
-                   "p%u.%u %s",
-                   request->n, ask_name(request->ask), request->seat, request->session,
-                   world->lives[session->owner].seat, world->lives[session->owner].life,
-                   world_life_runs(world, session->owner) ? "lives" : "died just now");
+        !may_be_unknown(world, session)) {
+        char words[200];
+        records_tell(world, session, words, sizeof words);
+        check_fail(world, "N1", "#%u (%s) through p%u: session %u is unknown, and %s", request->n,
+                   ask_name(request->ask), request->seat, request->session,
+                   words[0] != '\0' ? words : "who had it fell silent just now");
+    }
     check_calm_end(world, request);
     if (ask_is_modern(request->ask))
         modern_check_end(world, request);

@@ -58,6 +58,18 @@ void records_of(const struct world *world, const struct session *session, struct
     found->agree = lowest == highest;
 }
 
+void records_tell(const struct world *world, const struct session *session, char *words,
+                  size_t room)
+{
+    struct mesh_tenure tenure;
+    size_t at = 0;
+    words[0] = '\0';
+    for (uint32_t seat = 0; seat < world->seats_count && at + 32 < room; seat++)
+        if (tenure_at(world, seat, session, &tenure))
+            at += (size_t)snprintf(words + at, room - at, "%sp%u %s %" PRIu64, at == 0 ? "" : ", ",
+                                   seat, tenure.is_copy ? "has" : "owns", tenure.epoch.counter);
+}
+
 bool tenure_survives(const struct world *world, const struct session *session)
 {
     struct records records;
@@ -162,7 +174,8 @@ static bool is_too_late(struct world *world, const struct session *session,
 {
     const struct tenures *tenures = &session->tenures;
     bool meant[WORLD_SEATS_MAX] = {false};
-    if (tenures->top_said_us == 0 || tenures->top_said_us + PASSES_US > world->now_us ||
+    if (!world_life_runs(world, tenures->top_owner) || tenures->top_said_us == 0 ||
+        tenures->top_said_us + PASSES_US > world->now_us ||
         world->seats[entry].disturbed_us + PASSES_US > tenures->top_said_us ||
         !seat_is_well(world, entry, PASSES_US) ||
         !keepers_are_well(world, session, up->seat, meant))
@@ -171,27 +184,35 @@ static bool is_too_late(struct world *world, const struct session *session,
     return wires_are_well(world, meant);
 }
 
-void tenure_passes(struct world *world, const struct request *request, uint32_t index)
+/* What a log kept from before a takeover is passed on by whoever owns the session now: only what
+ * was said after the higher epoch was heard of is a word of who does not own it. */
+void tenure_passes(struct world *world, const struct request *request, uint32_t index,
+                   uint32_t said_ms)
 {
-    if (index >= world->upstreams->ups_count)
+    if (index >= world->upstreams->ups_count || said_ms == WORLD_NOBODY)
         return;
     tenure_moves(world,
                  index); /* it may be the session's owner again, or still, in a later epoch */
     const struct upstream *up = &world->upstreams->ups[index];
     struct session *session = world->clients->sessions[request->session];
     struct tenures *tenures = &session->tenures;
+    uint64_t said_us = (uint64_t)said_ms * WORLD_MS;
     if (up->epoch == 0 || up->session != request->session)
         return;
     struct passed *passed = passed_at(session, request->seat, request->life);
-    if (up->epoch < passed->epoch)
+    if (up->epoch < passed->epoch && said_us > passed->since_us)
         check_fail(world, "O1",
                    "#%u through p%u gets what upstream %u of epoch %" PRIu64
                    " says, after something of epoch %" PRIu64,
                    request->n, request->seat, index, up->epoch, passed->epoch);
-    passed->epoch = up->epoch;
+    if (up->epoch > passed->epoch) {
+        passed->epoch = up->epoch;
+        passed->since_us = world->now_us;
+    }
     if (up->epoch == tenures->top && tenures->top_said_us == 0)
         tenures->top_said_us = world->now_us;
-    if (up->epoch < tenures->top && is_too_late(world, session, up, request->seat))
+    if (up->epoch < tenures->top && said_us > tenures->top_said_us &&
+        is_too_late(world, session, up, request->seat))
         check_fail(world, "O1",
                    "#%u through p%u gets what p%u says in epoch %" PRIu64 " of session %u, %" PRIu64
                    " ms after p%u was heard in epoch %" PRIu64,
@@ -299,7 +320,7 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     const struct life *former = &world->lives[session->tenures.top_owner];
     if (former->ended_us != 0 || former->seat == records->owner ||
         world->seats[former->seat].leaving || !seat_is_well(world, former->seat, WELL_US) ||
-        !keepers_are_well(world, session, records->owner, meant))
+        !keepers_are_well(world, session, WORLD_NOBODY, meant))
         return;
     meant[former->seat] = true;
     if (wires_are_well(world, meant))
@@ -448,6 +469,7 @@ uint32_t tenures_at(struct world *world, uint32_t seat, uint32_t *left_behind)
 
 static void records_check(struct world *world, uint32_t number)
 {
+    char words[200];
     const struct session *session = world->clients->sessions[number];
     struct records records;
     records_of(world, session, &records);
@@ -455,9 +477,8 @@ static void records_check(struct world *world, uint32_t number)
     if (records.owners + records.copies == 0)
         return;
     if (records.owners != 1 || !records.agree) {
-        check_fail(world, "O2",
-                   "calm, and of session %u there are %u owners and %u copies, %s epoch", number,
-                   records.owners, records.copies, records.agree ? "of one" : "not of one");
+        records_tell(world, session, words, sizeof words);
+        check_fail(world, "O2", "calm, and of the records of session %u %s", number, words);
         return;
     }
     wanted = others_of(world, records.owner);

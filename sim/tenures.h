@@ -16,6 +16,7 @@
 #define SIM_TENURES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TENURES_GO_ON true /* sessions outlive their owner, and their server */
@@ -37,7 +38,7 @@ struct tenures {
     uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */
     struct passed { /* what a peer passed on to clients of this session, at most */
         uint32_t seat, life;
-        uint64_t epoch;
+        uint64_t epoch, since_us;
     } * passed;
     uint32_t passed_count, passed_capacity;
     bool is_gone; /* nobody that runs has a record of it any more */
@@ -52,6 +53,10 @@ struct records {
 };
 void records_of(const struct world *world, const struct session *session, struct records *found);
 
+/* `p3 owns 4, p1 has 4, p7 has 2` */
+void records_tell(const struct world *world, const struct session *session, char *words,
+                  size_t room);
+
 void tenures_new(struct world *world);
 void tenures_look(struct world *world); /* CHECK_TENURES */
 /* Before the peer's memory is gone. */
@@ -61,8 +66,9 @@ void tenures_check_calm(struct world *world);
 
 /* Something is said to an upstream of a session, or it says something. */
 void tenure_moves(struct world *world, uint32_t upstream);
-/* O1: a text of this upstream reaches a client. */
-void tenure_passes(struct world *world, const struct request *request, uint32_t upstream);
+/* O1: a text of this upstream, said at that time of the world, reaches a client. */
+void tenure_passes(struct world *world, const struct request *request, uint32_t upstream,
+                   uint32_t said_ms);
 /* O1: a request runs there. */
 void tenure_runs(struct world *world, const struct request *request, uint32_t upstream);
 /* R1: the client learns the id of its session. */

@@ -268,14 +268,21 @@ static void ucall_draw(struct world *world, struct ucall *call)
                      call->polls * (call->step_us + WORLD_SECOND);
 }
 
+/* When it was said: a log keeps it for long. */
+static uint32_t said_ms(const struct world *world)
+{
+    return (uint32_t)(world->now_us / WORLD_MS);
+}
+
 static void progress_say(struct world *world, struct ucall *call)
 {
     char text[200];
-    int length = snprintf(text, sizeof text,
-                          "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{"
-                          "\"progressToken\":%s,\"progress\":%u,\"n\":%u,\"s\":%u,\"u\":%u}}",
-                          call->token, ++call->progress, call->request, ucall_session(world, call),
-                          call->upstream);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{"
+                 "\"progressToken\":%s,\"progress\":%u,\"n\":%u,\"s\":%u,\"u\":%u,\"t\":%u}}",
+                 call->token, ++call->progress, call->request, ucall_session(world, call),
+                 call->upstream, said_ms(world));
     ucall_head(world, call, 200, MESH_FORM_SSE);
     ucall_say(world, call, text, (size_t)length);
 }
@@ -346,9 +353,9 @@ static void answer_say(struct world *world, struct ucall *call)
     char *text = sim_zero(800 + (size_t)call->pad);
     int length = snprintf(text, 800,
                           "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":{%s,\"n\":%u,\"s\":%u,"
-                          "\"u\":%u,\"pad\":\"",
+                          "\"u\":%u,\"t\":%u,\"pad\":\"",
                           call->id, is_good ? "result" : "error", body, call->request,
-                          ucall_session(world, call), call->upstream);
+                          ucall_session(world, call), call->upstream, said_ms(world));
     memset(text + length, 'x', call->pad);
     memcpy(text + length + call->pad, "\"}}", 3);
     ucall_head(world, call, 200, call->is_sse ? MESH_FORM_SSE : MESH_FORM_JSON);
@@ -823,8 +830,8 @@ static void note_say(struct world *world, uint32_t index, uint32_t call, uint32_
     char text[200];
     int length = snprintf(text, sizeof text,
                           "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{"
-                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u,\"u\":%u}}}",
-                          world->upstreams->ups[index].session, note, index);
+                          "\"level\":\"info\",\"data\":{\"s\":%u,\"k\":%u,\"u\":%u,\"t\":%u}}}",
+                          world->upstreams->ups[index].session, note, index, said_ms(world));
     if (call != MESH_NO_CALL)
         mark_say(world, index, call, 'g', note, 0);
     say(world, index, call, text, (size_t)length);

@@ -36,7 +36,9 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
 
 static bool yield_may_run_again(const struct call *call)
 {
-    bool may_have_run = call->up_call != 0 || call->is_ended || call->is_given;
+    /* again: the rest of its answer is asked for after a while */
+    bool may_have_run =
+        call->up_call != 0 || call->again.index != 0 || call->is_ended || call->is_given;
     return call_is_held_stream(call) || !may_have_run ||
            (!call->is_unsafe && !call->user_was_asked);
 }
@@ -51,11 +53,12 @@ static void yield_say(struct core *core, struct call *call, struct mesh_epoch hi
         m.end.end = MESH_END_CUT;
         m.end.why = MESH_OUTCOME_UNKNOWN;
     }
-    if (lane_is_none(call->answer.lane)) {
-        if (m.kind == WIRE_END)
-            serve_forget_name(core, call); /* its entry will ask by it */
+    /* should its entry ask by it, because it did not hear this, or must not: it may have run here,
+     * whoever owns the session by then */
+    if (m.kind == WIRE_END)
+        serve_forget_name(core, call);
+    if (lane_is_none(call->answer.lane))
         return;
-    }
     (void)links_send(core->links, call->answer.lane, LINKS_OWNER, &m);
     links_close(core->links, call->answer.lane, LINKS_OWNER);
     call->answer.lane = (struct lane){0};
