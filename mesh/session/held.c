@@ -215,7 +215,8 @@ static void held_forget(struct core *core, struct session *copy, const struct wi
                         struct peer_id from)
 {
     if (copy != NULL && peer_id_equal(m->epoch.owner, from) &&
-        mesh_epoch_compare(copy->epoch, m->epoch) == 0)
+        (mesh_epoch_compare(copy->epoch, m->epoch) == 0 ||
+         copy->epoch.counter < m->epoch.counter))
         session_free(core, copy);
 }
 

@@ -160,15 +160,16 @@ static void owner_resolve_by_home(struct core *core, const struct session_id *id
         found->peer =
             is_lost ? owner_successor(core, id, home->record->id, now_ms) : home->record->id;
     } else if (home != NULL) {
-        found->verdict = found->is_searched && !owner_may_come_back(core, home, now_ms)
-                             ? OWNER_ENDED
-                             : OWNER_GONE;
+        bool is_over = found->is_searched && search->is_whole;
+        found->verdict =
+            is_over && !owner_may_come_back(core, home, now_ms) ? OWNER_ENDED : OWNER_GONE;
         found->peer = owner_successor(core, id, home->record->id, now_ms);
     } else {
-        found->verdict = !found->is_searched ? OWNER_AWAY
-                         : search->home_is_known || owner_somebody_is_missing(core, now_ms)
-                             ? OWNER_GONE
-                             : OWNER_ENDED;
+        found->verdict =
+            !found->is_searched ? OWNER_AWAY
+            : search->home_is_known || !search->is_whole || owner_somebody_is_missing(core, now_ms)
+                ? OWNER_GONE
+                : OWNER_ENDED;
         if (found->verdict == OWNER_GONE)
             found->peer = owner_successor(core, id, (struct peer_id){0}, now_ms);
     }
@@ -259,6 +260,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     }
     search->asked = search->answered = 0;
     search->is_over = search->home_is_known = false;
+    search->is_whole = true;
     search->holds = (struct mesh_epoch){0};
     if (!runs)
         o->searching++;
@@ -271,6 +273,8 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
             continue;
         if (links_tell(core->links, member->record->id, &member->record->addr, &find, now_ms) >= 0)
             search->asked++;
+        else
+            search->is_whole = false;
     }
     return true;
 }
@@ -302,6 +306,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
 static void owner_search_end(struct core *core, struct owner_search *search, uint64_t now_ms)
 {
     search->is_over = true;
+    search->is_whole = search->is_whole && search->answered >= search->asked;
     core->owner.searching--;
     search->until_ms = now_ms + OWNER_NEGATIVE_MS;
     entry_wake(core);

@@ -45,7 +45,10 @@ bool relay_begin(struct core *core, struct lane lane, const struct wire_message 
     const struct mesh_addr *addr = core_addr_of(core, owner);
     struct wire_message onward = *open;
     struct handle h;
-    struct relay *relay = addr != NULL && open->open.hops + 1 < SERVE_HOPS_MAX
+    /* a lane within this process has both its ends here: nobody is carried from or to ourselves */
+    bool is_between =
+        !peer_id_equal(open->name.entry, core_self(core)) && !peer_id_equal(owner, core_self(core));
+    struct relay *relay = is_between && addr != NULL && open->open.hops + 1 < SERVE_HOPS_MAX
                               ? pool_take(&core->relays.pool, &h)
                               : NULL;
     if (relay == NULL)
