@@ -575,6 +575,7 @@ static bool replay_was_deleted(struct core *core, struct session *session, struc
             continue;
         call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
         call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+        session->is_deleted = true;
         serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
         return true;
     }

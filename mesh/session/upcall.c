@@ -373,6 +373,7 @@ static void upcall_give_nobody(struct core *core, struct call *call, uint64_t no
     if (call->want == MESH_DELETE) {
         call_add_head(core, call, 200, MESH_FORM_NONE, (struct slice){0}, now_ms);
         call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
+        session->is_deleted = true;
         serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
         return;
     }

@@ -279,6 +279,12 @@ static void test_a_held_stream_gets_its_200_while_its_owner_is_sought(void **sta
     pump_free(p);
 }
 
+static void without_copies(struct mesh_config *config)
+{
+    config->copies = 0;
+}
+
+/* Where nobody has a copy, nobody carries its sessions on. */
 static void test_an_owner_that_dies_gives_each_request_its_definite_end(void **state)
 {
     (void)state;
