@@ -16,7 +16,8 @@
 #define LOST_SECONDS 300      /* see hold.h: two deaths within so long */
 #define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
-#define NAMESAKE_TRIES 3    /* unanswered: it is gone */
+#define NAMESAKE_TRIES 3    /* unanswered: it is gone; a pod made anew is a member within 2 s */
+#define NAMESAKE_MS 500     /* between two of them */
 #define FAREWELL_WATCHERS 4 /* our monitor and the next witnesses */
 #define FAREWELL_MS 200     /* until said again */
 #define FAREWELL_MIN_MS 400 /* gossip gets so much time */
@@ -164,7 +165,7 @@ static void wait_for_namesake(struct swim *swim, const struct wire_datagram *d, 
     swim->waiting_since_ms = now_ms;
     swim->incumbent_answered_ms = now_ms;
     swim->incumbent_unanswered = 1;
-    swim->hello_at_ms = now_ms + SECOND_MS;
+    swim->hello_at_ms = now_ms + NAMESAKE_MS;
     push_hello(swim, &d->incumbent_addr);
     swim_push_event(swim, SWIM_NAME_WAITING, d->incumbent);
 }
@@ -241,7 +242,7 @@ static void waiting_now(struct swim *swim, uint64_t now_ms)
     }
     if (now_ms < swim->hello_at_ms)
         return;
-    swim->hello_at_ms = now_ms + SECOND_MS;
+    swim->hello_at_ms = now_ms + NAMESAKE_MS;
     if (swim->incumbent_unanswered >= NAMESAKE_TRIES) {
         fix_generation(swim, SWIM_JOINING, now_ms);
         return;

@@ -133,6 +133,8 @@ def start_pods(count, cluster, each=None, **same):
     pods = []
     for i in range(count):
         pod = Pod(f"p{i + 1}", cluster, **{**same, **(each(i) if each else {})})
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(pod.calls)  # of the round before
         pod.start(pods)
         pods.append(pod)
     wait_mesh(pods)

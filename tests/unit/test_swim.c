@@ -451,6 +451,25 @@ static void test_swim_who_waits_for_a_name_goes_on_when_it_is_free(void **state)
     world_deinit(&w);
 }
 
+/* A pod that is made anew elsewhere, while its dead predecessor is a member still. */
+static void test_swim_who_is_made_anew_elsewhere_is_learned_within_2_s(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 8);
+    world_make(&w, 4);
+    struct peer_id old = id_of(&w.peers[1]);
+    world_crash(&w, &w.peers[1]);
+    world_run(&w, 50);
+    struct peer *anew = world_join(&w, "b", 20, 0);
+    world_run(&w, 1950);
+    assert_int_equal(anew->waiting, 1);
+    assert_true(swim_is_joined(anew->swim));
+    assert_true(id_of(anew).generation > old.generation);
+    assert_non_null(view_find(swim_view(w.peers[0].swim), id_of(anew)));
+    world_deinit(&w);
+}
+
 static void test_swim_when_two_of_a_name_meet_after_a_split_the_newer_stays(void **state)
 {
     struct world w;
@@ -861,6 +880,7 @@ int main(void)
         cmocka_unit_test(test_swim_a_clock_that_is_behind_is_no_fault),
         cmocka_unit_test(test_swim_a_second_process_of_a_name_waits_and_gives_up),
         cmocka_unit_test(test_swim_who_waits_for_a_name_goes_on_when_it_is_free),
+        cmocka_unit_test(test_swim_who_is_made_anew_elsewhere_is_learned_within_2_s),
         cmocka_unit_test(test_swim_when_two_of_a_name_meet_after_a_split_the_newer_stays),
         cmocka_unit_test(test_swim_a_split_heals_by_itself),
         cmocka_unit_test(test_swim_an_old_split_heals_at_the_low_rate),
