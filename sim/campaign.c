@@ -13,6 +13,7 @@
 #include "sim/upstream.h"
 
 #define NODES_DRAWN_MAX 63u
+#define WIDE_EACH 8u         /* a seed of 200 peers takes as long as 25 of 20 */
 #define CALM_LEAST_MS 20000u /* of draws 1 */
 #define CALM_AFTER_MS 3000u  /* in which views stay equal */
 #define PROBES_MAX 300u
@@ -24,6 +25,15 @@ uint32_t campaign_draw_nodes(uint64_t seed, uint32_t draws)
     struct shuffle chance;
     chance_init(&chance, seed, 7);
     return (uint32_t)chance_log(&chance, 2, draws == 1 ? 20 : NODES_DRAWN_MAX);
+}
+
+uint32_t campaign_draw_wide(uint64_t seed)
+{
+    struct shuffle chance;
+    chance_init(&chance, seed, 7);
+    uint32_t nodes = (uint32_t)chance_log(&chance, 2, NODES_DRAWN_MAX);
+    bool is_large = chance_below(&chance, WIDE_EACH) == 0;
+    return is_large ? (uint32_t)chance_log(&chance, NODES_DRAWN_MAX + 1, WORLD_NODES_MAX) : nodes;
 }
 
 /* A fresh request of every session: through each peer where its owner lives. */

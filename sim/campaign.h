@@ -45,6 +45,8 @@ struct run_result {
 
 /* Log-uniform 2 .. 63; of draws 1 2 .. 20. */
 uint32_t campaign_draw_nodes(uint64_t seed, uint32_t draws);
+/* The same, but of one seed in eight log-uniform 64 .. 200. */
+uint32_t campaign_draw_wide(uint64_t seed);
 int campaign_run(const struct run_options *options, struct run_result *result);
 
 #endif

@@ -22,7 +22,7 @@ struct options {
     const char *faults_text, *file, *scenario;
     uint32_t draws, calm_from_ms;
     uint32_t only[RESULT_PLANNED_MAX], only_count;
-    bool has_seed, has_only, trace, verify, quiet, legacy_only, shrink;
+    bool has_seed, has_only, wide, trace, verify, quiet, legacy_only, shrink;
 };
 
 struct totals {
@@ -34,9 +34,10 @@ struct totals {
 static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
     "                [--faults all|none|LIST] [--only NUMBERS|none] [--calm-from MS]\n"
-    "                [--draws N] [--legacy] [--trace] [--verify] [--quiet] [--shrink]\n"
+    "                [--wide] [--draws N] [--legacy] [--trace] [--verify] [--quiet] [--shrink]\n"
     "       mesh-sim --scenario FILE [--seed N | --seeds FROM..TO] [--trace] [--verify] [--quiet]\n"
     "  --nodes N    peers, up to 200; 0: drawn from 2 to 63 (the default)\n"
+    "  --wide       one seed in eight has 64 to 200 peers instead\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
     "  --faults L   classes that may be on; others are off, and change nothing else\n"
     "  --only L     faults of the plan that happen, by the numbers that --trace shows\n"
@@ -119,6 +120,9 @@ static bool parse_option(int option, const char *text, struct options *options)
     case 'v':
         options->verify = true;
         return true;
+    case 'w':
+        options->wide = true;
+        return true;
     case 'd':
         options->draws = parse_number(text, &number) ? (uint32_t)number : 0;
         return number >= 1 && number <= WORLD_DRAWS;
@@ -142,23 +146,16 @@ static bool parse_option(int option, const char *text, struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {"seeds", required_argument, NULL, 'r'},
-                                          {"nodes", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"faults", required_argument, NULL, 'f'},
-                                          {"file", required_argument, NULL, 'i'},
-                                          {"trace", no_argument, NULL, 'T'},
-                                          {"verify", no_argument, NULL, 'v'},
-                                          {"draws", required_argument, NULL, 'd'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"calm-from", required_argument, NULL, 'c'},
-                                          {"shrink", no_argument, NULL, 'S'},
-                                          {"scenario", required_argument, NULL, 'y'},
-                                          {"legacy", no_argument, NULL, 'l'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'r'},
+        {"nodes", required_argument, NULL, 'n'},  {"seconds", required_argument, NULL, 't'},
+        {"faults", required_argument, NULL, 'f'}, {"file", required_argument, NULL, 'i'},
+        {"trace", no_argument, NULL, 'T'},        {"verify", no_argument, NULL, 'v'},
+        {"wide", no_argument, NULL, 'w'},         {"draws", required_argument, NULL, 'd'},
+        {"only", required_argument, NULL, 'o'},   {"calm-from", required_argument, NULL, 'c'},
+        {"shrink", no_argument, NULL, 'S'},       {"scenario", required_argument, NULL, 'y'},
+        {"legacy", no_argument, NULL, 'l'},       {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     *options = (struct options){.from = 1,
                                 .to = 1,
                                 .seconds = 60,
@@ -488,8 +485,10 @@ int main(int argc, char **argv)
         rc = run_file(&options, &totals);
     } else {
         for (uint64_t seed = options.from; rc == 0 && seed <= options.to; seed++)
-            rc = run_one(&options, &totals, seed, options.nodes, options.seconds, options.draws,
-                         options.legacy_only);
+            rc = run_one(&options, &totals, seed,
+                         options.wide && options.nodes == 0 ? campaign_draw_wide(seed)
+                                                            : options.nodes,
+                         options.seconds, options.draws, options.legacy_only);
     }
     if (rc < 0)
         return 2;

@@ -184,6 +184,8 @@ struct swim {
     uint32_t differing_restless; /* how often our own hash had changed until then */
     struct stranger strangers[STRANGERS_MAX];
     size_t strangers_count, strangers_next;
+    uint64_t asked_since_ms;
+    uint32_t asked; /* exchanges begun with us since then */
     struct view_answer answers[ANSWERS_MAX];
     size_t answers_count;
     struct swim_wish wishes[WISHES_MAX];

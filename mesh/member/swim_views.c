@@ -5,13 +5,19 @@
 
 #include "mesh/member/swim_state.h"
 
-#define DIFFERING_MS 2000    /* a difference that gossip does not end by itself */
-#define BACKLOG 32           /* so much waits to be told that an exchange tells it sooner */
-#define BACKLOG_MS 500       /* then a difference need not last longer */
-#define DIFFERING_RESTLESS 4 /* so often in a row our own view may have changed meanwhile */
-#define STRANGER_MS 2000     /* gossip tells us of most newcomers before that */
+#define DIFFERING_MS 2000      /* a difference that gossip does not end by itself */
+#define BACKLOG 32             /* so much waits to be told that an exchange tells it sooner */
+#define BACKLOG_MS 250         /* then a difference need not last longer */
+#define NEW_HERE_UNTIL_MS 5000 /* whoever joined less than this ago */
+#define NEW_HERE_MS 500        /* waits no longer, either */
+#define DIFFERING_RESTLESS 4   /* so often in a row our own view may have changed meanwhile */
+#define ASKED_MAX 32           /* exchanges begun with us in a second: beyond that we are busy */
+#define PART_RECORDS 256       /* what a busy peer tells in each, about */
+#define STRANGER_MS 2000       /* gossip tells us of most newcomers before that */
 #define STRANGER_MAX_MS 16000
 #define STRANGER_OLD_MS 60000
+
+static const struct peer_id nobody = {0, 0};
 
 void views_wish(struct swim *swim, struct peer_id with, const struct mesh_addr *addr,
                 uint64_t now_ms)
@@ -75,6 +81,12 @@ static bool has_backlog(const struct swim *swim)
     return gossip_count(swim->gossip) > BACKLOG;
 }
 
+/* Who has just joined, perhaps with others, is the likeliest to have missed something. */
+static bool is_new_here(const struct swim *swim, uint64_t now_ms)
+{
+    return swim->phase == SWIM_MEMBER && now_ms - swim->joined_ms < NEW_HERE_UNTIL_MS;
+}
+
 void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t hash,
                    uint64_t now_ms)
 {
@@ -91,7 +103,22 @@ void views_on_hash(struct swim *swim, const struct mesh_member *member, uint64_t
         return;
     swim->differing = member->record->id;
     swim->differing_hash = view_hash(swim->view);
-    swim->differing_due_ms = now_ms + (has_backlog(swim) ? BACKLOG_MS : DIFFERING_MS);
+    swim->differing_due_ms = now_ms + (has_backlog(swim)           ? BACKLOG_MS
+                                       : is_new_here(swim, now_ms) ? NEW_HERE_MS
+                                                                   : DIFFERING_MS);
+}
+
+/* Where hundreds join at once no view is whole: one that brought something is followed by another
+ * one, of anybody's. Each about doubles what is known, until they are equal. */
+static void go_on(struct swim *swim, uint64_t now_ms)
+{
+    const struct mesh_member *next;
+    if (swim->phase != SWIM_MEMBER || swim->preset->memberlist != NULL || !has_backlog(swim) ||
+        !peer_id_is_nobody(swim->differing) || swim_draw(swim, nobody, &next, 1) == 0)
+        return;
+    swim->differing = next->record->id;
+    swim->differing_hash = 0;
+    swim->differing_due_ms = now_ms + BACKLOG_MS;
 }
 
 /* Memberlist's push/pull: every so often with anybody; the larger the mesh the rarer. */
@@ -122,7 +149,8 @@ void views_now(struct swim *swim, uint64_t now_ms)
     swim->differing = (struct peer_id){0, 0};
     if (member == NULL || !member_is_living(member) || swim->phase != SWIM_MEMBER)
         return;
-    if (!is_at_rest && !has_backlog(swim) && ++swim->differing_restless < DIFFERING_RESTLESS)
+    if (!is_at_rest && !has_backlog(swim) && !is_new_here(swim, now_ms) &&
+        ++swim->differing_restless < DIFFERING_RESTLESS)
         return;
     swim->differing_restless = 0;
     views_wish(swim, member->record->id, &member->record->addr, now_ms);
@@ -164,6 +192,32 @@ static void answer_with(struct swim *swim, struct peer_id to, uint64_t mask, boo
         swim->answers[swim->answers_count++] = (struct view_answer){to, mask, asks};
 }
 
+/* One more exchange was begun with us: are they many? */
+static bool is_busy(struct swim *swim, uint64_t now_ms)
+{
+    if (now_ms - swim->asked_since_ms >= SECOND_MS) {
+        swim->asked_since_ms = now_ms;
+        swim->asked = 0;
+    }
+    return ++swim->asked > ASKED_MAX && swim->preset->memberlist == NULL;
+}
+
+/* Thousands that join at one peer can not be told thousands of records each. So they are told of
+ * some others, whom to ask for the rest (see go_on()), and we hear at least who asks. */
+static uint64_t part_of(struct swim *swim, struct peer_id asker, uint64_t mask)
+{
+    size_t buckets = PART_RECORDS * WIRE_BUCKETS / (view_count(swim->view) + 1) + 1;
+    uint64_t part = mask & (uint64_t)1 << view_bucket_of(asker);
+    for (unsigned n = 0, at = shuffle_below(&swim->chance, WIRE_BUCKETS); n < WIRE_BUCKETS; n++) {
+        uint64_t bucket = mask & (uint64_t)1 << (at + n) % WIRE_BUCKETS;
+        if (bucket != 0 && buckets > 0) {
+            part |= bucket;
+            buckets--;
+        }
+    }
+    return part;
+}
+
 /* A death that only a peer of another view tells of may be a mistake of a split: the subject is
  * suspected, which it can refute, before it is taken for dead. */
 static void take_record(struct swim *swim, struct peer_id from, const struct wire_update *record,
@@ -195,8 +249,11 @@ void swim_on_link_message(struct swim *swim, struct peer_id from, const struct w
         for (unsigned n = 0; n < WIRE_BUCKETS; n++)
             if (m->buckets[n] != view_buckets(swim->view)[n])
                 mask |= (uint64_t)1 << n;
+        if (is_busy(swim, now_ms))
+            mask = part_of(swim, from, mask);
         answer_with(swim, from, mask, mask != 0);
     } else if (m->kind == WIRE_VIEW) {
+        uint64_t hash = view_hash(swim->view);
         for (size_t n = 0; n < m->view.count && swim->phase != SWIM_GONE; n++)
             take_record(swim, from, &m->view.records[n], now_ms);
         if (m->view.answer && m->view.mask != 0)
@@ -205,6 +262,8 @@ void swim_on_link_message(struct swim *swim, struct peer_id from, const struct w
         if (member != NULL)
             view_notes(swim->view, member)->told = true;
         join_on_view(swim, now_ms);
+        if (view_hash(swim->view) != hash)
+            go_on(swim, now_ms);
     }
     swim_settle(swim, now_ms);
 }

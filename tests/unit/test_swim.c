@@ -546,6 +546,59 @@ static void test_swim_views_that_gossip_left_different_are_made_equal(void **sta
     world_deinit(&w);
 }
 
+/* Whether somebody who joins is told all that a peer of 401 members knows; whether the part has its
+ * own bucket: else it would not be asked for itself. */
+static bool is_told_all(struct swim *seed, unsigned asker, uint64_t now_ms)
+{
+    static struct wire_update records[WIRE_RECORDS_MAX];
+    struct peer_id id = {asker * UINT64_C(0x123456789abcdef), WALL_MS}, to;
+    struct wire_message m = {.kind = WIRE_BUCKETS_ARE};
+    uint64_t mask = 0;
+    size_t told = 0;
+    for (unsigned n = 0; n < WIRE_BUCKETS; n++)
+        m.buckets[n] = ~view_buckets(swim_view(seed))[n];
+    swim_on_link_message(seed, id, &m, now_ms);
+    while (swim_next_link_message(seed, &to, &m, records)) {
+        assert_true(peer_id_equal(to, id));
+        mask |= m.view.mask;
+        told += m.view.count;
+    }
+    assert_true((mask >> view_bucket_of(id) & 1) != 0);
+    assert_in_range(told, 200, 401);
+    assert_int_equal(mask == UINT64_MAX, told == 401);
+    return mask == UINT64_MAX;
+}
+
+static void test_swim_a_peer_that_many_join_at_tells_each_a_part(void **state)
+{
+    struct swim_config config = {.members_max = 500, .contacts_max = 32, .boot_ms = WALL_MS};
+    struct swim *seed;
+    struct world w;
+    unsigned all = 0;
+    (void)state;
+    world_init(&w, 12);
+    config.chance = w.chance;
+    strcpy(config.self.name, "a");
+    config.self.nonce = config.self.weight = 1;
+    config.self.addr = addr_of(0);
+    assert_int_equal(swim_new(&seed, &config, 1000), 0);
+    for (unsigned n = 0; n < 400; n++) {
+        struct wire_update news = {.kind = UPDATE_ALIVE,
+                                   .record = *view_self(swim_view(seed))->record};
+        news.record.name[1] = (char)('a' + n % 20);
+        news.record.name[2] = (char)('a' + n / 20);
+        news.record.id.name = view_name_hash(news.record.name);
+        news.record.addr = addr_of(1 + n);
+        assert_int_equal(view_apply(swim_view(seed), &news, 1000), VIEW_NEW);
+    }
+    for (unsigned asker = 1; asker <= 100; asker++)
+        all += is_told_all(seed, asker, 5000);
+    assert_int_equal(all, 32); /* the first of a second */
+    assert_true(is_told_all(seed, 101, 6000));
+    swim_free(seed);
+    world_deinit(&w);
+}
+
 /* ---- hostile and stale ---------------------------------------------------------------------- */
 
 static void test_swim_packets_for_a_former_generation_are_ignored(void **state)
@@ -885,6 +938,7 @@ int main(void)
         cmocka_unit_test(test_swim_a_split_heals_by_itself),
         cmocka_unit_test(test_swim_an_old_split_heals_at_the_low_rate),
         cmocka_unit_test(test_swim_views_that_gossip_left_different_are_made_equal),
+        cmocka_unit_test(test_swim_a_peer_that_many_join_at_tells_each_a_part),
         cmocka_unit_test(test_swim_packets_for_a_former_generation_are_ignored),
         cmocka_unit_test(test_swim_news_of_a_stranger_is_ignored_but_its_ping_answered),
         cmocka_unit_test(test_swim_lies_about_us_are_outdone),
