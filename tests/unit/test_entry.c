@@ -251,12 +251,6 @@ static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **sta
     pump_free(p);
 }
 
-/* Nobody could carry a session on. */
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
-}
-
 static void test_a_held_stream_gets_its_200_while_its_owner_is_sought(void **state)
 {
     (void)state;
