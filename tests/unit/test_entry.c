@@ -251,6 +251,11 @@ static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **sta
     pump_free(p);
 }
 
+static void without_copies(struct mesh_config *config)
+{
+    config->copies = 0;
+}
+
 static void test_a_held_stream_gets_its_200_while_its_owner_is_sought(void **state)
 {
     (void)state;
@@ -271,11 +276,6 @@ static void test_a_held_stream_gets_its_200_while_its_owner_is_sought(void **sta
     assert_int_equal(p->clients[held].heads, 1);
     assert_int_equal(p->clients[held].texts, 1);
     pump_free(p);
-}
-
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
 }
 
 /* Where nobody has a copy, nobody carries its sessions on. */
