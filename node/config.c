@@ -48,7 +48,7 @@ static const struct setting settings[] = {
     {"placement", NULL, "local", SECTION_PEER, CONFIG_RUN, read_choice,
      FIELD(host.mesh.placement), 0, 0, "local|ring|least",
      "who gets a new session: the peer that received it, the ring's choice, the less loaded of two"},
-    {"copies", "N", "0", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.mesh.copies), 0, 3,
+    {"copies", "N", "2", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.mesh.copies), 0, 3,
      NULL, "peers that have a copy of a session, beside its own: it survives the loss of so many"},
     {"name-wait", "TIME", "60s", SECTION_PEER, CONFIG_RUN, read_time,
      FIELD(host.mesh.name_wait_ms), 1000, HOUR_MS, NULL,
