@@ -373,10 +373,21 @@ static bool copies_say_whole(struct core *core, struct session *session, unsigne
             continue;
         }
         m.payload = slice_of(record, 0, record->length);
+        holder->whole = session->version;
         holder_say(core, session, holder, &m, now_ms);
     }
     bytes_unref(record);
     return may_go_on;
+}
+
+/* One that is to get the record again once had this very version, and may just be saying so. */
+static bool copies_is_ambiguous(const struct session *session, unsigned wanted)
+{
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if ((wanted & 1u << n) && session->holders[n].sent == 0 &&
+            session->holders[n].whole == session->version)
+            return true;
+    return false;
 }
 
 /* Gives it the holders that it should have, and them what they lack. False: the rate allows no more
@@ -387,7 +398,7 @@ static bool copies_look(struct core *core, struct session *session, bool is_urge
     copies_drop_gone(core, session);
     unsigned wanted = copies_choose(core, session, now_ms, &is_changed);
     is_changed = copies_drop_unwanted(core, session, wanted, now_ms) || is_changed;
-    if (is_changed)
+    if (is_changed || copies_is_ambiguous(session, wanted))
         copies_on_state(core, session, now_ms);
     bool is_over = copies_say_whole(core, session, wanted, is_urgent, now_ms);
     if (copies_arm(core, session, now_ms) < 0)
@@ -404,7 +415,7 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
         return;
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         session->holders[n] = (struct holder){.peer = session->holders[n].peer};
-    session->version = 1;
+    session->version++; /* within an epoch none comes twice */
     session->copying.alone_ms = is_new ? now_ms + COPIES_ALONE_MS : 0;
     (void)copies_look(core, session, true, now_ms);
     bool is_alone = true;
@@ -423,7 +434,8 @@ static void copies_on_ack(struct core *core, struct session *session, struct hol
                           const struct wire_entry *entry, uint64_t now_ms)
 {
     bool is_first = holder->acked == 0;
-    if (entry->version <= holder->acked || entry->version > holder->sent)
+    if (entry->version <= holder->acked || entry->version > holder->sent ||
+        entry->version < holder->whole)
         return;
     holder->acked = entry->version;
     holder->since_ms = now_ms;
@@ -479,6 +491,7 @@ static void copies_on_entry(struct core *core, struct peer_id from, const struct
         copies_on_refused(core, session, holder, now_ms);
     } else if (lacks) {
         holder_lose(core, holder);
+        holder->acked = 0;
         copies_due(core, session, now_ms);
     } else {
         copies_on_ack(core, session, holder, entry, now_ms);

@@ -33,6 +33,7 @@ struct wire_message;
 struct holder {
     struct peer_id peer;  /* nobody: unused */
     uint64_t sent, acked; /* versions; sent 0: it has to get the whole record */
+    uint64_t whole;       /* the version that was sent whole last: it acknowledges none before */
     uint64_t since_ms;    /* when the oldest unacknowledged one was sent */
     uint64_t again_ms;    /* it could not be sent, or was refused: not before then; else 0 */
     bool is_refused;      /* it has no room */

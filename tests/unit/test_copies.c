@@ -656,6 +656,40 @@ static void test_a_holder_that_has_less_than_it_said_is_given_it_again(void **st
     pump_free(p);
 }
 
+static void test_what_a_holder_had_before_it_is_none_any_more_says_nothing(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *owned = owned_at(p, 0, session);
+    uint8_t bytes[WIRE_ENTRY_BYTES];
+    struct wire_entry entry = {.session = owned->id, .epoch = 1, .version = owned->version};
+    struct wire_message m = {.kind = WIRE_COPIED};
+    m.payload = slice_borrow(bytes, sizeof bytes);
+    struct peer_id holder = core_self(core_of(p, 1));
+    for (int n = 0; n < 2; n++) {
+        entry.version = owned->version;
+        entry.flags = n == 0 ? 0 : WIRE_ENTRY_LACKS;
+        set_stuck(p, 0, 1, true);
+        if (n == 0) /* it was told to forget it, and is wanted again */
+            memset(owned->holders, 0, sizeof owned->holders);
+        wire_entry_write(&entry, bytes);
+        copies_on_message(core_of(p, 0), holder, &m, p->now_ms);
+        copies_on_view(core_of(p, 0), p->now_ms);
+        pump_run(p, 200);
+        entry.flags = 0; /* said before, and late */
+        wire_entry_write(&entry, bytes);
+        copies_on_message(core_of(p, 0), holder, &m, p->now_ms);
+        assert_false(copies_is_whole_at(owned, holder));
+        assert_int_equal(owned->holders[0].acked, 0);
+        set_stuck(p, 0, 1, false);
+        pump_settle(p);
+        assert_true(copies_is_whole_at(owned, holder));
+        assert_copied(p, 0, 1, session);
+    }
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -689,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_an_id_that_is_none_of_ours_is_not_kept),
         cmocka_unit_test(test_a_newer_record_is_taken_from_whoever_has_it),
         cmocka_unit_test(test_a_holder_that_has_less_than_it_said_is_given_it_again),
+        cmocka_unit_test(test_what_a_holder_had_before_it_is_none_any_more_says_nothing),
     };
     if (sodium_init() < 0)
         return 1;
