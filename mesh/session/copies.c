@@ -131,6 +131,14 @@ static void holder_forget(struct core *core, struct session *session, struct hol
     *holder = (struct holder){0};
 }
 
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms)
+{
+    struct holder none = {.peer = peer};
+    if (!copies_is_holder(session, peer))
+        holder_forget(core, session, &none, now_ms);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 /* When this holder is to be looked at again. */

@@ -83,6 +83,9 @@ void copies_on_event(struct core *core, struct session *session, const struct ev
 uint32_t copies_whole(const struct core *core, const struct session *session);
 /* Does this holder have all of it? For a hand-over. */
 bool copies_is_whole_at(const struct session *session, struct peer_id peer);
+/* That peer has an older record, and forgets it unless it is a holder. */
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms);
 bool copies_is_holder(const struct session *session, struct peer_id peer);
 
 /* ---- at a holder --------- ------------------------------------------------------------------- */

@@ -434,6 +434,14 @@ bool takeover_park(struct core *core, struct session *copy, struct lane lane,
     return true;
 }
 
+void takeover_dismiss(struct core *core, const struct session *session, uint64_t now_ms)
+{
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if (!peer_id_is_nobody(session->holders[n].peer))
+            takeover_tell(core, session->holders[n].peer, WIRE_YIELD, &session->id, session->epoch,
+                          none, now_ms);
+}
+
 void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch owner,
                      uint64_t now_ms)
 {
@@ -478,8 +486,8 @@ static void on_grant(struct core *core, struct peer_id from, const struct wire_m
     struct round *round = round_of(core, m);
     struct rounds r = takeover_rounds(core, &m->session);
     if (round == NULL) {
-        /* nothing will come of it, should it believe that */
-        if (mesh_epoch_compare(r.known, m->epoch) != 0)
+        /* nothing will come of it, should it believe that; nor is it what our holders have */
+        if (!r.is_owner && mesh_epoch_compare(r.known, m->epoch) != 0)
             takeover_tell(core, from, WIRE_YIELD, &m->session, m->epoch, none, now_ms);
         return;
     }
@@ -572,9 +580,16 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
     t->asks_count++;
 }
 
+/* Also what an owner says to its holders that is none any more, in its own epoch. */
 static void on_yield(struct core *core, const struct wire_message *m)
 {
     struct takeover *t = &core->takeover;
+    struct session *copy = session_find_copy(core, &m->session);
+    if (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0 &&
+        round_at(core, copy->round) == NULL) {
+        session_free(core, copy); /* who owns it has its own holders */
+        return;
+    }
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);
@@ -656,6 +671,15 @@ static void round_defer_old(struct core *core, struct round *round, uint64_t now
     }
 }
 
+/* Nobody has answered, and nothing else comes from anybody: it is us who do not hear. Once
+ * membership says that the owner is gone, we are on our own. */
+static bool round_is_deaf(const struct core *core, const struct round *round, uint64_t now_ms)
+{
+    struct rounds r = takeover_rounds(core, &round->id);
+    return round->asked_count > 0 && round->awaited == round->asked_count &&
+           core->heard_ms + TAKEOVER_DEAF_MS <= now_ms && core_is_living(core, r.known.owner);
+}
+
 static void round_due(struct core *core, struct round *round, uint64_t now_ms)
 {
     struct list waiting;
@@ -665,10 +689,14 @@ static void round_due(struct core *core, struct round *round, uint64_t now_ms)
         round_end(core, round, &waiting);
         return;
     }
-    if (round->state == ROUND_ASKING && session_at(core, round->session) != NULL)
+    if (round->state == ROUND_ASKING && round_is_deaf(core, round, now_ms)) {
+        round_yield(core, round, now_ms);
+        round_set(core, round, ROUND_FINDING, now_ms + TAKEOVER_AGAIN_MS);
+    } else if (round->state == ROUND_ASKING && session_at(core, round->session) != NULL) {
         round_won(core, round, now_ms); /* who has not answered is silent */
-    else
+    } else {
         round_go(core, round, now_ms);
+    }
 }
 
 void takeover_doubt_all(struct core *core)
