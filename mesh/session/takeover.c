@@ -634,6 +634,8 @@ bool takeover_heard(struct core *core, struct peer_id from, const struct session
     session = session_find_copy(core, id);
     if (session == NULL || mesh_epoch_compare(epoch, highest) == 0)
         return true;
+    if (peer_id_equal(session->epoch.owner, core_self(core)))
+        takeover_dismiss(core, session, now_ms); /* it took back what we gave */
     if (epoch.counter > r.tried)
         r.tried = epoch.counter;
     takeover_note(core, id, &r);
