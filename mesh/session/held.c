@@ -47,6 +47,13 @@ static void held_ack(struct core *core, struct session *copy, bool is_urgent, ui
         held_acknowledge(core, now_ms);
 }
 
+void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
+                uint64_t now_ms)
+{
+    held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS, now_ms);
+    copies_post(core, now_ms);
+}
+
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 {
     held_complain(core, copy->epoch.owner, &copy->id, copy->epoch.counter, WIRE_ENTRY_LACKS,
@@ -218,7 +225,7 @@ static void held_forget(struct core *core, struct session *copy, const struct wi
         (mesh_epoch_compare(copy->epoch, m->epoch) != 0 && copy->epoch.counter >= m->epoch.counter))
         return;
     if (peer_id_equal(copy->epoch.owner, core_self(core)))
-        takeover_dismiss(core, copy, now_ms); /* it took back what we gave */
+        takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */
     session_free(core, copy);
 }
 

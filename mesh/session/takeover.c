@@ -434,12 +434,13 @@ bool takeover_park(struct core *core, struct session *copy, struct lane lane,
     return true;
 }
 
-void takeover_dismiss(struct core *core, const struct session *session, uint64_t now_ms)
+void takeover_dismiss(struct core *core, const struct session *session, struct mesh_epoch higher,
+                      uint64_t now_ms)
 {
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         if (!peer_id_is_nobody(session->holders[n].peer))
             takeover_tell(core, session->holders[n].peer, WIRE_YIELD, &session->id, session->epoch,
-                          none, now_ms);
+                          higher, now_ms);
 }
 
 void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch owner,
@@ -580,14 +581,14 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
     t->asks_count++;
 }
 
-/* Also what an owner says to its holders that is none any more, in its own epoch. */
-static void on_yield(struct core *core, const struct wire_message *m)
+/* Also what an owner says to its holders that is none any more, in its own epoch: who owns it now
+ * is to know of them. */
+static void on_yield(struct core *core, const struct wire_message *m, uint64_t now_ms)
 {
     struct takeover *t = &core->takeover;
     struct session *copy = session_find_copy(core, &m->session);
-    if (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0 &&
-        round_at(core, copy->round) == NULL) {
-        session_free(core, copy); /* who owns it has its own holders */
+    if (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0) {
+        copies_ask(core, copy, m->round.other.owner, now_ms); /* it has its own holders */
         return;
     }
     struct rounds r = takeover_rounds(core, &m->session);
@@ -610,7 +611,7 @@ void takeover_on_message(struct core *core, struct peer_id from, const struct wi
     if (m->kind == WIRE_TAKE && is_its_own)
         on_take(core, from, m, now_ms);
     else if (m->kind == WIRE_YIELD && is_its_own)
-        on_yield(core, m);
+        on_yield(core, m, now_ms);
     else if (m->kind == WIRE_GRANT)
         on_grant(core, from, m, now_ms);
     else if (m->kind == WIRE_VETO)
@@ -635,7 +636,7 @@ bool takeover_heard(struct core *core, struct peer_id from, const struct session
     if (session == NULL || mesh_epoch_compare(epoch, highest) == 0)
         return true;
     if (peer_id_equal(session->epoch.owner, core_self(core)))
-        takeover_dismiss(core, session, now_ms); /* it took back what we gave */
+        takeover_dismiss(core, session, epoch, now_ms); /* it took back what we gave */
     if (epoch.counter > r.tried)
         r.tried = epoch.counter;
     takeover_note(core, id, &r);

@@ -60,9 +60,10 @@ enum rounds_life takeover_life(const struct core *core, struct peer_id peer, uin
 /* It is owned, in this epoch: our round is over, if there is one, and who waits is sent there. */
 void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch owner,
                      uint64_t now_ms);
-/* We own it no more, in our epoch, and its record is not what the new owner's is: who has it of us
- * forgets it. */
-void takeover_dismiss(struct core *core, const struct session *session, uint64_t now_ms);
+/* We own it no more, in our epoch, but another one in `higher`: who has our record asks there what
+ * is to become of it. */
+void takeover_dismiss(struct core *core, const struct session *session, struct mesh_epoch higher,
+                      uint64_t now_ms);
 /* It is ours: who waits is served. */
 void takeover_over(struct core *core, struct session *session, uint64_t now_ms);
 
