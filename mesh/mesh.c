@@ -359,6 +359,7 @@ void mesh_datagram(struct mesh *m, const struct mesh_addr *from, struct slice se
     core->stats.datagrams_in++;
     switch (seal_open(&m->seal, sealed, m->plain, &length, &sender)) {
     case SEAL_OPENED:
+        core->heard_ms = now_ms;
         break;
     case SEAL_REPLAYED:
         core->stats.datagrams_replayed++;
@@ -397,6 +398,7 @@ void mesh_link_up(struct mesh *m, struct handle link, uint64_t now_ms)
 void mesh_link_bytes(struct mesh *m, struct handle link, struct slice sealed, uint64_t now_ms)
 {
     mesh_note_time(m, now_ms);
+    m->core.heard_ms = now_ms;
     links_bytes(m->core.links, link, sealed, now_ms);
 }
 
@@ -408,6 +410,8 @@ void mesh_link_taken(struct mesh *m, struct handle link, size_t bytes, uint64_t 
 void mesh_link_down(struct mesh *m, struct handle link, enum mesh_loss why, uint64_t now_ms)
 {
     mesh_note_time(m, now_ms);
+    if (why != MESH_LOSS_TIMEOUT)
+        m->core.heard_ms = now_ms;
     links_down(m->core.links, link, why, now_ms);
 }
 

@@ -131,6 +131,14 @@ static void holder_forget(struct core *core, struct session *session, struct hol
     *holder = (struct holder){0};
 }
 
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms)
+{
+    struct holder none = {.peer = peer};
+    if (!copies_is_holder(session, peer))
+        holder_forget(core, session, &none, now_ms);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 /* When this holder is to be looked at again. */
@@ -461,14 +469,16 @@ static void copies_on_refused(struct core *core, struct session *session, struct
 static void copies_tell_to_forget(struct core *core, struct peer_id peer,
                                   const struct wire_entry *entry, uint64_t now_ms)
 {
-    bool is_over = (session_find(core, &entry->session) == NULL &&
-                    session_find_copy(core, &entry->session) == NULL &&
+    const struct session *owned = session_find(core, &entry->session);
+    bool is_over = (owned == NULL && session_find_copy(core, &entry->session) == NULL &&
                     key_home(&entry->session) == view_home_tag(core_self(core)));
     struct wire_message m = {.kind = is_over ? WIRE_ENDED : WIRE_COPY,
                              .session = entry->session,
                              .has_session = true,
                              .epoch = {entry->epoch, core_self(core)}};
     const struct mesh_addr *addr = core_addr_of(core, peer);
+    if (owned != NULL)
+        m.epoch = owned->epoch; /* what it has may be of an earlier one */
     if (tombs_ends(core, &entry->session, entry->epoch, now_ms))
         tombs_say(core, peer, &entry->session, now_ms);
     else if (addr != NULL && key_verify(&core->keys, &entry->session))
@@ -480,6 +490,12 @@ static void copies_on_entry(struct core *core, struct peer_id from, const struct
 {
     struct session *session = session_find(core, &entry->session);
     struct holder *holder = session != NULL ? holder_of(session, from) : NULL;
+    bool is_old = holder != NULL && entry->epoch < session->epoch.counter;
+    if (is_old && (entry->flags & WIRE_ENTRY_ASKS)) {
+        holder_lose(core, holder);
+        copies_due(core, session, now_ms);
+        return;
+    }
     if (holder == NULL || entry->epoch != session->epoch.counter) {
         if (entry->flags & WIRE_ENTRY_ASKS)
             copies_tell_to_forget(core, from, entry, now_ms);

@@ -84,6 +84,9 @@ void copies_on_event(struct core *core, struct session *session, const struct ev
 uint32_t copies_whole(const struct core *core, const struct session *session);
 /* Does this holder have all of it? For a hand-over. */
 bool copies_is_whole_at(const struct session *session, struct peer_id peer);
+/* That peer has an older record, and forgets it unless it is a holder. */
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms);
 bool copies_is_holder(const struct session *session, struct peer_id peer);
 
 /* ---- at a holder --------- ------------------------------------------------------------------- */
@@ -91,6 +94,9 @@ bool copies_is_holder(const struct session *session, struct peer_id peer);
 /* Sends all of what we have of it to `peer`, in the epoch that we have it of. 0 or negative. */
 int copies_send(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms);
 
+/* That peer owns it, in an epoch above our record's: does it want us to have one? */
+void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
+                uint64_t now_ms);
 /* What we have is not what its owner's copies have: it is asked for the whole record. */
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms);
 

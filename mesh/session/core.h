@@ -33,6 +33,7 @@ struct core {
     struct mesh_config config;
     uint64_t started_ms, view_changed_ms;
     uint64_t now_ms;            /* of the last fact */
+    uint64_t heard_ms;          /* when anything came from the network: a word, or a refusal */
     struct bytes_budget budget; /* bodies and kept answers */
     struct rng rng;             /* ids, nonces, keys */
     struct shuffle shuffle;     /* order without secrecy */

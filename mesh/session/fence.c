@@ -77,6 +77,7 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
         if (given.counter > session->tried)
             session->tried = given.counter;
         takeover_keep(core, session, now_ms);
+        copies_dismiss(core, session, given.owner, now_ms);
     }
     while ((at = list_first(&check->calls)) != NULL) {
         struct call *call = container_of(at, struct call, in_check);
@@ -299,10 +300,12 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     takeover_note(core, &m->session, &r);
     if (copy != NULL && (told.yields || mesh_epoch_compare(copy->epoch, m->epoch) <= 0))
         takeover_cancel(core, copy, m->epoch, now_ms);
-    if (session != NULL && told.gives)
+    if (session != NULL && told.gives) {
+        session->version = 0; /* nor what the copies of its owner have */
         takeover_yield(core, session, (struct mesh_epoch){0, from}, now_ms);
-    else if (session != NULL && mesh_epoch_compare(m->epoch, session->epoch) > 0)
+    } else if (session != NULL && mesh_epoch_compare(m->epoch, session->epoch) > 0) {
         fence_doubt(core, session, from, now_ms);
+    }
     fence_say(core, from, &m->session, m->epoch, told, m->round.number, now_ms);
 }
 

@@ -47,6 +47,13 @@ static void held_ack(struct core *core, struct session *copy, bool is_urgent, ui
         held_acknowledge(core, now_ms);
 }
 
+void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
+                uint64_t now_ms)
+{
+    held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS, now_ms);
+    copies_post(core, now_ms);
+}
+
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 {
     held_complain(core, copy->epoch.owner, &copy->id, copy->epoch.counter, WIRE_ENTRY_LACKS,
@@ -212,12 +219,14 @@ static void held_on_change(struct core *core, struct peer_id from, struct sessio
 
 /* Its owner has it elsewhere. */
 static void held_forget(struct core *core, struct session *copy, const struct wire_message *m,
-                        struct peer_id from)
+                        struct peer_id from, uint64_t now_ms)
 {
-    if (copy != NULL && peer_id_equal(m->epoch.owner, from) &&
-        (mesh_epoch_compare(copy->epoch, m->epoch) == 0 ||
-         copy->epoch.counter < m->epoch.counter))
-        session_free(core, copy);
+    if (copy == NULL || !peer_id_equal(m->epoch.owner, from) ||
+        (mesh_epoch_compare(copy->epoch, m->epoch) != 0 && copy->epoch.counter >= m->epoch.counter))
+        return;
+    if (peer_id_equal(copy->epoch.owner, core_self(core)))
+        takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */
+    session_free(core, copy);
 }
 
 /* ---- comparisons ---------------------------------------------------------------------------- */
@@ -269,7 +278,7 @@ void held_on_message(struct core *core, struct peer_id from, const struct wire_m
     if (!key_verify(&core->keys, &m->session))
         return;
     if (m->kind == WIRE_COPY && m->copy.parts == 0) {
-        held_forget(core, session_find_copy(core, &m->session), m, from);
+        held_forget(core, session_find_copy(core, &m->session), m, from, now_ms);
         return;
     }
     if (tombs_ends(core, &m->session, m->epoch.counter, now_ms)) {

@@ -434,6 +434,15 @@ bool takeover_park(struct core *core, struct session *copy, struct lane lane,
     return true;
 }
 
+void takeover_dismiss(struct core *core, const struct session *session, struct mesh_epoch higher,
+                      uint64_t now_ms)
+{
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if (!peer_id_is_nobody(session->holders[n].peer))
+            takeover_tell(core, session->holders[n].peer, WIRE_YIELD, &session->id, session->epoch,
+                          higher, now_ms);
+}
+
 void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch owner,
                      uint64_t now_ms)
 {
@@ -478,8 +487,8 @@ static void on_grant(struct core *core, struct peer_id from, const struct wire_m
     struct round *round = round_of(core, m);
     struct rounds r = takeover_rounds(core, &m->session);
     if (round == NULL) {
-        /* nothing will come of it, should it believe that */
-        if (mesh_epoch_compare(r.known, m->epoch) != 0)
+        /* nothing will come of it, should it believe that; nor is it what our holders have */
+        if (!r.is_owner && mesh_epoch_compare(r.known, m->epoch) != 0)
             takeover_tell(core, from, WIRE_YIELD, &m->session, m->epoch, none, now_ms);
         return;
     }
@@ -572,9 +581,16 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
     t->asks_count++;
 }
 
-static void on_yield(struct core *core, const struct wire_message *m)
+/* Also what an owner says to its holders that is none any more, in its own epoch: who owns it now
+ * is to know of them. */
+static void on_yield(struct core *core, const struct wire_message *m, uint64_t now_ms)
 {
     struct takeover *t = &core->takeover;
+    struct session *copy = session_find_copy(core, &m->session);
+    if (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0) {
+        copies_ask(core, copy, m->round.other.owner, now_ms); /* it has its own holders */
+        return;
+    }
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);
@@ -595,7 +611,7 @@ void takeover_on_message(struct core *core, struct peer_id from, const struct wi
     if (m->kind == WIRE_TAKE && is_its_own)
         on_take(core, from, m, now_ms);
     else if (m->kind == WIRE_YIELD && is_its_own)
-        on_yield(core, m);
+        on_yield(core, m, now_ms);
     else if (m->kind == WIRE_GRANT)
         on_grant(core, from, m, now_ms);
     else if (m->kind == WIRE_VETO)
@@ -619,6 +635,8 @@ bool takeover_heard(struct core *core, struct peer_id from, const struct session
     session = session_find_copy(core, id);
     if (session == NULL || mesh_epoch_compare(epoch, highest) == 0)
         return true;
+    if (peer_id_equal(session->epoch.owner, core_self(core)))
+        takeover_dismiss(core, session, epoch, now_ms); /* it took back what we gave */
     if (epoch.counter > r.tried)
         r.tried = epoch.counter;
     takeover_note(core, id, &r);
@@ -656,6 +674,15 @@ static void round_defer_old(struct core *core, struct round *round, uint64_t now
     }
 }
 
+/* Nobody has answered, and nothing else comes from anybody: it is us who do not hear. Once
+ * membership says that the owner is gone, we are on our own. */
+static bool round_is_deaf(const struct core *core, const struct round *round, uint64_t now_ms)
+{
+    struct rounds r = takeover_rounds(core, &round->id);
+    return round->asked_count > 0 && round->awaited == round->asked_count &&
+           core->heard_ms + TAKEOVER_DEAF_MS <= now_ms && core_is_living(core, r.known.owner);
+}
+
 static void round_due(struct core *core, struct round *round, uint64_t now_ms)
 {
     struct list waiting;
@@ -665,10 +692,14 @@ static void round_due(struct core *core, struct round *round, uint64_t now_ms)
         round_end(core, round, &waiting);
         return;
     }
-    if (round->state == ROUND_ASKING && session_at(core, round->session) != NULL)
+    if (round->state == ROUND_ASKING && round_is_deaf(core, round, now_ms)) {
+        round_yield(core, round, now_ms);
+        round_set(core, round, ROUND_FINDING, now_ms + TAKEOVER_AGAIN_MS);
+    } else if (round->state == ROUND_ASKING && session_at(core, round->session) != NULL) {
         round_won(core, round, now_ms); /* who has not answered is silent */
-    else
+    } else {
         round_go(core, round, now_ms);
+    }
 }
 
 void takeover_doubt_all(struct core *core)

@@ -15,6 +15,7 @@
 #include "mesh/wire/links.h"
 
 #define TAKEOVER_SILENT_MS 300 /* who has not answered a TAKE by then counts as silent */
+#define TAKEOVER_DEAF_MS 1500  /* nothing came for so long, and nobody answers: it is us */
 #define TAKEOVER_AGAIN_MS 100  /* .. 200, by chance: after a veto, while somebody waits */
 #define TAKEOVER_WAIT_MS 3000  /* so long an OPEN is kept; then its entry is to ask again */
 #define TAKEOVER_PARKED_MAX 16384
@@ -59,6 +60,10 @@ enum rounds_life takeover_life(const struct core *core, struct peer_id peer, uin
 /* It is owned, in this epoch: our round is over, if there is one, and who waits is sent there. */
 void takeover_cancel(struct core *core, struct session *copy, struct mesh_epoch owner,
                      uint64_t now_ms);
+/* We own it no more, in our epoch, but another one in `higher`: who has our record asks there what
+ * is to become of it. */
+void takeover_dismiss(struct core *core, const struct session *session, struct mesh_epoch higher,
+                      uint64_t now_ms);
 /* It is ours: who waits is served. */
 void takeover_over(struct core *core, struct session *session, uint64_t now_ms);
 

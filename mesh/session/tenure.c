@@ -119,6 +119,8 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     while ((call = yield_next(up)) != NULL)
         yield_call(core, call, higher, now_ms);
     upcall_forget_room(core, session->up);
+    if (session->version == 0 && higher.counter != 0) /* else once the other has its epoch */
+        takeover_dismiss(core, session, higher, now_ms);
     succession_unclaim(core, session);
     session_own(core, session, false);
     session->up = session->creator = (struct handle){0};
