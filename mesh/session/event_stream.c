@@ -395,6 +395,15 @@ uint64_t event_stream_after(const struct event_stream *stream, const struct even
     return place < tenure->first ? tenure->first - 1 : place;
 }
 
+/* As the reader knows it, if it does: a place between two tenures has a name in each. */
+static struct event_id event_stream_place(const struct event_stream *stream,
+                                          const struct call *reader, uint64_t number, bool has_gap)
+{
+    const struct event_id *shown = &reader->position;
+    bool is_known = !has_gap && !event_id_is_none(shown) && shown->stream == stream->number;
+    return is_known ? *shown : event_stream_id(stream, number, true);
+}
+
 void event_stream_read(struct core *core, struct event_stream *stream, struct call *reader,
                        uint64_t after, bool has_gap, uint64_t now_ms)
 {
@@ -412,7 +421,7 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
      * earlier revisions cannot read an event without data) */
     if (session->has_marks) {
         struct wire_message mark = {.kind = WIRE_EVENT};
-        mark.text.id = event_stream_id(stream, next - 1, true);
+        mark.text.id = event_stream_place(stream, reader, next - 1, has_gap);
         mark.text.retry_ms = stream->retry_ms;
         call_add(core, reader, &mark);
     } else if (stream->retry_ms != 0) {
