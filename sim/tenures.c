@@ -308,6 +308,18 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     }
 }
 
+/* Everybody who has a copy has all of it: a successor knows what was answered until now. */
+static void safe_note(struct world *world, struct session *session, uint32_t owner)
+{
+    struct mesh_tenure tenure;
+    if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy || tenure.holders_count == 0)
+        return;
+    for (uint8_t n = 0; n < tenure.holders_count; n++)
+        if (tenure.holders[n].acked != tenure.version)
+            return;
+    session->wishes.safe_us = world->now_us;
+}
+
 /* ---- looking now and then ------------------------------------------------------------------- */
 
 /* O3 */
@@ -369,6 +381,7 @@ static void session_look(struct world *world, uint32_t number)
     if (records.owner == WORLD_NOBODY)
         return;
     acked_check(world, number, records.owner);
+    safe_note(world, session, records.owner);
     if (records.epoch > tenures->top) {
         if (tenures->top != 0)
             taken_check(world, number, &records);
