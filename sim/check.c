@@ -22,7 +22,6 @@
 #define LOSS_WAIT_US (15u * WORLD_SECOND) /* E1: 10 s, and 5 s to notice the loss */
 #define HOPS_MAX 2                        /* B3: peers asked for one request */
 #define HOPS_WAIT_US (1500u * WORLD_MS)   /* B3: two hops, a dial and a handshake each, far peers */
-#define WISHES_SETTLE_US (10u * WORLD_SECOND)
 
 int checks_new(struct world *world)
 {
@@ -257,8 +256,18 @@ void check_execution(struct world *world, const struct upstream *up, const struc
         tenure_runs(world, request, call->upstream);
 }
 
-/* A server that takes the place of another is to know what that one knew. What was changed lately
- * may not have been told to who has a copy. */
+static bool is_among_safe(const struct world *world, const struct upstream *up)
+{
+    const struct wishes *wishes = &world->clients->sessions[up->session]->wishes;
+    for (uint32_t n = 0; n < wishes->safe_count; n++)
+        if (world->lives[wishes->safe[n]].seat == up->seat &&
+            world->lives[wishes->safe[n]].life == up->life)
+            return true;
+    return false;
+}
+
+/* A server that takes the place of another is to know what that one knew, if it was told to who had
+ * a copy. */
 static void wishes_check(struct world *world, const struct upstream *up)
 {
     const struct session *session = world->clients->sessions[up->session];
@@ -270,7 +279,7 @@ static void wishes_check(struct world *world, const struct upstream *up)
     bool level_is_sure = !wishes->level_is_unsure && (open == NULL || open->ask != ASK_LEVEL);
     if (open != NULL && open->ask != ASK_LEVEL)
         unsure |= 1u << open->uri;
-    if (wishes->changed_us + WISHES_SETTLE_US > world->now_us || session->is_single)
+    if (wishes->safe_us < wishes->changed_us || session->is_single || !is_among_safe(world, up))
         return;
     if (level_is_sure && shaken->level != wishes->level)
         check_fail(world, "T1", "the server of session %u has the log level of #%d, not of #%d",

@@ -126,7 +126,8 @@ struct session {
         uint32_t uris;   /* subscribed, a bit each */
         uint32_t open;   /* the request that changes one of them now, or NOBODY */
         bool level_is_unsure;
-        uint64_t changed_us;
+        uint64_t changed_us, safe_us; /* then these lives knew all of it: */
+        uint32_t safe[1 + MESH_HOLDERS_SEEN], safe_count;
         uint32_t unsure; /* of these nobody knows: the change failed */
     } wishes;
     struct tenures tenures;

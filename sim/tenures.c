@@ -308,6 +308,44 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     }
 }
 
+/* Is what its client was told of level and subscriptions known at this seat? Its server knows, or
+ * it was told before. */
+static bool knows_wishes(const struct world *world, uint32_t number, uint32_t seat)
+{
+    const struct wishes *wishes = &world->clients->sessions[number]->wishes;
+    uint32_t index = upstream_of(world, number);
+    const struct upstream *up = index != WORLD_NOBODY ? &world->upstreams->ups[index] : NULL;
+    if (up != NULL && up->seat == seat && up->shaken.is_initialized)
+        return up->shaken.level == wishes->level && up->shaken.uris == wishes->uris;
+    for (uint32_t n = 0; n < wishes->safe_count; n++)
+        if (wishes->safe_us >= wishes->changed_us && wishes->safe[n] == life_on(world, seat))
+            return true;
+    return false;
+}
+
+/* Everybody who has a copy has all of it: whoever of them is the next owner knows what was answered
+ * until now. */
+static void safe_note(struct world *world, uint32_t number, uint32_t owner)
+{
+    struct session *session = world->clients->sessions[number];
+    struct mesh_tenure tenure;
+    struct wishes *wishes = &session->wishes;
+    uint32_t lives[MESH_HOLDERS_SEEN];
+    if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy || tenure.holders_count == 0 ||
+        !knows_wishes(world, number, owner))
+        return;
+    for (uint8_t n = 0; n < tenure.holders_count; n++) {
+        uint32_t seat = seat_of(world, tenure.holders[n].peer);
+        if (tenure.holders[n].acked != tenure.version || seat == WORLD_NOBODY)
+            return;
+        lives[n] = life_on(world, seat);
+    }
+    wishes->safe_us = world->now_us;
+    wishes->safe[0] = life_on(world, owner);
+    memcpy(wishes->safe + 1, lives, tenure.holders_count * sizeof *lives);
+    wishes->safe_count = 1u + tenure.holders_count;
+}
+
 /* ---- looking now and then ------------------------------------------------------------------- */
 
 /* O3 */
@@ -369,6 +407,7 @@ static void session_look(struct world *world, uint32_t number)
     if (records.owner == WORLD_NOBODY)
         return;
     acked_check(world, number, records.owner);
+    safe_note(world, number, records.owner);
     if (records.epoch > tenures->top) {
         if (tenures->top != 0)
             taken_check(world, number, &records);

@@ -88,6 +88,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
         return;
     }
     x->owner = peer;
+    x->is_in_place = is_lost;
     x->is_unrecorded = false;
     if (!x->was_sent && mesh_epoch_compare(x->tenure, x->epoch) < 0)
         x->tenure = x->epoch;
@@ -388,7 +389,7 @@ static void exchange_unbind(struct core *core, struct exchange *x)
 {
     links_close(core->links, x->lane, LINKS_ENTRY);
     x->lane = (struct lane){0};
-    if (!x->is_bound || peer_id_equal(x->ran_at, x->owner))
+    if (!x->is_bound || (peer_id_equal(x->ran_at, x->owner) && !x->is_carried))
         x->is_bound = x->may_have_run = x->was_sent = x->is_stale = false;
 }
 
@@ -467,6 +468,7 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
     x->is_told = false;
     x->may_have_run = x->was_sent = x->is_bound = x->is_stale = true;
     x->ran_at = x->owner;
+    x->is_carried = x->is_in_place;
     exchange_park_again(core, x, now_ms);
     core->entry.is_woken = true;
 }
@@ -584,8 +586,10 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
         if (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)
             exchange_is_heard(x);
         /* it may have arrived: only its owner can say, by the exchange's name */
-        if (!x->is_bound)
+        if (!x->is_bound) {
             x->ran_at = x->owner;
+            x->is_carried = x->is_in_place;
+        }
         if (peer_id_equal(x->ran_at, x->owner))
             x->lost_link = event->number;
         x->may_have_run = x->is_bound = x->was_sent = true;

@@ -52,6 +52,8 @@ struct exchange {
     bool is_stale;     /* that peer answered in an epoch that is over: others are asked first */
     bool was_sent;     /* an OPEN under this name left once: any further one attaches */
     bool may_have_run; /* the last byte of an OPEN left, and no word says that it did not */
+    bool is_in_place;  /* `owner` was asked in place of the real one, which it may carry it to */
+    bool is_carried;   /* and so may `ran_at` have been: it can not know that nothing ran */
     struct mesh_epoch tenure; /* the highest epoch known when it left, or that answered */
     bool is_unrecorded; /* `owner` was asked as a candidate and has no record: all are asked */
     bool is_told;       /* MOVED named `owner` */

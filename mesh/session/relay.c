@@ -70,6 +70,7 @@ bool relay_begin(struct core *core, struct lane lane, const struct wire_message 
         pool_give(&core->relays.pool, h);
         return false;
     }
+    serve_note_relayed(core, open);
     core->stats.relayed++;
     return true;
 }

@@ -65,14 +65,25 @@ bool serve_is_unsafe(const struct core *core, const struct wire_message *open)
 }
 
 /* When the table is full, of nobody's. */
-void serve_forget_name(struct core *core, const struct call *call)
+static void serve_forget_entry(struct core *core, struct peer_id entry)
 {
     struct serve *s = &core->serve;
-    if (!call->is_unsafe || table_get(&s->forgotten, &call->name.entry, NULL))
+    if (table_get(&s->forgotten, &entry, NULL))
         return;
-    if (table_count(&s->forgotten) >= FORGOTTEN_MAX ||
-        table_put(&s->forgotten, &call->name.entry, 1) < 0)
+    if (table_count(&s->forgotten) >= FORGOTTEN_MAX || table_put(&s->forgotten, &entry, 1) < 0)
         s->forgets_all = true;
+}
+
+void serve_forget_name(struct core *core, const struct call *call)
+{
+    if (call->is_unsafe)
+        serve_forget_entry(core, call->name.entry);
+}
+
+void serve_note_relayed(struct core *core, const struct wire_message *open)
+{
+    if (serve_is_unsafe(core, open))
+        serve_forget_entry(core, open->name.entry);
 }
 
 static bool serve_has_forgotten(const struct core *core, struct peer_id entry)

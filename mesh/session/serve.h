@@ -122,5 +122,8 @@ bool serve_is_unsafe(const struct core *core, const struct wire_message *open);
 /* A request that could not be told its outcome: whether this entry's other unknown names ran is
  * not known any more either (invariant E2). */
 void serve_forget_name(struct core *core, const struct call *call);
+/* It was carried on to an owner: should its entry ask for it by its name when the session is ours,
+ * it may have run there. */
+void serve_note_relayed(struct core *core, const struct wire_message *open);
 
 #endif
