@@ -108,14 +108,22 @@ static bool owner_can_be_asked(const struct core *core, struct peer_id peer, uin
     return core_is_living(core, peer) && !evidence_is_unreachable(core, peer, now_ms);
 }
 
+/* As far as we know, who have one of it ourselves. */
+static bool owner_has_copy(const struct core *core, const struct session *copy, struct peer_id peer)
+{
+    return peer_id_equal(peer, core_self(core)) || copies_is_holder(copy, peer);
+}
+
 /* Who is to be asked in place of `gone`: who is known to have a record, who says that it carries
- * the shard on, the first candidate. It may be we ourselves, or nobody. */
+ * the shard on, the first candidate; who has a copy knows which of those have one, too. It may be
+ * we ourselves, or nobody. */
 static struct peer_id owner_successor(struct core *core, const struct session_id *id,
                                       struct peer_id gone, uint64_t now_ms)
 {
     const struct owner_search *search = owner_search_of(&core->owner, id);
     struct peer_id peers[MESH_CANDIDATES_MAX], claimant;
-    bool has_copy = session_find_copy(core, id) != NULL;
+    const struct session *copy = session_find_copy(core, id);
+    bool has_copy = copy != NULL;
     if (search != NULL && !has_copy && search->holds.counter != 0 &&
         owner_can_be_asked(core, search->holder, now_ms))
         return search->holder;
@@ -124,7 +132,8 @@ static struct peer_id owner_successor(struct core *core, const struct session_id
         return claimant;
     size_t count = owner_candidates(core, id, peers, MESH_CANDIDATES_MAX);
     for (size_t n = 0; n < count; n++)
-        if (!peer_id_equal(peers[n], gone) && owner_can_be_asked(core, peers[n], now_ms))
+        if (!peer_id_equal(peers[n], gone) && owner_can_be_asked(core, peers[n], now_ms) &&
+            (!has_copy || owner_has_copy(core, copy, peers[n])))
             return peers[n];
     return has_copy ? core_self(core) : (struct peer_id){0};
 }

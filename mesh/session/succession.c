@@ -68,14 +68,16 @@ static const struct mesh_member *gone_owner(const struct core *core, const struc
     return owner != NULL && !member_is_living(owner) ? owner : NULL;
 }
 
-/* Before us come so many candidates; SIZE_MAX: we are none. */
+/* Before us come so many candidates that have a copy; SIZE_MAX: we are none. */
 static size_t rank_of_us(struct core *core, const struct session *copy)
 {
     struct peer_id peers[MESH_CANDIDATES_MAX];
-    size_t count = owner_candidates(core, &copy->id, peers, MESH_CANDIDATES_MAX);
-    for (size_t n = 0; n < count; n++)
+    size_t count = owner_candidates(core, &copy->id, peers, MESH_CANDIDATES_MAX), rank = 0;
+    for (size_t n = 0; n < count; n++) {
         if (peer_id_equal(peers[n], core_self(core)))
-            return n;
+            return rank;
+        rank += copies_is_holder(copy, peers[n]);
+    }
     return SIZE_MAX;
 }
 

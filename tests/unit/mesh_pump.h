@@ -18,7 +18,9 @@
 
 #include "mesh/mesh.h"
 
+#ifndef NODES_MAX
 #define NODES_MAX 3
+#endif
 #define CONNS_MAX 512
 #define CLIENTS_MAX 1024
 #define UCALLS_MAX 1024

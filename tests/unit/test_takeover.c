@@ -1,6 +1,7 @@
 /* Tests of takeover.h, tenure.h, succession.h and fence.h over real links: who owns a session after
  * its owner died, was cut off or stood still; who waits, and what is said to whom. The rules alone
  * are test_rounds.c's. */
+#define NODES_MAX 4
 #include "mesh/session/core.h"
 #include "mesh/session/takeover.h"
 #include "tests/unit/copies_pump.h"
@@ -236,6 +237,38 @@ static void test_of_many_sessions_of_a_dead_owner_none_is_forgotten_and_all_are_
     pump_free(p);
 }
 
+/* The dead owner copied to the two there were; who came since stands before them on the ring. */
+static void test_a_newcomer_among_the_candidates_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *sessions[16];
+    uint32_t before = 0;
+    pump_kill(p, 3);
+    pump_run(p, 20000);
+    for (int n = 0; n < 16; n++)
+        sessions[n] = pump_session(p, pump_begin(p, 0, false));
+    pump_run(p, 500);
+    pump_kill(p, 0);
+    pump_start(p, 3);
+    pump_join(p, 3);
+    pump_run(p, 300);
+    for (int n = 0; n < 16; n++) {
+        struct peer_id candidates[MESH_CANDIDATES_MAX];
+        struct session_id id = id_of(sessions[n]);
+        size_t count = owner_candidates(core_of(p, 1), &id, candidates, MESH_CANDIDATES_MAX);
+        bool has_home = peer_id_equal(candidates[0], core_self(core_of(p, 0)));
+        before += peer_id_equal(candidates[has_home], core_self(core_of(p, 3)));
+        assert_true(count >= 3);
+        (void)ask(p, n % 2 == 0 ? 1 : 3, sessions[n], CALL("1"));
+    }
+    assert_true(before > 0);
+    pump_run(p, 1000);
+    for (int n = 0; n < 16; n++)
+        assert_int_not_equal(owner_of(p, sessions[n]), NODES_MAX);
+    pump_free(p);
+}
+
 static void test_who_carries_on_claims_the_shard_and_is_found_by_it(void **state)
 {
     (void)state;
@@ -380,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_membership_s_verdict_gives_the_session_to_the_first_candidate),
         cmocka_unit_test(
             test_of_many_sessions_of_a_dead_owner_none_is_forgotten_and_all_are_copied),
+        cmocka_unit_test(test_a_newcomer_among_the_candidates_holds_up_nobody),
         cmocka_unit_test(test_who_carries_on_claims_the_shard_and_is_found_by_it),
         cmocka_unit_test(test_who_stood_still_and_was_not_succeeded_answers_after_it_asked),
         cmocka_unit_test(test_holders_that_are_silent_hold_an_answer_back_half_a_second),
