@@ -97,6 +97,8 @@ int copies_send(struct core *core, struct session *session, struct peer_id peer,
 /* That peer owns it, in an epoch above our record's: does it want us to have one? */
 void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
                 uint64_t now_ms);
+/* That peer, or each that owns any (nobody), may have given our copies up, and we did not hear. */
+void copies_ask_all(struct core *core, struct peer_id owner, uint64_t now_ms);
 /* What we have is not what its owner's copies have: it is asked for the whole record. */
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms);
 

@@ -257,6 +257,7 @@ void fence_on_ready(struct core *core, struct peer_id peer)
     if (is_lost == NULL || !*is_lost)
         return;
     *is_lost = false;
+    copies_ask_all(core, peer, core->now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
         for (size_t n = 0; session != NULL && !session->is_copy && n < COPIES_HOLDERS_MAX; n++)
@@ -369,8 +370,10 @@ void fence_now(struct core *core, uint64_t now_ms)
     struct heap_node *node;
     struct swim_stats stats;
     swim_stats(core->swim, &stats);
-    if (stats.deaths_refuted != f->refuted)
+    if (stats.deaths_refuted != f->refuted) {
         fence_doubt_all(core);
+        copies_ask_all(core, (struct peer_id){0}, now_ms);
+    }
     f->refuted = stats.deaths_refuted;
     while ((node = heap_first(&f->timers)) != NULL && node->at_ms <= now_ms) {
         struct check *check = container_of(node, struct check, timer);

@@ -54,6 +54,20 @@ void copies_ask(struct core *core, const struct session *copy, struct peer_id ow
     copies_post(core, now_ms);
 }
 
+void copies_ask_all(struct core *core, struct peer_id owner, uint64_t now_ms)
+{
+    struct handle h;
+    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
+        const struct session *copy = pool_slot(&core->sessions.pool, slot, &h);
+        if (copy == NULL || !copy->is_copy || !core_is_living(core, copy->epoch.owner) ||
+            (!peer_id_is_nobody(owner) && !peer_id_equal(owner, copy->epoch.owner)))
+            continue;
+        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version,
+                 WIRE_ENTRY_ASKS, now_ms);
+    }
+    copies_post(core, now_ms);
+}
+
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 {
     held_complain(core, copy->epoch.owner, &copy->id, copy->epoch.counter, WIRE_ENTRY_LACKS,

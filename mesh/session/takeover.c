@@ -337,6 +337,8 @@ static void round_vetoed(struct core *core, struct round *round, struct mesh_epo
     const struct session *copy = session_at(core, round->session);
     struct mesh_epoch owner = other;
     struct list waiting;
+    if (copy != NULL && list_is_empty(&round->parked) && mesh_epoch_compare(other, copy->epoch) > 0)
+        copies_ask(core, copy, other.owner, now_ms); /* perhaps it owns it, and has other holders */
     if (copy == NULL || mesh_epoch_compare(other, copy->epoch) != 0)
         owner.counter = 0;
     if (other.counter != 0 && !peer_id_equal(other.owner, core_self(core)) &&
