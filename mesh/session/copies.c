@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "mesh/session/copies_inside.h"
+#include "mesh/base/mutant.h"
 #include "mesh/session/core.h"
 #include "mesh/session/record.h"
 
@@ -178,7 +179,7 @@ static void copies_release(struct core *core, struct session *session)
 bool copies_must_wait(const struct core *core, const struct session *session)
 {
     (void)core;
-    return session->copying.alone_ms != 0;
+    return session->copying.alone_ms != 0 && !MUTANT(NO_FIRST_COPY);
 }
 
 /* At a bounded rate: it is looked at soon. */

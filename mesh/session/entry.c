@@ -484,6 +484,14 @@ static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh
     owner_learn(core, &x->session, epoch);
 }
 
+/* A higher epoch is known here, by whichever exchange (invariant O1). */
+static bool exchange_is_of_past(const struct core *core, const struct exchange *x,
+                                struct mesh_epoch epoch)
+{
+    return epoch.counter != 0 && (mesh_epoch_compare(epoch, x->epoch) < 0 ||
+                                  mesh_epoch_compare(epoch, owner_hint(core, &x->session)) < 0);
+}
+
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     const struct wire_message *m = &event->message;
@@ -495,8 +503,8 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
     if (x->state == EXCHANGE_BROKEN)
         return;
-    if (is_of_answer(m->kind) && m->epoch.counter != 0 && x->has_session &&
-        mesh_epoch_compare(m->epoch, x->epoch) < 0 && !MUTANT(NO_EPOCH_CHECK)) {
+    if (is_of_answer(m->kind) && x->has_session && exchange_is_of_past(core, x, m->epoch) &&
+        !MUTANT(NO_EPOCH_CHECK)) {
         exchange_on_stale(core, x, now_ms);
         return;
     }
