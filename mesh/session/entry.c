@@ -484,6 +484,14 @@ static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh
     owner_learn(core, &x->session, epoch);
 }
 
+/* Is a higher one known here, by another exchange of the session perhaps? */
+static bool exchange_is_outdone(const struct core *core, const struct exchange *x,
+                                struct mesh_epoch epoch)
+{
+    return mesh_epoch_compare(epoch, x->epoch) < 0 ||
+           mesh_epoch_compare(epoch, owner_hint(core, &x->session)) < 0;
+}
+
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
 {
     const struct wire_message *m = &event->message;
@@ -496,7 +504,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     if (x->state == EXCHANGE_BROKEN)
         return;
     if (is_of_answer(m->kind) && m->epoch.counter != 0 && x->has_session &&
-        mesh_epoch_compare(m->epoch, x->epoch) < 0 && !MUTANT(NO_EPOCH_CHECK)) {
+        exchange_is_outdone(core, x, m->epoch) && !MUTANT(NO_EPOCH_CHECK)) {
         exchange_on_stale(core, x, now_ms);
         return;
     }
