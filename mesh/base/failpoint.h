@@ -14,7 +14,8 @@
     "takeover.before_take", "takeover.after_take", "takeover.before_grant",                        \
         "takeover.after_grant", "takeover.before_own", "takeover.after_own",                       \
         "takeover.before_yield", "takeover.after_yield", "takeover.before_check",                  \
-        "takeover.after_check"
+        "takeover.after_check", "handover.before_begin", "handover.before_end",                    \
+        "handover.after_end", "handover.before_own", "handover.before_handed"
 
 struct failpoint {
     const char *name; /* NULL: none is set */

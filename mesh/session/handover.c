@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "mesh/base/failpoint.h"
 #include "mesh/session/core.h"
 
 /* One session under way to its taker. */
@@ -132,9 +133,13 @@ static void hand_try(struct core *core, struct hand *hand, uint64_t now_ms)
     uint64_t version = session->version;
     struct mesh_epoch next = {session->epoch.counter + 1, hand->taker};
     hand->epoch = next;
+    if (MESH_FAIL(core, "handover.before_end"))
+        return;
     hand->is_given = true;
     core->stats.handed_over++;
     hand_say(core, hand, version, now_ms);
+    if (MESH_FAIL(core, "handover.after_end"))
+        return;
     takeover_yield(core, session, next, now_ms);
     park_release(core, &hand->id, now_ms);
 }
@@ -152,6 +157,8 @@ static void handover_offer(struct core *core, struct session *session, uint64_t 
     hand->epoch = (struct mesh_epoch){session->epoch.counter + 1, taker};
     list_push_back(&core->handover.hands, &hand->in_all);
     core->handover.hands_count++;
+    if (MESH_FAIL(core, "handover.before_begin"))
+        return;
     hand_say(core, hand, session->version, now_ms);
 }
 
@@ -251,9 +258,11 @@ static void handover_on_hand(struct core *core, struct peer_id from, const struc
             is_from_owner && mesh_epoch_compare(copy->promised, m->epoch) < 0 &&
             (m->round.is_end ? m->round.version == copy->version : handover_may_take(core));
         answer.round.is_refused = !is_possible;
-        if (is_possible && m->round.is_end)
+        if (is_possible && m->round.is_end && !MESH_FAIL(core, "handover.before_own"))
             takeover_own(core, copy, m->epoch, true, now_ms);
     }
+    if (m->round.is_end && MESH_FAIL(core, "handover.before_handed"))
+        return;
     if (addr != NULL)
         (void)links_tell(core->links, from, addr, &answer, now_ms);
 }
