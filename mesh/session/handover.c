@@ -192,7 +192,7 @@ bool handover_is_over(struct core *core)
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
         struct peer_id taker;
-        if (session != NULL && !session->is_copy && session->is_announced &&
+        if (session != NULL && !session->is_copy && session->is_announced && session->version > 0 &&
             !handover_is_bound_here(core, session) && handover_taker(core, session, &taker))
             return false;
     }

@@ -70,10 +70,16 @@ static void test_a_port_that_refuses_is_no_death_while_pings_are_answered(void *
     pump_free(p);
 }
 
+/* Nobody could carry a session on. */
+static void without_copies(struct mesh_config *config)
+{
+    config->copies = 0;
+}
+
 static void test_a_silent_link_is_doubted_then_given_up_and_its_lanes_are_lost(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, without_copies);
     uint32_t call = use_link(p);
     uint64_t lost = stats_at(p, 1).links_lost;
     pump_part(p, 0, 1, true);
