@@ -706,6 +706,18 @@ static uint32_t orphans_at(const struct world *world, uint32_t seat)
     return count;
 }
 
+/* Sessions whose clients never learned their ids: they, and copies of them, are wherever they are.
+ */
+static uint32_t nameless(const struct world *world)
+{
+    const struct upstreams *ups = world->upstreams;
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < ups->ups_count; n++)
+        count += ups->ups[n].session != WORLD_NOBODY &&
+                 !world->clients->sessions[ups->ups[n].session]->has_id;
+    return count;
+}
+
 void check_quiescence(struct world *world)
 {
     for (uint32_t n = 0; n < world->clients->requests_count; n++) {
@@ -719,7 +731,7 @@ void check_quiescence(struct world *world)
         if (!world_runs(world, n))
             continue;
         mesh_levels(world->seats[n].mesh, &levels);
-        uint32_t orphans = orphans_at(world, n), left = 0;
+        uint32_t orphans = orphans_at(world, n) + nameless(world), left = 0;
         uint32_t records = tenures_at(world, n, &left);
         bool is_clean =
             levels.exchanges == 0 && levels.calls == 0 && levels.names == 0 &&

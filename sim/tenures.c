@@ -522,9 +522,19 @@ static void records_check(struct world *world, uint32_t number)
     }
     wanted = others_of(world, records.owner);
     wanted = wanted < TENURE_COPIES ? wanted : TENURE_COPIES;
-    if (has < wanted)
-        check_fail(world, "R1", "calm, and of session %u of p%u there are %u copies, not %u",
-                   number, records.owner, has, wanted);
+    if (has < wanted) {
+        struct mesh_tenure ours;
+        size_t at = 0;
+        words[0] = '\0';
+        (void)tenure_at(world, records.owner, session, &ours);
+        for (uint8_t n = 0; n < ours.holders_count && at + 32 < sizeof words; n++)
+            at += (size_t)snprintf(words + at, sizeof words - at, ", p%u has %" PRIu64,
+                                   seat_of(world, ours.holders[n].peer), ours.holders[n].acked);
+        check_fail(world, "R1",
+                   "calm, and of session %u there are %u copies, not %u; p%u, its owner in version "
+                   "%" PRIu64 ", says:%s",
+                   number, has, wanted, records.owner, ours.version, words);
+    }
 }
 
 void tenures_check_calm(struct world *world)

@@ -257,10 +257,12 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
         x->request.want == MESH_PASS)
         return true;
     bool is_ours = key_read(&x->session, key->text);
-    bool is_here = is_ours && session_find(core, &x->session) != NULL;
+    const struct session *session = is_ours ? session_find(core, &x->session) : NULL;
+    bool is_here = session != NULL;
     is_ours = is_here || (is_ours && key_verify(&core->keys, &x->session));
     if (is_here) {
         x->owner = core_self(core); /* no need to ask who owns it */
+        x->epoch = session->epoch;
         x->is_told = true;
     }
     if (is_ours)
