@@ -19,10 +19,10 @@
 
 static const char resumed_text[] = WARNING(
     "the server of this session was replaced: the handshake, the log level and the subscriptions "
-    "were told to the new one; what the former one kept in its memory is lost");
-static const char resumed_partly_text[] = WARNING(
-    "the server of this session was replaced: the handshake was told to the new one, but it did "
-    "not accept the log level or a subscription; what the former one kept in its memory is lost");
+    "are told to the new one; what the former one kept in its memory is lost");
+static const char refused_text[] = WARNING(
+    "the server that replaced the one of this session did not accept its log level, or one of its "
+    "subscriptions");
 
 /* Lists that a server may say have changed. */
 static const struct replay_list {
@@ -174,12 +174,22 @@ static void replay_cancel_questions(struct core *core, struct session *session, 
     session_drop_questions(session);
 }
 
+void replay_tell_first(struct core *core, struct session *session, uint64_t now_ms)
+{
+    struct upstream *up = upstream_at(core, session->up);
+    if (up == NULL || !up->is_fresh || up->is_told)
+        return;
+    up->is_told = true;
+    replay_say(core, session, slice_text(resumed_text), now_ms);
+}
+
 static void replay_tell(struct core *core, struct session *session, const struct upstream *up,
                         uint64_t now_ms)
 {
     char room[REPLAY_TEXT_MAX];
-    replay_say(core, session, slice_text(up->steps_lost == 0 ? resumed_text : resumed_partly_text),
-               now_ms);
+    replay_tell_first(core, session, now_ms);
+    if (up->steps_lost > 0)
+        replay_say(core, session, slice_text(refused_text), now_ms);
     for (size_t n = 0; n < sizeof lists / sizeof lists[0]; n++)
         if (up->declares & (1u << n))
             replay_say(core, session, slice_text(lists[n].changed), now_ms);

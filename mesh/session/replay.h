@@ -40,6 +40,9 @@ void replay_try(struct core *core, struct upstream *up, uint64_t now_ms);
 /* Its initialize was refused for its credentials: that is what its causer hears. */
 void replay_denied(struct core *core, struct upstream *up, struct call *step, int status,
                    struct slice head, uint64_t now_ms);
+/* Before anything of a fresh upstream comes on the session's own stream: its client is told that it
+ * is one. */
+void replay_tell_first(struct core *core, struct session *session, uint64_t now_ms);
 /* The handshake is over, or came to nothing. */
 void replay_over(struct core *core, struct upstream *up, enum handshake_end end, uint64_t now_ms);
 

@@ -31,6 +31,7 @@ struct upstream {
     uint32_t steps_lost;  /* of them refused: what they say does not carry over */
     uint32_t tag;         /* chance in their ids */
     uint8_t declares;     /* likewise: lists that may change (replay.c), before or now */
+    bool is_told;         /* likewise: its session's client was told of it */
     struct handle caused; /* the call under whose header lines it was opened */
     uint32_t next_call;
     struct list calls;

@@ -185,6 +185,7 @@ static void upanswer_add_own(struct core *core, struct session *session, struct 
         core->stats.messages_bad++;
         return;
     }
+    replay_tell_first(core, session, now_ms);
     struct call *reader = call_at(core, own->reader);
     if (reader != NULL && upanswer_is_unheld(core, session) &&
         answer_is_behind(&reader->answer, SERVE_BEHIND_MAX))

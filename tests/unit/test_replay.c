@@ -761,6 +761,26 @@ static void test_a_held_stream_stays_and_brings_what_the_next_upstream_says(void
     }
 }
 
+/* A server may speak before it is initialized: what it says comes behind the word that it is new.
+ */
+static void test_a_fresh_upstream_is_named_before_anything_that_it_says(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(2, NULL);
+    char id[32];
+    uint32_t held = hold(b.p, 1, b.session);
+    say(b.p, pump_last(b.p), LOG("a"));
+    lose(&b, pump_last(b.p));
+    struct ucall *u = told_step(&b, "\"initialize\"", 0, id);
+    assert_heard(b.p, held, ".a");
+    say(b.p, u, LOG("b"));
+    assert_heard(b.p, held, ".a*b");
+    say(b.p, u, LOG("c"));
+    answer_step(&b, u, id, AGREES("2025-11-25"));
+    assert_heard(b.p, held, ".a*bc**"); /* the lists */
+    bench_free(&b);
+}
+
 /* Each loss is followed by the next try later, unless the upstream lived. */
 static void test_an_upstream_that_dies_at_once_is_not_started_in_a_storm(void **state)
 {
@@ -965,6 +985,7 @@ int main(void)
         cmocka_unit_test(test_the_client_is_told_what_carried_over_and_what_may_have_changed),
         cmocka_unit_test(test_a_client_without_a_stream_is_told_nothing),
         cmocka_unit_test(test_a_held_stream_stays_and_brings_what_the_next_upstream_says),
+        cmocka_unit_test(test_a_fresh_upstream_is_named_before_anything_that_it_says),
         cmocka_unit_test(test_an_upstream_that_dies_at_once_is_not_started_in_a_storm),
         cmocka_unit_test(test_a_token_of_which_nothing_is_known_waits_for_the_upstreams_word),
         cmocka_unit_test(test_a_successor_goes_on_with_a_request_s_stream_where_its_client_is),
