@@ -639,8 +639,9 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         !peer_id_equal(change->id, core_self(core))) {
         links_forget(core->links, change->id, now_ms);
         serve_entry_gone(core, change->id, now_ms);
-        succession_on_gone(core, now_ms);
     }
+    if (change->to != MEMBER_SUSPECT)
+        succession_on_view(core, now_ms);
     copies_on_view(core, now_ms);
     takeover_wake(core);
     entry_wake(core);

@@ -77,9 +77,12 @@ enum evidence_verdict evidence_of(const struct core *core, struct peer_id peer, 
     const struct evidence_peer *known = evidence_find(&core->evidence, peer);
     if (peer_id_equal(peer, core_self(core)))
         return EVIDENCE_LIVES;
-    if (!evidence_is_member(core, peer)) /* one who joined just now is known by its link alone */
-        return view_find(core->view, peer) == NULL && links_has(core->links, peer) ? EVIDENCE_LIVES
-                                                                                   : EVIDENCE_GONE;
+    if (!evidence_is_member(core, peer)) {
+        /* one who joined just now is known by its link alone */
+        bool is_new =
+            view_find(core->view, peer) == NULL && view_find_name(core->view, peer.name) == NULL;
+        return is_new && links_has(core->links, peer) ? EVIDENCE_LIVES : EVIDENCE_GONE;
+    }
     uint64_t life_ms = evidence_life_ms(core, peer, known);
     if (known != NULL && known->probed_ms != 0 && life_ms < known->probed_ms)
         return EVIDENCE_PROBING;

@@ -47,9 +47,12 @@ void succession_unclaim(struct core *core, struct session *session)
 
 /* ---- taking over by itself ------------------------------------------------------------------ */
 
-void succession_on_gone(struct core *core, uint64_t now_ms)
+void succession_on_view(struct core *core, uint64_t now_ms)
 {
     struct succession *s = &core->succession;
+    if (pool_count(&core->sessions.pool) == core->sessions.owned)
+        return; /* no copies */
+    s->began_ms = now_ms;
     if (!s->is_looking) {
         s->budget = SUCCESSION_FIRST;
         s->filled_ms = now_ms;
@@ -60,12 +63,17 @@ void succession_on_gone(struct core *core, uint64_t now_ms)
     s->has_left = false;
 }
 
-/* Its owner, if membership says that it is gone. */
-static const struct mesh_member *gone_owner(const struct core *core, const struct session *copy)
+/* Since when its owner is gone, as membership says; MESH_NEVER: it is not, or is not known. */
+static uint64_t gone_since_ms(const struct core *core, const struct session *copy)
 {
     struct rounds r = takeover_rounds(core, &copy->id);
-    const struct mesh_member *owner = view_find(core->view, rounds_highest(&r).owner);
-    return owner != NULL && !member_is_living(owner) ? owner : NULL;
+    struct peer_id id = rounds_highest(&r).owner;
+    const struct mesh_member *owner = view_find(core->view, id);
+    const struct mesh_member *newest = view_find_name(core->view, id.name);
+    if (owner != NULL)
+        return member_is_living(owner) ? MESH_NEVER : view_silent_ms(core->view, owner);
+    bool has_next = newest != NULL && newest->record->id.generation > id.generation;
+    return has_next ? core->succession.began_ms : MESH_NEVER;
 }
 
 /* Before us come so many candidates that have a copy; SIZE_MAX: we are none. */
@@ -84,12 +92,12 @@ static size_t rank_of_us(struct core *core, const struct session *copy)
 static void look_at(struct core *core, struct session *copy, uint64_t now_ms)
 {
     struct succession *s = &core->succession;
-    const struct mesh_member *owner = gone_owner(core, copy);
-    size_t rank = owner != NULL ? rank_of_us(core, copy) : SIZE_MAX;
+    uint64_t since_ms = gone_since_ms(core, copy);
+    size_t rank = since_ms != MESH_NEVER ? rank_of_us(core, copy) : SIZE_MAX;
     if (rank == SIZE_MAX)
         return;
     s->has_left = true;
-    if (view_silent_ms(core->view, owner) + rank * SUCCESSION_RANK_MS > now_ms)
+    if (since_ms + rank * SUCCESSION_RANK_MS > now_ms)
         return;
     s->budget--;
     takeover_begin(core, copy, now_ms);

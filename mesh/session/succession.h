@@ -22,13 +22,14 @@ struct succession {
     bool is_looking, has_left; /* has_left: some of this pass are to be looked at again */
     uint32_t slot, budget;     /* of the sessions' pool; rounds that may begin now */
     uint64_t at_ms, filled_ms;
+    uint64_t began_ms; /* the last change of members */
     struct newest shards; /* uint32_t by shard: how many of our sessions we claim it for */
 };
 
 int succession_init(struct core *core);
 void succession_deinit(struct core *core);
-/* A member is dead, or has left. */
-void succession_on_gone(struct core *core, uint64_t now_ms);
+/* A member is dead, has left, or came, perhaps in place of a former generation. */
+void succession_on_view(struct core *core, uint64_t now_ms);
 /* We carry this one on; not any more. */
 void succession_claim(struct core *core, struct session *session, uint64_t now_ms);
 void succession_unclaim(struct core *core, struct session *session);

@@ -3,6 +3,13 @@
 #include "mesh/session/evidence.h"
 #include "tests/unit/copies_pump.h"
 
+/* Nobody carries a session on. */
+static void alone(struct mesh_config *config)
+{
+    config->upstream = MESH_UP_STDIO;
+    config->copies = 0;
+}
+
 static bool is_unreachable(const struct pump *p, uint32_t from, uint32_t node)
 {
     return evidence_is_unreachable(core_of(p, from), core_self(core_of(p, node)), p->now_ms);
@@ -39,7 +46,7 @@ static uint32_t use_link(struct pump *p)
 static void test_nothing_is_noted_while_nothing_is_wrong(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, NULL);
+    struct pump *p = pump_new(3, alone);
     (void)use_link(p);
     pump_run(p, 60000);
     for (uint32_t n = 0; n < 3; n++)
@@ -50,7 +57,7 @@ static void test_nothing_is_noted_while_nothing_is_wrong(void **state)
 static void test_a_killed_peer_is_gone_as_soon_as_a_ping_fails(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     (void)use_link(p);
     pump_kill(p, 0);
     assert_in_range(given_up_after(p, 1, 0, 5000), EVIDENCE_PROBE_MS, EVIDENCE_PROBE_MS + 20);
@@ -62,7 +69,7 @@ static void test_a_killed_peer_is_gone_as_soon_as_a_ping_fails(void **state)
 static void test_a_port_that_refuses_is_no_death_while_pings_are_answered(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     (void)use_link(p);
     p->nodes[0].refuses = true;
     pump_cut(p, 0, 1);
@@ -70,16 +77,10 @@ static void test_a_port_that_refuses_is_no_death_while_pings_are_answered(void *
     pump_free(p);
 }
 
-/* Nobody could carry a session on. */
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
-}
-
 static void test_a_silent_link_is_doubted_then_given_up_and_its_lanes_are_lost(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, without_copies);
+    struct pump *p = pump_new(2, alone);
     uint32_t call = use_link(p);
     uint64_t lost = stats_at(p, 1).links_lost;
     pump_part(p, 0, 1, true);
@@ -99,7 +100,7 @@ static void test_a_silent_link_is_doubted_then_given_up_and_its_lanes_are_lost(v
 static void test_a_link_that_is_silent_alone_is_no_death(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     (void)use_link(p);
     set_stuck(p, 0, 1, true);
     assert_true(given_up_after(p, 1, 0, 30000) == UINT64_MAX);
@@ -109,7 +110,7 @@ static void test_a_link_that_is_silent_alone_is_no_death(void **state)
 static void test_a_dial_that_nobody_answers_is_doubted(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     const char *session = pump_session(p, pump_begin(p, 0, false));
     pump_cut(p, 0, 1);
     pump_run(p, 100);
@@ -122,7 +123,7 @@ static void test_a_dial_that_nobody_answers_is_doubted(void **state)
 static void test_any_answer_outweighs_what_failed(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     struct core *core = core_of(p, 1);
     struct peer_id peer = core_self(core_of(p, 0));
     (void)use_link(p);
@@ -138,7 +139,7 @@ static void test_any_answer_outweighs_what_failed(void **state)
 static void test_a_failed_ping_is_repeated_only_after_a_while(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     struct core *core = core_of(p, 1);
     struct peer_id peer = core_self(core_of(p, 0));
     pump_cut(p, 0, 1);
@@ -163,7 +164,7 @@ static void test_a_failed_ping_is_repeated_only_after_a_while(void **state)
 static void test_nobody_is_blamed_for_our_own_sleep(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, alone);
     (void)use_link(p);
     p->nodes[1].sleeps = true;
     pump_run(p, 2500);
@@ -178,7 +179,7 @@ static void test_nobody_is_blamed_for_our_own_sleep(void **state)
 static void test_a_newer_generation_of_its_name_is_its_end(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, NULL);
+    struct pump *p = pump_new(3, alone);
     struct peer_id before = core_self(core_of(p, 0));
     pump_kill(p, 0);
     pump_start(p, 0);
