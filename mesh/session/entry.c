@@ -72,7 +72,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.hops = x->hops;
     m.open.is_owner_lost = is_lost;
     m.open.is_attach = x->was_sent;
-    m.open.tenure = x->tenure;
+    if (!x->is_carried)
+        m.open.ran_at = x->ran_at;
     m.open.lost_link = x->lost_link;
     m.open.received = x->received;
     m.open.serial = x->serial;
@@ -90,8 +91,6 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     x->owner = peer;
     x->is_in_place = is_lost;
     x->is_unrecorded = false;
-    if (!x->was_sent && mesh_epoch_compare(x->tenure, x->epoch) < 0)
-        x->tenure = x->epoch;
     x->asked_ms = now_ms;
     x->stale_bytes += x->unread_bytes;
     x->unread_bytes = 0;
@@ -469,17 +468,15 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
     exchange_leave_lane(core, x, WIRE_CANCEL);
     x->is_told = false;
     x->may_have_run = x->was_sent = x->is_bound = x->is_stale = true;
+    x->is_carried = true; /* it is left: what its name stands for is forgotten there */
     x->ran_at = x->owner;
-    x->is_carried = x->is_in_place;
     exchange_park_again(core, x, now_ms);
     core->entry.is_woken = true;
 }
 
-/* Its owner speaks: what it did is known to be of this epoch. */
+/* Its owner speaks. */
 static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh_epoch epoch)
 {
-    if (mesh_epoch_compare(x->tenure, epoch) < 0)
-        x->tenure = epoch;
     if (mesh_epoch_compare(x->epoch, epoch) >= 0)
         return;
     x->epoch = epoch;
@@ -599,6 +596,8 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
         if (!x->is_bound) {
             x->ran_at = x->owner;
             x->is_carried = x->is_in_place;
+        } else if (!peer_id_equal(x->ran_at, x->owner)) {
+            x->is_carried = true;
         }
         if (peer_id_equal(x->ran_at, x->owner))
             x->lost_link = event->number;

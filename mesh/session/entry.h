@@ -49,12 +49,12 @@ struct exchange {
     bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
                       it can be, then, of a session, whoever carries that on */
     struct peer_id ran_at;
-    bool is_stale;     /* that peer answered in an epoch that is over: others are asked first */
-    bool was_sent;     /* an OPEN under this name left once: any further one attaches */
-    bool may_have_run; /* the last byte of an OPEN left, and no word says that it did not */
-    bool is_in_place;  /* `owner` was asked in place of the real one, which it may carry it to */
-    bool is_carried;   /* and so may `ran_at` have been: it can not know that nothing ran */
-    struct mesh_epoch tenure; /* the highest epoch known when it left, or that answered */
+    bool is_stale;      /* that peer answered in an epoch that is over: others are asked first */
+    bool was_sent;      /* an OPEN under this name left once: any further one attaches */
+    bool may_have_run;  /* the last byte of an OPEN left, and no word says that it did not */
+    bool is_in_place;   /* `owner` was asked in place of the real one, which it may carry it to */
+    bool is_carried;    /* and so may `ran_at` have been, or it may have run at another one as well:
+                           no peer alone knows that nothing ran */
     bool is_unrecorded; /* `owner` was asked as a candidate and has no record: all are asked */
     bool is_told;       /* MOVED named `owner` */
     uint64_t lost_link; /* number of the link that it was lost with */

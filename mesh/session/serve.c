@@ -260,12 +260,7 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
 /* It may have run at another owner of its session, before it was ours. */
 static bool serve_is_of_other(const struct core *core, const struct wire_message *open)
 {
-    const struct mesh_epoch *tenure = &open->open.tenure;
-    if (!open->has_session)
-        return false;
-    if (tenure->counter == 0) /* its entry asked the home, and knew no better */
-        return key_home(&open->session) != view_home_tag(core_self(core));
-    return !peer_id_equal(tenure->owner, core_self(core));
+    return open->has_session && !peer_id_equal(open->open.ran_at, core_self(core));
 }
 
 /* An attach to a name that is not known here. It never arrived, and may run now, unless part of

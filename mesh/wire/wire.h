@@ -175,14 +175,15 @@ struct wire_message {
             /* but body (see payload), key (see session). Without a payload rpc's spans do not
              * travel: an attach may come without its body. */
             struct mesh_request request;
-            uint8_t hops;       /* peers asked before this one */
-            bool is_owner_lost; /* the entry cannot reach whom it takes for the owner */
-            bool is_attach;     /* it was sent before, on a link that is lost */
-            uint64_t lost_link; /* is_attach: that link's number; the owner closes it unread */
-            uint32_t received;  /* is_attach: whole messages of the answer that came here, */
-            uint64_t serial;    /* of the answer that HEAD gave this number; 0: no HEAD came */
-            struct mesh_epoch tenure; /* is_attach: the highest epoch known when it was sent */
-            bool has_position;        /* LISTEN: the client showed an event's id */
+            uint8_t hops;          /* peers asked before this one */
+            bool is_owner_lost;    /* the entry cannot reach whom it takes for the owner */
+            bool is_attach;        /* it was sent before, on a link that is lost */
+            uint64_t lost_link;    /* is_attach: that link's number; the owner closes it unread */
+            uint32_t received;     /* is_attach: whole messages of the answer that came here, */
+            uint64_t serial;       /* of the answer that HEAD gave this number; 0: no HEAD came */
+            struct peer_id ran_at; /* is_attach: the only peer at which it may have run; nobody:
+                                      there may be several */
+            bool has_position;     /* LISTEN: the client showed an event's id */
             struct event_id position; /* has_position: none if it is no id of ours */
         } open;
         struct {

@@ -134,7 +134,7 @@ static unsigned open_flags(const struct wire_message *m)
 
 static size_t open_elements(unsigned flags)
 {
-    return 15u + (flags & OPEN_IS_ATTACH ? 6u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
+    return 15u + (flags & OPEN_IS_ATTACH ? 5u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
            (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
 }
 
@@ -164,7 +164,7 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
         codec_put_uint64(sink, m->open.lost_link);
         codec_put_uint32(sink, m->open.received);
         codec_put_uint64(sink, m->open.serial);
-        codec_put_epoch(sink, m->open.tenure);
+        codec_put_id(sink, m->open.ran_at);
     }
     if (flags & OPEN_HAS_POSITION)
         put_event_id(sink, &m->open.position);
@@ -439,7 +439,7 @@ static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
         m->open.lost_link = codec_take_uint(c, UINT64_MAX);
         m->open.received = (uint32_t)codec_take_uint(c, UINT32_MAX);
         m->open.serial = codec_take_uint(c, UINT64_MAX);
-        m->open.tenure = codec_take_epoch(c);
+        m->open.ran_at = codec_take_id(c);
     }
     m->open.has_position = flags & OPEN_HAS_POSITION;
     if (m->open.has_position)

@@ -584,7 +584,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.open.lost_link = 0xaabbccddeeff0011;
         m.open.received = 12;
         m.open.serial = UINT64_MAX - 1;
-        m.open.tenure = (struct mesh_epoch){3, {4, 5}};
+        m.open.ran_at = (struct peer_id){4, 5};
         m.open.is_owner_lost = true;
         m.open.has_position = true;
         m.open.position = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
@@ -749,7 +749,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_true(a->open.lost_link == b->open.lost_link);
         assert_int_equal(a->open.received, b->open.received);
         assert_true(a->open.serial == b->open.serial);
-        assert_int_equal(mesh_epoch_compare(a->open.tenure, b->open.tenure), 0);
+        assert_true(peer_id_equal(a->open.ran_at, b->open.ran_at));
         assert_int_equal(a->open.is_owner_lost, b->open.is_owner_lost);
         assert_int_equal(a->open.has_position, b->open.has_position);
         assert_event_id_equal(&a->open.position, &b->open.position);
