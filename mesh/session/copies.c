@@ -711,6 +711,10 @@ void copies_now(struct core *core, uint64_t now_ms)
         held_acknowledge(core, now_ms);
     while ((node = heap_first(&c->timers)) != NULL && node->at_ms <= now_ms)
         copies_timer_due(core, container_of(node, struct session, copying.timer), now_ms);
+    if (c->ring != view_ring_generation(core->view)) { /* who serves, or does not, is no change */
+        c->ring = view_ring_generation(core->view);    /* of a member's state */
+        copies_on_view(core, now_ms);
+    }
     copies_look_at_due(core, now_ms);
     copies_compare_due(core, now_ms);
 }

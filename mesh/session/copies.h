@@ -57,6 +57,7 @@ struct copies {
     bool is_comparing;
     uint64_t digest_step_ms;
     struct list outboxes; /* struct outbox: entries that are collected for peers */
+    uint64_t ring;        /* of the view, when it was looked at last (view_ring_generation()) */
     size_t bytes;         /* of the logs of copies */
 };
 

@@ -389,6 +389,20 @@ static void test_when_a_holder_dies_another_gets_the_record(void **state)
     pump_free(p);
 }
 
+static void test_who_begins_to_serve_gets_what_it_is_a_candidate_for(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    mesh_serving(p->nodes[2].mesh, false, p->now_ms);
+    pump_run(p, 2000);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    assert_null(copy_at(p, 2, session));
+    mesh_serving(p->nodes[2].mesh, true, p->now_ms);
+    pump_run(p, 2000);
+    assert_copied(p, 0, 2, session);
+    pump_free(p);
+}
+
 static void test_many_sessions_move_at_a_bounded_rate(void **state)
 {
     (void)state;
@@ -711,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_that_is_lost_is_missed_by_the_next_comparison),
         cmocka_unit_test(test_a_copy_that_its_owner_knows_nothing_of_is_not_kept),
         cmocka_unit_test(test_when_a_holder_dies_another_gets_the_record),
+        cmocka_unit_test(test_who_begins_to_serve_gets_what_it_is_a_candidate_for),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),
         cmocka_unit_test(test_a_deleted_session_is_deleted_at_all_holders),
         cmocka_unit_test(test_a_delete_beats_every_epoch_and_no_other_end_does),
