@@ -478,8 +478,12 @@ static void copies_tell_to_forget(struct core *core, struct peer_id peer,
                              .has_session = true,
                              .epoch = {entry->epoch, core_self(core)}};
     const struct mesh_addr *addr = core_addr_of(core, peer);
-    if (owned != NULL)
-        m.epoch = owned->epoch; /* what it has may be of an earlier one */
+    m.copy.version = entry->version;
+    if (owned != NULL) { /* what it has may be of an earlier one */
+        m.epoch = owned->epoch;
+        if (owned->version > m.copy.version)
+            m.copy.version = owned->version;
+    }
     if (tombs_ends(core, &entry->session, entry->epoch, now_ms))
         tombs_say(core, peer, &entry->session, now_ms);
     else if (addr != NULL && key_verify(&core->keys, &entry->session))

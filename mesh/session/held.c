@@ -235,8 +235,10 @@ static void held_on_change(struct core *core, struct peer_id from, struct sessio
 static void held_forget(struct core *core, struct session *copy, const struct wire_message *m,
                         struct peer_id from, uint64_t now_ms)
 {
+    bool is_same = copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0;
     if (copy == NULL || !peer_id_equal(m->epoch.owner, from) ||
-        (mesh_epoch_compare(copy->epoch, m->epoch) != 0 && copy->epoch.counter >= m->epoch.counter))
+        (!is_same && copy->epoch.counter >= m->epoch.counter) ||
+        (is_same && copy->version > m->copy.version)) /* by another link: we were wanted again */
         return;
     if (peer_id_equal(copy->epoch.owner, core_self(core)))
         takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */

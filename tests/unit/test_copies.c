@@ -582,6 +582,24 @@ static void test_nobody_but_its_owner_changes_a_copy(void **state)
     pump_free(p);
 }
 
+static void test_what_is_to_be_forgotten_is_what_was_had_then(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *copy = copy_at(p, 1, session);
+    struct wire_message m = change_of(copy, copy->version - 1);
+    m.kind = WIRE_COPY;
+    m.payload = (struct slice){0};
+    m.copy.number = 0;
+    tell(p, 0, 1, &m); /* said before it was given what it has now */
+    assert_ptr_equal(copy_at(p, 1, session), copy);
+    m.copy.version++;
+    tell(p, 0, 1, &m);
+    assert_null(copy_at(p, 1, session));
+    pump_free(p);
+}
+
 static void test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored(void **state)
 {
     (void)state;
@@ -734,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_a_session_in_use_lives_on_at_its_holders),
         cmocka_unit_test(test_an_answer_that_waits_for_a_copy_is_released_when_its_session_ends),
         cmocka_unit_test(test_nobody_but_its_owner_changes_a_copy),
+        cmocka_unit_test(test_what_is_to_be_forgotten_is_what_was_had_then),
         cmocka_unit_test(test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored),
         cmocka_unit_test(test_an_id_that_is_none_of_ours_is_not_kept),
         cmocka_unit_test(test_a_newer_record_is_taken_from_whoever_has_it),
