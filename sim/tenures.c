@@ -292,6 +292,8 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     struct mesh_tenure ours, theirs;
     if (!tenure_at(world, owner, session, &ours) || ours.is_copy || session->delete_us != 0)
         return;
+    if (session->tenures.top > ours.epoch.counter)
+        return; /* it went on elsewhere, and has its holders there */
     for (uint8_t n = 0; n < ours.holders_count; n++) {
         uint32_t seat = seat_of(world, ours.holders[n].peer);
         if (ours.holders[n].acked == 0 || seat == WORLD_NOBODY)
