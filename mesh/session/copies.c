@@ -565,8 +565,21 @@ void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_
     }
 }
 
+/* Who was away may have missed what became of its copies: all is compared soon. */
+static void copies_compare_soon(struct copies *c, uint64_t now_ms)
+{
+    if (c->digest_ms == MESH_NEVER)
+        return;
+    uint64_t soon_ms = c->digest_ms - COPIES_DIGEST_MS + 2 * COPIES_SOON_MS;
+    if (soon_ms < now_ms + COPIES_SOON_MS)
+        soon_ms = now_ms + COPIES_SOON_MS;
+    if (soon_ms < c->digest_ms)
+        c->digest_ms = soon_ms;
+}
+
 void copies_on_view(struct core *core, uint64_t now_ms)
 {
+    copies_compare_soon(&core->copies, now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = copies_kept_in(core, slot);
         if (session != NULL)

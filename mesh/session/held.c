@@ -76,10 +76,16 @@ void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 
 void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
 {
-    if (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms &&
-        core_is_living(core, copy->epoch.owner))
-        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version,
-                 WIRE_ENTRY_ASKS, now_ms);
+    struct mesh_epoch hint = owner_hint(core, &copy->id);
+    struct peer_id owner = copy->epoch.owner;
+    bool is_old = mesh_epoch_compare(hint, copy->epoch) > 0 && core_is_living(core, hint.owner) &&
+                  !peer_id_equal(hint.owner, core_self(core));
+    if (is_old)
+        owner = hint.owner; /* its owner is none any more, and whose it is may not need us */
+    if (is_old ||
+        (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms && core_is_living(core, owner)))
+        held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS,
+                 now_ms);
 }
 
 /* ---- what is taken -------------------------------------------------------------------------- */
