@@ -292,6 +292,8 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     struct mesh_tenure ours, theirs;
     if (!tenure_at(world, owner, session, &ours) || ours.is_copy || session->delete_us != 0)
         return;
+    if (session->tenures.top > ours.epoch.counter)
+        return; /* it went on elsewhere, and has its holders there */
     for (uint8_t n = 0; n < ours.holders_count; n++) {
         uint32_t seat = seat_of(world, ours.holders[n].peer);
         if (ours.holders[n].acked == 0 || seat == WORLD_NOBODY)
@@ -526,7 +528,8 @@ static void records_check(struct world *world, uint32_t number)
         struct mesh_tenure ours;
         size_t at = 0;
         words[0] = '\0';
-        (void)tenure_at(world, records.owner, session, &ours);
+        if (!tenure_at(world, records.owner, session, &ours) || ours.version == 0)
+            return; /* its initialize came to nothing: there is nothing to copy */
         for (uint8_t n = 0; n < ours.holders_count && at + 32 < sizeof words; n++)
             at += (size_t)snprintf(words + at, sizeof words - at, ", p%u has %" PRIu64,
                                    seat_of(world, ours.holders[n].peer), ours.holders[n].acked);

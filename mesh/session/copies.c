@@ -478,8 +478,12 @@ static void copies_tell_to_forget(struct core *core, struct peer_id peer,
                              .has_session = true,
                              .epoch = {entry->epoch, core_self(core)}};
     const struct mesh_addr *addr = core_addr_of(core, peer);
-    if (owned != NULL)
-        m.epoch = owned->epoch; /* what it has may be of an earlier one */
+    m.copy.version = entry->version;
+    if (owned != NULL) { /* what it has may be of an earlier one */
+        m.epoch = owned->epoch;
+        if (owned->version > m.copy.version)
+            m.copy.version = owned->version;
+    }
     if (tombs_ends(core, &entry->session, entry->epoch, now_ms))
         tombs_say(core, peer, &entry->session, now_ms);
     else if (addr != NULL && key_verify(&core->keys, &entry->session))
@@ -561,8 +565,21 @@ void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_
     }
 }
 
+/* Who was away may have missed what became of its copies: all is compared soon. */
+static void copies_compare_soon(struct copies *c, uint64_t now_ms)
+{
+    if (c->digest_ms == MESH_NEVER)
+        return;
+    uint64_t soon_ms = c->digest_ms - COPIES_DIGEST_MS + 2 * COPIES_SOON_MS;
+    if (soon_ms < now_ms + COPIES_SOON_MS)
+        soon_ms = now_ms + COPIES_SOON_MS;
+    if (soon_ms < c->digest_ms)
+        c->digest_ms = soon_ms;
+}
+
 void copies_on_view(struct core *core, uint64_t now_ms)
 {
+    copies_compare_soon(&core->copies, now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = copies_kept_in(core, slot);
         if (session != NULL)
@@ -711,6 +728,10 @@ void copies_now(struct core *core, uint64_t now_ms)
         held_acknowledge(core, now_ms);
     while ((node = heap_first(&c->timers)) != NULL && node->at_ms <= now_ms)
         copies_timer_due(core, container_of(node, struct session, copying.timer), now_ms);
+    if (c->ring != view_ring_generation(core->view)) { /* who serves, or does not, is no change */
+        c->ring = view_ring_generation(core->view);    /* of a member's state */
+        copies_on_view(core, now_ms);
+    }
     copies_look_at_due(core, now_ms);
     copies_compare_due(core, now_ms);
 }

@@ -18,6 +18,7 @@
 #define COPIES_LOST_MS 5000     /* after which what was not acknowledged counts as lost */
 #define COPIES_ACK_MS 100       /* an acknowledgement that nobody waits for may wait so long */
 #define COPIES_DIGEST_MS 30000  /* between comparisons of all that a holder has */
+#define COPIES_SOON_MS 2000     /* after members came or went, unless it was just done */
 #define COPIES_STALE_MS 45000   /* a copy of which its owner was silent so long is asked about */
 #define COPIES_REFUSED_MS 30000 /* a holder without room is not asked again before */
 #define COPIES_MOVES_PER_S 500  /* records sent because the ring changed, or a link */
@@ -57,6 +58,7 @@ struct copies {
     bool is_comparing;
     uint64_t digest_step_ms;
     struct list outboxes; /* struct outbox: entries that are collected for peers */
+    uint64_t ring;        /* of the view, when it was looked at last (view_ring_generation()) */
     size_t bytes;         /* of the logs of copies */
 };
 

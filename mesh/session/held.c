@@ -76,10 +76,16 @@ void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 
 void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
 {
-    if (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms &&
-        core_is_living(core, copy->epoch.owner))
-        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version,
-                 WIRE_ENTRY_ASKS, now_ms);
+    struct mesh_epoch hint = owner_hint(core, &copy->id);
+    struct peer_id owner = copy->epoch.owner;
+    bool is_old = mesh_epoch_compare(hint, copy->epoch) > 0 && core_is_living(core, hint.owner) &&
+                  !peer_id_equal(hint.owner, core_self(core));
+    if (is_old)
+        owner = hint.owner; /* its owner is none any more, and whose it is may not need us */
+    if (is_old ||
+        (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms && core_is_living(core, owner)))
+        held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS,
+                 now_ms);
 }
 
 /* ---- what is taken -------------------------------------------------------------------------- */
@@ -235,8 +241,10 @@ static void held_on_change(struct core *core, struct peer_id from, struct sessio
 static void held_forget(struct core *core, struct session *copy, const struct wire_message *m,
                         struct peer_id from, uint64_t now_ms)
 {
+    bool is_same = copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0;
     if (copy == NULL || !peer_id_equal(m->epoch.owner, from) ||
-        (mesh_epoch_compare(copy->epoch, m->epoch) != 0 && copy->epoch.counter >= m->epoch.counter))
+        (!is_same && copy->epoch.counter >= m->epoch.counter) ||
+        (is_same && copy->version > m->copy.version)) /* by another link: we were wanted again */
         return;
     if (peer_id_equal(copy->epoch.owner, core_self(core)))
         takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */

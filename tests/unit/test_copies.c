@@ -389,6 +389,20 @@ static void test_when_a_holder_dies_another_gets_the_record(void **state)
     pump_free(p);
 }
 
+static void test_who_begins_to_serve_gets_what_it_is_a_candidate_for(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    mesh_serving(p->nodes[2].mesh, false, p->now_ms);
+    pump_run(p, 2000);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    assert_null(copy_at(p, 2, session));
+    mesh_serving(p->nodes[2].mesh, true, p->now_ms);
+    pump_run(p, 2000);
+    assert_copied(p, 0, 2, session);
+    pump_free(p);
+}
+
 static void test_many_sessions_move_at_a_bounded_rate(void **state)
 {
     (void)state;
@@ -568,6 +582,24 @@ static void test_nobody_but_its_owner_changes_a_copy(void **state)
     pump_free(p);
 }
 
+static void test_what_is_to_be_forgotten_is_what_was_had_then(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *copy = copy_at(p, 1, session);
+    struct wire_message m = change_of(copy, copy->version - 1);
+    m.kind = WIRE_COPY;
+    m.payload = (struct slice){0};
+    m.copy.number = 0;
+    tell(p, 0, 1, &m); /* said before it was given what it has now */
+    assert_ptr_equal(copy_at(p, 1, session), copy);
+    m.copy.version++;
+    tell(p, 0, 1, &m);
+    assert_null(copy_at(p, 1, session));
+    pump_free(p);
+}
+
 static void test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored(void **state)
 {
     (void)state;
@@ -711,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_that_is_lost_is_missed_by_the_next_comparison),
         cmocka_unit_test(test_a_copy_that_its_owner_knows_nothing_of_is_not_kept),
         cmocka_unit_test(test_when_a_holder_dies_another_gets_the_record),
+        cmocka_unit_test(test_who_begins_to_serve_gets_what_it_is_a_candidate_for),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),
         cmocka_unit_test(test_a_deleted_session_is_deleted_at_all_holders),
         cmocka_unit_test(test_a_delete_beats_every_epoch_and_no_other_end_does),
@@ -719,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_a_session_in_use_lives_on_at_its_holders),
         cmocka_unit_test(test_an_answer_that_waits_for_a_copy_is_released_when_its_session_ends),
         cmocka_unit_test(test_nobody_but_its_owner_changes_a_copy),
+        cmocka_unit_test(test_what_is_to_be_forgotten_is_what_was_had_then),
         cmocka_unit_test(test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored),
         cmocka_unit_test(test_an_id_that_is_none_of_ours_is_not_kept),
         cmocka_unit_test(test_a_newer_record_is_taken_from_whoever_has_it),
