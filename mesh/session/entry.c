@@ -467,12 +467,17 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
 {
     core->stats.stale_dropped++;
     exchange_leave_lane(core, x, WIRE_CANCEL);
+    x->may_have_run = true;
+    if (exchange_is_unknown(core, x)) { /* whoever owns it now would say the same */
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
+    core->entry.is_woken = core->entry.is_woken || !x->is_stale; /* told so again, it waits */
     x->is_told = false;
-    x->may_have_run = x->was_sent = x->is_bound = x->is_stale = true;
+    x->was_sent = x->is_bound = x->is_stale = true;
     x->ran_at = x->owner;
     x->is_carried = x->is_in_place;
     exchange_park_again(core, x, now_ms);
-    core->entry.is_woken = true;
 }
 
 /* Its owner speaks: what it did is known to be of this epoch. */
