@@ -92,6 +92,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     x->is_unrecorded = false;
     if (!x->was_sent && mesh_epoch_compare(x->tenure, x->epoch) < 0)
         x->tenure = x->epoch;
+    if (!x->was_sent && is_lost) /* it may run with whoever: nobody is to take it for his own */
+        x->tenure = (struct mesh_epoch){x->tenure.counter > 0 ? x->tenure.counter : 1, {0, 0}};
     x->asked_ms = now_ms;
     x->stale_bytes += x->unread_bytes;
     x->unread_bytes = 0;
