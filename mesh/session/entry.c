@@ -466,12 +466,17 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
 {
     core->stats.stale_dropped++;
     exchange_leave_lane(core, x, WIRE_CANCEL);
+    x->may_have_run = true;
+    if (exchange_is_unknown(core, x)) { /* whoever owns it now would say the same */
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
+    core->entry.is_woken = core->entry.is_woken || !x->is_stale; /* told so again, it waits */
     x->is_told = false;
-    x->may_have_run = x->was_sent = x->is_bound = x->is_stale = true;
+    x->was_sent = x->is_bound = x->is_stale = true;
     x->is_carried = true; /* it is left: what its name stands for is forgotten there */
     x->ran_at = x->owner;
     exchange_park_again(core, x, now_ms);
-    core->entry.is_woken = true;
 }
 
 /* Its owner speaks. */

@@ -569,6 +569,9 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
         takeover_tell(core, from, WIRE_VETO, &m->session, m->epoch, none, now_ms);
         return;
     }
+    struct session *owned = session_find(core, &m->session);
+    if (owned != NULL && mesh_epoch_compare(m->round.other, owned->epoch) > 0)
+        fence_doubt(core, owned, from, now_ms); /* it has a record of a later epoch than ours */
     if (answer_take(core, from, m, now_ms))
         return;
     struct ask *ask = t->asks_count < TAKEOVER_ASKS_MAX ? calloc(1, sizeof *ask) : NULL;
