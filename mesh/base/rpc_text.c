@@ -305,7 +305,7 @@ int rpc_number_compare(struct slice a, struct slice b)
     return sign_x == 0 ? 0 : sign_x * compare_sizes(&x, &y);
 }
 
-/* The end of the value that begins at `at`. The text is sound. */
+/* The end of the value that begins at `at`, within the text. */
 static size_t value_end(struct slice text, size_t at)
 {
     size_t depth = 0;
@@ -325,7 +325,7 @@ static size_t value_end(struct slice text, size_t at)
             return at;
         }
     }
-    return at;
+    return at < text.length ? at : text.length;
 }
 
 static bool is_space(uint8_t byte)
