@@ -356,6 +356,8 @@ struct slice rpc_member(struct slice object, const char *name)
         size_t begin = skip_space(object, skip_space(object, key_end) + 1); /* the colon */
         size_t end = value_end(object, begin), next = skip_space(object, end + 1);
 
+        if (begin > end)
+            break;
         while (end > begin && is_space(object.at[end - 1]))
             end--;
         if (rpc_string_is(key, slice_text(name)))
