@@ -481,7 +481,7 @@ void check_event_id(struct world *world, struct request *request, const struct m
 bool check_gap_told(struct world *world, struct request *request, struct slice text)
 {
     static const char words[] = "\"logger\":\"session-mesh\"";
-    if (memmem(text.at, text.length, words, sizeof words - 1) == NULL)
+    if (text.length == 0 || memmem(text.at, text.length, words, sizeof words - 1) == NULL)
         return false;
     if (!request->was_told_gap)
         world->clients->gaps++;

@@ -305,7 +305,7 @@ int rpc_number_compare(struct slice a, struct slice b)
     return sign_x == 0 ? 0 : sign_x * compare_sizes(&x, &y);
 }
 
-/* The end of the value that begins at `at`. The text is sound. */
+/* The end of the value that begins at `at`, within the text. */
 static size_t value_end(struct slice text, size_t at)
 {
     size_t depth = 0;
@@ -325,7 +325,7 @@ static size_t value_end(struct slice text, size_t at)
             return at;
         }
     }
-    return at;
+    return at < text.length ? at : text.length;
 }
 
 static bool is_space(uint8_t byte)
@@ -356,6 +356,8 @@ struct slice rpc_member(struct slice object, const char *name)
         size_t begin = skip_space(object, skip_space(object, key_end) + 1); /* the colon */
         size_t end = value_end(object, begin), next = skip_space(object, end + 1);
 
+        if (begin > end)
+            break;
         while (end > begin && is_space(object.at[end - 1]))
             end--;
         if (rpc_string_is(key, slice_text(name)))

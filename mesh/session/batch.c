@@ -2,6 +2,7 @@
  * was found at the edge says only that each is sound. */
 #include "mesh/session/batch.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "mesh/session/core.h"
@@ -122,6 +123,72 @@ static void batch_give_entry(struct core *core, struct call *batch, struct slice
         batch_fail(core, batch, slice_part(text, rpc.id), why, now_ms);
         batch->entries_open--;
     }
+}
+
+static void batch_put(struct bytes *into, const void *data, size_t length)
+{
+    memcpy(into->data + into->length, data, length);
+    into->length += length;
+}
+
+/* One entry as it goes to the upstream, behind a comma if need be. */
+static void batch_put_entry(struct bytes *into, struct slice entry, struct span id,
+                            struct slice given_id)
+{
+    size_t rest = id.at + id.length;
+    batch_put(into, ",", into->length > 1 ? 1 : 0);
+    if (given_id.length == 0) {
+        batch_put(into, entry.at, entry.length);
+        return;
+    }
+    batch_put(into, entry.at, id.at);
+    batch_put(into, given_id.at, given_id.length);
+    batch_put(into, entry.at + rest, entry.length - rest);
+}
+
+/* How much longer its answers' ids may become. */
+static size_t batch_ids_room(const struct session *session)
+{
+    size_t room = 0;
+    LIST_EACH (at, &session->questions)
+        room += container_of(at, struct question, in_session)->given_id.length;
+    return room;
+}
+
+int batch_restore_answers(struct core *core, struct call *batch, uint64_t now_ms)
+{
+    struct session *session = session_at(core, batch->session);
+    struct slice entry;
+    size_t at = 0;
+    uint32_t count = 0;
+    struct bytes *made = bytes_new(&core->budget, batch->body.length + 2 + batch_ids_room(session));
+    if (made == NULL)
+        return -ENOMEM;
+    batch_put(made, "[", 1);
+    while (rpc_next_entry(batch->body, &at, &entry)) {
+        struct rpc_message rpc;
+        struct slice given_id = {0};
+        struct handle asker = {0};
+        rpc_read(&rpc, NULL, entry.at, entry.length);
+        bool is_answer = rpc.kind == RPC_RESPONSE || rpc.kind == RPC_ERROR;
+        if (is_answer &&
+            !session_answered(session, rpc_id_hash(core->sip_key, slice_part(entry, rpc.id)),
+                              &asker, &given_id)) {
+            core->stats.questions_dropped++;
+            continue;
+        }
+        if (is_answer)
+            upcall_user_answered(core, asker, now_ms);
+        batch_put_entry(made, entry, rpc.id, given_id);
+        slice_drop(&given_id);
+        count++;
+    }
+    batch_put(made, "]", 1);
+    copies_on_state(core, session, now_ms);
+    slice_drop(&batch->body);
+    batch->body = slice_of(made, 0, made->length); /* the reference is the body's */
+    batch->rpc.batch_count = count;
+    return count == 0;
 }
 
 static bool batch_has_answer(const struct call *batch, uint64_t id_hash)

@@ -24,6 +24,10 @@ void batch_entry_over(struct core *core, struct call *entry, enum mesh_reason wh
 void batch_end_entries(struct core *core, struct call *batch, enum mesh_reason why,
                        uint64_t now_ms);
 
+/* HTTP, a session that had another upstream before: the client's answers to questions get the ids
+ * that the upstream gave, or are left out if nobody asks any more. 0; 1: nothing is left to send;
+ * -ENOMEM. */
+int batch_restore_answers(struct core *core, struct call *batch, uint64_t now_ms);
 /* HTTP: a message of the stream that answers it. */
 void batch_note(struct core *core, struct call *batch, const struct rpc_message *rpc,
                 struct slice text);

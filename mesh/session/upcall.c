@@ -277,6 +277,18 @@ void upcall_accept_single(struct core *core, struct call *call, uint64_t now_ms)
     call_tell_end(core, call, MESH_END_WHOLE, MESH_OK);
 }
 
+void upcall_user_answered(struct core *core, struct handle asker, uint64_t now_ms)
+{
+    struct call *asking = call_at(core, asker);
+    if (asking == NULL)
+        return;
+    asking->user_was_asked = true;
+    if (asking->stream == NULL || !asking->stream->is_safe)
+        return;
+    asking->stream->is_safe = false;
+    copies_on_stream(core, session_at(core, asking->session), asking->stream, now_ms);
+}
+
 /* The answer to a question of the upstream goes on only while that question is open: ids are
  * counted from 0 by every server, and an old answer would be taken for a new question's. */
 static bool upcall_is_awaited(struct core *core, struct call *call, uint64_t now_ms)
@@ -288,14 +300,7 @@ static bool upcall_is_awaited(struct core *core, struct call *call, uint64_t now
     if (!session_answered(session, call_id_hash(core, call), &asker, &call->up_id))
         return false;
     copies_on_state(core, session, now_ms);
-    struct call *asking = call_at(core, asker);
-    if (asking != NULL) {
-        asking->user_was_asked = true;
-        if (asking->stream != NULL && asking->stream->is_safe) {
-            asking->stream->is_safe = false;
-            copies_on_stream(core, session, asking->stream, now_ms);
-        }
-    }
+    upcall_user_answered(core, asker, now_ms);
     return true;
 }
 
@@ -335,6 +340,14 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
         batch_give(core, call, now_ms);
         return;
     }
+    bool is_late = call->rpc.kind == RPC_BATCH && session != NULL && session->upstreams > 1;
+    int rc = is_late ? batch_restore_answers(core, call, now_ms) : 0;
+    if (rc > 0)
+        upcall_accept(core, call, now_ms);
+    else if (rc < 0)
+        call_end(core, call, MESH_END_CUT, MESH_FULL, now_ms);
+    if (rc != 0)
+        return;
     bool is_initialized = session != NULL && call->rpc.method == RPC_INITIALIZED;
     if (is_initialized && session->is_initialized && session->upstreams > 1) {
         upcall_accept(core, call, now_ms); /* this one was told so by us */

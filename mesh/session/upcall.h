@@ -25,6 +25,8 @@ void upcall_make_ready(struct core *core, struct upstream *up, uint64_t now_ms);
 /* HTTP+SSE: the POST gets its 202, the request goes on; its answer comes on the session's stream.
  */
 void upcall_accept_single(struct core *core, struct call *call, uint64_t now_ms);
+/* A question that came with this call was answered: to ask the user twice is an effect, too. */
+void upcall_user_answered(struct core *core, struct handle asker, uint64_t now_ms);
 /* Gives it to the upstream as UP_SEND, or UP_LISTEN for the rest of its stream, under a new number
  * of its own. -ENOMEM */
 int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind);

@@ -630,6 +630,36 @@ test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back(
     }
 }
 
+/* Revision 2025-03-26: answers may come in a batch, which an HTTP server gets as it is. */
+static void test_answers_in_a_batch_get_their_ids_back_or_are_left_out(void **state)
+{
+    (void)state;
+    struct bench b = {.p = pump_new(2, http), .is_http = true};
+    char id[32];
+    b.session =
+        pump_session(b.p, pump_begin_with(b.p, 0, true, INITIALIZE_NEW, CAPABLE("2025-03-26")));
+    (void)told(&b);
+    (void)ask(b.p, 0, b.session, INITIALIZED);
+    accept_it(&b, told(&b));
+    (void)hold(b.p, 1, b.session);
+    struct ucall *own = stream_begins(b.p);
+    event(b.p, own, SAMPLE("0"));
+    lose(&b, own);
+    struct ucall *u = told_step(&b, "\"initialize\"", 0, id);
+    answer_step(&b, u, id, AGREES("2025-03-26"));
+    accept_it(&b, told(&b));
+    own = stream_begins(b.p);
+    event(b.p, own, SAMPLE("0"));
+    event(b.p, own, SAMPLE("\"x\""));
+    (void)ask(b.p, 1, b.session,
+              "[" RESULT("0") "," RESULT("\"m2-1\"") "," CALL("5") "," FAULT("\"m2-2\"") "]");
+    assert_string_equal(told(&b)->text, "[" RESULT("0") "," CALL("5") "," FAULT("\"x\"") "]");
+    uint32_t late = ask(b.p, 1, b.session, "[" RESULT("0") "," RESULT("\"m2-1\"") "]");
+    assert_nothing_told(&b);
+    assert_int_equal(b.p->clients[late].status, 202);
+    bench_free(&b);
+}
+
 static void test_questions_of_a_lost_upstream_are_cancelled(void **state)
 {
     (void)state;
@@ -980,6 +1010,7 @@ int main(void)
         cmocka_unit_test(test_a_request_waits_two_seconds_for_a_server_that_refuses),
         cmocka_unit_test(
             test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back),
+        cmocka_unit_test(test_answers_in_a_batch_get_their_ids_back_or_are_left_out),
         cmocka_unit_test(test_questions_of_a_lost_upstream_are_cancelled),
         cmocka_unit_test(test_a_request_whose_question_was_answered_does_not_run_again),
         cmocka_unit_test(test_the_client_is_told_what_carried_over_and_what_may_have_changed),
