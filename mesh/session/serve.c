@@ -258,13 +258,16 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
 }
 
 /* It may have run at another owner of its session, before it was ours. */
-static bool serve_is_of_other(const struct core *core, const struct wire_message *open)
+static bool serve_is_of_other(const struct core *core, const struct session *session,
+                              const struct wire_message *open)
 {
     const struct mesh_epoch *tenure = &open->open.tenure;
     if (!open->has_session)
         return false;
-    if (tenure->counter == 0) /* its entry asked the home, and knew no better */
-        return key_home(&open->session) != view_home_tag(core_self(core));
+    if (tenure->counter ==
+        0) /* its entry asked the home, or whom it was sent to, and knew no better */
+        return key_home(&open->session) != view_home_tag(core_self(core)) ||
+               (session != NULL && session->epoch.counter > 1);
     return !peer_id_equal(tenure->owner, core_self(core));
 }
 
@@ -279,7 +282,7 @@ static bool serve_cannot_resume(const struct core *core, const struct session *s
     bool is_unsafe = serve_is_unsafe(core, open);
     if (want == MESH_LISTEN || (want == MESH_SSE && open->has_session))
         return false;
-    if (serve_is_of_other(core, open)) /* and who is to judge, if it is not ours? */
+    if (serve_is_of_other(core, session, open)) /* and who is to judge, if it is not ours? */
         return session != NULL && is_unsafe;
     return open->open.received > 0 || (is_unsafe && serve_has_forgotten(core, open->name.entry));
 }
