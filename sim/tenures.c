@@ -174,10 +174,12 @@ static bool is_too_late(struct world *world, const struct session *session,
 {
     const struct tenures *tenures = &session->tenures;
     bool meant[WORLD_SEATS_MAX] = {false};
+    /* where it is passed on by who said it, a standstill before is no excuse: it was said after */
+    bool is_on_its_way =
+        entry != up->seat && (world->seats[entry].disturbed_us + PASSES_US > tenures->top_said_us ||
+                              !seat_is_well(world, entry, PASSES_US));
     if (!world_life_runs(world, tenures->top_owner) || tenures->top_said_us == 0 ||
-        tenures->top_said_us + PASSES_US > world->now_us ||
-        world->seats[entry].disturbed_us + PASSES_US > tenures->top_said_us ||
-        !seat_is_well(world, entry, PASSES_US) ||
+        tenures->top_said_us + PASSES_US > world->now_us || is_on_its_way ||
         !keepers_are_well(world, session, up->seat, meant))
         return false;
     meant[entry] = meant[up->seat] = true;

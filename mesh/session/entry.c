@@ -465,6 +465,12 @@ static bool is_of_answer(enum wire_kind kind)
 static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t now_ms)
 {
     core->stats.stale_dropped++;
+    /* who sent it forgets it when its lane is left, and may own the session again */
+    if (!exchange_is_held_stream(x) &&
+        retry_class_of(&core->retry, &x->request.rpc, x->request.body, false) != RETRY_SAFE) {
+        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
+        return;
+    }
     exchange_leave_lane(core, x, WIRE_CANCEL);
     x->may_have_run = true;
     if (exchange_is_unknown(core, x)) { /* whoever owns it now would say the same */
@@ -488,12 +494,15 @@ static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh
     owner_learn(core, &x->session, epoch);
 }
 
-/* A higher epoch is known here, by whichever exchange (invariant O1). */
+/* A higher epoch is known here, by whichever exchange (invariant O1). Who had one and is gone may
+ * have been the only one to know of it. */
 static bool exchange_is_of_past(const struct core *core, const struct exchange *x,
                                 struct mesh_epoch epoch)
 {
-    return epoch.counter != 0 && (mesh_epoch_compare(epoch, x->epoch) < 0 ||
-                                  mesh_epoch_compare(epoch, owner_hint(core, &x->session)) < 0);
+    struct mesh_epoch hint = owner_hint(core, &x->session);
+    return epoch.counter != 0 &&
+           (mesh_epoch_compare(epoch, x->epoch) < 0 ||
+            (mesh_epoch_compare(epoch, hint) < 0 && core_is_living(core, hint.owner)));
 }
 
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
