@@ -123,9 +123,10 @@ class Pod:
         return when
 
     def end(self):
+        self.is_gone = True
         for one in (self.meshd, self.stub):
             if one:
-                one.end()
+                one.kill()
 
 
 def start_pods(count, cluster, each=None, **same):
