@@ -368,7 +368,7 @@ class Verdict:
             good = min((call for call in after if call.outcome == "ok"), key=lambda call: call.done,
                        default=None)
             if good is None:
-                if after:
+                if after and not self.is_there(session):
                     self.never.append(session)
                 continue
             until = [call for call in after if call.due <= good.done]
