@@ -123,9 +123,10 @@ class Pod:
         return when
 
     def end(self):
+        self.is_gone = True
         for one in (self.meshd, self.stub):
             if one:
-                one.end()
+                one.kill()
 
 
 def start_pods(count, cluster, each=None, **same):
@@ -367,7 +368,7 @@ class Verdict:
             good = min((call for call in after if call.outcome == "ok"), key=lambda call: call.done,
                        default=None)
             if good is None:
-                if after:
+                if after and not self.is_there(session):
                     self.never.append(session)
                 continue
             until = [call for call in after if call.due <= good.done]

@@ -295,7 +295,7 @@ def other_servers():
         with check(f"{kind}: a session whose owner was killed goes on under its id at another peer"):
             goes_on(kind, peers, lambda session: peers[0].kill())
         for peer in peers:
-            peer.end()
+            peer.kill()
 
 
 def run():

@@ -1,5 +1,6 @@
-"""A peer is killed: the others notice, its sessions get definite answers, nothing hangs, the other
-sessions go on as if nothing had happened."""
+"""A peer is killed of whose sessions nobody has a copy (--copies 0): the others notice, its sessions get
+definite answers, nothing hangs, the other sessions go on as if nothing had happened. Where there are
+copies: part_failover."""
 import json
 import os
 import subprocess
@@ -40,7 +41,8 @@ def executions(stub, tool):
 def run():
     stubs = [start_stub(f"stub-{i + 1}") for i in range(3)]
     peers = start_peers(each=lambda i: {
-        "flags": ["--upstream", f"http://127.0.0.1:{stubs[i].port}/mcp", "--silent-window", "5s"]})
+        "flags": ["--upstream", f"http://127.0.0.1:{stubs[i].port}/mcp", "--silent-window", "5s",
+                  "--copies", "0"]})
     victim, second, third = peers
     doomed = [Session(victim.port) for _ in range(3)]
     stream = Stream(second.port, doomed[0], timeout=LIMIT_S + 10)
