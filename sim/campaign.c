@@ -176,6 +176,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
                                   .only = options->only,
                                   .only_count = options->only_count,
                                   .legacy_only = options->legacy_only,
+                                  .no_copies = options->no_copies,
                                   .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)
@@ -188,7 +189,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
     world_run(world, end_ms);
     world->clients->quiet = true;
     members_check_calm(world);
-    if (TENURES_GO_ON)
+    if (!options->no_copies)
         tenures_check_calm(world);
     probe(world);
     modern_probe(world);

@@ -174,7 +174,7 @@ bool check_session_lives(struct world *world, const struct session *session)
 {
     if (!session->has_id || session->delete_us != 0 || session->was_left)
         return false;
-    if (!session->is_single && TENURES_GO_ON)
+    if (!session->is_single && !world->config.no_copies)
         return tenure_survives(world, session);
     return !session->upstream_lost && world_life_runs(world, session->owner) &&
            !world->seats[world->lives[session->owner].seat].leaving;
@@ -519,7 +519,7 @@ static void check_resume_end(struct world *world, const struct request *request)
 static bool may_be_unknown(struct world *world, const struct session *session)
 {
     if (session->delete_us != 0 || session->was_left || session->owner == WORLD_NOBODY ||
-        (session->upstream_lost && (!TENURES_GO_ON || session->is_single)))
+        (session->upstream_lost && (world->config.no_copies || session->is_single)))
         return true;
     /* it ends with its stream, and its stream with a link that is down for long */
     if (session->is_single && (world->quiet_us == 0 || world->now_us < world->quiet_us))

@@ -388,7 +388,7 @@ void client_request_over(struct world *world, struct request *request, enum requ
                request->end != MESH_END_LATER) {
         session->failed_in_a_row = well ? 0 : session->failed_in_a_row + 1;
         bool told_over = request->why == MESH_SESSION_UNKNOWN ||
-                         (!TENURES_GO_ON && request->why == MESH_OWNER_LOST);
+                         (world->config.no_copies && request->why == MESH_OWNER_LOST);
         if ((told_over || session->failed_in_a_row > 6) && session->client != WORLD_NOBODY)
             session->state = SESSION_OVER;
     }
@@ -474,7 +474,7 @@ static void message_came(struct world *world, struct request *request, struct sl
     check_message(world, behind, request, text, &rpc, answers);
     if (answers && behind != request)
         world->clients->rested++;
-    if (answers && TENURES_GO_ON)
+    if (answers && !world->config.no_copies)
         tenure_begins(world, request);
     if (ask_is_modern(request->ask))
         modern_came(world, request, text, &rpc);

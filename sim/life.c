@@ -155,7 +155,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     config->boot_ms = (uint64_t)((int64_t)config->boot_ms + seat->wall_ms);
     config->has_contacts = world->seats_count > 1;
     config->upstream = world->upstream;
-    config->copies = TENURES_GO_ON ? TENURE_COPIES : 0;
+    config->copies = world->config.no_copies ? 0 : TENURE_COPIES;
     config->members_max = 2 * world->seats_max;
     config->sessions_max = 2048;
     config->exchanges_max = 2048;

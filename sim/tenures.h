@@ -19,10 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TENURES_GO_ON true /* sessions outlive their owner, and their server */
-#define TENURE_COPIES 2u   /* --copies: beside the owner's own */
-#define TENURE_LOST 16u    /* lives that ended with a record; the oldest is forgotten */
-#define TENURE_HAD 8u      /* lives that have one */
+#define TENURE_COPIES 2u /* beside the owner's own, unless the world has none */
+#define TENURE_LOST 16u  /* lives that ended with a record; the oldest is forgotten */
+#define TENURE_HAD 8u    /* lives that have one */
 
 struct request;
 struct seat;
