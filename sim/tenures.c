@@ -374,7 +374,7 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
 
 static bool is_over(const struct session *session)
 {
-    return session->delete_us != 0 || session->upstream_lost || session->was_left ||
+    return !session->has_begun || session->delete_us != 0 || session->was_left ||
            session->is_single || session->owner == WORLD_NOBODY;
 }
 
