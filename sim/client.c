@@ -319,6 +319,7 @@ static void session_begins(struct world *world, struct session *session)
 {
     struct clients *clients = world->clients;
     session->state = SESSION_LIVES;
+    session->has_begun = true;
     if (session->client == WORLD_NOBODY)
         return;
     struct client *client = &clients->clients[session->client];

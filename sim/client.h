@@ -101,6 +101,7 @@ struct request {
     uint32_t made_server, made_seat;
     uint64_t left_us; /* modern, HTTP+SSE: its client went */
     uint32_t executions;
+    bool waited; /* for a fresh server, which was told of the session first */
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
     uint64_t said_us;                             /* when an upstream first answered it */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
@@ -112,8 +113,8 @@ struct session {
     uint32_t client;
     enum session_state state;
     char id[MESH_SESSION_TEXT];
-    bool has_id;
-    uint32_t owner; /* life, once known */
+    bool has_id, has_begun; /* its id came; and the answer to initialize */
+    uint32_t owner;         /* life, once known */
     struct principal who;
     uint32_t next_id, open, asked, failed_in_a_row;
     uint32_t listen; /* the newest LISTEN request, or NOBODY */

@@ -335,8 +335,13 @@ static void safe_note(struct world *world, uint32_t number, uint32_t owner)
     struct mesh_tenure tenure;
     struct wishes *wishes = &session->wishes;
     uint32_t lives[MESH_HOLDERS_SEEN];
-    if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy || tenure.holders_count == 0 ||
-        !knows_wishes(world, number, owner))
+    if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy)
+        return;
+    if (!knows_wishes(world, number, owner)) { /* from now on its record is what others have */
+        wishes->safe_count = 0;
+        return;
+    }
+    if (tenure.holders_count == 0)
         return;
     for (uint8_t n = 0; n < tenure.holders_count; n++) {
         uint32_t seat = seat_of(world, tenure.holders[n].peer);
@@ -374,7 +379,7 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
 
 static bool is_over(const struct session *session)
 {
-    return session->delete_us != 0 || session->upstream_lost || session->was_left ||
+    return !session->has_begun || session->delete_us != 0 || session->was_left ||
            session->is_single || session->owner == WORLD_NOBODY;
 }
 

@@ -555,6 +555,7 @@ static void up_open(struct world *world, struct seat *seat, const struct mesh_ef
                           .life = seat->life,
                           .handle = effect->handle,
                           .session = WORLD_NOBODY,
+                          .opened_us = world->now_us,
                           .shaken = {.initialize = WORLD_NOBODY, .level = WORLD_NOBODY}};
     if (!slots_put(&seat->ups, effect->handle, index))
         check_fail(world, "X1", "p%u: upstream %u.%u is given out twice", seat->index,

@@ -29,6 +29,7 @@ struct upstream {
     bool was_listened;
     uint32_t notes, questions; /* questions are counted from 0, as SDKs do */
     struct handshake shaken;
+    uint64_t opened_us;
     uint64_t epoch; /* the highest of its session in which it had to do with it; 0: not known */
 };
 

@@ -465,12 +465,6 @@ static bool is_of_answer(enum wire_kind kind)
 static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t now_ms)
 {
     core->stats.stale_dropped++;
-    /* who sent it forgets it when its lane is left, and may own the session again */
-    if (!exchange_is_held_stream(x) &&
-        retry_class_of(&core->retry, &x->request.rpc, x->request.body, false) != RETRY_SAFE) {
-        exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
-        return;
-    }
     exchange_leave_lane(core, x, WIRE_CANCEL);
     x->may_have_run = true;
     if (exchange_is_unknown(core, x)) { /* whoever owns it now would say the same */
