@@ -288,7 +288,8 @@ def split(size):
     healed = time.monotonic()
     time.sleep(5 + size.after)
     verdict = ride.finish()
-    # While it lasts both sides may serve, each in its own epochs, and who is on the wrong side is told.
+    # While it lasts both sides may serve, each in its own epochs, and who is on the wrong side is told;
+    # what one side's server said is not on the stream that the other side holds.
     answerers = {}
     for call in verdict.record.calls:
         if call.outcome == "ok" and call.detail and call.due > healed + 5:
@@ -296,7 +297,7 @@ def split(size):
     both = sum(len(who) > 1 for who in answerers.values())
     after = [call for call in verdict.failed if call.due > healed + 5]
     problems = [line for line in verdict.problems(failures=len(verdict.record.calls))
-                if not line.startswith("answers of a former owner")]
+                if not line.startswith(("answers of a former owner", "events lost", "events out of"))]
     problems += [f"sessions with two owners 5 s after the heal: {both}"] if both else []
     problems += [f"failed calls 5 s after the heal: {len(after)}: {after[0]}"] if after else []
     bad = [call for call in verdict.failed if call.outcome != "error"]
