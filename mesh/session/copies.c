@@ -32,7 +32,7 @@ int copies_init(struct core *core)
     list_init(&c->acks);
     list_init(&c->outboxes);
     heap_init(&c->timers);
-    c->acks_ms = c->due_ms = c->digest_ms = MESH_NEVER;
+    c->acks_ms = c->due_ms = c->digest_ms = c->ask_ms = MESH_NEVER;
     return 0;
 }
 
@@ -545,8 +545,28 @@ static struct session *copies_kept_in(struct core *core, uint32_t slot)
     return session != NULL && copies_are_kept(session) ? session : NULL;
 }
 
+/* Who was away may have missed what became of its copies: all is compared soon, and who is spoken
+ * of by nobody then asks. */
+static void copies_compare_soon(struct copies *c, uint64_t now_ms)
+{
+    c->shaken_ms = now_ms;
+    if (c->digest_ms == MESH_NEVER)
+        return;
+    if (c->ask_ms == MESH_NEVER) {
+        c->ask_ms = now_ms + COPIES_ASK_MS;
+        c->ask_slot = 0;
+    }
+    uint64_t soon_ms = c->digest_ms - COPIES_DIGEST_MS + 2 * COPIES_SOON_MS;
+    if (soon_ms < now_ms + COPIES_SOON_MS)
+        soon_ms = now_ms + COPIES_SOON_MS;
+    if (soon_ms < c->digest_ms)
+        c->digest_ms = soon_ms;
+}
+
 void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_t now_ms)
 {
+    if (stands)
+        copies_compare_soon(&core->copies, now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = copies_kept_in(core, slot);
         struct holder *holder = session != NULL ? holder_of(session, peer) : NULL;
@@ -563,18 +583,6 @@ void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_
         else
             copies_due(core, session, now_ms);
     }
-}
-
-/* Who was away may have missed what became of its copies: all is compared soon. */
-static void copies_compare_soon(struct copies *c, uint64_t now_ms)
-{
-    if (c->digest_ms == MESH_NEVER)
-        return;
-    uint64_t soon_ms = c->digest_ms - COPIES_DIGEST_MS + 2 * COPIES_SOON_MS;
-    if (soon_ms < now_ms + COPIES_SOON_MS)
-        soon_ms = now_ms + COPIES_SOON_MS;
-    if (soon_ms < c->digest_ms)
-        c->digest_ms = soon_ms;
 }
 
 void copies_on_view(struct core *core, uint64_t now_ms)
@@ -677,6 +685,24 @@ static void copies_compare_due(struct core *core, uint64_t now_ms)
         c->digest_ms = MESH_NEVER;
 }
 
+static void copies_ask_due(struct core *core, uint64_t now_ms)
+{
+    struct copies *c = &core->copies;
+    struct handle h;
+    uint32_t span = pool_span(&core->sessions.pool), end = span;
+    if (c->ask_ms > now_ms)
+        return;
+    if (end > c->ask_slot + COPIES_STEP_SLOTS)
+        end = c->ask_slot + COPIES_STEP_SLOTS;
+    for (; c->ask_slot < end; c->ask_slot++) {
+        struct session *session = pool_slot(&core->sessions.pool, c->ask_slot, &h);
+        if (session != NULL && session->is_copy)
+            held_ask(core, session, now_ms);
+    }
+    copies_post(core, now_ms);
+    c->ask_ms = end < span ? now_ms + COPIES_STEP_MS : MESH_NEVER;
+}
+
 /* ---- time ----------------------------------------------------------------------------------- */
 
 static void copies_timer_due(struct core *core, struct session *session, uint64_t now_ms)
@@ -734,12 +760,13 @@ void copies_now(struct core *core, uint64_t now_ms)
     }
     copies_look_at_due(core, now_ms);
     copies_compare_due(core, now_ms);
+    copies_ask_due(core, now_ms);
 }
 
 uint64_t copies_deadline_ms(const struct core *core)
 {
     const struct copies *c = &core->copies;
-    uint64_t deadlines[] = {heap_deadline_ms(&c->timers), c->acks_ms, c->due_ms,
+    uint64_t deadlines[] = {heap_deadline_ms(&c->timers), c->acks_ms, c->due_ms, c->ask_ms,
                             c->is_comparing ? c->digest_step_ms : c->digest_ms};
     uint64_t first = MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)

@@ -82,8 +82,12 @@ void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
                   !peer_id_equal(hint.owner, core_self(core));
     if (is_old)
         owner = hint.owner; /* its owner is none any more, and whose it is may not need us */
-    if (is_old ||
-        (copy->copying.heard_ms + COPIES_STALE_MS <= now_ms && core_is_living(core, owner)))
+    /* a comparison was due since members or links came or went */
+    uint64_t shaken_ms = core->copies.shaken_ms;
+    bool is_unheard = copy->copying.heard_ms + COPIES_STALE_MS <= now_ms ||
+                      (copy->copying.heard_ms < shaken_ms &&
+                       shaken_ms + COPIES_ASK_MS - COPIES_SOON_MS / 2 <= now_ms);
+    if (is_old || (is_unheard && core_is_living(core, owner)))
         held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS,
                  now_ms);
 }
