@@ -10,7 +10,8 @@
 #include "mesh/base/types.h"
 
 #define TOMBS_MAX 65536 /* the oldest gives way */
-#define TOMBS_HOLDERS 2 /* candidates that are told */
+#define TOMBS_HOLDERS                                                                              \
+    6 /* candidates that are told: some may have been holders for a former owner */
 
 struct core;
 struct session;
