@@ -491,7 +491,7 @@ static bool replay_may_run_again(const struct core *core, const struct call *cal
     bool is_out = call->has_head && !call->is_held && call->form != MESH_FORM_SSE && !call->is_told;
     if (call->is_answered || is_out)
         return false;
-    if (!call->is_sent)
+    if (!call->is_sent && call->resumes == 0 && !call->may_have_run)
         return call->attempts < REPLAY_UNSENT_MAX;
     return call->attempts < SERVE_ATTEMPTS_MAX &&
            retry_class_of(&core->retry, &call->rpc, call->body, call->user_was_asked) == RETRY_SAFE;
@@ -506,7 +506,7 @@ static void replay_take_back(struct core *core, struct call *call, uint64_t now_
     slice_drop(&call->up_mark);
     slice_drop(&call->up_id);
     call->up_call = 0;
-    call->may_have_run = call->may_have_run || call->is_sent;
+    call->may_have_run = call->may_have_run || call->is_sent || call->resumes > 0;
     call->is_sent = call->is_heard = false;
     call->resumes = 0;
     call->up_retry_ms = 0;

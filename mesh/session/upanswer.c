@@ -29,8 +29,9 @@ struct call *upanswer_find(struct upstream *up, uint32_t up_call)
 static void upanswer_session_lost(struct core *core, struct session *session, struct call *call,
                                   uint64_t now_ms)
 {
-    if (call != NULL)
-        call->is_sent = call->is_heard = false; /* refused for its session: it did not run */
+    /* refused for its session: it did not run; unless it is the rest that is asked for */
+    if (call != NULL && call->resumes == 0)
+        call->is_sent = call->is_heard = false;
     if (!replay_upstream_lost(core, session, MESH_UPSTREAM_LOST, now_ms))
         serve_end_session(core, session, MESH_UPSTREAM_LOST, now_ms);
 }
