@@ -425,14 +425,17 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         session->holders[n] = (struct holder){.peer = session->holders[n].peer};
     session->version++; /* within an epoch none comes twice */
-    session->copying.alone_ms = is_new ? now_ms + COPIES_ALONE_MS : 0;
+    if (is_new) /* else an answer that waits already goes on waiting for as long as it may */
+        session->copying.alone_ms = now_ms + COPIES_ALONE_MS;
     (void)copies_look(core, session, true, now_ms);
     bool is_alone = true;
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         is_alone = is_alone && peer_id_is_nobody(session->holders[n].peer);
     core->stats.sessions_alone += is_new && is_alone;
-    if (is_alone)
+    if (is_alone && is_new)
         session->copying.alone_ms = 0;
+    else if (is_alone)
+        copies_release(core, session);
     if (core->copies.digest_ms == MESH_NEVER)
         core->copies.digest_ms = now_ms + COPIES_DIGEST_MS;
 }
