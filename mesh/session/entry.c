@@ -209,9 +209,21 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
     }
 }
 
+static void exchange_give_up(struct core *core, struct exchange *x)
+{
+    exchange_fail(core, x,
+                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
+                                                                 : MESH_PARKED_TOO_LONG);
+}
+
 /* One try to go on with a parked exchange. */
 static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
 {
+    /* whatever wakes it: its time is over (E1) */
+    if (x->state == EXCHANGE_PARKED && x->give_up_ms <= now_ms) {
+        exchange_give_up(core, x);
+        return;
+    }
     if (x->is_bound && !x->is_stale && exchange_can_reach(core, x->ran_at, now_ms)) {
         exchange_ask(core, x, x->ran_at, false, now_ms);
         return;
@@ -622,13 +634,6 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
 void entry_wake(struct core *core)
 {
     core->entry.is_woken = true;
-}
-
-static void exchange_give_up(struct core *core, struct exchange *x)
-{
-    exchange_fail(core, x,
-                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
-                                                                 : MESH_PARKED_TOO_LONG);
 }
 
 static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)

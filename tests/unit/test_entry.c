@@ -224,10 +224,15 @@ static void test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_storm(void **s
 
 /* ---- waiting for an owner ------------------------------------------------------------------- */
 
+static void without_copies(struct mesh_config *config)
+{
+    config->copies = 0;
+}
+
 static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(2, NULL);
+    struct pump *p = pump_new(2, without_copies);
     const char *session = pump_session(p, pump_begin(p, 0, false));
     pump_cut(p, 0, 1);
     p->nodes[0].refuses = true;
@@ -249,11 +254,6 @@ static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **sta
     assert_ended(p, call, MESH_PARKED_TOO_LONG);
     assert_int_equal(pump_executions(p, CALL("2")), 0);
     pump_free(p);
-}
-
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
 }
 
 static void test_a_held_stream_gets_its_200_while_its_owner_is_sought(void **state)
