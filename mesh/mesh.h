@@ -36,7 +36,8 @@ enum mesh_upstream_kind {
 /* What becomes of a session whose owner, or upstream, is lost. */
 enum mesh_loss_policy {
     MESH_LOSS_RESUME, /* a successor goes on with a fresh upstream */
-    MESH_LOSS_END     /* it ends, and no copies are kept: for servers whose memory must not silently begin anew */
+    MESH_LOSS_END     /* it ends, and no copies are kept: for servers whose memory must not silently
+                         begin anew */
 };
 
 struct records; /* mesh/member/records.h */
@@ -339,8 +340,8 @@ struct mesh_stats {
     uint64_t answers_ok, answers_failed;
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
-    uint64_t relayed;           /* exchanges carried between peers that cannot reach each other */
-    uint64_t handed_over;       /* sessions given to another peer while we drained */
+    uint64_t relayed;     /* exchanges carried between peers that cannot reach each other */
+    uint64_t handed_over; /* sessions given to another peer while we drained */
     uint64_t sessions_taken_over, sessions_yielded;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too

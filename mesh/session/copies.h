@@ -19,8 +19,9 @@
 #define COPIES_ACK_MS 100      /* an acknowledgement that nobody waits for may wait so long */
 #define COPIES_DIGEST_MS 30000 /* between comparisons of all that a holder has */
 #define COPIES_SOON_MS 2000    /* after members came or went, unless it was just done */
-#define COPIES_ASK_MS 6000 /* likewise: a copy of which its owner was silent since is asked about  \
-                            */
+#define COPIES_ASK_MS                                                                              \
+    6000 /* likewise: a copy of which its owner was silent since is asked about                    \
+          */
 #define COPIES_STALE_MS 45000   /* a copy of which its owner was silent so long is asked about */
 #define COPIES_REFUSED_MS 30000 /* a holder without room is not asked again before */
 #define COPIES_MOVES_PER_S 500  /* records sent because the ring changed, or a link */

@@ -23,7 +23,7 @@ struct owner_search {
     uint32_t asked, answered;
     uint64_t until_ms; /* while it runs; then: while its "nobody" is believed */
     bool is_over, is_used;
-    bool is_whole; /* over, and all of them answered: none has a record (invariant N1) */
+    bool is_whole;         /* over, and all of them answered: none has a record (invariant N1) */
     bool home_is_known;    /* somebody knows its home as living, or as silent only lately */
     struct peer_id holder; /* has a copy of it, in this epoch; counter 0: nobody said so */
     struct mesh_epoch holds;

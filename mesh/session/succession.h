@@ -22,7 +22,7 @@ struct succession {
     bool is_looking, has_left; /* has_left: some of this pass are to be looked at again */
     uint32_t slot, budget;     /* of the sessions' pool; rounds that may begin now */
     uint64_t at_ms, filled_ms;
-    uint64_t began_ms; /* the last change of members */
+    uint64_t began_ms;    /* the last change of members */
     struct newest shards; /* uint32_t by shard: how many of our sessions we claim it for */
 };
 
