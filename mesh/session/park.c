@@ -48,17 +48,6 @@ bool park_keep(struct core *core, struct lane lane, const struct wire_message *o
     return true;
 }
 
-bool park_has(const struct core *core, const struct session_id *id)
-{
-    LIST_EACH (at, &core->parks.opens) {
-        const struct parked_open *parked = container_of(at, struct parked_open, in_all);
-        if (session_id_equal(&parked->open.session, id) &&
-            links_is_open(core->links, parked->lane, LINKS_OWNER))
-            return true;
-    }
-    return false;
-}
-
 void park_release(struct core *core, const struct session_id *id, uint64_t now_ms)
 {
     struct list ready;

@@ -23,8 +23,6 @@ void park_init(struct core *core);
 void park_deinit(struct core *core);
 /* Keeps an OPEN that came on this lane. False: no room, it is to be deferred. */
 bool park_keep(struct core *core, struct lane lane, const struct wire_message *open);
-/* Does one of this session wait, whose entry still does? */
-bool park_has(const struct core *core, const struct session_id *id);
 /* Those of this session go on: serve_open() once more. */
 void park_release(struct core *core, const struct session_id *id, uint64_t now_ms);
 

@@ -1,0 +1,90 @@
+/* Tests of handover.h: a peer that drains gives its sessions to others, over real links. What is
+ * under way meanwhile: test_mesh.c. */
+#include "mesh/session/core.h"
+#include "tests/unit/mesh_pump.h"
+
+#define SESSIONS 5u
+
+static struct mesh_stats stats_of(const struct pump *p, uint32_t node)
+{
+    struct mesh_stats stats;
+    mesh_stats(p->nodes[node].mesh, &stats);
+    return stats;
+}
+
+static void test_idle_sessions_are_given_away_before_a_peer_leaves(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    for (uint32_t n = 0; n < SESSIONS; n++)
+        (void)pump_begin(p, 0, false);
+    pump_run(p, 1000);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_int_equal(stats_of(p, 0).handed_over, SESSIONS);
+    assert_int_equal(stats_of(p, 0).sessions, 0);
+    assert_int_equal(stats_of(p, 1).sessions + stats_of(p, 2).sessions, SESSIONS);
+    /* nothing was lost: nobody had to take one over */
+    assert_int_equal(stats_of(p, 1).sessions_taken_over + stats_of(p, 2).sessions_taken_over, 0);
+    pump_free(p);
+}
+
+static void test_a_taker_that_stops_as_well_passes_them_on(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    for (uint32_t n = 0; n < SESSIONS; n++)
+        (void)pump_begin(p, 0, false);
+    pump_run(p, 1000);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    mesh_leave(p->nodes[1].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 5000);
+    assert_int_equal(p->changes[1].counts[MESH_LEFT_MESH], 1);
+    assert_int_equal(stats_of(p, 2).sessions, SESSIONS);
+    pump_free(p);
+}
+
+static void test_what_nobody_can_take_ends(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    (void)pump_begin(p, 0, false);
+    mesh_serving(p->nodes[1].mesh, false, p->now_ms);
+    pump_run(p, 2000);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_int_equal(p->changes[0].counts[MESH_SESSION_CLOSED], 1);
+    assert_int_equal(stats_of(p, 0).handed_over, 0);
+    pump_free(p);
+}
+
+/* Its upstream does not have to be told by us, it knows. */
+static void test_a_session_that_was_given_away_is_closed_at_our_upstream(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    (void)pump_begin(p, 0, false);
+    pump_run(p, 1000);
+    assert_true(p->ups[0].is_open);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    assert_false(p->ups[0].is_open);
+    assert_int_equal(p->changes[0].counts[MESH_SESSION_CLOSED], 0);
+    pump_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_idle_sessions_are_given_away_before_a_peer_leaves),
+        cmocka_unit_test(test_a_taker_that_stops_as_well_passes_them_on),
+        cmocka_unit_test(test_what_nobody_can_take_ends),
+        cmocka_unit_test(test_a_session_that_was_given_away_is_closed_at_our_upstream),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
