@@ -432,6 +432,38 @@ static void test_a_request_refused_for_its_session_is_sent_again_whatever_it_doe
     bench_free(&b);
 }
 
+/* The first run is known, by what it said: a GET for the rest that is refused is not a request that
+ * was (E2). */
+static void test_a_request_whose_rest_is_asked_for_has_run(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(2, http);
+    uint32_t held = pump_ask(b.p, 1, MESH_LISTEN, b.session, "", 0);
+    pump_settle(b.p);
+    (void)stream_begins(b.p); /* the upstream's own stream: its 404 says something from now on */
+    uint32_t client = ask(b.p, 1, b.session, CALL("1"));
+    struct ucall *u = stream_begins(b.p);
+    event(b.p, u, LOG("a"));
+    pump_mark(b.p, u, "m1", 100);
+    pump_end(b.p, u, MESH_END_WHOLE, MESH_OK);
+    pump_run(b.p, 150);
+    assert_int_equal(pump_last(b.p)->kind, MESH_UP_LISTEN);
+    b.seen = b.p->ucalls_count;
+    pump_head(b.p, pump_last(b.p), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_settle(b.p);
+    uint32_t next = ask(b.p, 1, b.session, LIST("2"));
+    (void)shake(&b);
+    u = told(&b);
+    assert_string_equal(u->text, LIST("2"));
+    answer(&b, u, RESULT("2"));
+    pump_run(b.p, 1000);
+    assert_whole(b.p, next);
+    assert_int_equal(pump_executions(b.p, CALL("1")), 1);
+    assert_true(b.p->clients[held].is_open);
+    (void)client;
+    bench_free(&b);
+}
+
 static void test_progress_that_a_client_has_is_not_told_again(void **state)
 {
     (void)state;
@@ -1001,6 +1033,7 @@ int main(void)
         cmocka_unit_test(test_a_request_that_two_upstreams_died_of_is_not_given_to_a_third),
         cmocka_unit_test(test_a_request_that_ran_is_never_told_that_it_did_not),
         cmocka_unit_test(test_a_request_refused_for_its_session_is_sent_again_whatever_it_does),
+        cmocka_unit_test(test_a_request_whose_rest_is_asked_for_has_run),
         cmocka_unit_test(test_progress_that_a_client_has_is_not_told_again),
         cmocka_unit_test(test_an_answer_in_one_piece_is_an_event_of_the_stream_that_was_begun),
         cmocka_unit_test(test_of_notifications_under_way_only_changed_roots_go_on),
