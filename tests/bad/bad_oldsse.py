@@ -27,7 +27,8 @@ def begin(*opening, **behaviour):
         Stage.server = OldServer()
         Stage.peer = Peer("old", cluster="old", flags=[
             "--upstream", f"http://127.0.0.1:{Stage.server.port}/sse", "--park-timeout", "2s",
-            "--drain-grace", "0s"],
+            # what its server did to one session is over with it
+            "--drain-grace", "0s", "--on-owner-loss", "end"],
             # what a sanitizer keeps of freed memory is no leak of the peer's
             env={"ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=8"})
         wait_until(5, Stage.peer.is_ready, "ready")
