@@ -27,7 +27,7 @@ struct mesh {
     uint64_t due_ms; /* the deadline that the last turn ended with */
     uint64_t stay_until_ms, leave_until_ms;
     uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
-    bool is_serving, is_draining, is_leaving_swim, has_told_left;
+    bool is_serving, is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
     struct wire_datagram datagram;                /* scratch: too large for the stack */
@@ -238,14 +238,7 @@ static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_
 void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
 {
     m->is_serving = serving;
-    mesh_tell_flags(m, serving, m->is_draining, now_ms);
-}
-
-void mesh_drain(struct mesh *m, uint64_t until_ms, uint64_t now_ms)
-{
-    m->is_draining = true;
-    mesh_tell_flags(m, m->is_serving, true, now_ms);
-    handover_begin(&m->core, until_ms, now_ms);
+    mesh_tell_flags(m, serving, m->core.is_leaving, now_ms);
 }
 
 void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms)
@@ -253,7 +246,8 @@ void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t no
     m->stay_until_ms = stay_ms < until_ms ? stay_ms : until_ms;
     m->leave_until_ms = until_ms;
     m->core.is_leaving = true;
-    mesh_drain(m, until_ms, now_ms);
+    mesh_tell_flags(m, m->is_serving, true, now_ms);
+    handover_begin(&m->core, until_ms);
 }
 
 /* ---- facts: clients and upstreams ----------------------------------------------------------- */

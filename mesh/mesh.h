@@ -80,13 +80,10 @@ void mesh_free(struct mesh *mesh); /* NULL is fine */
 void mesh_join(struct mesh *mesh, const struct mesh_addr *contact, uint64_t now_ms);
 /* The local upstream answers, or does not. Starts as false. */
 void mesh_serving(struct mesh *mesh, bool serving, uint64_t now_ms);
-/* Take no new sessions and give away those we own (handover.h): others are served here only as far
- * as they can be forwarded. For good: mesh_leave() follows some time. */
-void mesh_drain(struct mesh *mesh, uint64_t until_ms, uint64_t now_ms);
-/* Drain, go on serving what still comes here until stay_ms, then end the streams that are held
- * here, tell the others that we leave, and end what is left with definite answers. MESH_CHANGED
- * with MESH_LEFT_MESH says that the process may go; at until_ms at the latest. A second wish
- * hurries. */
+/* Take no new sessions and give away those we own (handover.h); go on serving what still comes here
+ * until stay_ms, then end the streams that are held here, tell the others that we leave, and end
+ * what is left with definite answers. MESH_CHANGED with MESH_LEFT_MESH says that the process may
+ * go; at until_ms at the latest. A second wish hurries. */
 void mesh_leave(struct mesh *mesh, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms);
 
 /* ---- a client's request, at the peer that holds its socket (entry) -------------------------- */

@@ -124,8 +124,7 @@ static void exchange_owner_gone(struct core *core, struct exchange *x)
 
 static bool exchange_can_reach(const struct core *core, struct peer_id peer, uint64_t now_ms)
 {
-    return peer_id_equal(peer, core_self(core)) ||
-           (core_is_living(core, peer) && !evidence_is_unreachable(core, peer, now_ms));
+    return peer_id_equal(peer, core_self(core)) || owner_can_be_asked(core, peer, now_ms);
 }
 
 /* Nobody has a record, or its time is over. */
@@ -134,32 +133,24 @@ static void exchange_fail_lost(struct core *core, struct exchange *x, enum mesh_
     exchange_fail(core, x, exchange_is_unknown(core, x) ? MESH_OUTCOME_UNKNOWN : why);
 }
 
-/* Its owner cannot be asked: whoever has a copy, or should have one, is. */
-static void exchange_ask_successor(struct core *core, struct exchange *x,
-                                   const struct owner_found *found, struct peer_id gone,
+/* Its owner cannot be asked: `peer`, who has a copy or should have one, is. Nobody: none of those
+ * can be reached either, so the first of them is tried all the same. */
+static void exchange_ask_successor(struct core *core, struct exchange *x, struct peer_id peer,
                                    uint64_t now_ms)
 {
-    struct peer_id peers[MESH_CANDIDATES_MAX], peer = found->peer;
-    size_t count = owner_candidates(core, &x->session, peers, MESH_CANDIDATES_MAX);
     bool is_whole = x->head_out && x->form != MESH_FORM_SSE;
     if (is_whole && x->is_bound) { /* part of another answer would follow */
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
     }
-    if (found->verdict != OWNER_GONE || peer_id_is_nobody(peer)) {
-        peer = (struct peer_id){0};
-        if (session_find_copy(core, &x->session) != NULL)
-            peer = core_self(core);
-        for (size_t n = 0; n < count && peer_id_is_nobody(peer); n++)
-            if (!peer_id_equal(peers[n], gone))
-                peer = peers[n];
-    }
+    if (peer_id_is_nobody(peer))
+        (void)owner_candidates(core, &x->session, &peer, 1);
     if (peer_id_is_nobody(peer) || (x->is_unrecorded && peer_id_equal(peer, x->owner))) {
         (void)owner_search(core, &x->session, now_ms);
         exchange_park_again(core, x, now_ms);
-        return;
+    } else {
+        exchange_ask(core, x, peer, true, now_ms);
     }
-    exchange_ask(core, x, peer, true, now_ms);
 }
 
 static void exchange_route_session(struct core *core, struct exchange *x, uint64_t now_ms)
@@ -175,13 +166,8 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         x->epoch = found.epoch;
     switch (found.verdict) {
     case OWNER_HERE:
-        exchange_ask(core, x, found.peer, false, now_ms);
-        break;
     case OWNER_THERE:
-        if (exchange_can_reach(core, found.peer, now_ms))
-            exchange_ask(core, x, found.peer, false, now_ms);
-        else
-            exchange_ask_successor(core, x, &found, found.peer, now_ms);
+        exchange_ask(core, x, found.peer, false, now_ms);
         break;
     case OWNER_ENDED:
     case OWNER_FOREIGN:
@@ -196,7 +182,7 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         if (found.is_searched)
             exchange_fail_lost(core, x, MESH_OWNER_LOST);
         else
-            exchange_ask_successor(core, x, &found, found.peer, now_ms);
+            exchange_ask_successor(core, x, found.peer, now_ms);
         break;
     case OWNER_AWAY:
         if (found.is_searched) {
@@ -209,11 +195,11 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
     }
 }
 
-static void exchange_give_up(struct core *core, struct exchange *x)
+/* We stop looking, whatever may come of it; what may have run is told as that. */
+static void exchange_stop(struct core *core, struct exchange *x, enum mesh_reason why)
 {
-    exchange_fail(core, x,
-                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
-                                                                 : MESH_PARKED_TOO_LONG);
+    bool is_unknown = x->may_have_run && !exchange_is_held_stream(x);
+    exchange_fail(core, x, is_unknown ? MESH_OUTCOME_UNKNOWN : why);
 }
 
 /* One try to go on with a parked exchange. */
@@ -221,7 +207,7 @@ static void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms)
 {
     /* whatever wakes it: its time is over (E1) */
     if (x->state == EXCHANGE_PARKED && x->give_up_ms <= now_ms) {
-        exchange_give_up(core, x);
+        exchange_stop(core, x, MESH_PARKED_TOO_LONG);
         return;
     }
     if (x->is_bound && !x->is_stale && exchange_can_reach(core, x->ran_at, now_ms)) {
@@ -649,7 +635,7 @@ static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
     if (x->grace_ms <= now_ms)
         exchange_grant_grace(core, x);
     if (x->state == EXCHANGE_PARKED && x->give_up_ms <= now_ms) {
-        exchange_give_up(core, x);
+        exchange_stop(core, x, MESH_PARKED_TOO_LONG);
         return;
     }
     if (x->state == EXCHANGE_PARKED && x->retry_at_ms <= now_ms)
@@ -708,14 +694,6 @@ uint64_t entry_deadline_ms(const struct core *core)
     return timers < again ? timers : again;
 }
 
-/* Told while we stop; what may have run is told as that. */
-static void exchange_stop(struct core *core, struct exchange *x)
-{
-    exchange_fail(core, x,
-                  x->may_have_run && !exchange_is_held_stream(x) ? MESH_OUTCOME_UNKNOWN
-                                                                 : MESH_STOPPING);
-}
-
 static bool exchange_is_over(const struct exchange *x)
 {
     return x->state == EXCHANGE_BROKEN || x->state == EXCHANGE_ENDED;
@@ -738,7 +716,7 @@ void entry_leave(struct core *core)
         if (x->request.want == MESH_LISTEN && x->head_out)
             exchange_end(core, x, x->has_position ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
         else if (exchange_is_held_stream(x) || x->request.rpc.method == RPC_LISTEN)
-            exchange_stop(core, x);
+            exchange_stop(core, x, MESH_STOPPING);
     }
 }
 
@@ -759,6 +737,6 @@ void entry_end_all(struct core *core)
     for (uint32_t slot = 0; slot < pool_span(&core->entry.exchanges); slot++) {
         struct exchange *x = pool_slot(&core->entry.exchanges, slot, &h);
         if (x != NULL && !exchange_is_over(x))
-            exchange_stop(core, x);
+            exchange_stop(core, x, MESH_STOPPING);
     }
 }

@@ -41,16 +41,10 @@ void handover_deinit(struct core *core)
         hand_free(core, container_of(at, struct hand, in_all));
 }
 
-void handover_wake(struct core *core)
-{
-    core->handover.is_woken = core->handover.is_on;
-}
-
-void handover_begin(struct core *core, uint64_t until_ms, uint64_t now_ms)
+void handover_begin(struct core *core, uint64_t until_ms)
 {
     core->handover.is_on = core->handover.is_woken = true;
     core->handover.until_ms = until_ms;
-    (void)now_ms;
 }
 
 /* ---- the giver ------------------------------------------------------------------------------- */
@@ -235,7 +229,7 @@ static void handover_on_handed(struct core *core, struct peer_id from, const str
 static bool handover_may_take(const struct core *core)
 {
     const struct mesh_record *self = view_self(core->view)->record;
-    return !core->is_leaving && !core->handover.is_on && self->serving && !self->draining;
+    return !core->is_leaving && self->serving && !self->draining;
 }
 
 static void handover_on_hand(struct core *core, struct peer_id from, const struct wire_message *m,

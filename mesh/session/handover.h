@@ -35,9 +35,7 @@ int handover_init(struct core *core);
 void handover_deinit(struct core *core);
 
 /* From now on all of our sessions are given away; at until_ms what is left is the caller's. */
-void handover_begin(struct core *core, uint64_t until_ms, uint64_t now_ms);
-/* A session's call ended, a holder has acknowledged: somebody may go on. */
-void handover_wake(struct core *core);
+void handover_begin(struct core *core, uint64_t until_ms);
 /* Is the session kept from new requests, so that those under way can end? Such an OPEN is deferred.
  */
 bool handover_is_quiet(const struct core *core, const struct session *session, uint64_t now_ms);

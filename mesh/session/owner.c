@@ -103,7 +103,7 @@ static bool owner_search_has_settled(const struct core *core, const struct owner
                                  : owner_knows_the_mesh(core, now_ms);
 }
 
-static bool owner_can_be_asked(const struct core *core, struct peer_id peer, uint64_t now_ms)
+bool owner_can_be_asked(const struct core *core, struct peer_id peer, uint64_t now_ms)
 {
     return core_is_living(core, peer) && !evidence_is_unreachable(core, peer, now_ms);
 }

@@ -52,6 +52,9 @@ struct owner_found {
 void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
                    uint64_t now_ms);
 
+/* It is not believed gone, and what is known of links and pings does not speak against it. */
+bool owner_can_be_asked(const struct core *core, struct peer_id peer, uint64_t now_ms);
+
 /* The candidates for a session's copies and succession: its home if alive or suspect, then the
  * eligible peers on the ring after its point. Returns how many. */
 size_t owner_candidates(struct core *core, const struct session_id *id, struct peer_id *peers,

@@ -134,6 +134,12 @@ static inline void pump_config(struct pump *p, uint32_t n, struct mesh_config *c
 
 static inline void pump_run(struct pump *p, uint64_t ms);
 
+/* For pump_new(): nobody could carry a session on. */
+static inline void without_copies(struct mesh_config *config)
+{
+    config->copies = 0;
+}
+
 static inline struct pump *pump_new(uint32_t nodes, void (*change)(struct mesh_config *))
 {
     struct pump *p = calloc(1, sizeof *p);

@@ -224,11 +224,6 @@ static void test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_storm(void **s
 
 /* ---- waiting for an owner ------------------------------------------------------------------- */
 
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
-}
-
 static void test_a_request_waits_for_its_owners_link_and_then_goes_on(void **state)
 {
     (void)state;

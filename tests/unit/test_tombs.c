@@ -60,12 +60,6 @@ static void test_an_expired_session_is_unknown_at_once_when_its_owner_is_dead(vo
     pump_free(p);
 }
 
-/* Nobody could carry a session on. */
-static void without_copies(struct mesh_config *config)
-{
-    config->copies = 0;
-}
-
 static void
 test_a_peer_that_leaves_ends_what_nobody_takes_at_its_upstream_and_everywhere(void **state)
 {
