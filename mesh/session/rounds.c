@@ -62,6 +62,13 @@ enum rounds_word rounds_on_take(struct rounds *r, struct peer_id self, struct me
     return word;
 }
 
+void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch)
+{
+    hear(r, epoch);
+    if (!r->is_owner && is_above(epoch, r->known))
+        r->known = epoch;
+}
+
 void rounds_on_yield(struct rounds *r, struct mesh_epoch epoch)
 {
     hear(r, epoch);
@@ -112,6 +119,11 @@ void rounds_give_up(struct rounds *r)
 {
     rounds_on_yield(r, r->taking);
     r->taking = none;
+}
+
+bool rounds_may_own(const struct rounds *r)
+{
+    return r->taking.counter > r->known.counter;
 }
 
 void rounds_own(struct rounds *r)

@@ -44,6 +44,8 @@ enum rounds_word {
 enum rounds_word rounds_on_take(struct rounds *r, struct peer_id self, struct mesh_epoch epoch,
                                 enum rounds_life owner, enum rounds_life taker,
                                 struct mesh_epoch *other);
+/* The taker, or whoever it is, has a record of that epoch: so somebody owned it then. */
+void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch);
 /* It will not. */
 void rounds_on_yield(struct rounds *r, struct mesh_epoch epoch);
 
@@ -64,6 +66,10 @@ enum rounds_word rounds_begin(struct rounds *r, struct peer_id self, enum rounds
                               enum rounds_life taker, struct mesh_epoch *other);
 /* Vetoed, or it is not needed any more: r->taking will never be ours. */
 void rounds_give_up(struct rounds *r);
+/* Did a newer record come with the grants, of as high a counter? Then nobody may own the session in
+ * r->taking: events of both epochs would have the same ids. It is to be given up, and the next one
+ * asked for. */
+bool rounds_may_own(const struct rounds *r);
 /* Nobody objects: r->taking is what we own. */
 void rounds_own(struct rounds *r);
 /* Without a round: an owner hands over to itself (its upstream was lost), or is handed to. */

@@ -226,6 +226,9 @@ static void parked_give_back(struct core *core, struct list *waiting, uint64_t n
 
 /* ---- rounds --------------------------------------------------------------------------------- */
 
+static void round_yield(struct core *core, struct round *round, uint64_t now_ms);
+static void round_go(struct core *core, struct round *round, uint64_t now_ms);
+
 static struct round *round_new(struct core *core, struct session *copy)
 {
     struct handle h;
@@ -280,6 +283,12 @@ static void round_won(struct core *core, struct round *round, uint64_t now_ms)
     struct session *copy = session_at(core, round->session);
     struct mesh_epoch epoch = round->epoch;
     struct list waiting;
+    struct rounds r = takeover_rounds(core, &round->id);
+    if (!rounds_may_own(&r)) {
+        round_yield(core, round, now_ms);
+        round_go(core, round, now_ms);
+        return;
+    }
     if (MESH_FAIL(core, "takeover.before_own"))
         return;
     round_end(core, round, &waiting);
@@ -538,6 +547,7 @@ static bool answer_take(struct core *core, struct peer_id from, const struct wir
 {
     struct mesh_epoch other;
     struct rounds r = takeover_rounds(core, &m->session);
+    rounds_hear_of(&r, m->round.other);
     enum rounds_word word =
         rounds_on_take(&r, core_self(core), m->epoch, takeover_life(core, r.known.owner, now_ms),
                        takeover_life(core, r.promised.owner, now_ms), &other);

@@ -257,16 +257,26 @@ static bool begin(const struct search *s, struct state *t, unsigned peer, bool a
         if (to == peer || (to == 0 && !asks_sleeper))
             continue;
         p->waits |= (uint8_t)(1u << to);
-        post(t, TAKE, peer, to, p->taking, 0, false);
+        post(t, TAKE, peer, to, p->taking, p->known, false);
     }
     return true;
 }
 
 static void stop_waiting(const struct search *s, struct state *t, unsigned peer, unsigned for_whom)
 {
-    t->peers[peer].waits &= (uint8_t) ~(1u << for_whom);
-    if (t->peers[peer].waits == 0)
+    struct peer *p = &t->peers[peer];
+    struct rounds r = rounds_of(s, p);
+    uint8_t taking = p->taking;
+    p->waits &= (uint8_t) ~(1u << for_whom);
+    if (p->waits != 0)
+        return;
+    if (rounds_may_own(&r)) {
         own(s, t, peer);
+        return;
+    }
+    rounds_give_up(&r);
+    rounds_put(s, p, &r);
+    give_up(s, t, peer, taking);
 }
 
 /* The sleeper, in doubt: goes on as far as it can. */
@@ -319,21 +329,29 @@ static void wake(const struct search *s, struct state *t)
 /* ---- words that arrive ----------------------------------------------------------------------- */
 
 static void on_take(const struct search *s, struct state *t, unsigned to, unsigned from,
-                    uint8_t epoch)
+                    uint8_t epoch, uint8_t known)
 {
     struct peer *p = &t->peers[to];
-    enum rounds_life owner = life_of(s, t, to, p->known), taker = life_of(s, t, to, p->promised);
     struct rounds r = rounds_of(s, p);
+    rounds_hear_of(&r, wide(s, known));
+    enum rounds_life owner = life_of(s, t, to, narrow(s, r.known));
+    enum rounds_life taker = life_of(s, t, to, p->promised);
     struct mesh_epoch other;
     enum rounds_word word = rounds_on_take(&r, id_of(s, to), wide(s, epoch), owner, taker, &other);
     rounds_put(s, p, &r);
     assert_int_not_equal(word, ROUNDS_LATER);
+    if (word == ROUNDS_GRANT) /* what it has newer goes with it */
+        other = wide(s, p->known);
     post(t, word == ROUNDS_GRANT ? GRANT : VETO, to, from, epoch, narrow(s, other), false);
 }
 
 static void on_grant(const struct search *s, struct state *t, unsigned to, unsigned from,
-                     uint8_t epoch)
+                     uint8_t epoch, uint8_t newer)
 {
+    struct rounds r = rounds_of(s, &t->peers[to]);
+    rounds_hear_of(&r, wide(s, newer));
+    if (t->peers[to].taking == epoch)
+        rounds_put(s, &t->peers[to], &r);
     if (t->peers[to].taking == epoch)
         stop_waiting(s, t, to, from);
     else if (t->peers[to].known != epoch)
@@ -397,10 +415,10 @@ static void deliver(const struct search *s, struct state *t, uint32_t at)
     take_out(t, at);
     switch ((enum word)m.word) {
     case TAKE:
-        on_take(s, t, to, from, m.epoch);
+        on_take(s, t, to, from, m.epoch, m.other);
         break;
     case GRANT:
-        on_grant(s, t, to, from, m.epoch);
+        on_grant(s, t, to, from, m.epoch, m.other);
         break;
     case VETO:
         on_veto(s, t, to, m.epoch, m.other);
@@ -640,6 +658,49 @@ static void test_the_search_finds_what_the_question_is_for(void **state)
     print_message("# where who wakes asks nobody: after %u states\n", after);
 }
 
+/* ---- single rules ---------------------------------------------------------------------------- */
+
+static const struct peer_id some[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}};
+
+static struct mesh_epoch epoch_of(uint64_t counter, unsigned owner)
+{
+    return (struct mesh_epoch){counter, some[owner]};
+}
+
+/* Whose record is of a later epoch proves that the owner that we know of is none any more: that it
+ * lives stands against nothing. */
+static void test_who_has_a_later_record_is_not_refused_for_an_earlier_owner(void **state)
+{
+    (void)state;
+    struct mesh_epoch other;
+    struct rounds r = {.known = epoch_of(6, 0), .tried = 6};
+    assert_int_equal(rounds_on_take(&r, some[3], epoch_of(8, 2), ROUNDS_LIVES, ROUNDS_GONE, &other),
+                     ROUNDS_VETO);
+    rounds_hear_of(&r, epoch_of(7, 1));
+    assert_int_equal(rounds_on_take(&r, some[3], epoch_of(8, 2), ROUNDS_GONE, ROUNDS_GONE, &other),
+                     ROUNDS_GRANT);
+    struct rounds owner = {.known = epoch_of(6, 0), .is_owner = true};
+    rounds_hear_of(&owner, epoch_of(7, 1));
+    assert_int_equal(owner.known.counter, 6); /* what it owns it asks about, and yields then */
+}
+
+/* Two owners of one counter would give two events the same id. */
+static void test_no_counter_is_owned_twice_in_a_row(void **state)
+{
+    (void)state;
+    struct mesh_epoch other;
+    struct rounds r = {.known = epoch_of(1, 0), .tried = 1};
+    assert_int_equal(rounds_begin(&r, some[3], ROUNDS_GONE, ROUNDS_GONE, &other), ROUNDS_GRANT);
+    assert_int_equal(r.taking.counter, 2);
+    assert_true(rounds_may_own(&r));
+    rounds_hear_of(&r, epoch_of(2, 1)); /* a record comes with a grant */
+    assert_false(rounds_may_own(&r));
+    rounds_give_up(&r);
+    assert_int_equal(rounds_begin(&r, some[3], ROUNDS_GONE, ROUNDS_GONE, &other), ROUNDS_GRANT);
+    assert_int_equal(r.taking.counter, 3);
+    assert_true(rounds_may_own(&r));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -649,6 +710,8 @@ int main(void)
         cmocka_unit_test(test_nor_where_a_taker_asks_again),
         cmocka_unit_test(test_the_search_finds_what_the_vetoes_are_for),
         cmocka_unit_test(test_the_search_finds_what_the_question_is_for),
+        cmocka_unit_test(test_who_has_a_later_record_is_not_refused_for_an_earlier_owner),
+        cmocka_unit_test(test_no_counter_is_owned_twice_in_a_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
