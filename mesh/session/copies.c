@@ -87,6 +87,12 @@ bool copies_is_whole_at(const struct session *session, struct peer_id peer)
     return false;
 }
 
+/* It said that it has the record, and nothing speaks against that since: no link that broke. */
+static bool holder_has_it(const struct holder *holder)
+{
+    return holder->sent != 0 && holder->acked != 0 && holder->acked >= holder->whole;
+}
+
 /* It does not have the record yet, and should. */
 static bool holder_is_late(const struct holder *holder, uint64_t now_ms)
 {
@@ -213,7 +219,7 @@ static void copies_drop_gone(struct core *core, struct session *session)
 }
 
 /* A place for one more holder: a free one, or that of one that is not wanted and has nothing yet.
- * NULL: there is none. */
+ * Who refused keeps its place until it may be asked again. NULL: there is none. */
 static struct holder *copies_place_for(struct core *core, struct session *session, unsigned wanted,
                                        struct peer_id peer, uint64_t now_ms)
 {
@@ -224,7 +230,8 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
             place = holder;
             break;
         }
-        if (place == NULL && !(wanted & 1u << n) && holder->acked == 0)
+        bool is_refused = holder->is_refused && holder->again_ms > now_ms;
+        if (place == NULL && !(wanted & 1u << n) && holder->acked == 0 && !is_refused)
             place = holder;
     }
     if (place == NULL)
@@ -270,7 +277,7 @@ static bool copies_drop_unwanted(struct core *core, struct session *session, uns
 {
     bool is_changed = false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
-        if ((wanted & 1u << n) && session->holders[n].acked == 0)
+        if ((wanted & 1u << n) && !holder_has_it(&session->holders[n]))
             return false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX && wanted != 0; n++) {
         struct holder *holder = &session->holders[n];
@@ -513,6 +520,8 @@ static void copies_on_entry(struct core *core, struct peer_id from, const struct
                  ((entry->flags & WIRE_ENTRY_ASKS) && entry->version < holder->acked);
     if (entry->flags & WIRE_ENTRY_REFUSED) {
         copies_on_refused(core, session, holder, now_ms);
+    } else if (lacks && holder->is_refused) {
+        return; /* of course: it has not taken what came before */
     } else if (lacks) {
         holder_lose(core, holder);
         holder->acked = 0;

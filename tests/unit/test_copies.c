@@ -1,5 +1,6 @@
 /* Tests of copies.h: who has a session's record beside its owner, when, and that it is the same
  * one; and that nobody but its owner says what is in it. */
+#define NODES_MAX 6
 #include "mesh/wire/wire_record.h"
 #include "tests/unit/copies_pump.h"
 
@@ -170,6 +171,19 @@ static void test_a_holder_without_room_refuses_and_the_next_is_asked(void **stat
     pump_run(p, COPIES_REFUSED_MS + 2000);
     assert_int_equal(copies_of(p, pump_session(p, alone)), 1);
     assert_int_equal(copies_of(p, pump_session(p, client)), 1);
+    pump_free(p);
+}
+
+/* More of them than there are places for holders: nobody is asked again in another's place. */
+static void test_where_all_refuse_nobody_is_asked_twice(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(COPIES_HOLDERS_MAX + 2, two);
+    for (uint32_t n = 1; n < p->nodes_count; n++)
+        core_of(p, n)->config.memory_max = 0;
+    (void)begin_answered(p, 0);
+    pump_run(p, 20000);
+    assert_int_equal(stats_at(p, 0).copies_refused, COPIES_HOLDERS_MAX);
     pump_free(p);
 }
 
@@ -732,6 +746,7 @@ int main(void)
         cmocka_unit_test(test_without_copies_nothing_is_sent_and_nothing_waits),
         cmocka_unit_test(test_a_holder_that_is_silent_is_doubled_by_the_next),
         cmocka_unit_test(test_a_holder_without_room_refuses_and_the_next_is_asked),
+        cmocka_unit_test(test_where_all_refuse_nobody_is_asked_twice),
         cmocka_unit_test(test_a_handshake_that_is_too_large_is_not_copied),
         cmocka_unit_test(test_equal_handshakes_are_kept_once),
         cmocka_unit_test(test_what_is_said_on_the_sessions_own_stream_is_copied),
