@@ -383,12 +383,25 @@ static bool is_over(const struct session *session)
            session->is_single || session->owner == WORLD_NOBODY;
 }
 
-/* Of those who had a record, one runs and lost it, or nobody took up what was there. */
+/* So many that had a record of it died since somebody looked last. */
+static uint32_t died_lately(const struct world *world, const struct tenures *tenures)
+{
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < tenures->lost_count && n < TENURE_LOST; n++)
+        count += world->lives[tenures->lost[n]].ended_us + LOOK_US > world->now_us;
+    return count;
+}
+
+/* Of those who had a record, one runs and lost it, or nobody took up what was there. When all who
+ * were to have one by then died at once, nobody is to blame: a session survives the loss of as many
+ * as it has copies. */
 static void gone_check(struct world *world, uint32_t number)
 {
     struct session *session = world->clients->sessions[number];
     const struct tenures *tenures = &session->tenures;
     session->tenures.is_gone = true;
+    if (died_lately(world, tenures) > TENURE_COPIES)
+        return;
     for (uint32_t n = 0; n < tenures->had_count; n++) {
         uint32_t life = tenures->had[n];
         const struct seat *seat = &world->seats[world->lives[life].seat];
@@ -409,6 +422,8 @@ static void session_look(struct world *world, uint32_t number)
         gone_check(world, number);
         return;
     }
+    if (tenures->since_us == 0)
+        tenures->since_us = world->now_us;
     tenures->had_count = 0;
     for (uint32_t seat = 0; seat < world->seats_count; seat++)
         if (tenures->had_count < TENURE_HAD && tenure_at(world, seat, session, &tenure))
@@ -531,6 +546,8 @@ static void records_check(struct world *world, uint32_t number)
     }
     wanted = others_of(world, records.owner);
     wanted = wanted < TENURE_COPIES ? wanted : TENURE_COPIES;
+    if (has < wanted && session->tenures.since_us + LOOK_US > world->now_us)
+        return; /* it is on its way to the others */
     if (has < wanted) {
         struct mesh_tenure ours;
         size_t at = 0;

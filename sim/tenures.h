@@ -40,7 +40,8 @@ struct tenures {
         uint64_t epoch, since_us;
     } * passed;
     uint32_t passed_count, passed_capacity;
-    bool is_gone; /* nobody that runs has a record of it any more */
+    uint64_t since_us; /* when somebody was seen to have a record first; 0: not yet */
+    bool is_gone;      /* nobody that runs has a record of it any more */
 };
 
 /* What all peers that run have of it now. */
