@@ -43,7 +43,8 @@ struct exchange {
     bool has_session;
     struct session_id session;
     struct affinity affinity;
-    struct mesh_epoch epoch; /* highest known; lower answers are dropped */
+    struct mesh_epoch epoch; /* highest known, */
+    uint64_t risen;          /* when owner.risen said this; lower answers are dropped */
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;
     bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
