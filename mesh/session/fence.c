@@ -186,6 +186,18 @@ void fence_give_calls(struct core *core, struct session *session, struct mesh_ep
     check_free(core, check);
 }
 
+/* Its session ended, perhaps at another owner: what was held back is said by nobody. */
+static void fence_give_up(struct core *core, struct call *call)
+{
+    struct wire_message m = {.kind = WIRE_END, .name = call->name, .epoch = call->epoch};
+    m.end.end = MESH_END_CUT;
+    m.end.why = call->is_unsafe ? MESH_OUTCOME_UNKNOWN : MESH_SESSION_ENDED;
+    serve_forget_name(core, call);
+    if (!lane_is_none(call->answer.lane))
+        (void)links_send(core->links, call->answer.lane, LINKS_OWNER, &m);
+    call_drop_answer(core, call);
+}
+
 void fence_forget(struct core *core, struct session *session)
 {
     struct check *check = check_at(core, session->check);
@@ -195,7 +207,10 @@ void fence_forget(struct core *core, struct session *session)
     while ((at = list_first(&check->calls)) != NULL) {
         struct call *call = container_of(at, struct call, in_check);
         list_remove(at);
-        answer_unfence(&call->answer, core->links); /* it has ended: so it was told */
+        if (call->want == MESH_DELETE) /* that is true whoever owned it */
+            answer_unfence(&call->answer, core->links);
+        else
+            fence_give_up(core, call);
     }
     check_free(core, check);
 }
