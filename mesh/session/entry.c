@@ -44,6 +44,21 @@ bool entry_may_tell(struct core *core, struct handle h, bool is_end)
 
 /* ---- asking the owner ----------------------------------------------------------------------- */
 
+static void exchange_learn(struct exchange *x, struct mesh_epoch epoch)
+{
+    if (mesh_epoch_compare(x->epoch, epoch) < 0)
+        x->epoch = epoch;
+}
+
+/* What others said meanwhile of its session; each message of an answer asks. */
+static void exchange_look_up_epoch(const struct core *core, struct exchange *x)
+{
+    if (x->risen == core->owner.risen)
+        return;
+    x->risen = core->owner.risen;
+    exchange_learn(x, owner_hint(core, &x->session));
+}
+
 /* `is_lost`: it is asked in place of the owner, which cannot be. */
 static void exchange_ask(struct core *core, struct exchange *x, struct peer_id peer, bool is_lost,
                          uint64_t now_ms)
@@ -64,6 +79,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
         exchange_park_again(core, x, now_ms);
         return;
     }
+    if (x->has_session)
+        exchange_look_up_epoch(core, x);
     struct wire_message m = {.kind = WIRE_OPEN, .name = x->name, .payload = x->request.body};
     m.has_session = x->has_session;
     m.session = x->session;
@@ -162,8 +179,7 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
     }
     x->is_told = false;
     owner_resolve(core, &x->session, &found, now_ms);
-    if (mesh_epoch_compare(x->epoch, found.epoch) < 0)
-        x->epoch = found.epoch;
+    exchange_learn(x, found.epoch);
     switch (found.verdict) {
     case OWNER_HERE:
     case OWNER_THERE:
@@ -292,6 +308,7 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         pool_give(&e->exchanges, h);
         return (struct handle){0};
     }
+    x->risen = UINT64_MAX; /* nothing was looked up */
     x->name = (struct exchange_name){core_self(core), ++e->counter};
     x->affinity = affinity_of(core, request);
     if (!exchange_read_key(core, x, &request->key)) {
@@ -403,7 +420,7 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
     x->has_failed = m->text.answers && m->text.why != MESH_OK;
     if (event_id_is_none(&m->text.id))
         return;
-    x->has_position = true;
+    x->has_position = x->is_placed = true;
     x->position = m->text.id;
     if (x->request.want != MESH_SSE) /* whose clients cannot come back for more */
         e->event.id = m->text.id;
@@ -458,11 +475,13 @@ static bool is_of_answer(enum wire_kind kind)
            kind == WIRE_WHOLE;
 }
 
-/* An answer of an epoch that is over: nothing of it is passed on, its sender is left, and what it
- * may have run is told as that, or asked for in the epoch that counts. */
-static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t now_ms)
+/* An answer of an epoch that is over: nothing of it is passed on, its sender is told and left, and
+ * what it may have run is told as that, or asked for in the epoch that counts. */
+static void exchange_on_stale(struct core *core, struct exchange *x, struct mesh_epoch epoch,
+                              uint64_t now_ms)
 {
     core->stats.stale_dropped++;
+    fence_tell(core, epoch.owner, &x->session, epoch, x->epoch, now_ms);
     exchange_leave_lane(core, x, WIRE_CANCEL);
     x->may_have_run = true;
     if (exchange_is_unknown(core, x)) { /* whoever owns it now would say the same */
@@ -477,24 +496,17 @@ static void exchange_on_stale(struct core *core, struct exchange *x, uint64_t no
     exchange_park_again(core, x, now_ms);
 }
 
-/* Its owner speaks. */
-static void exchange_on_epoch(struct core *core, struct exchange *x, struct mesh_epoch epoch)
+/* Its owner speaks. False: another one is known to have owned it since, by whichever exchange or
+ * record (O1); what the same one said before its next epoch was under way. */
+static bool exchange_on_epoch(struct core *core, struct exchange *x, struct mesh_epoch epoch)
 {
-    if (mesh_epoch_compare(x->epoch, epoch) >= 0)
-        return;
-    x->epoch = epoch;
-    owner_learn(core, &x->session, epoch);
-}
-
-/* A higher epoch is known here, by whichever exchange (invariant O1). Who had one and is gone may
- * have been the only one to know of it. */
-static bool exchange_is_of_past(const struct core *core, const struct exchange *x,
-                                struct mesh_epoch epoch)
-{
-    struct mesh_epoch hint = owner_hint(core, &x->session);
-    return epoch.counter != 0 &&
-           (mesh_epoch_compare(epoch, x->epoch) < 0 ||
-            (mesh_epoch_compare(epoch, hint) < 0 && core_is_living(core, hint.owner)));
+    exchange_look_up_epoch(core, x);
+    int order = mesh_epoch_compare(epoch, x->epoch);
+    if (order > 0) {
+        owner_learn(core, &x->session, epoch);
+        exchange_learn(x, epoch);
+    }
+    return epoch.counter == 0 || order >= 0 || peer_id_equal(epoch.owner, x->epoch.owner);
 }
 
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms)
@@ -508,13 +520,11 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         links_consumed(core->links, x->lane, LINKS_ENTRY, event->bytes - m->payload.length);
     if (x->state == EXCHANGE_BROKEN)
         return;
-    if (is_of_answer(m->kind) && x->has_session && exchange_is_of_past(core, x, m->epoch) &&
+    if (is_of_answer(m->kind) && x->has_session && !exchange_on_epoch(core, x, m->epoch) &&
         !MUTANT(NO_EPOCH_CHECK)) {
-        exchange_on_stale(core, x, now_ms);
+        exchange_on_stale(core, x, m->epoch, now_ms);
         return;
     }
-    if (is_of_answer(m->kind) && x->has_session)
-        exchange_on_epoch(core, x, m->epoch);
     if (exchange_lacks_head(x, m)) {
         exchange_fail(core, x, MESH_OUTCOME_UNKNOWN);
         return;
@@ -714,7 +724,7 @@ void entry_leave(struct core *core)
         if (x == NULL || exchange_is_over(x) || exchange_is_own_single(core, x))
             continue;
         if (x->request.want == MESH_LISTEN && x->head_out)
-            exchange_end(core, x, x->has_position ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
+            exchange_end(core, x, x->is_placed ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
         else if (exchange_is_held_stream(x) || x->request.rpc.method == RPC_LISTEN)
             exchange_stop(core, x, MESH_STOPPING);
     }

@@ -43,7 +43,8 @@ struct exchange {
     bool has_session;
     struct session_id session;
     struct affinity affinity;
-    struct mesh_epoch epoch; /* highest known; lower answers are dropped */
+    struct mesh_epoch epoch; /* highest known, */
+    uint64_t risen;          /* when owner.risen said this; lower answers are dropped */
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;
     bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
@@ -63,6 +64,7 @@ struct exchange {
     uint64_t serial;          /* which its owner gave this number */
     bool has_position;        /* its client showed an event's id, or got one since: */
     struct event_id position; /* the newest; none: what was shown is no id of ours */
+    bool is_placed;           /* it got one: whatever it showed, it has a place to go on from */
     struct held_head held;
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */

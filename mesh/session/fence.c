@@ -11,7 +11,8 @@
 struct check {
     struct handle self, session;
     struct rounds_check asked;
-    uint64_t number; /* answers to another one are old */
+    struct mesh_epoch claim; /* the highest that it is said to be owned in; counter 0: none */
+    uint64_t number;         /* answers to another one are old */
     struct heap_node timer;
     struct list calls; /* whose answers are held back */
 };
@@ -65,7 +66,8 @@ static void check_ask(struct core *core, const struct check *check, struct peer_
     (void)links_tell(core->links, whom, core_addr_of(core, whom), &m, now_ms);
 }
 
-/* It is ours: what was held back leaves. */
+/* It is ours: what was held back leaves. In an epoch above any that others know of: they pass on
+ * nothing lower. */
 static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
 {
     struct session *session = session_at(core, check->session);
@@ -73,12 +75,14 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
     struct list *at;
     session->doubt = core->fence.doubt;
     session->certain = (struct mesh_epoch){0};
-    if (given.counter != 0) {
-        if (given.counter > session->tried)
-            session->tried = given.counter;
+    if (given.counter > session->tried)
+        session->tried = given.counter;
+    if (check->claim.counter > session->tried)
+        session->tried = check->claim.counter;
+    if (given.counter != 0 || mesh_epoch_compare(check->claim, session->epoch) > 0)
         takeover_keep(core, session, now_ms);
+    if (given.counter != 0)
         copies_dismiss(core, session, given.owner, now_ms);
-    }
     while ((at = list_first(&check->calls)) != NULL) {
         struct call *call = container_of(at, struct call, in_check);
         list_remove(&call->in_check);
@@ -182,6 +186,18 @@ void fence_give_calls(struct core *core, struct session *session, struct mesh_ep
     check_free(core, check);
 }
 
+/* Its session ended, perhaps at another owner: what was held back is said by nobody. */
+static void fence_give_up(struct core *core, struct call *call)
+{
+    struct wire_message m = {.kind = WIRE_END, .name = call->name, .epoch = call->epoch};
+    m.end.end = MESH_END_CUT;
+    m.end.why = call->is_unsafe ? MESH_OUTCOME_UNKNOWN : MESH_SESSION_ENDED;
+    serve_forget_name(core, call);
+    if (!lane_is_none(call->answer.lane))
+        (void)links_send(core->links, call->answer.lane, LINKS_OWNER, &m);
+    call_drop_answer(core, call);
+}
+
 void fence_forget(struct core *core, struct session *session)
 {
     struct check *check = check_at(core, session->check);
@@ -191,7 +207,10 @@ void fence_forget(struct core *core, struct session *session)
     while ((at = list_first(&check->calls)) != NULL) {
         struct call *call = container_of(at, struct call, in_check);
         list_remove(at);
-        answer_unfence(&call->answer, core->links); /* it has ended: so it was told */
+        if (call->want == MESH_DELETE) /* that is true whoever owned it */
+            answer_unfence(&call->answer, core->links);
+        else
+            fence_give_up(core, call);
     }
     check_free(core, check);
 }
@@ -229,16 +248,29 @@ void fence_doubt_all(struct core *core)
     fence_look(core);
 }
 
-void fence_doubt(struct core *core, struct session *session, struct peer_id from, uint64_t now_ms)
+void fence_doubt(struct core *core, struct session *session, struct mesh_epoch claim,
+                 struct peer_id from, uint64_t now_ms)
 {
     struct check *check = check_at(core, session->check);
+    if (claim.counter > session->epoch.counter + COPIES_EPOCHS_JUMP)
+        return;
     session->doubt = core->fence.doubt - 1;
     if (check == NULL)
         check = check_new(core, session, now_ms);
     if (check == NULL)
         return;
+    if (mesh_epoch_compare(claim, check->claim) > 0)
+        check->claim = claim;
     rounds_check_add(&check->asked, from);
     check_go(core, check, false, now_ms);
+}
+
+void fence_claimed(struct core *core, const struct session_id *id, struct mesh_epoch claim,
+                   uint64_t now_ms)
+{
+    struct session *session = session_find(core, id);
+    if (session != NULL && mesh_epoch_compare(claim, session->epoch) > 0)
+        fence_doubt(core, session, claim, claim.owner, now_ms);
 }
 
 void fence_on_lost(struct core *core, struct peer_id peer)
@@ -286,7 +318,10 @@ static void fence_say(struct core *core, struct peer_id to, const struct session
 void fence_tell(struct core *core, struct peer_id to, const struct session_id *id,
                 struct mesh_epoch epoch, struct mesh_epoch other, uint64_t now_ms)
 {
-    fence_say(core, to, id, epoch, (struct rounds_told){.other = other}, 0, now_ms);
+    if (peer_id_equal(to, core_self(core)))
+        fence_claimed(core, id, other, now_ms);
+    else
+        fence_say(core, to, id, epoch, (struct rounds_told){.other = other}, 0, now_ms);
 }
 
 static void on_check(struct core *core, struct peer_id from, const struct wire_message *m,
@@ -305,7 +340,7 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
         session->version = 0; /* nor what the copies of its owner have */
         takeover_yield(core, session, (struct mesh_epoch){0, from}, now_ms);
     } else if (session != NULL && mesh_epoch_compare(m->epoch, session->epoch) > 0) {
-        fence_doubt(core, session, from, now_ms);
+        fence_doubt(core, session, m->epoch, from, now_ms);
     }
     fence_say(core, from, &m->session, m->epoch, told, m->round.number, now_ms);
 }
@@ -319,8 +354,7 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     if (session == NULL)
         return;
     if (m->round.number == 0) {
-        if (mesh_epoch_compare(m->round.other, session->epoch) > 0)
-            fence_doubt(core, session, m->round.other.owner, now_ms);
+        fence_claimed(core, &m->session, m->round.other, now_ms);
         return;
     }
     if (check == NULL || check->number != m->round.number)

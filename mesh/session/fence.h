@@ -45,8 +45,13 @@ bool fence_is_in_doubt(const struct core *core, const struct session *session);
 /* From now on every session is in doubt until its holders were asked: for an answer at once, else
  * one after the other. */
 void fence_doubt_all(struct core *core);
-/* Of one session; `from` is one that has to be asked, too: it says that it owns it. */
-void fence_doubt(struct core *core, struct session *session, struct peer_id from, uint64_t now_ms);
+/* Of one session, for it is said to be owned in this higher epoch: it is yielded, or goes on above
+ * that. `from` is one that has to be asked, too: it has a record of it. */
+void fence_doubt(struct core *core, struct session *session, struct mesh_epoch claim,
+                 struct peer_id from, uint64_t now_ms);
+/* Somebody knows that it was owned in this epoch. If it is ours, in a lower one: likewise. */
+void fence_claimed(struct core *core, const struct session_id *id, struct mesh_epoch claim,
+                   uint64_t now_ms);
 /* A link to a peer broke, not by the will of either; one stands (again). */
 void fence_on_lost(struct core *core, struct peer_id peer);
 void fence_on_ready(struct core *core, struct peer_id peer);

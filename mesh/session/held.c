@@ -134,6 +134,7 @@ static bool held_take_whole(struct core *core, struct session *copy, const struc
             session_free(core, copy);
         return false;
     }
+    owner_learn(core, &copy->id, copy->epoch);
     copy->version = m->copy.version;
     copy->copying.heard_ms = now_ms;
     if (core->copies.digest_ms == MESH_NEVER)

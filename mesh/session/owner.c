@@ -51,13 +51,16 @@ void owner_learn(struct core *core, const struct session_id *id, struct mesh_epo
     if (epoch.counter == 0)
         return;
     struct mesh_epoch *hint = owner_hint_of(o, id);
-    /* The home is asked anyway: only what the id does not say is worth a place. */
-    if (hint == NULL && view_home_tag(epoch.owner) == key_home(id))
+    /* The home is asked anyway: only what the id does not say is worth a place. That others owned
+     * it before the home does again is worth one. */
+    if (hint == NULL && epoch.counter == 1 && view_home_tag(epoch.owner) == key_home(id))
         return;
     if (hint == NULL)
         hint = newest_put(&o->hints, id->bytes);
-    if (hint != NULL && mesh_epoch_compare(*hint, epoch) < 0)
-        *hint = epoch;
+    if (hint == NULL || mesh_epoch_compare(*hint, epoch) >= 0)
+        return;
+    *hint = epoch;
+    o->risen++;
 }
 
 /* Invariant N1: a home that fell silent lately may come back with the session. One whose name

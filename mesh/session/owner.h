@@ -30,7 +30,8 @@ struct owner_search {
 };
 
 struct owner {
-    struct newest hints; /* epochs of sessions that other peers own */
+    struct newest hints; /* the highest epochs known, of sessions that moved */
+    uint64_t risen;      /* how often one of them became higher */
     struct owner_search *searches;
     uint32_t searches_next, searching; /* searching: how many run */
     struct table search_slots;
@@ -62,7 +63,8 @@ size_t owner_candidates(struct core *core, const struct session_id *id, struct p
 
 /* What was learned so. Counter 0: nothing. */
 struct mesh_epoch owner_hint(const struct core *core, const struct session_id *id);
-/* A peer said that this epoch is the session's. Lower ones than known are ignored. */
+/* A peer said that this epoch is the session's, or a record does. Lower ones than known are
+ * ignored. */
 void owner_learn(struct core *core, const struct session_id *id, struct mesh_epoch epoch);
 
 /* Begins to ask every living member, unless that runs already. False: over the rate, later. */

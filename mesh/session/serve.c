@@ -324,8 +324,11 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
     }
     if (open->open.is_attach)
         links_cut(core->links, open->name.entry, open->open.lost_link, now_ms);
-    if (open->has_session)
+    if (open->has_session) {
+        owner_learn(core, &open->session, open->epoch);
+        fence_claimed(core, &open->session, open->epoch, now_ms);
         session = session_find(core, &open->session);
+    }
     if (open->open.is_attach && serve_cannot_resume(core, session, open)) {
         serve_refuse(core, lane, open, MESH_OUTCOME_UNKNOWN);
         return;

@@ -581,7 +581,8 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
     }
     struct session *owned = session_find(core, &m->session);
     if (owned != NULL && mesh_epoch_compare(m->round.other, owned->epoch) > 0)
-        fence_doubt(core, owned, from, now_ms); /* it has a record of a later epoch than ours */
+        fence_doubt(core, owned, m->round.other, from,
+                    now_ms); /* it has a record of a later epoch than ours */
     if (answer_take(core, from, m, now_ms))
         return;
     struct ask *ask = t->asks_count < TAKEOVER_ASKS_MAX ? calloc(1, sizeof *ask) : NULL;
@@ -640,7 +641,7 @@ bool takeover_heard(struct core *core, struct peer_id from, const struct session
     struct rounds r = takeover_rounds(core, id);
     struct mesh_epoch highest = rounds_highest(&r);
     if (session != NULL && mesh_epoch_compare(epoch, session->epoch) > 0) {
-        fence_doubt(core, session, from, now_ms);
+        fence_doubt(core, session, epoch, from, now_ms);
         return false;
     }
     if (session != NULL || mesh_epoch_compare(epoch, highest) < 0) {

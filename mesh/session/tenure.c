@@ -14,6 +14,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
     takeover_note(core, &copy->id, &r);
     session_own(core, copy, true);
     copy->epoch = epoch;
+    owner_learn(core, &copy->id, epoch);
     copy->promised = (struct mesh_epoch){0};
     copy->has_run = r.has_run;
     copy->is_announced = true;
@@ -151,6 +152,7 @@ static void tenure_next(struct core *core, struct session *session)
     if (fence_is_in_doubt(core, session) && session->certain.counter == 0)
         session->certain = session->epoch;
     session->epoch = (struct mesh_epoch){counter, core_self(core)};
+    owner_learn(core, &session->id, session->epoch);
     session->tried = counter;
     session->promised = (struct mesh_epoch){0};
     if (up == NULL)

@@ -354,6 +354,27 @@ static void test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran(v
     pump_free(p);
 }
 
+static void test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewhere(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = begin(p);
+    uint32_t call = call_from(p, 0, session);
+    struct ucall *u = pump_last(p);
+    sleep_until_given_up(p, session);
+    take(p, 1, session);
+    pump_run(p, 400);
+    struct session *taken = owned_at(p, 1, session);
+    taken->is_deleted = true;
+    serve_end_session(core_of(p, 1), taken, MESH_SESSION_ENDED, p->now_ms);
+    p->nodes[0].sleeps = false;
+    pump_say(p, u, RESULT("1"));
+    pump_settle(p);
+    assert_int_equal(p->clients[call].texts, 0);
+    assert_ended(p, call, MESH_OUTCOME_UNKNOWN); /* it ran, but not in the session that is over */
+    pump_free(p);
+}
+
 static void test_a_successor_at_which_nothing_ran_gives_it_back(void **state)
 {
     (void)state;
@@ -418,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_who_stood_still_and_was_not_succeeded_answers_after_it_asked),
         cmocka_unit_test(test_holders_that_are_silent_hold_an_answer_back_half_a_second),
         cmocka_unit_test(test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran),
+        cmocka_unit_test(test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewhere),
         cmocka_unit_test(test_a_successor_at_which_nothing_ran_gives_it_back),
         cmocka_unit_test(test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split),
     };
