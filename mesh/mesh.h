@@ -294,6 +294,7 @@ void mesh_why(struct mesh *mesh, const char *id_text, size_t length, struct mesh
 struct mesh_tenure {
     bool is_copy;               /* another peer owns it */
     bool is_dormant;            /* ours, without an upstream until somebody asks for something */
+    bool was_handed;             /* ours, by its former owner: it was not taken over */
     struct mesh_epoch epoch;    /* of the record */
     struct mesh_epoch promised; /* the highest granted to a taker; counter 0: none */
     uint64_t version;
