@@ -238,6 +238,7 @@ static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_
 void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
 {
     m->is_serving = serving;
+    handover_serving(&m->core, serving, now_ms);
     mesh_tell_flags(m, serving, m->core.is_leaving, now_ms);
 }
 
@@ -823,6 +824,7 @@ bool mesh_tenure_of(struct mesh *m, const char *id_text, size_t length, struct m
         return false;
     tenure->is_copy = session->is_copy;
     tenure->is_dormant = !session->is_copy && handle_is_none(session->up);
+    tenure->was_handed = !session->is_copy && session->was_handed;
     tenure->epoch = session->epoch;
     tenure->promised = session->promised;
     tenure->version = session->version;

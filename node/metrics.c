@@ -147,6 +147,8 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
     one(page, "mesh_sessions_closed_total", COUNTER, stats->sessions_closed, "Sessions ended.");
     one(page, "mesh_sessions_taken_over_total", COUNTER, stats->sessions_taken_over,
         "Sessions of other peers that this one carries on since they are gone.");
+    one(page, "mesh_sessions_handed_over_total", COUNTER, stats->handed_over,
+        "Sessions given to another peer: this one drains, or its MCP server is gone.");
     one(page, "mesh_sessions_yielded_total", COUNTER, stats->sessions_yielded,
         "Sessions of this peer that another one carries on.");
     one(page, "mesh_upstreams_lost_total", COUNTER, stats->upstreams_lost,

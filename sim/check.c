@@ -572,7 +572,8 @@ void check_end(struct world *world, struct request *request)
     if (ok && (!request->has_head || request->end == MESH_END_CUT))
         check_fail(world, "E1", "#%u (%s) ends as if all were well, head %d, cut %d", request->n,
                    ask_name(request->ask), request->has_head, request->end == MESH_END_CUT);
-    if (request->end == MESH_END_LATER && (!request->has_position || request->position.is_last))
+    bool has_place = request->has_position ? !request->position.is_last : request->shown[0] != 0;
+    if (request->end == MESH_END_LATER && !has_place)
         check_fail(world, "S1", "#%u is to come back for the rest and has no place to go on from",
                    request->n);
     check_resume_end(world, request);

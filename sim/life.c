@@ -250,7 +250,7 @@ void world_start(struct world *world, uint32_t index)
     world_fold(world, seat->life);
     life_join(world, seat);
     uint64_t serving_us = world->config.steady ? 0 : chance_log(&world->chance, 1, 2000000);
-    world_at(world, world->now_us + serving_us, EVENT_SERVING, index, 1, 0);
+    world_at(world, world->now_us + serving_us, EVENT_SERVING, index, 2, 0);
     world_turn(world, seat);
 }
 

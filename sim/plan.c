@@ -584,7 +584,7 @@ bool plan_do(struct world *world, struct fault *fault, bool begins)
     case FAULT_UP_DIES:
         return upstream_dies(world, fault, begins);
     case FAULT_UP_REFUSES:
-        world->upstreams->refuses[fault->seat] = begins;
+        upstreams_refuse(world, fault->seat, begins);
         return false;
     case FAULT_UP_SLOW:
         world->upstreams->slow[fault->seat] = begins;

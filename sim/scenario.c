@@ -232,6 +232,12 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
     case DEED_ADMIT:
         world_reject(world, seat, deed->kind == DEED_REJECT);
         break;
+    case DEED_STOP_SERVER:
+    case DEED_START_SERVER:
+        upstreams_refuse(world, seat, deed->kind == DEED_STOP_SERVER);
+        if (deed->kind == DEED_START_SERVER)
+            break;
+        /* fall through */
     case DEED_END_SERVER:
         upstreams_kill(world, &world->seats[seat]);
         world_turn(world, &world->seats[seat]);

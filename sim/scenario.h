@@ -46,6 +46,7 @@
  *     open N at p0                    a client opens session N
  *     reject PEERS, admit PEERS       a firewall refuses who dials them; datagrams pass
  *     end-server PEERS                their MCP server dies, and another is there at once
+ *     stop-server PEERS, start-server PEERS           likewise, but until then nobody is there
  *     hang-server PEERS for TIME      it takes requests and answers late
  *     say N                           the server of session N sends a notification
  *     delete N at PEERS
@@ -138,6 +139,8 @@ enum deed_kind {
     DEED_ADMIT,
     DEED_END_SERVER,
     DEED_HANG_SERVER, /* number: ms */
+    DEED_STOP_SERVER,
+    DEED_START_SERVER,
     DEED_KINDS
 };
 enum restart_word { RESTART_SAME, RESTART_NEW_ADDRESS, RESTART_AT };

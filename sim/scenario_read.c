@@ -15,11 +15,12 @@
 /* ---- deeds ---------------------------------------------------------------------------------- */
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start", "crash",  "power-off", "restart", "leave",  "pause",      "stall",
-    "slow",  "twin",   "cut",       "mend",    "split",  "heal",       "loss",
-    "delay", "mtu",    "duplicate", "reorder", "replay", "serving",    "dns",
-    "clock", "open",   "call",      "read",    "get",    "delete",     "answer",
-    "say",   "vanish", "resume",    "reject",  "admit",  "end-server", "hang-server"};
+    "start",       "crash",       "power-off", "restart", "leave",  "pause",      "stall",
+    "slow",        "twin",        "cut",       "mend",    "split",  "heal",       "loss",
+    "delay",       "mtu",         "duplicate", "reorder", "replay", "serving",    "dns",
+    "clock",       "open",        "call",      "read",    "get",    "delete",     "answer",
+    "say",         "vanish",      "resume",    "reject",  "admit",  "end-server", "hang-server",
+    "stop-server", "start-server"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -177,6 +178,8 @@ static int read_deed(struct reader *reader, struct deed *deed)
     case DEED_REJECT:
     case DEED_ADMIT:
     case DEED_END_SERVER:
+    case DEED_STOP_SERVER:
+    case DEED_START_SERVER:
         return reader_peers(reader, &deed->who[0]);
     case DEED_RESTART:
         return read_restart(reader, deed);

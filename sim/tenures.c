@@ -362,11 +362,13 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
 {
     const struct session *session = world->clients->sessions[number];
     bool meant[WORLD_SEATS_MAX];
-    if (session->tenures.top_owner == WORLD_NOBODY)
+    struct mesh_tenure tenure;
+    if (session->tenures.top_owner == WORLD_NOBODY ||
+        (tenure_at(world, records->owner, session, &tenure) && tenure.was_handed))
         return;
     const struct life *former = &world->lives[session->tenures.top_owner];
     if (former->ended_us != 0 || former->seat == records->owner ||
-        world->seats[former->seat].leaving || !seat_is_well(world, former->seat, WELL_US) ||
+        !seat_is_well(world, former->seat, WELL_US) ||
         !keepers_are_well(world, session, WORLD_NOBODY, meant))
         return;
     meant[former->seat] = true;

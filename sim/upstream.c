@@ -12,6 +12,9 @@
 
 #define SUBSCRIPTION_GAP_US (2u * WORLD_SECOND)
 #define QUESTION_WAIT_US (3u * WORLD_SECOND) /* then it answers without the client's word */
+#define REFUSED_US                                                                                 \
+    WORLD_SECOND /* .. 2 s: its host asks it every second, and believes it the second time */
+#define FOUND_US (WORLD_SECOND / 10) /* .. 1.1 s */
 
 int upstreams_new(struct world *world)
 {
@@ -1002,4 +1005,15 @@ uint32_t upstreams_kill(struct world *world, struct seat *seat)
                                                              : MESH_UPSTREAM_LOST);
     }
     return count;
+}
+
+void upstreams_refuse(struct world *world, uint32_t seat, bool refuses)
+{
+    uint64_t wait_us = refuses ? REFUSED_US : FOUND_US;
+    struct shuffle chance;
+    chance_key(&chance, world->config.seed, (UINT64_C(1) << 41) + world->now_us);
+    if (!world->upstreams->is_scripted)
+        wait_us += chance_below(&chance, WORLD_SECOND);
+    world->upstreams->refuses[seat] = refuses;
+    world_at(world, world->now_us + wait_us, EVENT_SERVING, seat, 2, 0);
 }

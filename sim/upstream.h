@@ -89,6 +89,8 @@ void upstream_event(struct world *world, const struct world_event *event);
 void upstreams_died(struct world *world, struct seat *seat);
 /* The server beside this peer dies: all its sessions are lost. How many there were. */
 uint32_t upstreams_kill(struct world *world, struct seat *seat);
+/* It cannot be started, or refuses connections: its host notices when it asks next. */
+void upstreams_refuse(struct world *world, uint32_t seat, bool refuses);
 /* Sends one notification of this session's upstream, where it would put it. */
 void upstream_notify(struct world *world, uint32_t upstream);
 /* The GET stream of an HTTP server ends; what it says meanwhile is in its event store. */

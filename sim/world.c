@@ -277,8 +277,8 @@ static void life_event(struct world *world, const struct world_event *event)
         drain(world, seat);
         break;
     case EVENT_SERVING:
-        seat->served = event->a != 0;
-        mesh_serving(seat->mesh, event->a != 0, world_clock_ms(world, seat));
+        seat->served = event->a == 2 ? !world->upstreams->refuses[event->seat] : event->a != 0;
+        mesh_serving(seat->mesh, seat->served, world_clock_ms(world, seat));
         world_turn(world, seat);
         break;
     case EVENT_JOIN:

@@ -57,7 +57,7 @@ struct world_config {
 enum world_event_kind {
     EVENT_WAKE, /* a: serial */
     EVENT_DRAIN,
-    EVENT_SERVING, /* a: 0 or 1 */
+    EVENT_SERVING, /* a: 0 or 1, or 2: as it is with the server beside it */
     EVENT_JOIN,
     EVENT_START,     /* a seat's next life; a: serial of the plan */
     NET_PACKET,      /* p: the packet */

@@ -106,6 +106,11 @@ static inline bool call_is_held_stream(const struct call *call)
 {
     return call->want == MESH_LISTEN || call->want == MESH_SSE;
 }
+/* An upstream was given it, or of a batch a part, and not refused at once; it runs, or has. */
+static inline bool call_may_have_run(const struct call *call)
+{
+    return call->up_call != 0 || call->resumes > 0 || call->is_ended || call->is_given;
+}
 /* It ends when nobody reads it any more: what closing cancels is not left to run for nobody. */
 static inline bool call_ends_unread(const struct call *call)
 {

@@ -19,8 +19,9 @@ struct hand {
 
 int handover_init(struct core *core)
 {
-    list_init(&core->handover.hands);
-    core->handover.again_ms = MESH_NEVER;
+    struct handover *h = &core->handover;
+    list_init(&h->hands);
+    h->until_ms = h->down_ms = h->again_ms = MESH_NEVER;
     return 0;
 }
 
@@ -45,6 +46,32 @@ void handover_begin(struct core *core, uint64_t until_ms)
 {
     core->handover.is_on = core->handover.is_woken = true;
     core->handover.until_ms = until_ms;
+}
+
+void handover_serving(struct core *core, bool serving, uint64_t now_ms)
+{
+    struct handover *h = &core->handover;
+    if (serving)
+        h->down_ms = MESH_NEVER;
+    else if (h->down_ms == MESH_NEVER)
+        h->down_ms = now_ms;
+    h->is_woken = true;
+}
+
+/* Why sessions are given away, the most urgent reason first. */
+enum handover_cause {
+    HANDOVER_LEAVING, /* all of them, before until_ms */
+    HANDOVER_DOWN,    /* our server is gone: all of them, unless it comes back */
+    HANDOVER_NONE
+};
+
+static enum handover_cause handover_cause(const struct core *core, uint64_t now_ms)
+{
+    const struct handover *h = &core->handover;
+    if (h->is_on)
+        return HANDOVER_LEAVING;
+    bool is_down = h->down_ms != MESH_NEVER && now_ms >= h->down_ms + HANDOVER_DOWN_MS;
+    return is_down ? HANDOVER_DOWN : HANDOVER_NONE;
 }
 
 /* ---- the giver ------------------------------------------------------------------------------- */
@@ -75,12 +102,27 @@ static bool handover_taker(struct core *core, const struct session *session, str
     return false;
 }
 
-/* A request of it is under way here: not its held streams, which go on elsewhere. */
+/* A request of it is under way here: not its held streams, which go on elsewhere, nor what no
+ * upstream was given yet, which waits there as well. */
 static bool handover_is_busy(struct core *core, const struct session *session)
 {
     const struct upstream *up = upstream_at(core, session->up);
     if (!session->is_announced)
         return true;
+    if (up == NULL)
+        return false;
+    LIST_EACH (at, &up->calls) {
+        const struct call *call = container_of(at, struct call, by_up);
+        if (!call_is_held_stream(call) && call_may_have_run(call))
+            return true;
+    }
+    return false;
+}
+
+/* A request of it waits here for an upstream. */
+static bool handover_is_awaited(struct core *core, const struct session *session)
+{
+    const struct upstream *up = upstream_at(core, session->up);
     if (up == NULL)
         return false;
     LIST_EACH (at, &up->calls)
@@ -151,27 +193,38 @@ static void handover_offer(struct core *core, struct session *session, uint64_t 
     hand->epoch = (struct mesh_epoch){session->epoch.counter + 1, taker};
     list_push_back(&core->handover.hands, &hand->in_all);
     core->handover.hands_count++;
+    if (core->handover.left > 0)
+        core->handover.left--;
     if (MESH_FAIL(core, "handover.before_begin"))
         return;
     hand_say(core, hand, session->version, now_ms);
 }
 
+/* Is it to be offered now? */
+static bool handover_is_due(struct core *core, const struct session *session,
+                            enum handover_cause cause, uint64_t now_ms)
+{
+    bool is_busy = handover_is_busy(core, session);
+    if (cause == HANDOVER_DOWN) /* who waits for it has waited long enough */
+        return !is_busy && (core->handover.left > 0 || handover_is_awaited(core, session));
+    bool is_late = now_ms + HANDOVER_QUIET_MS >= core->handover.until_ms;
+    return (is_late || !is_busy) && !handover_is_bound_here(core, session);
+}
+
 /* Looks for sessions to offer, from where it stopped: all of them once, or as many as may be under
  * way. Those with requests come when these are answered. */
-static void handover_look(struct core *core, uint64_t now_ms)
+static void handover_look(struct core *core, enum handover_cause cause, uint64_t now_ms)
 {
     struct handover *h = &core->handover;
     uint32_t span = pool_span(&core->sessions.pool);
     struct handle at;
-    h->again_ms = now_ms + HANDOVER_AGAIN_MS;
     for (uint32_t n = 0; n < span && h->hands_count < HANDOVER_AT_ONCE; n++) {
         h->cursor = h->cursor + 1 < span ? h->cursor + 1 : 0;
         struct session *session = pool_slot(&core->sessions.pool, h->cursor, &at);
         if (session == NULL || session->is_copy || !session->is_announced ||
-            hand_of(core, &session->id) != NULL || handover_is_bound_here(core, session))
+            hand_of(core, &session->id) != NULL)
             continue;
-        bool is_late = now_ms + HANDOVER_QUIET_MS >= h->until_ms;
-        if (is_late || !handover_is_busy(core, session))
+        if (handover_is_due(core, session, cause, now_ms))
             handover_offer(core, session, now_ms);
     }
 }
@@ -275,10 +328,12 @@ void handover_on_message(struct core *core, struct peer_id from, const struct wi
 /* ---- time ------------------------------------------------------------------------------------ */
 
 /* One that was given is the business of whoever has a copy, once its taker is gone. */
-static void hand_go_on(struct core *core, struct hand *hand, uint64_t now_ms)
+static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause cause,
+                       uint64_t now_ms)
 {
     const struct session *session = session_find(core, &hand->id);
-    if (!core_is_living(core, hand->taker) || (!hand->is_given && session == NULL)) {
+    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE);
+    if (!core_is_living(core, hand->taker) || is_off) {
         struct session_id id = hand->id;
         hand_free(core, hand);
         park_release(core, &id, now_ms);
@@ -297,22 +352,29 @@ static void hand_go_on(struct core *core, struct hand *hand, uint64_t now_ms)
 void handover_now(struct core *core, uint64_t now_ms)
 {
     struct handover *h = &core->handover;
-    bool is_due = h->is_on && h->again_ms <= now_ms;
+    enum handover_cause cause = handover_cause(core, now_ms);
+    bool is_due = h->again_ms <= now_ms;
     if (!h->is_woken && !is_due && h->hands_count == 0)
         return;
     h->is_woken = false;
+    if (is_due)
+        h->left = HANDOVER_DOWN_PER_STEP;
+    if (cause != HANDOVER_NONE && (is_due || h->again_ms == MESH_NEVER))
+        h->again_ms = now_ms + HANDOVER_AGAIN_MS;
+    else if (cause == HANDOVER_NONE)
+        h->again_ms = h->down_ms == MESH_NEVER ? MESH_NEVER : h->down_ms + HANDOVER_DOWN_MS;
     for (struct list *at = list_first(&h->hands), *next; at != NULL; at = next) {
         next = at->next != &h->hands ? at->next : NULL;
-        hand_go_on(core, container_of(at, struct hand, in_all), now_ms);
+        hand_go_on(core, container_of(at, struct hand, in_all), cause, now_ms);
     }
-    if (h->is_on)
-        handover_look(core, now_ms);
+    if (cause != HANDOVER_NONE)
+        handover_look(core, cause, now_ms);
 }
 
 uint64_t handover_deadline_ms(const struct core *core)
 {
     const struct handover *h = &core->handover;
-    uint64_t first = h->is_woken ? 0 : h->is_on ? h->again_ms : MESH_NEVER;
+    uint64_t first = h->is_woken ? 0 : h->again_ms;
     LIST_EACH (at, &h->hands) {
         const struct hand *hand = container_of(at, struct hand, in_all);
         if (hand->again_ms < first)

@@ -345,25 +345,13 @@ void replay_try(struct core *core, struct upstream *up, uint64_t now_ms)
 void replay_wait(struct core *core, struct call *call, uint64_t now_ms)
 {
     call->waits_ms = now_ms + 1;
-    call->give_up_ms = now_ms + REPLAY_WAIT_MS;
+    call->give_up_ms = now_ms + core->config.park_ms;
     call_arm(core, call);
 }
 
 static bool replay_waits(const struct call *call)
 {
     return call->waits_ms != 0 && call->up_call == 0;
-}
-
-/* There is none to be had now. */
-static void replay_hurry(struct core *core, struct upstream *up)
-{
-    LIST_EACH (at, &up->calls) {
-        struct call *call = container_of(at, struct call, by_up);
-        if (!replay_waits(call) || call->give_up_ms <= call->waits_ms + REPLAY_DOWN_MS)
-            continue;
-        call->give_up_ms = call->waits_ms + REPLAY_DOWN_MS;
-        call_arm(core, call);
-    }
 }
 
 static void replay_end_waiting(struct core *core, struct upstream *up, enum mesh_reason why,
@@ -429,8 +417,6 @@ static void replay_fail(struct core *core, struct session *session, struct upstr
     upcall_close(core, up->self);
     if (end == HANDSHAKE_REFUSED)
         replay_end_waiting(core, room, MESH_UPSTREAM_DOWN, now_ms);
-    else if (end == HANDSHAKE_LOST)
-        replay_hurry(core, room);
     if (list_is_empty(&room->calls))
         replay_drop_room(core, session, room);
     else

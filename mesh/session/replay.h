@@ -1,14 +1,12 @@
 /* replay.h - a fresh upstream for a session that had one: the handshake again in our own name
  * (handshake.h), under the header lines of the request that causes it; then the client is told what
  * it may have missed (mcp.md §4.2). Until then the session has no upstream that is open: after a
- * takeover, a hand-over, or the loss of its upstream. Requests wait. */
+ * takeover, a hand-over, or the loss of its upstream. Requests wait, as long as parked ones do. */
 #ifndef MESH_REPLAY_H
 #define MESH_REPLAY_H
 
 #include "mesh/session/handshake.h"
 
-#define REPLAY_DOWN_MS 2000       /* requests wait for so long for one that refuses */
-#define REPLAY_WAIT_MS 10000      /* likewise, for one that does not answer */
 #define REPLAY_STEP_MS 60000      /* a step without an answer for so long: it is given up */
 #define REPLAY_AGAIN_FIRST_MS 100 /* before the next try, doubling */
 #define REPLAY_AGAIN_MAX_MS 30000

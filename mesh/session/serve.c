@@ -240,7 +240,9 @@ static enum mesh_reason serve_admit(struct core *core, const struct wire_message
     }
     if (session->is_single != (r->front == MESH_FRONT_SSE))
         return MESH_SESSION_UNKNOWN; /* an id of the other kind (row A18) */
-    bool is_held_on = r->want == MESH_SSE && open->open.is_attach; /* its stream, from elsewhere */
+    /* its stream, which was read at another owner, or over another link */
+    bool is_held_on =
+        r->want == MESH_SSE && (open->open.is_attach || session_reader(core, session) == NULL);
     if (r->want == MESH_PASS || (session->is_single && r->want != MESH_CALL && !is_held_on))
         return MESH_SESSION_UNKNOWN; /* no entry asks for that in a session */
     if (r->want == MESH_LISTEN && open->open.has_position && open->open.position.is_last)

@@ -53,6 +53,7 @@ struct session {
     struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */
     struct handle check;         /* of the question whether it is ours still */
     bool is_claimed;             /* it counts for the claim to its shard */
+    bool was_handed;              /* by its former owner, which lived */
     uint64_t version;            /* of the record, in this epoch */
     struct slice params, result; /* initialize and its answer, whole; equal ones are one buffer */
     struct slice level;          /* the last logging/setLevel that was accepted, whole */

@@ -18,6 +18,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
     copy->promised = (struct mesh_epoch){0};
     copy->has_run = r.has_run;
     copy->is_announced = true;
+    copy->was_handed = is_handover;
     copy->up = (struct handle){0};
     copy->version = 0;
     copy->doubt = core->fence.doubt;
@@ -37,10 +38,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
 
 static bool yield_may_run_again(const struct call *call)
 {
-    /* again: the rest of its answer is asked for after a while */
-    bool may_have_run =
-        call->up_call != 0 || call->again.index != 0 || call->is_ended || call->is_given;
-    return call_is_held_stream(call) || !may_have_run ||
+    return call_is_held_stream(call) || !call_may_have_run(call) ||
            (!call->is_unsafe && !call->user_was_asked);
 }
 

@@ -11,6 +11,8 @@
 #include "mesh/session/replay.h"
 #include "mesh/session/upcall.h"
 
+#define UPANSWER_AGAIN_MAX_MS 1000 /* before a server that refuses is tried again */
+
 struct call *upanswer_find(struct upstream *up, uint32_t up_call)
 {
     if (up_call == MESH_NO_CALL)
@@ -510,6 +512,17 @@ static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_r
     return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
 }
 
+/* The longer it refused, the more seldom it is tried; the last time at the end of the wait. */
+static uint64_t upanswer_try_next_ms(const struct call *call, uint64_t until_ms, uint64_t now_ms)
+{
+    uint64_t wait_ms = (now_ms + 1 - call->refused_ms) / 4;
+    if (wait_ms < REPLAY_AGAIN_FIRST_MS)
+        wait_ms = REPLAY_AGAIN_FIRST_MS;
+    else if (wait_ms > UPANSWER_AGAIN_MAX_MS)
+        wait_ms = UPANSWER_AGAIN_MAX_MS;
+    return now_ms + wait_ms < until_ms ? now_ms + wait_ms : until_ms;
+}
+
 /* A session's server that refuses is being started again, perhaps: nothing was sent. */
 static bool upanswer_waits_for_it(struct core *core, const struct session *session,
                                   struct call *call, uint64_t now_ms)
@@ -518,8 +531,9 @@ static bool upanswer_waits_for_it(struct core *core, const struct session *sessi
         return false;
     if (call->refused_ms == 0)
         call->refused_ms = now_ms + 1;
-    if (call->refused_ms + REPLAY_DOWN_MS <= now_ms ||
-        heap_set(&core->serve.resumes, &call->again, now_ms + REPLAY_AGAIN_FIRST_MS) < 0)
+    uint64_t until_ms = call->refused_ms + core->config.park_ms;
+    if (until_ms <= now_ms || heap_set(&core->serve.resumes, &call->again,
+                                       upanswer_try_next_ms(call, until_ms, now_ms)) < 0)
         return false;
     upcall_untaken(core, call);
     call->up_call = 0;

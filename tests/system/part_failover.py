@@ -254,6 +254,25 @@ def local_server_lost():
         sure(not stream.ended, "the stream ended")
         session.call(port(other), "toggle-simulated-logging")
         stream.wait_for("notifications/message", 1, 12)
+    with check("it is killed for good: whoever asks waits, and is answered by the server of another peer under "
+               "the same id; its own peer is not ready until its server is back"):
+        owner.stub.kill()
+        begun = time.monotonic()
+        statuses, message = [], None
+        while time.monotonic() < begun + 10 and not (message and "result" in message):
+            answer, message = session.ask(port(owner), "tools/call", {
+                "name": "echo", "arguments": {"message": "elsewhere"}}, timeout=15)
+            statuses.append(answer.status)
+        took = time.monotonic() - begun
+        note(f"answered {took:.1f} s after it was killed")
+        sure(message and "elsewhere" in json.dumps(message.get("result")), message, statuses)
+        sure(1.5 < took < 6 and 404 not in statuses, took, statuses)
+        sure(not owner.is_ready() and other.is_ready(), "readiness")
+        sure(not stream.ended, "the stream ended")
+        sure(owner.metrics()["mesh_sessions_handed_over_total"] >= 1, "nothing was handed over")
+        owner.stub = start_replica(owner, 3)
+        wait_until(5, owner.is_ready, "it serves again")
+        sure("again" in session.call(port(owner), "echo", message="again"))
     for pod in pods:
         pod.end()
 

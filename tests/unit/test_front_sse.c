@@ -193,7 +193,7 @@ static void test_a_refusal_of_the_server_is_the_posts_own_status(void **state)
 /* Its server refuses connections, until it is told so. */
 static void refuse(struct pump *p, uint32_t call)
 {
-    for (int n = 0; n < 30 && p->clients[call].is_open; n++) {
+    for (int n = 0; n < 150 && p->clients[call].is_open; n++) {
         pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_DOWN);
         pump_run(p, 100);
     }
@@ -373,6 +373,71 @@ static void test_a_stream_goes_on_over_another_link(void **state)
     pump_free(p);
 }
 
+/* A session at n0 whose client's stream comes from another peer, or from n0 itself. */
+static uint32_t stream_at_first(struct pump *p, uint32_t entry)
+{
+    mesh_serving(p->nodes[1].mesh, entry == 0, p->now_ms); /* else it is n1 that mints */
+    pump_run(p, 500);
+    uint32_t held = stream(p, entry);
+    assert_accepted(p, post(p, entry, pump_session(p, held), INITIALIZE));
+    struct ucall *u = pump_last(p);
+    assert_int_equal(u->node, 0);
+    say(p, u, AGREED("2025-06-18"));
+    mesh_serving(p->nodes[1].mesh, true, p->now_ms);
+    pump_run(p, 3000);
+    return held;
+}
+
+/* The stream goes on from who has the session now, and its requests run there. */
+static void assert_goes_on(struct pump *p, uint32_t held, uint32_t owner)
+{
+    assert_true(p->clients[held].is_open);
+    uint32_t call = post(p, 1, pump_session(p, held), CALL("2"));
+    struct ucall *u = pump_last(p);
+    for (int n = 0; n < 10 && strstr(u->text, "\"id\":2") == NULL; n++) {
+        char text[600];
+        const char *id = strstr(u->text, "\"id\":\"m-");
+        assert_int_equal(u->node, owner);
+        if (id != NULL) {
+            snprintf(text, sizeof text,
+                     "{\"jsonrpc\":\"2.0\",%.*s,\"result\":{\"protocolVersion\":"
+                     "\"2025-06-18\",\"capabilities\":{}}}",
+                     (int)strcspn(id, ","), id);
+            say(p, u, text);
+        }
+        pump_run(p, 50);
+        u = pump_last(p);
+    }
+    say(p, u, RESULT("2"));
+    assert_accepted(p, call);
+    assert_string_equal(p->clients[held].last, RESULT("2"));
+}
+
+static void test_a_stream_goes_on_when_its_owner_leaves(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    uint32_t held = stream_at_first(p, 1);
+    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
+    pump_run(p, 3000);
+    assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
+    assert_goes_on(p, held, 1);
+    pump_free(p);
+}
+
+static void test_a_stream_goes_on_when_its_owners_server_is_gone(void **state)
+{
+    (void)state;
+    for (uint32_t entry = 0; entry < 2; entry++) {
+        struct pump *p = pump_new(2, NULL);
+        uint32_t held = stream_at_first(p, entry);
+        mesh_serving(p->nodes[0].mesh, false, p->now_ms);
+        pump_run(p, 3000);
+        assert_goes_on(p, held, 1);
+        pump_free(p);
+    }
+}
+
 static void test_the_entrys_death_ends_the_session_at_its_owner(void **state)
 {
     (void)state;
@@ -405,6 +470,8 @@ int main(void)
         cmocka_unit_test(test_a_session_ends_with_its_upstream_and_its_stream_says_so),
         cmocka_unit_test(test_a_stream_that_is_not_read_ends_its_session),
         cmocka_unit_test(test_a_stream_goes_on_over_another_link),
+        cmocka_unit_test(test_a_stream_goes_on_when_its_owner_leaves),
+        cmocka_unit_test(test_a_stream_goes_on_when_its_owners_server_is_gone),
         cmocka_unit_test(test_the_entrys_death_ends_the_session_at_its_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,77 @@ static void test_a_session_that_was_given_away_is_closed_at_our_upstream(void **
     pump_free(p);
 }
 
+static void begin_many(struct pump *p, uint32_t count)
+{
+    for (uint32_t n = 0; n < count; n++)
+        (void)pump_begin(p, 0, false);
+    pump_run(p, 1000);
+}
+
+static void test_who_has_lost_its_server_gives_its_sessions_away(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    begin_many(p, SESSIONS);
+    mesh_serving(p->nodes[0].mesh, false, p->now_ms);
+    pump_run(p, HANDOVER_DOWN_MS - 50);
+    assert_int_equal(stats_of(p, 0).sessions, SESSIONS); /* it may be back */
+    pump_run(p, 500);
+    assert_int_equal(stats_of(p, 0).sessions, 0);
+    assert_int_equal(stats_of(p, 1).sessions + stats_of(p, 2).sessions, SESSIONS);
+    assert_int_equal(stats_of(p, 1).sessions_taken_over + stats_of(p, 2).sessions_taken_over, 0);
+    mesh_serving(p->nodes[0].mesh, true, p->now_ms);
+    (void)pump_begin(p, 0, false);
+    pump_run(p, 3000);
+    assert_int_equal(stats_of(p, 0).sessions, 1); /* it serves again, and keeps what is new */
+    assert_int_equal(stats_of(p, 1).sessions + stats_of(p, 2).sessions, SESSIONS);
+    pump_free(p);
+}
+
+static void test_a_server_that_is_back_in_time_keeps_its_sessions(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    begin_many(p, SESSIONS);
+    for (int n = 0; n < 3; n++) {
+        mesh_serving(p->nodes[0].mesh, false, p->now_ms);
+        pump_run(p, HANDOVER_DOWN_MS - 100);
+        mesh_serving(p->nodes[0].mesh, true, p->now_ms);
+        pump_run(p, 500);
+    }
+    assert_int_equal(stats_of(p, 0).sessions, SESSIONS);
+    assert_int_equal(stats_of(p, 0).handed_over, 0);
+    pump_free(p);
+}
+
+static void test_sessions_of_a_lost_server_stay_until_another_one_serves(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    begin_many(p, SESSIONS);
+    for (uint32_t n = 0; n < 3; n++)
+        mesh_serving(p->nodes[n].mesh, false, p->now_ms);
+    pump_run(p, 5000);
+    assert_int_equal(stats_of(p, 0).sessions, SESSIONS);
+    mesh_serving(p->nodes[2].mesh, true, p->now_ms);
+    pump_run(p, 2000);
+    assert_int_equal(stats_of(p, 2).sessions, SESSIONS);
+    pump_free(p);
+}
+
+static void test_idle_sessions_of_a_lost_server_go_at_a_bounded_rate(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    begin_many(p, HANDOVER_DOWN_PER_STEP + 50);
+    mesh_serving(p->nodes[0].mesh, false, p->now_ms);
+    pump_run(p, HANDOVER_DOWN_MS + HANDOVER_AGAIN_MS - 20);
+    assert_int_equal(stats_of(p, 0).handed_over, HANDOVER_DOWN_PER_STEP);
+    pump_run(p, HANDOVER_AGAIN_MS);
+    assert_int_equal(stats_of(p, 0).handed_over, HANDOVER_DOWN_PER_STEP + 50);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +154,10 @@ int main(void)
         cmocka_unit_test(test_a_taker_that_stops_as_well_passes_them_on),
         cmocka_unit_test(test_what_nobody_can_take_ends),
         cmocka_unit_test(test_a_session_that_was_given_away_is_closed_at_our_upstream),
+        cmocka_unit_test(test_who_has_lost_its_server_gives_its_sessions_away),
+        cmocka_unit_test(test_a_server_that_is_back_in_time_keeps_its_sessions),
+        cmocka_unit_test(test_sessions_of_a_lost_server_stay_until_another_one_serves),
+        cmocka_unit_test(test_idle_sessions_of_a_lost_server_go_at_a_bounded_rate),
     };
     if (sodium_init() < 0)
         return 1;

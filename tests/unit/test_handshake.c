@@ -170,7 +170,7 @@ static void test_an_upstream_that_cannot_be_reached_ends_nothing_quietly(void **
     uint32_t call = post(p, 0, pump_session(p, stream), CALL("1"));
     pump_end(p, sent(p, GREETING), MESH_END_CUT, MESH_UPSTREAM_DOWN);
     pump_settle(p);
-    for (int n = 0; n < 30 && p->clients[call].is_open; n++) { /* it might be back soon */
+    for (int n = 0; n < 150 && p->clients[call].is_open; n++) { /* it might be back soon */
         pump_end(p, sent(p, CALL("1")), MESH_END_CUT, MESH_UPSTREAM_DOWN);
         pump_run(p, 100);
     }
