@@ -230,7 +230,8 @@ void world_start(struct world *world, uint32_t index)
     seat->life++;
     seat->host_down = false;
     seat->leaving = seat->exited = seat->waits_for_name = false;
-    seat->is_announced = seat->drain_waits = false;
+    seat->is_announced = seat->drain_waits = seat->is_at_place = false;
+    seat->place = NULL;
     seat->paused_until_us = 0;
     seat->wake_us = MESH_NEVER;
     seat->idle_wakes = 0;

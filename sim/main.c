@@ -212,6 +212,8 @@ static void totals_add(struct totals *totals, const struct run_result *result)
         sum->why[n] += result->why[n];
     for (size_t n = 0; n < FAULT_CLASSES; n++)
         sum->hits[n] += result->hits[n];
+    for (size_t n = 0; n < PLACES; n++)
+        sum->places[n] += result->places[n];
     sum->unsent += result->unsent;
     sum->gone += result->gone;
     sum->executions += result->executions;
@@ -362,11 +364,19 @@ static bool hits_are_complete(const struct options *options, const struct totals
     bool complete = true;
     if (totals->seeds < SEEDS_FOR_HITS)
         return true;
-    uint64_t may_be = options->draws == 1 ? FAULTS_OF_DRAWS_1 : FAULTS_ALL;
+    uint64_t may_be = options->draws == 1 ? FAULTS_OF_DRAWS_1 : FAULTS_BUILT;
     for (uint32_t n = 0; n < FAULT_CLASSES; n++)
         if (((options->faults & may_be) >> n & 1) != 0 && totals->sum.hits[n] == 0) {
             printf("the fault '%s' never happened: the campaign proves nothing about it\n",
                    fault_name((enum fault_class)n));
+            complete = false;
+        }
+    bool has_places =
+        (options->faults & may_be & fault_bit(FAULT_FAILPOINT)) != 0 && !options->no_copies;
+    for (uint32_t n = 0; has_places && n < PLACES; n++)
+        if (totals->sum.places[n] == 0) {
+            printf("nobody ever died at %s: the campaign proves nothing about it\n",
+                   fault_place(n));
             complete = false;
         }
     if (!options->no_copies && (totals->sum.tenures == 0 || totals->sum.fresh == 0)) {
@@ -430,6 +440,11 @@ static void summary(const struct totals *totals)
            sum->unsent);
     for (uint32_t n = 0; n < FAULT_CLASSES; n++)
         printf(" %s %" PRIu64, fault_name((enum fault_class)n), sum->hits[n]);
+    if (sum->hits[FAULT_FAILPOINT] > 0) {
+        printf("\ndied at:");
+        for (uint32_t n = 0; n < PLACES; n++)
+            printf(" %s %" PRIu64, fault_place(n), sum->places[n]);
+    }
     printf("\nfailures: %" PRIu64 "\n", totals->failures);
 }
 

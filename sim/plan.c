@@ -68,6 +68,7 @@ static const struct plan_row rows[] = {
     /* their number depends on that of the peers */
     {FAULT_SWIZZLE, 2, 1000, 8000},
     {FAULT_MASS, 1, 100, 5000},
+    {FAULT_FAILPOINT, 8, 1500, 12000},
 };
 
 static bool is_wanted(const struct world *world, uint32_t number)
@@ -495,6 +496,7 @@ bool plan_do(struct world *world, struct fault *fault, bool begins)
     case FAULT_WAKE:
     case FAULT_UNHEARD:
     case FAULT_REJECT:
+    case FAULT_FAILPOINT:
         return plan_session_do(world, fault, begins);
     default:
         return wire_do(world, fault, begins);

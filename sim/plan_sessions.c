@@ -1,9 +1,14 @@
 /* plan_sessions.c - faults that happen to those who have a session: who they are is known when it
- * happens. */
+ * happens. Among them is the death at a place that has a name (mesh/base/failpoint.h). */
+#include "mesh/base/failpoint.h"
 #include "sim/client.h"
 #include "sim/net.h"
 #include "sim/plan_inside.h"
 #include "sim/tenures.h"
+
+#define LEAVER_STAYS_MS 2000u
+#define LEAVER_GOES_MS 6000u
+#define PASSED_BEFORE_MAX 6u /* how often a place is passed before it is deadly */
 
 /* ---- who ------------------------------------------------------------------------------------ */
 
@@ -85,6 +90,113 @@ static bool unheard_do(struct world *world, const struct fault *fault, bool begi
     return begins;
 }
 
+/* ---- named places --------------------------------------------------------------------------- */
+
+/* Who passes a place: the owner of a session, or another who has a record of it; and what brings
+ * them there. */
+static const struct place {
+    bool is_owner;
+    enum { OWNER_DIES, OWNER_LEAVES, LINKS_BREAK } by;
+} places[] = {
+    {false, OWNER_DIES},   /* takeover.before_take */
+    {false, OWNER_DIES},   /* after_take */
+    {false, OWNER_DIES},   /* before_grant */
+    {false, OWNER_DIES},   /* after_grant */
+    {false, OWNER_DIES},   /* before_own */
+    {false, OWNER_DIES},   /* after_own */
+    {true, OWNER_LEAVES},  /* before_yield */
+    {true, OWNER_LEAVES},  /* after_yield */
+    {true, LINKS_BREAK},   /* before_check */
+    {true, LINKS_BREAK},   /* after_check */
+    {true, OWNER_LEAVES},  /* handover.before_begin */
+    {true, OWNER_LEAVES},  /* before_end */
+    {true, OWNER_LEAVES},  /* after_end */
+    {false, OWNER_LEAVES}, /* before_own */
+    {false, OWNER_LEAVES}, /* before_handed */
+};
+static const char *const place_names[] = {FAILPOINTS};
+_Static_assert(sizeof places / sizeof *places == PLACES, "somebody passes each");
+_Static_assert(sizeof place_names / sizeof *place_names == PLACES, "each has a name");
+
+const char *fault_place(uint32_t place)
+{
+    return place_names[place];
+}
+
+static uint32_t place_drawn(const struct fault *fault)
+{
+    struct shuffle chance;
+    chance_key(&chance, fault->salt, 1);
+    return chance_below(&chance, PLACES);
+}
+
+/* Half of them are passed by themselves, or not; to the other half their peer is brought. */
+static void place_provoke(struct world *world, const struct fault *fault, const struct place *place)
+{
+    struct shuffle chance;
+    chance_key(&chance, fault->salt, 2);
+    if (chance_below(&chance, 4) == 0)
+        return;
+    switch (place->by) {
+    case OWNER_DIES:
+        world_crash(world, fault->seat, DEATH_KILLED);
+        break;
+    case OWNER_LEAVES:
+        world_leave(world, fault->seat, chance_below(&chance, LEAVER_STAYS_MS), LEAVER_GOES_MS);
+        break;
+    case LINKS_BREAK:
+        net_reset_accepted(world, fault->seat);
+        net_reset_accepted(world, fault->other);
+        break;
+    }
+}
+
+/* The peer that is to die there; NOBODY: there is none. */
+static uint32_t place_arm(struct world *world, struct fault *fault)
+{
+    struct shuffle chance;
+    uint32_t number = place_drawn(fault);
+    const struct place *place = &places[number];
+    uint32_t index = place->is_owner ? fault->seat : fault->other;
+    if (index == WORLD_NOBODY || world->seats[index].place != NULL)
+        return WORLD_NOBODY;
+    chance_key(&chance, fault->salt, 3);
+    uint32_t skip = chance_below(&chance, 2) == 0 ? 0 : chance_below(&chance, PASSED_BEFORE_MAX);
+    world->seats[index].place = place_names[number];
+    mesh_fail_at(world->seats[index].mesh, place_names[number], skip);
+    world_say(world, &world->seats[index], "dies at %s, passed %u times before",
+              place_names[number], skip);
+    return index;
+}
+
+static void failpoint_do(struct world *world, struct fault *fault, bool begins)
+{
+    uint32_t number = place_drawn(fault);
+    const struct place *place = &places[number];
+    uint32_t armed = place->is_owner ? fault->seat : fault->other;
+    if (begins) {
+        armed = place_arm(world, fault);
+        fault->serial = armed;
+        if (armed != WORLD_NOBODY)
+            place_provoke(world, fault, place);
+        return;
+    }
+    if (world_runs(world, armed) && world->seats[armed].place == place_names[number]) {
+        world->seats[armed].place = NULL;
+        mesh_fail_at(world->seats[armed].mesh, NULL, 0);
+    }
+    world_restart(world, armed, false);
+    world_restart(world, fault->seat, false);
+}
+
+void failpoint_reached(struct world *world, struct seat *seat)
+{
+    for (uint32_t n = 0; n < PLACES; n++)
+        world->faults->places[n] += seat->place == place_names[n];
+    world->faults->hits[FAULT_FAILPOINT]++;
+    world_crash(world, seat->index, DEATH_KILLED);
+}
+
 /* ---- one fault ------------------------------------------------------------------------------ */
 
 /* Who it happens to is known when it does. */
@@ -106,6 +218,9 @@ bool plan_session_do(struct world *world, struct fault *fault, bool begins)
         return begins;
     case FAULT_UNHEARD:
         return unheard_do(world, fault, begins);
+    case FAULT_FAILPOINT: /* counted by who dies */
+        failpoint_do(world, fault, begins);
+        return false;
     default: /* counted by what is refused */
         world_reject(world, fault->seat, begins);
         return false;

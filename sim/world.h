@@ -141,6 +141,8 @@ struct seat {
     bool has_no_files; /* no descriptors left: no dial, no accept */
     bool rejects;      /* a firewall refuses whoever dials it; datagrams pass */
     bool drain_waits;
+    const char *place; /* where it is to die, of mesh/base/failpoint.h; NULL: nowhere */
+    bool is_at_place;
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
     uint64_t started_us, joined_us;
