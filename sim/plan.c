@@ -68,7 +68,7 @@ static const struct plan_row rows[] = {
     /* their number depends on that of the peers */
     {FAULT_SWIZZLE, 2, 1000, 8000},
     {FAULT_MASS, 1, 100, 5000},
-    {FAULT_FAILPOINT, 8, 1500, 12000},
+    {FAULT_FAILPOINT, 10, 1500, 12000},
 };
 
 static bool is_wanted(const struct world *world, uint32_t number)

@@ -50,8 +50,22 @@ static uint32_t holder_pick(const struct world *world, const struct fault *fault
     return any;
 }
 
-/* Sets whom it happens to: `seat` owns a session, `other` has a copy. */
-static bool target_set(const struct world *world, struct fault *fault)
+/* Who takes it over when its owner goes: the first candidate but the owner. */
+static uint32_t next_pick(const struct world *world, const struct session *session, uint32_t owner)
+{
+    struct mesh_why why;
+    const struct seat *seat = &world->seats[owner];
+    mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+    for (uint8_t n = 0; n < why.candidates_count; n++)
+        for (uint32_t other = 0; other < world->config.nodes; other++)
+            if (other != owner && world_serves(world, other) &&
+                peer_id_equal(mesh_self(world->seats[other].mesh)->record->id, why.candidates[n]))
+                return other;
+    return WORLD_NOBODY;
+}
+
+/* Sets whom it happens to: `seat` owns a session, `other` has a copy or is the next to own it. */
+static bool target_set(const struct world *world, struct fault *fault, bool wants_next)
 {
     struct records records;
     const struct session *session = session_pick(world, fault, &records);
@@ -59,7 +73,8 @@ static bool target_set(const struct world *world, struct fault *fault)
     if (session == NULL)
         return false;
     fault->seat = records.owner;
-    fault->other = holder_pick(world, fault, session, records.owner);
+    fault->other = wants_next ? next_pick(world, session, records.owner)
+                              : holder_pick(world, fault, session, records.owner);
     fault->serial = 0;
     return true;
 }
@@ -92,27 +107,27 @@ static bool unheard_do(struct world *world, const struct fault *fault, bool begi
 
 /* ---- named places --------------------------------------------------------------------------- */
 
-/* Who passes a place: the owner of a session, or another who has a record of it; and what brings
- * them there. */
+/* Who passes a place: the owner of a session, who is next to own it, or another who has a record;
+ * and what brings them there. */
 static const struct place {
-    bool is_owner;
+    enum { OWNER, TAKER, HOLDER } who;
     enum { OWNER_DIES, OWNER_LEAVES, LINKS_BREAK } by;
 } places[] = {
-    {false, OWNER_DIES},   /* takeover.before_take */
-    {false, OWNER_DIES},   /* after_take */
-    {false, OWNER_DIES},   /* before_grant */
-    {false, OWNER_DIES},   /* after_grant */
-    {false, OWNER_DIES},   /* before_own */
-    {false, OWNER_DIES},   /* after_own */
-    {true, OWNER_LEAVES},  /* before_yield */
-    {true, OWNER_LEAVES},  /* after_yield */
-    {true, LINKS_BREAK},   /* before_check */
-    {true, LINKS_BREAK},   /* after_check */
-    {true, OWNER_LEAVES},  /* handover.before_begin */
-    {true, OWNER_LEAVES},  /* before_end */
-    {true, OWNER_LEAVES},  /* after_end */
-    {false, OWNER_LEAVES}, /* before_own */
-    {false, OWNER_LEAVES}, /* before_handed */
+    {TAKER, OWNER_DIES},   /* takeover.before_take */
+    {TAKER, OWNER_DIES},   /* after_take */
+    {HOLDER, OWNER_DIES},  /* before_grant */
+    {HOLDER, OWNER_DIES},  /* after_grant */
+    {TAKER, OWNER_DIES},   /* before_own */
+    {TAKER, OWNER_DIES},   /* after_own */
+    {OWNER, OWNER_LEAVES}, /* before_yield */
+    {OWNER, OWNER_LEAVES}, /* after_yield */
+    {OWNER, LINKS_BREAK},  /* before_check */
+    {OWNER, LINKS_BREAK},  /* after_check */
+    {OWNER, OWNER_LEAVES}, /* handover.before_begin */
+    {OWNER, OWNER_LEAVES}, /* before_end */
+    {OWNER, OWNER_LEAVES}, /* after_end */
+    {TAKER, OWNER_LEAVES}, /* before_own */
+    {TAKER, OWNER_LEAVES}, /* before_handed */
 };
 static const char *const place_names[] = {FAILPOINTS};
 _Static_assert(sizeof places / sizeof *places == PLACES, "somebody passes each");
@@ -130,7 +145,7 @@ static uint32_t place_drawn(const struct fault *fault)
     return chance_below(&chance, PLACES);
 }
 
-/* Half of them are passed by themselves, or not; to the other half their peer is brought. */
+/* A quarter of them is passed by itself, or not; to the others their peer is brought. */
 static void place_provoke(struct world *world, const struct fault *fault, const struct place *place)
 {
     struct shuffle chance;
@@ -151,41 +166,38 @@ static void place_provoke(struct world *world, const struct fault *fault, const 
     }
 }
 
-/* The peer that is to die there; NOBODY: there is none. */
-static uint32_t place_arm(struct world *world, struct fault *fault)
+/* Says who is to die there, if anybody is. */
+static void place_arm(struct world *world, struct fault *fault, uint32_t number)
 {
     struct shuffle chance;
-    uint32_t number = place_drawn(fault);
-    const struct place *place = &places[number];
-    uint32_t index = place->is_owner ? fault->seat : fault->other;
+    uint32_t index = places[number].who == OWNER ? fault->seat : fault->other;
     if (index == WORLD_NOBODY || world->seats[index].place != NULL)
-        return WORLD_NOBODY;
+        return;
     chance_key(&chance, fault->salt, 3);
     uint32_t skip = chance_below(&chance, 2) == 0 ? 0 : chance_below(&chance, PASSED_BEFORE_MAX);
+    fault->serial = index;
     world->seats[index].place = place_names[number];
     mesh_fail_at(world->seats[index].mesh, place_names[number], skip);
     world_say(world, &world->seats[index], "dies at %s, passed %u times before",
               place_names[number], skip);
-    return index;
 }
 
 static void failpoint_do(struct world *world, struct fault *fault, bool begins)
 {
     uint32_t number = place_drawn(fault);
-    const struct place *place = &places[number];
-    uint32_t armed = place->is_owner ? fault->seat : fault->other;
     if (begins) {
-        armed = place_arm(world, fault);
-        fault->serial = armed;
-        if (armed != WORLD_NOBODY)
-            place_provoke(world, fault, place);
+        fault->serial = WORLD_NOBODY;
+        place_arm(world, fault, number);
+        if (fault->serial != WORLD_NOBODY)
+            place_provoke(world, fault, &places[number]);
         return;
     }
-    if (world_runs(world, armed) && world->seats[armed].place == place_names[number]) {
-        world->seats[armed].place = NULL;
-        mesh_fail_at(world->seats[armed].mesh, NULL, 0);
+    struct seat *armed = &world->seats[fault->serial];
+    if (armed->mesh != NULL && armed->place == place_names[number]) {
+        armed->place = NULL;
+        mesh_fail_at(armed->mesh, NULL, 0);
     }
-    world_restart(world, armed, false);
+    world_restart(world, armed->index, false);
     world_restart(world, fault->seat, false);
 }
 
@@ -202,7 +214,8 @@ void failpoint_reached(struct world *world, struct seat *seat)
 /* Who it happens to is known when it does. */
 bool plan_session_do(struct world *world, struct fault *fault, bool begins)
 {
-    if (begins && !target_set(world, fault))
+    bool wants_next = fault->class == FAULT_FAILPOINT && places[place_drawn(fault)].who == TAKER;
+    if (begins && !target_set(world, fault, wants_next))
         return false;
     if (fault->serial == WORLD_NOBODY)
         return false;
