@@ -13,7 +13,8 @@
 #include "sim/shrink.h"
 
 #define FAILURES_SHOWN 20
-#define SEEDS_FOR_HITS 100 /* a campaign so long must have seen every fault */
+#define SEEDS_FOR_HITS 100  /* a campaign so long must have seen every fault, */
+#define SEEDS_FOR_PLACES 60 /* and, where peers die at places, every place */
 
 struct options {
     uint64_t from, to;
@@ -359,6 +360,20 @@ static int run_file(const struct options *options, struct totals *totals)
 
 /* ---- summary -------------------------------------------------------------------------------- */
 
+static bool places_are_complete(const struct options *options, const struct totals *totals)
+{
+    bool complete = true;
+    bool has_places = (options->faults & FAULTS_BUILT & fault_bit(FAULT_FAILPOINT)) != 0 &&
+                      options->draws != 1 && !options->no_copies;
+    for (uint32_t n = 0; has_places && totals->seeds >= SEEDS_FOR_PLACES && n < PLACES; n++)
+        if (totals->sum.places[n] == 0) {
+            printf("nobody ever died at %s: the campaign proves nothing about it\n",
+                   fault_place(n));
+            complete = false;
+        }
+    return complete;
+}
+
 static bool hits_are_complete(const struct options *options, const struct totals *totals)
 {
     bool complete = true;
@@ -369,14 +384,6 @@ static bool hits_are_complete(const struct options *options, const struct totals
         if (((options->faults & may_be) >> n & 1) != 0 && totals->sum.hits[n] == 0) {
             printf("the fault '%s' never happened: the campaign proves nothing about it\n",
                    fault_name((enum fault_class)n));
-            complete = false;
-        }
-    bool has_places =
-        (options->faults & may_be & fault_bit(FAULT_FAILPOINT)) != 0 && !options->no_copies;
-    for (uint32_t n = 0; has_places && n < PLACES; n++)
-        if (totals->sum.places[n] == 0) {
-            printf("nobody ever died at %s: the campaign proves nothing about it\n",
-                   fault_place(n));
             complete = false;
         }
     if (!options->no_copies && (totals->sum.tenures == 0 || totals->sum.fresh == 0)) {
@@ -522,7 +529,7 @@ int main(int argc, char **argv)
     }
     if (rc < 0)
         return 2;
-    bool complete = hits_are_complete(&options, &totals);
+    bool complete = places_are_complete(&options, &totals) && hits_are_complete(&options, &totals);
     if (!options.quiet || totals.failures > 0)
         summary(&totals);
     return totals.failures > 0 || !complete ? 1 : 0;
