@@ -146,7 +146,8 @@ struct seat {
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
     uint64_t started_us, joined_us;
-    uint64_t disturbed_us; /* the last fault that this peer can have felt */
+    uint64_t disturbed_us; /* the last fault that this peer can have felt, */
+    uint64_t harmed_us;    /* and the last that was not one of a path to another */
     struct slot_map exchanges, ups, links;
 };
 
@@ -229,6 +230,7 @@ void world_heal(struct world *world, uint32_t from, uint32_t to);
 void world_mute(struct world *world, uint32_t seat, bool on);   /* hears and is not heard; nests */
 void world_deafen(struct world *world, uint32_t seat, bool on); /* is heard and hears not; nests */
 void world_disturb(struct world *world, uint32_t seat);         /* a fault touches this peer now */
+void world_disturb_path(struct world *world, uint32_t from, uint32_t to); /* or only a path */
 
 /* ---- questions ------------------------------------------------------------------------------ */
 bool world_runs(const struct world *world, uint32_t seat);
