@@ -797,7 +797,8 @@ bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_m
 
 void mesh_fail_at(struct mesh *m, const char *name, uint32_t skip)
 {
-    m->core.failpoint = (struct failpoint){.name = name, .left = skip};
+    if (!m->core.failpoint.is_hit) /* else it is dead already */
+        m->core.failpoint = (struct failpoint){.name = name, .left = skip};
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */

@@ -133,6 +133,7 @@ static void result_take(const struct world *world, struct run_result *result)
     result->sse_failures = world->sse->failures;
     result->sse_ended = world->sse->ended;
     memcpy(result->hits, world->faults->hits, sizeof result->hits);
+    memcpy(result->places, world->faults->places, sizeof result->places);
 }
 
 /* Everything that was drawn, so that a seed says what it is about. */

@@ -40,7 +40,7 @@ struct run_result {
     uint64_t rows, changes, agreed_ms; /* of members.h; agreed_ms: from calm on, to equal views */
     uint64_t modern, states, tasks, handles, cancels; /* of the session-less era */
     uint64_t sse_streams, sse_again, sse_answers, sse_failures, sse_ended; /* of HTTP+SSE */
-    uint64_t hits[FAULT_CLASSES];
+    uint64_t hits[FAULT_CLASSES], places[PLACES];
 };
 
 /* Log-uniform 2 .. 63; of draws 1 2 .. 20. */

@@ -70,11 +70,26 @@ enum fault_class {
     FAULT_WAKE,     /* who owns a session stands still, for 1 s, 5 s, or longer than it is missed */
     FAULT_UNHEARD,  /* one way, between an owner and who has a copy */
     FAULT_REJECT,   /* a firewall refuses dials, datagrams pass */
+    /* in builds with the option `failpoints` alone */
+    FAULT_FAILPOINT, /* who has a session dies at a named place */
     FAULT_CLASSES
 };
 #define FAULTS_ALL ((UINT64_C(1) << FAULT_CLASSES) - 1)
 #define FAULTS_OF_DRAWS_1 ((UINT64_C(2) << FAULT_BOGUS) - 1)
 
+static inline uint64_t fault_bit(enum fault_class class)
+{
+    return UINT64_C(1) << class;
+}
+
+#ifdef MESH_FAILPOINTS
+#define FAULTS_BUILT FAULTS_ALL
+#else
+#define FAULTS_BUILT (FAULTS_ALL & ~fault_bit(FAULT_FAILPOINT))
+#endif
+#define PLACES 15u /* those of mesh/base/failpoint.h */
+
+struct seat;
 struct world;
 struct world_event;
 struct mesh_config;
@@ -94,6 +109,7 @@ struct faults {
     struct fault *plan; /* of every class, on or not: a fault's number is its place */
     uint32_t count, capacity;
     uint64_t hits[FAULT_CLASSES];
+    uint64_t places[PLACES]; /* how often somebody died there */
     uint32_t loss_ppm, duplicate_ppm, reorder_ppm, corrupt_ppm, replay_ppm, truncate_ppm;
 };
 
@@ -112,6 +128,9 @@ void faults_print(uint64_t mask, char *text, size_t room);
  * somebody. */
 void plan_draw(struct world *world);
 bool plan_do(struct world *world, struct fault *fault, bool begins);
+/* plan_sessions.c: the name of a place; a peer has come to the one where it is to die. */
+const char *fault_place(uint32_t place);
+void failpoint_reached(struct world *world, struct seat *seat);
 static inline bool fault_is_on(const struct faults *faults, enum fault_class class)
 {
     return (faults->on >> class & 1) != 0;

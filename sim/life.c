@@ -230,12 +230,13 @@ void world_start(struct world *world, uint32_t index)
     seat->life++;
     seat->host_down = false;
     seat->leaving = seat->exited = seat->waits_for_name = false;
-    seat->is_announced = seat->drain_waits = false;
+    seat->is_announced = seat->drain_waits = seat->is_at_place = false;
+    seat->place = NULL;
     seat->paused_until_us = 0;
     seat->wake_us = MESH_NEVER;
     seat->idle_wakes = 0;
     seat->clock_us = draw_clock_us(world);
-    seat->started_us = seat->disturbed_us = world->now_us;
+    seat->started_us = seat->disturbed_us = seat->harmed_us = world->now_us;
     config_fill(world, seat, &config, name);
     if (mesh_new(&seat->mesh, &config, world_clock_ms(world, seat)) < 0) {
         seat->mesh = NULL;
@@ -345,13 +346,18 @@ void world_leave(struct world *world, uint32_t index, uint32_t stay_ms, uint32_t
     world_turn(world, seat);
 }
 
+static void disturb(struct seat *seat, uint64_t until_us)
+{
+    seat->disturbed_us = until_us > seat->disturbed_us ? until_us : seat->disturbed_us;
+    seat->harmed_us = until_us > seat->harmed_us ? until_us : seat->harmed_us;
+}
+
 void world_pause(struct world *world, uint32_t index, uint32_t for_ms)
 {
     struct seat *seat = &world->seats[index];
     world_say(world, seat, "is stopped for %u ms", for_ms);
     seat->paused_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
-    if (seat->disturbed_us < seat->paused_until_us)
-        seat->disturbed_us = seat->paused_until_us;
+    disturb(seat, seat->paused_until_us);
 }
 
 uint32_t world_add_twin(struct world *world, uint32_t elder)
@@ -430,8 +436,7 @@ void world_stall_io(struct world *world, uint32_t index, uint32_t for_ms)
     world_say(world, seat, "sends and receives nothing for %u ms", for_ms);
     world->hampered++;
     seat->io_stalled_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
-    if (seat->disturbed_us < seat->io_stalled_until_us)
-        seat->disturbed_us = seat->io_stalled_until_us;
+    disturb(seat, seat->io_stalled_until_us);
 }
 
 void world_mute(struct world *world, uint32_t index, bool on)
@@ -450,15 +455,21 @@ void world_deafen(struct world *world, uint32_t index, bool on)
 
 void world_disturb(struct world *world, uint32_t index)
 {
-    if (world->seats[index].disturbed_us < world->now_us)
-        world->seats[index].disturbed_us = world->now_us;
+    disturb(&world->seats[index], world->now_us);
+}
+
+void world_disturb_path(struct world *world, uint32_t from, uint32_t to)
+{
+    struct seat *ends[] = {&world->seats[from], &world->seats[to]};
+    for (size_t n = 0; n < 2; n++)
+        if (ends[n]->disturbed_us < world->now_us)
+            ends[n]->disturbed_us = world->now_us;
 }
 
 void world_cut(struct world *world, uint32_t from, uint32_t to)
 {
     net_path(world, from, to)->cuts++;
-    world_disturb(world, from);
-    world_disturb(world, to);
+    world_disturb_path(world, from, to);
     world_say(world, NULL, "cut p%u -> p%u", from, to);
 }
 
@@ -467,7 +478,7 @@ void world_heal(struct world *world, uint32_t from, uint32_t to)
     struct path *path = net_path(world, from, to);
     if (path->cuts > 0)
         path->cuts--;
-    world_disturb(world, from);
-    world_disturb(world, to);
+    path->healed_us = world->now_us;
+    world_disturb_path(world, from, to);
     world_say(world, NULL, "heal p%u -> p%u", from, to);
 }

@@ -13,7 +13,8 @@
 #include "sim/shrink.h"
 
 #define FAILURES_SHOWN 20
-#define SEEDS_FOR_HITS 100 /* a campaign so long must have seen every fault */
+#define SEEDS_FOR_HITS 100  /* a campaign so long must have seen every fault, */
+#define SEEDS_FOR_PLACES 60 /* and, where peers die at places, every place */
 
 struct options {
     uint64_t from, to;
@@ -212,6 +213,8 @@ static void totals_add(struct totals *totals, const struct run_result *result)
         sum->why[n] += result->why[n];
     for (size_t n = 0; n < FAULT_CLASSES; n++)
         sum->hits[n] += result->hits[n];
+    for (size_t n = 0; n < PLACES; n++)
+        sum->places[n] += result->places[n];
     sum->unsent += result->unsent;
     sum->gone += result->gone;
     sum->executions += result->executions;
@@ -357,12 +360,26 @@ static int run_file(const struct options *options, struct totals *totals)
 
 /* ---- summary -------------------------------------------------------------------------------- */
 
+static bool places_are_complete(const struct options *options, const struct totals *totals)
+{
+    bool complete = true;
+    bool has_places = (options->faults & FAULTS_BUILT & fault_bit(FAULT_FAILPOINT)) != 0 &&
+                      options->draws != 1 && !options->no_copies;
+    for (uint32_t n = 0; has_places && totals->seeds >= SEEDS_FOR_PLACES && n < PLACES; n++)
+        if (totals->sum.places[n] == 0) {
+            printf("nobody ever died at %s: the campaign proves nothing about it\n",
+                   fault_place(n));
+            complete = false;
+        }
+    return complete;
+}
+
 static bool hits_are_complete(const struct options *options, const struct totals *totals)
 {
     bool complete = true;
     if (totals->seeds < SEEDS_FOR_HITS)
         return true;
-    uint64_t may_be = options->draws == 1 ? FAULTS_OF_DRAWS_1 : FAULTS_ALL;
+    uint64_t may_be = options->draws == 1 ? FAULTS_OF_DRAWS_1 : FAULTS_BUILT;
     for (uint32_t n = 0; n < FAULT_CLASSES; n++)
         if (((options->faults & may_be) >> n & 1) != 0 && totals->sum.hits[n] == 0) {
             printf("the fault '%s' never happened: the campaign proves nothing about it\n",
@@ -430,6 +447,11 @@ static void summary(const struct totals *totals)
            sum->unsent);
     for (uint32_t n = 0; n < FAULT_CLASSES; n++)
         printf(" %s %" PRIu64, fault_name((enum fault_class)n), sum->hits[n]);
+    if (sum->hits[FAULT_FAILPOINT] > 0) {
+        printf("\ndied at:");
+        for (uint32_t n = 0; n < PLACES; n++)
+            printf(" %s %" PRIu64, fault_place(n), sum->places[n]);
+    }
     printf("\nfailures: %" PRIu64 "\n", totals->failures);
 }
 
@@ -507,7 +529,7 @@ int main(int argc, char **argv)
     }
     if (rc < 0)
         return 2;
-    bool complete = hits_are_complete(&options, &totals);
+    bool complete = places_are_complete(&options, &totals) && hits_are_complete(&options, &totals);
     if (!options.quiet || totals.failures > 0)
         summary(&totals);
     return totals.failures > 0 || !complete ? 1 : 0;

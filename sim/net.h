@@ -18,8 +18,9 @@ struct bursts {
 /* A directed pair of seats. What a verb below set to 0 is not there. */
 struct path {
     uint32_t base_us, jitter_us;
-    uint32_t cuts; /* how many faults cut it now */
-    uint32_t sent; /* draws so far: what chance does to one packet depends on nothing else */
+    uint32_t cuts;      /* how many faults cut it now */
+    uint64_t healed_us; /* when the last of them ended */
+    uint32_t sent;      /* draws so far: what chance does to one packet depends on nothing else */
     uint64_t bad_until_us, slow_until_us, clogged_until_us;
     uint32_t loss_ppm, more_us, mtu_bytes;
     uint32_t rate_kbs, queue_bytes; /* kB a second, and what waits for it at most */

@@ -90,9 +90,10 @@ static uint32_t life_on(const struct world *world, uint32_t seat)
 static bool path_is_well(const struct world *world, const struct path *path)
 {
     uint64_t since_us = world->now_us < WELL_US ? 0 : world->now_us - WELL_US;
-    return path->cuts == 0 && path->bad_until_us <= since_us && path->slow_until_us <= since_us &&
-           path->clogged_until_us <= since_us && path->loss_ppm == 0 && path->mtu_bytes == 0 &&
-           path->rate_kbs == 0 && path->bursts.bad_ms == 0 && path->more_us == 0;
+    return path->cuts == 0 && path->healed_us <= since_us && path->bad_until_us <= since_us &&
+           path->slow_until_us <= since_us && path->clogged_until_us <= since_us &&
+           path->loss_ppm == 0 && path->mtu_bytes == 0 && path->rate_kbs == 0 &&
+           path->bursts.bad_ms == 0 && path->more_us == 0;
 }
 
 /* Between those that are `meant`, and nothing is lost by chance beyond what costs no second. */
@@ -128,6 +129,26 @@ static bool keepers_are_well(struct world *world, const struct session *session,
         meant[seat] = tenure_at(world, seat, session, &tenure);
         if (meant[seat] && seat != but && !seat_is_well(world, seat, HOLDER_WELL_US))
             well = false;
+    }
+    return well;
+}
+
+/* Likewise of what is its own: a wire to somebody else is nothing that others hear less by. */
+static bool is_unharmed(const struct world *world, uint32_t index)
+{
+    const struct seat *seat = &world->seats[index];
+    return seat->harmed_us + WELL_US < world->now_us && seat->turn_us == 0 &&
+           seat->service_us == 0 && !seat->has_no_files && !seat->rejects;
+}
+
+static bool keepers_are_unharmed(struct world *world, const struct session *session,
+                                 bool meant[WORLD_SEATS_MAX])
+{
+    struct mesh_tenure tenure;
+    bool well = true;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++) {
+        meant[seat] = tenure_at(world, seat, session, &tenure);
+        well = well && (!meant[seat] || is_unharmed(world, seat));
     }
     return well;
 }
@@ -363,13 +384,13 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     const struct session *session = world->clients->sessions[number];
     bool meant[WORLD_SEATS_MAX];
     struct mesh_tenure tenure;
-    if (session->tenures.top_owner == WORLD_NOBODY ||
+    if (session->tenures.seen_owner == WORLD_NOBODY ||
         (tenure_at(world, records->owner, session, &tenure) && tenure.was_handed))
         return;
-    const struct life *former = &world->lives[session->tenures.top_owner];
+    const struct life *former = &world->lives[session->tenures.seen_owner];
     if (former->ended_us != 0 || former->seat == records->owner ||
-        !seat_is_well(world, former->seat, WELL_US) ||
-        !keepers_are_well(world, session, WORLD_NOBODY, meant))
+        world->seats[former->seat].leaving || !is_unharmed(world, former->seat) ||
+        !keepers_are_unharmed(world, session, meant))
         return;
     meant[former->seat] = true;
     if (wires_are_well(world, meant))
@@ -434,9 +455,13 @@ static void session_look(struct world *world, uint32_t number)
         return;
     acked_check(world, number, records.owner);
     safe_note(world, number, records.owner);
-    if (records.epoch > tenures->top) {
-        if (tenures->top != 0)
+    if (records.epoch > tenures->seen) {
+        if (tenures->seen != 0)
             taken_check(world, number, &records);
+        tenures->seen = records.epoch;
+        tenures->seen_owner = life_on(world, records.owner);
+    }
+    if (records.epoch > tenures->top) {
         world->clients->tenures += tenures->top != 0;
         tenures->top = records.epoch;
         tenures->top_said_us = 0;

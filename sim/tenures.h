@@ -30,8 +30,10 @@ struct world;
 
 /* Of one session. */
 struct tenures {
-    uint64_t top;         /* the highest epoch (its counter) seen */
-    uint32_t top_owner;   /* the life that has it */
+    uint64_t top;       /* the highest epoch (its counter) seen */
+    uint32_t top_owner; /* the life that has it */
+    uint64_t seen;      /* O3: the highest at the last look; 0: none yet */
+    uint32_t seen_owner;
     uint64_t top_said_us; /* when first something of it reached a client; 0: not yet */
     uint32_t lost[TENURE_LOST], lost_count; /* lives that ended with a record of it */
     uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */

@@ -166,7 +166,9 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
     case MESH_SESSION_TAKEN:
     case MESH_SESSION_YIELDED:
     case MESH_STOOD_STILL:
+        break;
     case MESH_FAILPOINT:
+        seat->is_at_place = true;
         break;
     }
     if (world->stage != NULL)
@@ -229,7 +231,9 @@ static void drain(struct world *world, struct seat *seat)
         seat->idle_wakes = 0;
     if (world->stage != NULL)
         stage_turned(world, seat);
-    if (seat->exited)
+    if (seat->is_at_place)
+        failpoint_reached(world, seat);
+    else if (seat->exited)
         world_exit(world, seat, seat->exit_reason);
     else
         wake_plan(world, seat);

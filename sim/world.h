@@ -141,10 +141,13 @@ struct seat {
     bool has_no_files; /* no descriptors left: no dial, no accept */
     bool rejects;      /* a firewall refuses whoever dials it; datagrams pass */
     bool drain_waits;
+    const char *place; /* where it is to die, of mesh/base/failpoint.h; NULL: nowhere */
+    bool is_at_place;
     uint64_t wake_us;
     uint32_t wake_serial, idle_wakes, start_serial;
     uint64_t started_us, joined_us;
-    uint64_t disturbed_us; /* the last fault that this peer can have felt */
+    uint64_t disturbed_us; /* the last fault that this peer can have felt, */
+    uint64_t harmed_us;    /* and the last that was not one of a path to another */
     struct slot_map exchanges, ups, links;
 };
 
@@ -227,6 +230,7 @@ void world_heal(struct world *world, uint32_t from, uint32_t to);
 void world_mute(struct world *world, uint32_t seat, bool on);   /* hears and is not heard; nests */
 void world_deafen(struct world *world, uint32_t seat, bool on); /* is heard and hears not; nests */
 void world_disturb(struct world *world, uint32_t seat);         /* a fault touches this peer now */
+void world_disturb_path(struct world *world, uint32_t from, uint32_t to); /* or only a path */
 
 /* ---- questions ------------------------------------------------------------------------------ */
 bool world_runs(const struct world *world, uint32_t seat);

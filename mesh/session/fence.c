@@ -389,9 +389,13 @@ static void fence_look_on(struct core *core, uint64_t now_ms)
         if (session == NULL || session->is_copy || !fence_is_in_doubt(core, session) ||
             check_at(core, session->check) != NULL)
             continue;
+        if (MESH_FAIL(core, "takeover.before_check"))
+            return;
         struct check *check = check_new(core, session, now_ms);
         if (check != NULL)
             check_go(core, check, false, now_ms);
+        if (MESH_FAIL(core, "takeover.after_check"))
+            return;
         looks++;
     }
     f->look_ms = now_ms + FENCE_LOOK_MS;
