@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/base/wide.h"
+
 #define METHOD_MAX 24
 #define VERSION_LENGTH 8 /* "HTTP/1.1" */
 
@@ -20,58 +22,27 @@ const uint8_t h1_class_of[256] = {
     6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
 };
 
-/* Marks every byte of a word that is below `least` or DEL by its highest bit. Above the first such
- * byte (in the order of significance) others may be marked in vain. */
-static inline uint64_t mark_odd_bytes(uint64_t word, uint8_t least)
+/* Marks what does not belong to this class, and of what does the little that runs are not made of:
+ * a token's but letters, digits and '-', a value's tab. */
+static inline wide_marks mark_odd(wide_bytes bytes, uint8_t class)
 {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t del = word ^ (ones * 0x7f);
-
-    return (((word - ones * least) & ~word) | ((del - ones) & ~del)) & highs;
+    if (class == H1_TOKEN)
+        return ~(((bytes | 0x20) - 'a' < 26) | (bytes - '0' < 10) | (bytes == '-'));
+    return (bytes < (uint8_t)(class == H1_VALUE ? ' ' : '!')) | (bytes == 0x7f);
 }
 
-/* Marks every byte of a word that is no letter, digit or '-' by its highest bit: what most names
- * are made of. No sum of two bytes here carries into the next one. */
-static inline uint64_t mark_odd_in_name(uint64_t word)
-{
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t low = word & ~highs, lower = low | (ones * 0x20), dash = low ^ (ones * '-');
-    uint64_t letter = (lower + ones * (0x80 - 'a')) & ~(lower + ones * (0x7f - 'z'));
-    uint64_t digit = (low + ones * (0x80 - '0')) & ~(low + ones * (0x7f - '9'));
-
-    return (~(letter | digit | ~(dash + ones * 0x7f)) | word) & highs;
-}
-
-/* Bytes in front of the first marked one; where that is not told by the marks, fewer. */
-static inline size_t plain_bytes(uint64_t marks)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (size_t)__builtin_ctzll(marks) / 8;
-#else
-    (void)marks;
-    return 0;
-#endif
-}
-
-/* Bytes of this class from p on, at most `length`. Long runs go eight at a time: none of them
- * below '!' (or ' ', for values) and none DEL means that all belong, and so do letters, digits and
- * '-' to a token; a tab and what is odd in a name fall to the table. */
+/* Bytes of this class from p on, at most `length`. What is odd falls to the table. */
 static inline size_t count_class(const uint8_t *p, size_t length, uint8_t class)
 {
     size_t n = 0;
 
     for (;;) {
-        while (length - n >= 8) {
-            uint64_t word, odd;
+        while (length - n >= WIDE) {
+            size_t plain = wide_unmarked(mark_odd(wide_load(p + n), class));
 
-            memcpy(&word, p + n, 8);
-            odd = class == H1_TOKEN ? mark_odd_in_name(word)
-                                    : mark_odd_bytes(word, class == H1_VALUE ? ' ' : '!');
-            if (odd != 0) {
-                n += plain_bytes(odd);
+            n += plain;
+            if (plain < WIDE)
                 break;
-            }
-            n += 8;
         }
         if (n >= length || (h1_class_of[p[n]] & class) == 0)
             return n;

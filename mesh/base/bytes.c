@@ -97,19 +97,11 @@ void bytes_free(struct bytes *buf)
     free(buf);
 }
 
-int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget)
+int slice_copy(struct slice *keep, struct slice s, struct bytes_budget *budget)
 {
-    struct bytes *copy;
+    struct bytes *copy = bytes_copy(budget, s.at, s.length);
 
     *keep = (struct slice){NULL, NULL, 0};
-    if (s.length == 0)
-        return 0;
-    if (s.buf != NULL) {
-        bytes_ref(s.buf);
-        *keep = s;
-        return 0;
-    }
-    copy = bytes_copy(budget, s.at, s.length);
     if (copy == NULL)
         return -ENOMEM;
     *keep = slice_of(copy, 0, s.length);

@@ -94,9 +94,20 @@ static inline struct slice slice_part(struct slice whole, struct span part)
     return (struct slice){whole.buf, whole.at + part.at, part.length};
 }
 
+int slice_copy(struct slice *keep, struct slice s,
+               struct bytes_budget *budget); /* slice_keep()'s */
+
 /* A slice that outlives the call: takes a reference, or copies what is merely borrowed (into a
  * buffer under `budget`). -ENOMEM: *keep is empty. An empty slice is kept as an empty slice. */
-int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget);
+static inline int slice_keep(struct slice *keep, struct slice s, struct bytes_budget *budget)
+{
+    if (s.length > 0 && s.buf == NULL)
+        return slice_copy(keep, s, budget);
+    *keep = s.length > 0 ? s : (struct slice){NULL, NULL, 0};
+    if (keep->buf != NULL)
+        bytes_ref(keep->buf);
+    return 0;
+}
 
 /* Gives the reference back and empties it. */
 static inline void slice_drop(struct slice *s)

@@ -2,6 +2,7 @@
  * recursion or allocation. All of its state lives in struct rpc_scan, so that a text may be cut
  * anywhere. What the keys mean is left to rpc_facts.c, writing to rpc_text.c. */
 #include "mesh/base/rpc_scan.h"
+#include "mesh/base/wide.h"
 
 /* RFC 8259 section 6 lets a parser limit range and precision. Parsers behind us turn numbers into
  * doubles or big integers, and the latter at quadratic cost. */
@@ -235,31 +236,17 @@ static void collect_code(struct scan_state *s, uint32_t code)
     collect(s, utf8, length);
 }
 
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* High bit set in each byte of `word` that is no plain ASCII inside a string, exact up to and
- * including the lowest such byte (borrows may add false ones above it). */
-static inline uint64_t special_bytes(uint64_t word)
-{
-    uint64_t quote = word ^ EACH_BYTE('"'), backslash = word ^ EACH_BYTE('\\');
-    uint64_t control = word - EACH_BYTE(0x20);
-
-    quote = (quote - EACH_BYTE(1)) & ~quote;
-    backslash = (backslash - EACH_BYTE(1)) & ~backslash;
-    return (quote | backslash | (control & ~word) | word) & EACH_BYTE(0x80);
-}
-
 /* The first byte from `p` on that is a quote, a backslash, a control or beyond ASCII. */
 static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
-    while (end - p >= 8) {
-        uint64_t word, special;
+    while (end - p >= WIDE) {
+        wide_bytes bytes = wide_load(p);
+        /* signed, what is beyond ASCII is below zero */
+        size_t plain = wide_unmarked(((wide_marks)bytes < 0x20) | (bytes == '"') | (bytes == '\\'));
 
-        memcpy(&word, p, sizeof word);
-        special = special_bytes(le64toh(word));
-        if (special != 0)
-            return p + (__builtin_ctzll(special) >> 3);
-        p += 8;
+        p += plain;
+        if (plain < WIDE)
+            return p;
     }
     while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
         p++;

@@ -106,21 +106,31 @@ static void replay_unsubscribe(struct session *session, struct slice uri)
     free(subscription);
 }
 
+/* What it subscribes to, or no more; false: it is no such call, or does not say. */
+static bool replay_uri(const struct call *call, struct slice *uri)
+{
+    enum rpc_method method = call->rpc.method;
+    if (method != RPC_RESOURCES_SUBSCRIBE && method != RPC_RESOURCES_UNSUBSCRIBE)
+        return false;
+    *uri = rpc_member(slice_part(call->body, call->rpc.params), "uri");
+    if (uri->length < 2 || uri->at[0] != '"')
+        return false;
+    *uri = slice_borrow(uri->at + 1, uri->length - 2);
+    return true;
+}
+
 void replay_note(struct core *core, struct session *session, const struct call *call,
                  const struct rpc_message *rpc, struct slice answer, uint64_t now_ms)
 {
-    struct slice uri = rpc_member(slice_part(call->body, call->rpc.params), "uri");
-    bool is_text = uri.length >= 2 && uri.at[0] == '"';
+    struct slice uri;
     if (session == NULL || rpc->kind != RPC_RESPONSE)
         return;
-    if (is_text)
-        uri = slice_borrow(uri.at + 1, uri.length - 2);
-    if (call->rpc.method == RPC_SET_LEVEL && call->body.length <= RECORD_LEVEL_MAX)
-        replay_keep(core, &session->level, call->body);
-    else if (call->rpc.method == RPC_RESOURCES_SUBSCRIBE && is_text)
+    if (replay_uri(call, &uri) && call->rpc.method == RPC_RESOURCES_SUBSCRIBE)
         replay_subscribe(core, session, uri);
-    else if (call->rpc.method == RPC_RESOURCES_UNSUBSCRIBE && is_text)
+    else if (replay_uri(call, &uri))
         replay_unsubscribe(session, uri);
+    else if (call->rpc.method == RPC_SET_LEVEL && call->body.length <= RECORD_LEVEL_MAX)
+        replay_keep(core, &session->level, call->body);
     else if (call->rpc.method == RPC_INITIALIZE && session->params.length == 0)
         replay_note_result(core, session, call, answer, now_ms);
     else

@@ -270,8 +270,8 @@ class Peer(Process):
     """A meshd on ports of the system's choice, or on those it had before."""
 
     def __init__(self, name, joins=(), flags=(), command=None, env=None, ports=(0, 0, 0),
-                 cluster=None, log=None):
-        argv = [Settings.program("node/meshd"), "--name", name,
+                 cluster=None, log=None, prefix=()):
+        argv = [*prefix, Settings.program("node/meshd"), "--name", name,
                 "--cluster", cluster or f"test-{os.getpid()}",
                 "--listen", f"127.0.0.1:{ports[0]}", "--peer-listen", f"127.0.0.1:{ports[1]}",
                 "--admin", f"127.0.0.1:{ports[2]}"]
