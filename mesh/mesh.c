@@ -628,6 +628,7 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
 {
     struct core *core = &m->core;
     core->view_changed_ms = now_ms;
+    owner_on_member(core, change->from, change->to);
     core_tell(core, MESH_MEMBER_CHANGED, change->id, change->to, 0);
     if ((change->to == MEMBER_DEAD || change->to == MEMBER_LEFT) &&
         !peer_id_equal(change->id, core_self(core))) {
