@@ -460,6 +460,7 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     swim_now(core->swim, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
+    tombs_now(core, now_ms);
     tasks_now(core, now_ms);
     evidence_now(core, now_ms);
     takeover_now(core, now_ms);
@@ -477,9 +478,10 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     const struct core *core = &m->core;
     uint64_t deadlines[] = {
         swim_deadline_ms(core->swim), links_deadline_ms(core->links), owner_deadline_ms(core),
-        tasks_deadline_ms(core),      evidence_deadline_ms(core),     takeover_deadline_ms(core),
-        fence_deadline_ms(core),      succession_deadline_ms(core),   copies_deadline_ms(core),
-        handover_deadline_ms(core),   serve_deadline_ms(core),        entry_deadline_ms(core)};
+        tombs_deadline_ms(core),      tasks_deadline_ms(core),        evidence_deadline_ms(core),
+        takeover_deadline_ms(core),   fence_deadline_ms(core),        succession_deadline_ms(core),
+        copies_deadline_ms(core),     handover_deadline_ms(core),     serve_deadline_ms(core),
+        entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
@@ -502,10 +504,11 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         owner_on_find(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_FOUND:
+        tombs_on_found(core, event->peer, &event->message.session);
         owner_on_found(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_ENDED:
-        tombs_on_ended(core, &event->message, now_ms);
+        tombs_on_ended(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
@@ -560,6 +563,7 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
     fence_on_ready(core, event->peer);
     entry_wake(core);
     copies_on_link(core, event->peer, true, now_ms);
+    tombs_on_link(core, event->peer, now_ms);
     hints_tell(core, event->peer, now_ms);
     if (!links_is_met(core->links, event->link))
         return;

@@ -368,7 +368,7 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
     if (search == NULL || search->is_over)
         return;
     if (m->is_ended) {
-        tombs_on_ended(core, m, now_ms);
+        tombs_on_ended(core, from, m, now_ms);
         entry_wake(core);
     } else if (m->epoch.counter != 0) {
         owner_learn(core, &m->session, m->epoch);
