@@ -461,6 +461,7 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     swim_now(core->swim, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
+    tombs_now(core, now_ms);
     tasks_now(core, now_ms);
     evidence_now(core, now_ms);
     takeover_now(core, now_ms);
@@ -478,9 +479,10 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
     const struct core *core = &m->core;
     uint64_t deadlines[] = {
         swim_deadline_ms(core->swim), links_deadline_ms(core->links), owner_deadline_ms(core),
-        tasks_deadline_ms(core),      evidence_deadline_ms(core),     takeover_deadline_ms(core),
-        fence_deadline_ms(core),      succession_deadline_ms(core),   copies_deadline_ms(core),
-        handover_deadline_ms(core),   serve_deadline_ms(core),        entry_deadline_ms(core)};
+        tombs_deadline_ms(core),      tasks_deadline_ms(core),        evidence_deadline_ms(core),
+        takeover_deadline_ms(core),   fence_deadline_ms(core),        succession_deadline_ms(core),
+        copies_deadline_ms(core),     handover_deadline_ms(core),     serve_deadline_ms(core),
+        entry_deadline_ms(core)};
     uint64_t first =
         core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
@@ -503,10 +505,11 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         owner_on_find(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_FOUND:
+        tombs_on_found(core, event->peer, &event->message.session);
         owner_on_found(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_ENDED:
-        tombs_on_ended(core, &event->message, now_ms);
+        tombs_on_ended(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_TASK_IS:
     case WIRE_TASK_WHERE:
@@ -561,6 +564,7 @@ static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, 
     fence_on_ready(core, event->peer);
     entry_wake(core);
     copies_on_link(core, event->peer, true, now_ms);
+    tombs_on_link(core, event->peer, now_ms);
     hints_tell(core, event->peer, now_ms);
     if (!links_is_met(core->links, event->link))
         return;
@@ -629,6 +633,7 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
 {
     struct core *core = &m->core;
     core->view_changed_ms = now_ms;
+    owner_on_member(core, change->from, change->to);
     core_tell(core, MESH_MEMBER_CHANGED, change->id, change->to, 0);
     if ((change->to == MEMBER_DEAD || change->to == MEMBER_LEFT) &&
         !peer_id_equal(change->id, core_self(core))) {

@@ -75,11 +75,12 @@ static bool owner_may_come_back(const struct core *core, const struct mesh_membe
     return newest == NULL || newest->record->id.generation == home->record->id.generation;
 }
 
-/* Whoever fell silent lately may hold the record of a home that we never met. */
-static bool owner_somebody_is_missing(const struct core *core, uint64_t now_ms)
+/* Whoever fell silent lately may hold the record. Who started lately may never have met somebody
+ * who is only cut off, unless it is the session's home itself. */
+static bool owner_somebody_is_missing(const struct core *core, bool is_ours, uint64_t now_ms)
 {
-    /* who started lately may never have met somebody who is only cut off */
-    if (core->config.has_contacts && now_ms < core->started_ms + core->config.silent_window_ms)
+    if (!is_ours && core->config.has_contacts &&
+        now_ms < core->started_ms + core->config.silent_window_ms)
         return true;
     for (size_t n = 0; n < view_count(core->view); n++)
         if (owner_may_come_back(core, view_at(core->view, n), now_ms))
@@ -95,6 +96,14 @@ static bool owner_knows_the_mesh(const struct core *core, uint64_t now_ms)
         return true;
     return view_others(core->view) > 0 ? now_ms >= core->view_changed_ms + OWNER_SETTLED_MS
                                        : now_ms >= core->started_ms + core->config.silent_window_ms;
+}
+
+/* Invariant N1: all members were asked, none has it, and nobody who might is only silent. */
+static bool owner_is_nowhere(const struct core *core, const struct owner_search *search,
+                             bool is_ours, uint64_t now_ms)
+{
+    return search->is_whole && !search->home_is_known &&
+           !owner_somebody_is_missing(core, is_ours, now_ms);
 }
 
 /* A home that somebody knows of may still come with the views that are exchanged now. */
@@ -163,28 +172,41 @@ static void owner_resolve_by_home(struct core *core, const struct session_id *id
 {
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     const struct owner_search *search = owner_search_of(&core->owner, id);
-    if (home != NULL && peer_id_equal(home->record->id, core_self(core))) {
-        found->verdict = OWNER_ENDED; /* minted here, and no record: it ended */
-    } else if (home != NULL && member_is_living(home)) {
+    bool is_ours = home != NULL && peer_id_equal(home->record->id, core_self(core));
+    if (home != NULL && !is_ours && member_is_living(home)) {
         bool is_lost = evidence_is_unreachable(core, home->record->id, now_ms);
         found->verdict = is_lost ? OWNER_GONE : OWNER_THERE;
         found->is_searched = found->is_searched && !is_lost; /* likewise */
         found->peer =
             is_lost ? owner_successor(core, id, home->record->id, now_ms) : home->record->id;
-    } else if (home != NULL) {
-        bool is_over = found->is_searched && search->is_whole;
-        found->verdict =
-            is_over && !owner_may_come_back(core, home, now_ms) ? OWNER_ENDED : OWNER_GONE;
+    } else if (found->is_searched && owner_is_nowhere(core, search, is_ours, now_ms)) {
+        found->verdict = OWNER_ENDED;
+    } else if (home != NULL && !is_ours) {
+        found->verdict = OWNER_GONE;
         found->peer = owner_successor(core, id, home->record->id, now_ms);
-    } else {
-        found->verdict =
-            !found->is_searched ? OWNER_AWAY
-            : search->home_is_known || !search->is_whole || owner_somebody_is_missing(core, now_ms)
-                ? OWNER_GONE
-                : OWNER_ENDED;
-        if (found->verdict == OWNER_GONE)
-            found->peer = owner_successor(core, id, (struct peer_id){0}, now_ms);
+    } else { /* what was minted here may have gone on elsewhere, and we were told to forget it */
+        found->verdict = found->is_searched ? OWNER_GONE : OWNER_AWAY;
+        if (found->is_searched)
+            found->peer =
+                owner_successor(core, id, is_ours ? home->record->id : (struct peer_id){0}, now_ms);
     }
+}
+
+/* "Nobody has it" is believed for a while; not if somebody came since, who was not asked. */
+static bool owner_search_counts(const struct core *core, const struct owner_search *search,
+                                uint64_t now_ms)
+{
+    return search->until_ms > now_ms && search->came == core->owner.came;
+}
+
+/* Somebody has a record. One of the epoch in which we minted it is nothing to go on with: had it
+ * not ended, we would have it, or a later one would be known. */
+static bool owner_has_holder(const struct core *core, const struct owner_search *search,
+                             uint64_t now_ms)
+{
+    return search->holds.counter != 0 && search->until_ms > now_ms &&
+           owner_can_be_asked(core, search->holder, now_ms) &&
+           (search->holds.counter > 1 || !peer_id_equal(search->holds.owner, core_self(core)));
 }
 
 void owner_resolve(struct core *core, const struct session_id *id, struct owner_found *found,
@@ -201,10 +223,10 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
     const struct session *copy = session_find_copy(core, id);
     const struct owner_search *search = owner_search_of(&core->owner, id);
     struct mesh_epoch hint = owner_hint(core, id);
-    bool has_holder = search != NULL && search->holds.counter != 0 &&
-                      owner_can_be_asked(core, search->holder, now_ms);
-    found->is_searched = search != NULL && search->is_over && search->until_ms > now_ms &&
-                         !has_holder && owner_search_has_settled(core, search, now_ms);
+    bool has_holder = search != NULL && owner_has_holder(core, search, now_ms);
+    found->is_searched = search != NULL && search->is_over &&
+                         owner_search_counts(core, search, now_ms) && !has_holder &&
+                         owner_search_has_settled(core, search, now_ms);
     found->epoch = hint;
     found->hint = hint.owner;
     if (copy != NULL && mesh_epoch_compare(copy->epoch, hint) > 0)
@@ -253,7 +275,8 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
 {
     struct owner *o = &core->owner;
     struct owner_search *search = owner_search_of(o, id);
-    if (search != NULL && search->until_ms > now_ms)
+    if (search != NULL && (!search->is_over || owner_search_counts(core, search, now_ms)) &&
+        search->until_ms > now_ms)
         return true;
     bool runs = search != NULL && !search->is_over; /* its time is up, which nobody noted yet */
     if (!owner_search_allowed(o, now_ms))
@@ -273,6 +296,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
     search->asked = search->answered = 0;
     search->is_over = search->home_is_known = false;
     search->is_whole = true;
+    search->came = o->came;
     search->holds = (struct mesh_epoch){0};
     if (!runs)
         o->searching++;
@@ -289,6 +313,12 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
             search->is_whole = false;
     }
     return true;
+}
+
+void owner_on_member(struct core *core, enum member_state from, enum member_state to)
+{
+    bool was_living = from == MEMBER_ALIVE || from == MEMBER_SUSPECT;
+    core->owner.came += !was_living && (to == MEMBER_ALIVE || to == MEMBER_SUSPECT);
 }
 
 void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,
@@ -341,7 +371,7 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
     if (search == NULL || search->is_over)
         return;
     if (m->is_ended) {
-        tombs_on_ended(core, m, now_ms);
+        tombs_on_ended(core, from, m, now_ms);
         entry_wake(core);
     } else if (m->epoch.counter != 0) {
         owner_learn(core, &m->session, m->epoch);
@@ -350,7 +380,8 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
             search->holds = m->epoch;
         }
         entry_wake(core);
-    } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known) {
+    } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known &&
+               !peer_id_equal(m->epoch.owner, core_self(core))) {
         search->home_is_known = true;
         owner_learn_home(core, from, now_ms);
     }

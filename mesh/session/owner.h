@@ -21,6 +21,7 @@ struct wire_message;
 struct owner_search {
     struct session_id id;
     uint32_t asked, answered;
+    uint32_t came;     /* owner's, when it began */
     uint64_t until_ms; /* while it runs; then: while its "nobody" is believed */
     bool is_over, is_used;
     bool is_whole;         /* over, and all of them answered: none has a record (invariant N1) */
@@ -35,6 +36,7 @@ struct owner {
     struct owner_search *searches;
     uint32_t searches_next, searching; /* searching: how many run */
     struct table search_slots;
+    uint32_t came; /* members that came, or came back, so far: they may bring records */
     uint64_t rate_since_ms;
     uint32_t rate_count;
 };
@@ -69,6 +71,7 @@ void owner_learn(struct core *core, const struct session_id *id, struct mesh_epo
 
 /* Begins to ask every living member, unless that runs already. False: over the rate, later. */
 bool owner_search(struct core *core, const struct session_id *id, uint64_t now_ms);
+void owner_on_member(struct core *core, enum member_state from, enum member_state to);
 void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,
                    uint64_t now_ms);
 void owner_on_found(struct core *core, struct peer_id from, const struct wire_message *m,

@@ -159,6 +159,7 @@ static void serve_elsewhere(struct core *core, struct lane lane, const struct wi
             serve_refuse(core, lane, open, MESH_OWNER_LOST);
             break;
         }
+        (void)owner_search(core, &open->session, now_ms); /* it asks us again */
         serve_defer(core, lane, open);
         break;
     case OWNER_HERE:

@@ -3,15 +3,34 @@
 
 #include "mesh/session/core.h"
 
+/* Who is to know of one end, and has not said yet that it does. */
+struct telling_key {
+    struct session_id id;
+    struct peer_id peer;
+};
+
+struct telling {
+    struct handle self;
+    struct telling_key key;
+    uint32_t wait_ms; /* before it is told again */
+    struct heap_node timer;
+};
+
 void tombs_init(struct core *core)
 {
-    newest_init(&core->tombs.ends, sizeof(struct session_id), sizeof(struct tomb), TOMBS_MAX,
-                core->sip_key);
+    struct tombs *t = &core->tombs;
+    newest_init(&t->ends, sizeof(struct session_id), sizeof(struct tomb), TOMBS_MAX, core->sip_key);
+    pool_init(&t->told, sizeof(struct telling), TOMBS_TOLD_MAX);
+    table_init(&t->told_slots, sizeof(struct telling_key), core->sip_key);
+    heap_init(&t->timers);
 }
 
 void tombs_deinit(struct core *core)
 {
     newest_deinit(&core->tombs.ends);
+    heap_deinit(&core->tombs.timers);
+    table_deinit(&core->tombs.told_slots);
+    pool_deinit(&core->tombs.told);
 }
 
 /* NULL: none that still counts. */
@@ -53,50 +72,155 @@ void tombs_forget(struct core *core, const struct session_id *id)
         *tomb = (struct tomb){0};
 }
 
-static bool tombs_tell_one(struct core *core, struct peer_id peer, const struct session_id *id,
-                           struct mesh_epoch epoch, bool is_final, uint64_t now_ms)
+static void tombs_send(struct core *core, struct peer_id peer, struct wire_message *m,
+                       uint64_t now_ms)
 {
-    struct wire_message ended = {.kind = WIRE_ENDED,
-                                 .session = *id,
-                                 .has_session = true,
-                                 .epoch = epoch,
-                                 .is_ended = is_final};
     const struct mesh_addr *addr = core_addr_of(core, peer);
-    if (addr == NULL || peer_id_equal(peer, core_self(core)))
-        return false;
-    (void)links_tell(core->links, peer, addr, &ended, now_ms);
-    return true;
-}
-
-void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms)
-{
-    struct peer_id candidates[TOMBS_HOLDERS + 1];
-    size_t told = 0, count = owner_candidates(core, &session->id, candidates, TOMBS_HOLDERS + 1);
-    tombs_add(core, &session->id, session->epoch.counter, session->is_deleted, now_ms);
-    for (size_t n = 0; n < count && told < TOMBS_HOLDERS; n++)
-        if (!copies_is_holder(session, candidates[n]))
-            told += tombs_tell_one(core, candidates[n], &session->id, session->epoch,
-                                   session->is_deleted, now_ms);
-        else
-            told++;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
-        if (!peer_id_is_nobody(session->holders[n].peer))
-            (void)tombs_tell_one(core, session->holders[n].peer, &session->id, session->epoch,
-                                 session->is_deleted, now_ms);
+    m->has_session = true;
+    if (addr != NULL && !peer_id_equal(peer, core_self(core)))
+        (void)links_tell(core->links, peer, addr, m, now_ms);
 }
 
 void tombs_say(struct core *core, struct peer_id to, const struct session_id *id, uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
-    struct mesh_epoch epoch = {tomb != NULL ? tomb->epoch : 0, core_self(core)};
-    (void)tombs_tell_one(core, to, id, epoch, tomb != NULL && tomb->is_final, now_ms);
+    struct wire_message ended = {.kind = WIRE_ENDED,
+                                 .session = *id,
+                                 .epoch = {tomb != NULL ? tomb->epoch : 0, core_self(core)},
+                                 .is_ended = tomb != NULL && tomb->is_final};
+    tombs_send(core, to, &ended, now_ms);
 }
 
-void tombs_on_ended(struct core *core, const struct wire_message *m, uint64_t now_ms)
+/* ---- until they say that they know --------------------------------------------------------- */
+
+static struct telling *telling_find(const struct tombs *t, const struct telling_key *key)
+{
+    uint32_t slot = 0;
+    return table_get(&t->told_slots, key, &slot) ? pool_slot(&t->told, slot, NULL) : NULL;
+}
+
+static void telling_free(struct tombs *t, struct telling *telling)
+{
+    heap_remove(&t->timers, &telling->timer);
+    table_remove(&t->told_slots, &telling->key);
+    pool_give(&t->told, telling->self);
+}
+
+static struct telling_key telling_key(const struct session_id *id, struct peer_id peer)
+{
+    struct telling_key key;
+    memset(&key, 0, sizeof key); /* what lies between its fields counts in a table */
+    key.id = *id;
+    key.peer = peer;
+    return key;
+}
+
+/* Without room it is told once. */
+static void telling_begin(struct core *core, const struct session_id *id, struct peer_id peer,
+                          uint64_t now_ms)
+{
+    struct tombs *t = &core->tombs;
+    struct telling_key key = telling_key(id, peer);
+    struct handle h;
+    struct telling *telling = telling_find(t, &key) == NULL ? pool_take(&t->told, &h) : NULL;
+    if (telling == NULL)
+        return;
+    telling->self = h;
+    telling->key = key;
+    telling->wait_ms = TOMBS_AGAIN_MS;
+    if (table_put(&t->told_slots, &key, h.slot) < 0 ||
+        heap_set(&t->timers, &telling->timer, now_ms + telling->wait_ms) < 0)
+        telling_free(t, telling);
+}
+
+/* Its own epoch and the client's wish are the tomb's, and nothing is said of one that lives on. */
+static void telling_again(struct core *core, struct telling *telling, uint64_t now_ms)
+{
+    struct tombs *t = &core->tombs;
+    bool is_over = telling->wait_ms >= TOMBS_AGAIN_LAST_MS;
+    if (!is_over && tombs_has(core, &telling->key.id, now_ms)) {
+        telling->wait_ms *= 2;
+        tombs_say(core, telling->key.peer, &telling->key.id, now_ms);
+        is_over = heap_set(&t->timers, &telling->timer, now_ms + telling->wait_ms) < 0;
+    } else {
+        is_over = true;
+    }
+    if (is_over)
+        telling_free(t, telling);
+}
+
+void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id)
+{
+    struct telling_key key = telling_key(id, from);
+    struct telling *telling = telling_find(&core->tombs, &key);
+    if (telling != NULL)
+        telling_free(&core->tombs, telling);
+}
+
+void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    struct tombs *t = &core->tombs;
+    for (uint32_t slot = 0; pool_count(&t->told) > 0 && slot < pool_span(&t->told); slot++) {
+        const struct telling *telling = pool_slot(&t->told, slot, NULL);
+        if (telling != NULL && peer_id_equal(telling->key.peer, peer))
+            tombs_say(core, peer, &telling->key.id, now_ms);
+    }
+}
+
+void tombs_now(struct core *core, uint64_t now_ms)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&core->tombs.timers)) != NULL && node->at_ms <= now_ms)
+        telling_again(core, container_of(node, struct telling, timer), now_ms);
+}
+
+uint64_t tombs_deadline_ms(const struct core *core)
+{
+    return heap_deadline_ms(&core->tombs.timers);
+}
+
+/* ---- what is told --------------------------------------------------------------------------- */
+
+/* What our tomb says, and again until it is heard. */
+static void tombs_tell_again(struct core *core, const struct session_id *id, struct peer_id peer,
+                             uint64_t now_ms)
+{
+    tombs_say(core, peer, id, now_ms);
+    telling_begin(core, id, peer, now_ms);
+}
+
+/* Not by the tomb: there may have been no memory for one. */
+static void tombs_tell_one(struct core *core, struct peer_id peer, const struct session *session,
+                           uint64_t now_ms)
+{
+    struct wire_message ended = {.kind = WIRE_ENDED,
+                                 .session = session->id,
+                                 .epoch = session->epoch,
+                                 .is_ended = session->is_deleted};
+    tombs_send(core, peer, &ended, now_ms);
+    telling_begin(core, &session->id, peer, now_ms);
+}
+
+void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms)
+{
+    struct peer_id peers[TOMBS_HOLDERS + 1];
+    size_t count = owner_candidates(core, &session->id, peers, TOMBS_HOLDERS + 1), told = 0;
+    tombs_add(core, &session->id, session->epoch.counter, session->is_deleted, now_ms);
+    for (size_t n = 0; n < count && told < TOMBS_HOLDERS; n++) {
+        if (peer_id_equal(peers[n], core_self(core)))
+            continue;
+        told++;
+        if (!copies_is_holder(session, peers[n]))
+            tombs_tell_one(core, peers[n], session, now_ms);
+    }
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if (!peer_id_is_nobody(session->holders[n].peer))
+            tombs_tell_one(core, session->holders[n].peer, session, now_ms);
+}
+
+static void tombs_note_ended(struct core *core, const struct wire_message *m, uint64_t now_ms)
 {
     bool is_final = m->kind == WIRE_ENDED && m->is_ended;
-    if (!key_verify(&core->keys, &m->session))
-        return;
     struct session *owned = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     if (owned != NULL && !is_final)
@@ -108,6 +232,23 @@ void tombs_on_ended(struct core *core, const struct wire_message *m, uint64_t no
         owned->is_deleted = true;
         serve_end_session(core, owned, MESH_SESSION_ENDED, now_ms);
     } else if (copy != NULL) {
+        struct peer_id owner = copy->epoch.owner;
+        bool went_on = copy->epoch.counter > m->epoch.counter;
         session_free(core, copy);
+        if (went_on && is_final) /* whoever carries it on may not have heard */
+            tombs_tell_again(core, &m->session, owner, now_ms);
     }
+}
+
+void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
+                    uint64_t now_ms)
+{
+    struct wire_message found = {.kind = WIRE_FOUND, .session = m->session};
+    if (!key_verify(&core->keys, &m->session))
+        return;
+    tombs_note_ended(core, m, now_ms);
+    if (m->kind != WIRE_ENDED)
+        return;
+    found.is_ended = tombs_has(core, &m->session, now_ms);
+    tombs_send(core, from, &found, now_ms);
 }

@@ -1,17 +1,27 @@
 /* tombs.h - sessions that ended, as far as this peer was told: the owner tells the first
  * candidates and the holders of copies, so that the end is known for as long as the session might
  * have lived, whoever dies meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers
- * again). Its client's wish beats every epoch; any other end is one of the epoch in which it came:
+ * again). Who was told says so, and is told again until it does, or a minute is over: a link that
+ * broke with the word in it, or a split, does not leave a copy behind that somebody goes on with.
+ * Its client's wish beats every epoch; any other end is one of the epoch in which it came:
  * who owns it in a higher one goes on. Where a record is looked for is owner.h's business. */
 #ifndef MESH_TOMBS_H
 #define MESH_TOMBS_H
 
+#include "mesh/base/heap.h"
 #include "mesh/base/newest.h"
+#include "mesh/base/pool.h"
+#include "mesh/base/table.h"
 #include "mesh/base/types.h"
 
 #define TOMBS_MAX 65536 /* the oldest gives way */
 #define TOMBS_HOLDERS                                                                              \
     6 /* candidates that are told: some may have been holders for a former owner */
+
+#define TOMBS_TOLD_MAX 16384      /* peers that have not said yet that they know; beyond, */
+                                  /* they are told once */
+#define TOMBS_AGAIN_MS 1000       /* before who has not said so is told again: doubling, */
+#define TOMBS_AGAIN_LAST_MS 32000 /* up to so long: for a minute, in all */
 
 struct core;
 struct session;
@@ -25,14 +35,24 @@ struct tomb {
 
 struct tombs {
     struct newest ends; /* struct tomb, by session id */
+    struct pool told;   /* struct telling, of tombs.c */
+    struct table told_slots;
+    struct heap timers;
 };
 
 void tombs_init(struct core *core);
 void tombs_deinit(struct core *core);
 /* Our session ended: the candidates are told, and who has a copy. */
 void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms);
-/* Somebody told us of the end of one of its own. */
-void tombs_on_ended(struct core *core, const struct wire_message *m, uint64_t now_ms);
+/* Somebody told us of the end of one of its own (ENDED), or that it knows of it (FOUND). */
+void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
+                    uint64_t now_ms);
+/* It need not be told again: it knows, or knows better. */
+void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
+/* A link to it stands: who has not said that it knows is told again. */
+void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms);
+void tombs_now(struct core *core, uint64_t now_ms);
+uint64_t tombs_deadline_ms(const struct core *core);
 void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,
                uint64_t now_ms);
 bool tombs_has(const struct core *core, const struct session_id *id, uint64_t now_ms);

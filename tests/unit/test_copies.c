@@ -467,12 +467,12 @@ static void test_a_delete_beats_every_epoch_and_no_other_end_does(void **state)
     struct session *copy = copy_at(p, 1, session);
     copy->epoch.counter = 5; /* it went on elsewhere */
     struct wire_message m = {.kind = WIRE_ENDED, .session = copy->id, .epoch = {4, {1, 1}}};
-    tombs_on_ended(core_of(p, 1), &m, p->now_ms);
+    tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
     assert_int_equal(copies_of(p, session), 1);
-    tombs_on_ended(core_of(p, 0), &m, p->now_ms);
+    tombs_on_ended(core_of(p, 0), core_self(core_of(p, 0)), &m, p->now_ms);
     assert_non_null(owned_at(p, 0, session));
     m.is_ended = true;
-    tombs_on_ended(core_of(p, 1), &m, p->now_ms);
+    tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
     assert_int_equal(copies_of(p, session), 0);
     /* its owner finds out when it speaks of it */
     say(p, pump_last(p), LOG("a"));

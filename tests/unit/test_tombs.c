@@ -2,7 +2,7 @@
  * when its owner dies (invariant N1), and nobody ends what is another's. */
 #include "mesh/session/tombs.h"
 #include "mesh/session/core.h"
-#include "tests/unit/streams_pump.h"
+#include "tests/unit/copies_pump.h"
 
 #define IDLE_MS 5000u
 
@@ -10,12 +10,6 @@ static void short_lived(struct mesh_config *config)
 {
     config->upstream = MESH_UP_STDIO;
     config->session_idle_ms = IDLE_MS;
-}
-
-/* The first part of a mesh is its core. */
-static struct core *core_of(const struct pump *p, uint32_t node)
-{
-    return (struct core *)p->nodes[node].mesh;
 }
 
 static uint32_t ends_known(const struct core *core)
@@ -106,6 +100,81 @@ static void test_an_initialize_that_failed_is_no_end_to_tell(void **state)
     pump_free(p);
 }
 
+/* ---- told again ------------------------------------------------------------------------------ */
+
+static uint32_t still_to_tell(const struct core *core)
+{
+    return pool_count(&core->tombs.told);
+}
+
+static void test_who_says_that_it_knows_is_not_told_again(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    end(p, 1, session);
+    assert_int_equal(ends_known(core_of(p, 1)), 1);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 0);
+    assert_int_equal(tombs_deadline_ms(core_of(p, 0)), MESH_NEVER);
+    pump_free(p);
+}
+
+static void test_an_end_that_a_link_lost_is_told_again(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    set_stuck(p, 0, 1, true);
+    end(p, 0, session);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 1);
+    pump_cut(p, 0, 1); /* with the word in it */
+    pump_settle(p);
+    assert_non_null(copy_at(p, 1, session));
+    pump_run(p, TOMBS_AGAIN_MS);
+    assert_null(copy_at(p, 1, session));
+    assert_int_equal(ends_known(core_of(p, 1)), 1);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 0);
+    pump_free(p);
+}
+
+static void test_who_was_cut_off_hears_of_an_end_once_it_is_back(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    for (uint32_t node = 0; node < 3; node++)
+        if (node != 1) {
+            pump_part(p, node, 1, true);
+            pump_cut(p, node, 1);
+        }
+    end(p, 2, session);
+    pump_run(p, 15000);
+    assert_int_equal(ends_known(core_of(p, 1)), 0);
+    for (uint32_t node = 0; node < 3; node++)
+        if (node != 1)
+            pump_part(p, node, 1, false);
+    pump_run(p, 20000);
+    assert_null(copy_at(p, 1, session));
+    assert_null(owned_at(p, 1, session)); /* it had taken it over, and ends it */
+    assert_int_equal(ends_known(core_of(p, 1)), 1);
+    pump_run(p, 2 * TOMBS_AGAIN_LAST_MS);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 0);
+    pump_free(p);
+}
+
+static void test_a_minute_of_telling_is_enough(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    pump_kill(p, 1);
+    end(p, 2, session);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 1);
+    pump_run(p, 2 * TOMBS_AGAIN_LAST_MS);
+    assert_int_equal(still_to_tell(core_of(p, 0)), 0);
+    pump_free(p);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static struct core *table_new(void)
@@ -123,7 +192,7 @@ static void table_free(struct core *core)
     free(core);
 }
 
-static struct session_id id_of(uint32_t number)
+static struct session_id number_id(uint32_t number)
 {
     struct session_id id = {{0}};
     memcpy(id.bytes + 8, &number, sizeof number);
@@ -134,7 +203,7 @@ static void test_an_end_is_known_for_as_long_as_the_session_might_have_lived(voi
 {
     (void)state;
     struct core *core = table_new();
-    struct session_id id = id_of(1), other = id_of(2);
+    struct session_id id = number_id(1), other = number_id(2);
     assert_false(tombs_has(core, &id, 100));
     tombs_add(core, &id, 1, false, 100);
     assert_true(tombs_has(core, &id, 100 + IDLE_MS - 1));
@@ -151,12 +220,12 @@ static void test_the_oldest_end_gives_way(void **state)
     (void)state;
     struct core *core = table_new();
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
-        struct session_id id = id_of(n);
+        struct session_id id = number_id(n);
         tombs_add(core, &id, 1, false, 0);
     }
     assert_int_equal(ends_known(core), TOMBS_MAX);
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
-        struct session_id id = id_of(n);
+        struct session_id id = number_id(n);
         assert_int_equal(tombs_has(core, &id, 1), n >= 10);
     }
     table_free(core);
@@ -166,7 +235,7 @@ static void test_an_end_is_one_of_its_epoch_unless_the_client_wished_it(void **s
 {
     (void)state;
     struct core *core = table_new();
-    struct session_id id = id_of(1);
+    struct session_id id = number_id(1);
     assert_false(tombs_ends(core, &id, 0, 100));
     tombs_add(core, &id, 3, false, 100);
     assert_true(tombs_ends(core, &id, 0, 100)); /* who knows of no epoch */
@@ -221,7 +290,7 @@ static void test_an_end_under_an_id_that_is_none_of_ours_is_not_noted(void **sta
     struct wire_message said = {.kind = WIRE_ENDED, .has_session = true};
     said.session = id_read(pump_session(p, pump_begin(p, 0, false)));
     said.session.bytes[12] ^= 1; /* another one, and the tag does not fit it */
-    tombs_on_ended(core, &said, p->now_ms);
+    tombs_on_ended(core, core_self(core), &said, p->now_ms);
     assert_int_equal(ends_known(core), 0);
     pump_free(p);
 }
@@ -235,6 +304,10 @@ int main(void)
             test_a_peer_that_leaves_ends_what_nobody_takes_at_its_upstream_and_everywhere),
         cmocka_unit_test(test_a_session_that_lived_when_its_owner_died_is_not_said_to_have_ended),
         cmocka_unit_test(test_an_initialize_that_failed_is_no_end_to_tell),
+        cmocka_unit_test(test_who_says_that_it_knows_is_not_told_again),
+        cmocka_unit_test(test_an_end_that_a_link_lost_is_told_again),
+        cmocka_unit_test(test_who_was_cut_off_hears_of_an_end_once_it_is_back),
+        cmocka_unit_test(test_a_minute_of_telling_is_enough),
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
         cmocka_unit_test(test_the_oldest_end_gives_way),
         cmocka_unit_test(test_an_end_is_one_of_its_epoch_unless_the_client_wished_it),
