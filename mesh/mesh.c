@@ -503,6 +503,7 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
         break;
     case WIRE_FOUND:
         owner_on_found(core, event->peer, &event->message, now_ms);
+        copies_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_ENDED:
         tombs_on_ended(core, &event->message, now_ms);

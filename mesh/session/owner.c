@@ -52,7 +52,7 @@ void owner_learn(struct core *core, const struct session_id *id, struct mesh_epo
         return;
     struct mesh_epoch *hint = owner_hint_of(o, id);
     /* The home is asked anyway: only what the id does not say is worth a place. */
-    if (hint == NULL && view_home_tag(epoch.owner) == key_home(id))
+    if (hint == NULL && epoch.counter == 1 && view_home_tag(epoch.owner) == key_home(id))
         return;
     if (hint == NULL)
         hint = newest_put(&o->hints, id->bytes);
