@@ -507,6 +507,7 @@ static void mesh_on_control(struct mesh *m, const struct links_event *event, uin
     case WIRE_FOUND:
         tombs_on_found(core, event->peer, &event->message.session);
         owner_on_found(core, event->peer, &event->message, now_ms);
+        copies_on_message(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_ENDED:
         tombs_on_ended(core, event->peer, &event->message, now_ms);

@@ -9,20 +9,10 @@
 #include "mesh/session/core.h"
 #include "mesh/session/record.h"
 
-#define COPIES_BURST_MS 100    /* so much of the rate may be made up for */
-#define COPIES_SETTLE_MS 100   /* changes of the view come together */
-#define COPIES_STEP_MS 10      /* between steps of long work, of so many sessions each: */
-#define COPIES_STEP_LOOKS 256  /* looked at */
-#define COPIES_STEP_SLOTS 1024 /* compared */
-#define OUTBOX_ENTRIES 128
-
-struct outbox {
-    struct list in_copies;
-    struct peer_id peer;
-    enum wire_kind kind;
-    uint32_t count;
-    uint8_t entries[OUTBOX_ENTRIES * WIRE_ENTRY_BYTES];
-};
+#define COPIES_BURST_MS 100   /* so much of the rate may be made up for */
+#define COPIES_SETTLE_MS 100  /* changes of the view come together */
+#define COPIES_STEP_MS 10     /* between steps of long work, of so many sessions each: */
+#define COPIES_STEP_LOOKS 256 /* looked at */
 
 int copies_init(struct core *core)
 {
@@ -32,7 +22,8 @@ int copies_init(struct core *core)
     list_init(&c->acks);
     list_init(&c->outboxes);
     heap_init(&c->timers);
-    c->acks_ms = c->due_ms = c->digest_ms = c->ask_ms = MESH_NEVER;
+    c->acks_ms = c->due_ms = c->digest_ms = MESH_NEVER;
+    strays_init(core);
     return 0;
 }
 
@@ -41,7 +32,7 @@ void copies_deinit(struct core *core)
     heap_deinit(&core->copies.timers);
 }
 
-static bool copies_are_kept(const struct session *session)
+bool copies_are_kept(const struct session *session)
 {
     return !session->is_copy && session->version > 0;
 }
@@ -188,8 +179,7 @@ bool copies_must_wait(const struct core *core, const struct session *session)
     return session->copying.alone_ms != 0 && !MUTANT(NO_FIRST_COPY);
 }
 
-/* At a bounded rate: it is looked at soon. */
-static void copies_due(struct core *core, struct session *session, uint64_t at_ms)
+void copies_due(struct core *core, struct session *session, uint64_t at_ms)
 {
     struct copies *c = &core->copies;
     if (list_is_linked(&session->copying.in_work))
@@ -356,8 +346,9 @@ void copies_on_event(struct core *core, struct session *session, const struct ev
     copies_say_change(core, session, &m, now_ms);
 }
 
-static bool copies_may_move(struct copies *c, uint64_t now_ms)
+bool copies_may_move(struct core *core, uint64_t now_ms)
 {
+    struct copies *c = &core->copies;
     if (c->moved_ms + COPIES_BURST_MS < now_ms)
         c->moved_ms = now_ms - COPIES_BURST_MS;
     if (c->moved_ms + 1000 / COPIES_MOVES_PER_S > now_ms)
@@ -379,7 +370,7 @@ static bool copies_say_whole(struct core *core, struct session *session, unsigne
         struct holder *holder = &session->holders[n];
         if (!(wanted & 1u << n) || holder->sent != 0 || holder->again_ms > now_ms)
             continue;
-        may_go_on = is_urgent || copies_may_move(&core->copies, now_ms);
+        may_go_on = is_urgent || copies_may_move(core, now_ms);
         if (!may_go_on)
             break;
         if (record == NULL)
@@ -476,28 +467,21 @@ static void copies_on_refused(struct core *core, struct session *session, struct
         copies_due(core, session, now_ms);
 }
 
-/* Somebody has a copy that it should not have, and asks. */
-static void copies_tell_to_forget(struct core *core, struct peer_id peer,
-                                  const struct wire_entry *entry, uint64_t now_ms)
+/* It is ours, and that peer is none of its holders. */
+static void copies_on_strange(struct core *core, const struct session *session, struct peer_id peer,
+                              const struct wire_entry *entry, uint64_t now_ms)
 {
-    const struct session *owned = session_find(core, &entry->session);
-    bool is_over = (owned == NULL && session_find_copy(core, &entry->session) == NULL &&
-                    key_home(&entry->session) == view_home_tag(core_self(core)));
-    struct wire_message m = {.kind = is_over ? WIRE_ENDED : WIRE_COPY,
-                             .session = entry->session,
-                             .has_session = true,
-                             .epoch = {entry->epoch, core_self(core)}};
     const struct mesh_addr *addr = core_addr_of(core, peer);
-    m.copy.version = entry->version;
-    if (owned != NULL) { /* what it has may be of an earlier one */
-        m.epoch = owned->epoch;
-        if (owned->version > m.copy.version)
-            m.copy.version = owned->version;
-    }
-    if (tombs_ends(core, &entry->session, entry->epoch, now_ms))
-        tombs_say(core, peer, &entry->session, now_ms);
-    else if (addr != NULL && key_verify(&core->keys, &entry->session))
-        (void)links_tell(core->links, peer, addr, &m, now_ms);
+    struct wire_message forget = {
+        .kind = WIRE_COPY, .session = session->id, .has_session = true, .epoch = session->epoch};
+    bool is_same = entry->epoch == session->epoch.counter;
+    if (is_same && !(entry->flags & (WIRE_ENTRY_ASKS | WIRE_ENTRY_LACKS)))
+        return;                             /* it was told since */
+    forget.copy.version = session->version; /* what it has may be of an earlier one, or of us */
+    if (is_same && entry->version > session->version)
+        forget.copy.version = entry->version;
+    if (addr != NULL)
+        (void)links_tell(core->links, peer, addr, &forget, now_ms);
 }
 
 static void copies_on_entry(struct core *core, struct peer_id from, const struct wire_entry *entry,
@@ -505,19 +489,27 @@ static void copies_on_entry(struct core *core, struct peer_id from, const struct
 {
     struct session *session = session_find(core, &entry->session);
     struct holder *holder = session != NULL ? holder_of(session, from) : NULL;
-    bool is_old = holder != NULL && entry->epoch < session->epoch.counter;
-    if (is_old && (entry->flags & WIRE_ENTRY_ASKS)) {
-        holder_lose(core, holder);
-        copies_due(core, session, now_ms);
+    bool asks = entry->flags & WIRE_ENTRY_ASKS;
+    if (session == NULL) {
+        strays_answer(core, from, entry, now_ms);
         return;
     }
-    if (holder == NULL || entry->epoch != session->epoch.counter) {
-        if (entry->flags & WIRE_ENTRY_ASKS)
-            copies_tell_to_forget(core, from, entry, now_ms);
+    if (entry->epoch > session->epoch.counter) { /* somebody owned it after us, it says */
+        fence_doubt(core, session, (struct mesh_epoch){entry->epoch, {0, 0}}, from, now_ms);
         return;
     }
-    bool lacks = (entry->flags & WIRE_ENTRY_LACKS) ||
-                 ((entry->flags & WIRE_ENTRY_ASKS) && entry->version < holder->acked);
+    if (holder == NULL) {
+        copies_on_strange(core, session, from, entry, now_ms);
+        return;
+    }
+    if (entry->epoch < session->epoch.counter || (entry->flags & WIRE_ENTRY_OTHERS)) {
+        if (asks) {
+            holder_lose(core, holder);
+            copies_due(core, session, now_ms);
+        }
+        return;
+    }
+    bool lacks = (entry->flags & WIRE_ENTRY_LACKS) || (asks && entry->version < holder->acked);
     if (entry->flags & WIRE_ENTRY_REFUSED) {
         copies_on_refused(core, session, holder, now_ms);
     } else if (lacks && holder->is_refused) {
@@ -528,6 +520,8 @@ static void copies_on_entry(struct core *core, struct peer_id from, const struct
         copies_due(core, session, now_ms);
     } else {
         copies_on_ack(core, session, holder, entry, now_ms);
+        if (asks)
+            compare_tell(core, session, from, now_ms);
     }
 }
 
@@ -537,12 +531,15 @@ static void copies_on_copied(struct core *core, struct peer_id from, struct slic
     struct wire_entry entry;
     while (wire_entry_read(&entry, &entries) > 0)
         copies_on_entry(core, from, &entry, now_ms);
+    copies_post(core, now_ms);
 }
 
 void copies_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                        uint64_t now_ms)
 {
-    if (m->kind == WIRE_COPIED)
+    if (m->kind == WIRE_FOUND)
+        strays_on_found(core, from, m, now_ms);
+    else if (m->kind == WIRE_COPIED)
         copies_on_copied(core, from, m->payload, now_ms);
     else
         held_on_message(core, from, m, now_ms);
@@ -557,28 +554,16 @@ static struct session *copies_kept_in(struct core *core, uint32_t slot)
     return session != NULL && copies_are_kept(session) ? session : NULL;
 }
 
-/* Who was away may have missed what became of its copies: all is compared soon, and who is spoken
- * of by nobody then asks. */
-static void copies_compare_soon(struct copies *c, uint64_t now_ms)
+static void copies_shake(struct core *core, uint64_t now_ms)
 {
-    c->shaken_ms = now_ms;
-    if (c->digest_ms == MESH_NEVER)
-        return;
-    if (c->ask_ms == MESH_NEVER) {
-        c->ask_ms = now_ms + COPIES_ASK_MS;
-        c->ask_slot = 0;
-    }
-    uint64_t soon_ms = c->digest_ms - COPIES_DIGEST_MS + 2 * COPIES_SOON_MS;
-    if (soon_ms < now_ms + COPIES_SOON_MS)
-        soon_ms = now_ms + COPIES_SOON_MS;
-    if (soon_ms < c->digest_ms)
-        c->digest_ms = soon_ms;
+    compare_soon(core, now_ms);
+    strays_shake(core, now_ms);
 }
 
 void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_t now_ms)
 {
     if (stands)
-        copies_compare_soon(&core->copies, now_ms);
+        copies_shake(core, now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = copies_kept_in(core, slot);
         struct holder *holder = session != NULL ? holder_of(session, peer) : NULL;
@@ -599,120 +584,12 @@ void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_
 
 void copies_on_view(struct core *core, uint64_t now_ms)
 {
-    copies_compare_soon(&core->copies, now_ms);
+    copies_shake(core, now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = copies_kept_in(core, slot);
         if (session != NULL)
             copies_due(core, session, now_ms + COPIES_SETTLE_MS);
     }
-}
-
-/* ---- comparisons ---------------------------------------------------------------------------- */
-
-void copies_collect(struct core *core, struct peer_id peer, enum wire_kind kind,
-                    const struct wire_entry *entry, uint64_t now_ms)
-{
-    struct copies *c = &core->copies;
-    struct outbox *outbox = NULL;
-    LIST_EACH (at, &c->outboxes) {
-        outbox = container_of(at, struct outbox, in_copies);
-        if (outbox->kind == kind && peer_id_equal(outbox->peer, peer))
-            break;
-        outbox = NULL;
-    }
-    if (outbox == NULL) {
-        outbox = malloc(sizeof *outbox);
-        if (outbox == NULL)
-            return; /* it is said again by the next comparison */
-        outbox->peer = peer;
-        outbox->kind = kind;
-        outbox->count = 0;
-        list_push_back(&c->outboxes, &outbox->in_copies);
-    }
-    wire_entry_write(entry, outbox->entries + outbox->count * WIRE_ENTRY_BYTES);
-    if (++outbox->count == OUTBOX_ENTRIES)
-        copies_post(core, now_ms);
-}
-
-void copies_post(struct core *core, uint64_t now_ms)
-{
-    struct copies *c = &core->copies;
-    while (!list_is_empty(&c->outboxes)) {
-        struct outbox *outbox = container_of(list_first(&c->outboxes), struct outbox, in_copies);
-        struct wire_message m = {.kind = outbox->kind};
-        const struct mesh_addr *addr = core_addr_of(core, outbox->peer);
-        m.payload = slice_borrow(outbox->entries, outbox->count * WIRE_ENTRY_BYTES);
-        if (addr != NULL)
-            (void)links_tell(core->links, outbox->peer, addr, &m, now_ms);
-        list_remove(&outbox->in_copies);
-        free(outbox);
-    }
-}
-
-static void copies_compare_one(struct core *core, struct session *session, uint64_t now_ms)
-{
-    struct wire_entry entry = {
-        .session = session->id, .epoch = session->epoch.counter, .version = session->version};
-    uint64_t idle_ms, absolute_ms;
-    session_left(core, session, now_ms, &idle_ms, &absolute_ms);
-    entry.idle_ms = idle_ms < UINT32_MAX ? (uint32_t)idle_ms : UINT32_MAX;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
-        if (session->holders[n].sent != 0)
-            copies_collect(core, session->holders[n].peer, WIRE_DIGEST, &entry, now_ms);
-    copies_due(core, session, now_ms); /* whatever of its surroundings was not told as a change */
-}
-
-/* A step of the comparison that is under way. */
-static void copies_compare(struct core *core, uint64_t now_ms)
-{
-    struct copies *c = &core->copies;
-    struct handle h;
-    uint32_t end = pool_span(&core->sessions.pool);
-    if (end - c->digest_slot > COPIES_STEP_SLOTS)
-        end = c->digest_slot + COPIES_STEP_SLOTS;
-    for (; c->digest_slot < end; c->digest_slot++) {
-        struct session *session = pool_slot(&core->sessions.pool, c->digest_slot, &h);
-        if (session != NULL && session->is_copy)
-            held_ask(core, session, now_ms);
-        else if (session != NULL && copies_are_kept(session))
-            copies_compare_one(core, session, now_ms);
-    }
-    copies_post(core, now_ms);
-    c->is_comparing = end < pool_span(&core->sessions.pool);
-    c->digest_step_ms = now_ms + COPIES_STEP_MS;
-}
-
-static void copies_compare_due(struct core *core, uint64_t now_ms)
-{
-    struct copies *c = &core->copies;
-    if (!c->is_comparing && c->digest_ms <= now_ms) {
-        c->is_comparing = true;
-        c->digest_slot = 0;
-        c->digest_step_ms = now_ms;
-        c->digest_ms = now_ms + COPIES_DIGEST_MS;
-    }
-    if (c->is_comparing && c->digest_step_ms <= now_ms)
-        copies_compare(core, now_ms);
-    if (!c->is_comparing && pool_count(&core->sessions.pool) == 0)
-        c->digest_ms = MESH_NEVER;
-}
-
-static void copies_ask_due(struct core *core, uint64_t now_ms)
-{
-    struct copies *c = &core->copies;
-    struct handle h;
-    uint32_t span = pool_span(&core->sessions.pool), end = span;
-    if (c->ask_ms > now_ms)
-        return;
-    if (end > c->ask_slot + COPIES_STEP_SLOTS)
-        end = c->ask_slot + COPIES_STEP_SLOTS;
-    for (; c->ask_slot < end; c->ask_slot++) {
-        struct session *session = pool_slot(&core->sessions.pool, c->ask_slot, &h);
-        if (session != NULL && session->is_copy)
-            held_ask(core, session, now_ms);
-    }
-    copies_post(core, now_ms);
-    c->ask_ms = end < span ? now_ms + COPIES_STEP_MS : MESH_NEVER;
 }
 
 /* ---- time ----------------------------------------------------------------------------------- */
@@ -771,15 +648,15 @@ void copies_now(struct core *core, uint64_t now_ms)
         copies_on_view(core, now_ms);
     }
     copies_look_at_due(core, now_ms);
-    copies_compare_due(core, now_ms);
-    copies_ask_due(core, now_ms);
+    compare_now(core, now_ms);
+    strays_now(core, now_ms);
 }
 
 uint64_t copies_deadline_ms(const struct core *core)
 {
     const struct copies *c = &core->copies;
-    uint64_t deadlines[] = {heap_deadline_ms(&c->timers), c->acks_ms, c->due_ms, c->ask_ms,
-                            c->is_comparing ? c->digest_step_ms : c->digest_ms};
+    uint64_t deadlines[] = {heap_deadline_ms(&c->timers), c->acks_ms, c->due_ms,
+                            compare_deadline_ms(core), strays_deadline_ms(core)};
     uint64_t first = MESH_NEVER;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
         if (deadlines[n] < first)

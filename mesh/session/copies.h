@@ -3,7 +3,7 @@
  * holder acknowledges. A copy is a struct session with is_copy set: in the same pool and table,
  * with streams and logs like any other, but without calls and upstream. Where copies belong says
  * owner_candidates(); who becomes owner of one says takeover.h. copies.c is the owner's side,
- * held.c the holder's. */
+ * held.c the holder's; compare.c compares, strays.c asks about what nobody speaks of. */
 #ifndef MESH_COPIES_H
 #define MESH_COPIES_H
 
@@ -19,9 +19,8 @@
 #define COPIES_ACK_MS 100      /* an acknowledgement that nobody waits for may wait so long */
 #define COPIES_DIGEST_MS 30000 /* between comparisons of all that a holder has */
 #define COPIES_SOON_MS 2000    /* after members came or went, unless it was just done */
-#define COPIES_ASK_MS                                                                              \
-    6000 /* likewise: a copy of which its owner was silent since is asked about                    \
-          */
+#define COPIES_ASK_MS 3000 /* likewise: a copy of which its owner was silent since is asked about  \
+                            */
 #define COPIES_STALE_MS 45000   /* a copy of which its owner was silent so long is asked about */
 #define COPIES_REFUSED_MS 30000 /* a holder without room is not asked again before */
 #define COPIES_MOVES_PER_S 500  /* records sent because the ring changed, or a link */
@@ -48,7 +47,17 @@ struct copying {
     struct list in_work;    /* owned: to be looked at; a copy: to be acknowledged */
     struct heap_node timer; /* owned */
     uint64_t alone_ms;      /* the answer to initialize waits until then; 0: it does not */
-    uint64_t heard_ms;      /* a copy: when its owner spoke of it last */
+    uint64_t heard_ms;      /* a copy: when its owner spoke of it last; 0: it did not */
+    uint32_t asked;         /* likewise: how often others were asked about it since */
+};
+
+/* Of copies that nobody spoke of, strays.c's own. */
+struct strays {
+    uint64_t shaken_ms; /* when members or links came or went last */
+    uint64_t at_ms;     /* when they are looked for next; or never */
+    uint32_t gap_ms;    /* and how long after that again, while any are left */
+    uint32_t slot;
+    bool has_left;
 };
 
 struct copies {
@@ -57,9 +66,7 @@ struct copies {
     struct list acks;   /* copies to be acknowledged, at acks_ms */
     uint64_t acks_ms, due_ms, moved_ms;
     uint64_t digest_ms; /* when the next comparison begins */
-    uint64_t shaken_ms; /* when members or links came or went last */
-    uint64_t ask_ms;    /* when copies are asked about that nobody spoke of since; or never */
-    uint32_t ask_slot;
+    struct strays strays;
     uint32_t digest_slot; /* where the one under way is */
     bool is_comparing;
     uint64_t digest_step_ms;
@@ -102,17 +109,21 @@ bool copies_is_holder(const struct session *session, struct peer_id peer);
 /* Sends all of what we have of it to `peer`, in the epoch that we have it of. 0 or negative. */
 int copies_send(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms);
 
-/* That peer owns it, in an epoch above our record's: does it want us to have one? */
-void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
+/* Somebody owns it in that epoch, above our record's: does it want us to have one? */
+void copies_ask(struct core *core, const struct session *copy, struct mesh_epoch epoch,
                 uint64_t now_ms);
-/* That peer, or each that owns any (nobody), may have given our copies up, and we did not hear. */
-void copies_ask_all(struct core *core, struct peer_id owner, uint64_t now_ms);
+/* Its owner in that epoch says that it does not own it then, and never will; and which one does
+ * instead, or counter 0. */
+void copies_on_given(struct core *core, struct session *copy, struct mesh_epoch epoch,
+                     struct mesh_epoch other, uint64_t now_ms);
+/* It was ours until now: who owns it is asked what is to become of it here. */
+void copies_yielded(struct core *core, struct session *copy, uint64_t now_ms);
 /* What we have is not what its owner's copies have: it is asked for the whole record. */
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms);
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
-/* COPY, COPY_EVENT, COPY_STREAM, COPIED, DIGEST. */
+/* COPY, COPY_EVENT, COPY_STREAM, COPIED, DIGEST; FOUND. */
 void copies_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                        uint64_t now_ms);
 /* The link to that peer was lost, or stands again; members came or went. */

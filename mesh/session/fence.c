@@ -289,7 +289,6 @@ void fence_on_ready(struct core *core, struct peer_id peer)
     if (is_lost == NULL || !*is_lost)
         return;
     *is_lost = false;
-    copies_ask_all(core, peer, core->now_ms);
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
         for (size_t n = 0; session != NULL && !session->is_copy && n < COPIES_HOLDERS_MAX; n++)
@@ -354,7 +353,8 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     if (session == NULL)
         return;
     if (m->round.number == 0) {
-        fence_claimed(core, &m->session, m->round.other, now_ms);
+        if (mesh_epoch_compare(m->round.other, session->epoch) > 0)
+            fence_doubt(core, session, m->round.other, from, now_ms); /* it knows whom to ask */
         return;
     }
     if (check == NULL || check->number != m->round.number)
@@ -410,7 +410,7 @@ void fence_now(struct core *core, uint64_t now_ms)
     swim_stats(core->swim, &stats);
     if (stats.deaths_refuted != f->refuted) {
         fence_doubt_all(core);
-        copies_ask_all(core, (struct peer_id){0}, now_ms);
+        copies_on_view(core, now_ms); /* what our copies' owners said meanwhile did not reach us */
     }
     f->refuted = stats.deaths_refuted;
     while ((node = heap_first(&f->timers)) != NULL && node->at_ms <= now_ms) {

@@ -47,49 +47,17 @@ static void held_ack(struct core *core, struct session *copy, bool is_urgent, ui
         held_acknowledge(core, now_ms);
 }
 
-void copies_ask(struct core *core, const struct session *copy, struct peer_id owner,
-                uint64_t now_ms)
+void copies_yielded(struct core *core, struct session *copy, uint64_t now_ms)
 {
-    held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS, now_ms);
-    copies_post(core, now_ms);
-}
-
-void copies_ask_all(struct core *core, struct peer_id owner, uint64_t now_ms)
-{
-    struct handle h;
-    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
-        const struct session *copy = pool_slot(&core->sessions.pool, slot, &h);
-        if (copy == NULL || !copy->is_copy || !core_is_living(core, copy->epoch.owner) ||
-            (!peer_id_is_nobody(owner) && !peer_id_equal(owner, copy->epoch.owner)))
-            continue;
-        held_say(core, copy->epoch.owner, &copy->id, copy->epoch.counter, copy->version,
-                 WIRE_ENTRY_ASKS, now_ms);
-    }
-    copies_post(core, now_ms);
+    strays_begin(core, copy, now_ms);
+    if (!peer_id_equal(copy->epoch.owner, core_self(core)))
+        copies_lack(core, copy, now_ms);
 }
 
 void copies_lack(struct core *core, const struct session *copy, uint64_t now_ms)
 {
     held_complain(core, copy->epoch.owner, &copy->id, copy->epoch.counter, WIRE_ENTRY_LACKS,
                   now_ms);
-}
-
-void held_ask(struct core *core, const struct session *copy, uint64_t now_ms)
-{
-    struct mesh_epoch hint = owner_hint(core, &copy->id);
-    struct peer_id owner = copy->epoch.owner;
-    bool is_old = mesh_epoch_compare(hint, copy->epoch) > 0 && core_is_living(core, hint.owner) &&
-                  !peer_id_equal(hint.owner, core_self(core));
-    if (is_old)
-        owner = hint.owner; /* its owner is none any more, and whose it is may not need us */
-    /* a comparison was due since members or links came or went */
-    uint64_t shaken_ms = core->copies.shaken_ms;
-    bool is_unheard = copy->copying.heard_ms + COPIES_STALE_MS <= now_ms ||
-                      (copy->copying.heard_ms < shaken_ms &&
-                       shaken_ms + COPIES_ASK_MS - COPIES_SOON_MS / 2 <= now_ms);
-    if (is_old || (is_unheard && core_is_living(core, owner)))
-        held_say(core, owner, &copy->id, copy->epoch.counter, copy->version, WIRE_ENTRY_ASKS,
-                 now_ms);
 }
 
 /* ---- what is taken -------------------------------------------------------------------------- */
@@ -136,7 +104,6 @@ static bool held_take_whole(struct core *core, struct session *copy, const struc
     }
     owner_learn(core, &copy->id, copy->epoch);
     copy->version = m->copy.version;
-    copy->copying.heard_ms = now_ms;
     if (core->copies.digest_ms == MESH_NEVER)
         core->copies.digest_ms = now_ms + COPIES_DIGEST_MS;
     return true;
@@ -150,8 +117,12 @@ static void held_on_whole(struct core *core, struct peer_id from, struct session
                     m->copy.version <= copy->version;
     bool is_good = is_known || held_take_whole(core, copy, m, now_ms);
     copy = session_find_copy(core, &m->session);
+    if (copy != NULL && !is_known && is_good && !is_owner)
+        strays_begin(core, copy, now_ms);
     if (!is_owner)
         return;
+    if (copy != NULL && is_good)
+        strays_confirm(copy, now_ms);
     if (is_good && copy != NULL)
         held_ack(core, copy, m->copy.wants_ack, now_ms);
     else
@@ -235,7 +206,7 @@ static void held_on_change(struct core *core, struct peer_id from, struct sessio
     if (is_same && m->copy.version == copy->version + 1 &&
         held_take_change(core, copy, m, now_ms)) {
         copy->version++;
-        copy->copying.heard_ms = now_ms;
+        strays_confirm(copy, now_ms);
         held_ack(core, copy, m->copy.wants_ack, now_ms);
         return;
     }
@@ -246,10 +217,14 @@ static void held_on_change(struct core *core, struct peer_id from, struct sessio
 static void held_forget(struct core *core, struct session *copy, const struct wire_message *m,
                         struct peer_id from, uint64_t now_ms)
 {
-    bool is_same = copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0;
-    if (copy == NULL || !peer_id_equal(m->epoch.owner, from) ||
-        (!is_same && copy->epoch.counter >= m->epoch.counter) ||
-        (is_same && copy->version > m->copy.version)) /* by another link: we were wanted again */
+    int is_newer = copy != NULL ? mesh_epoch_compare(m->epoch, copy->epoch) : 0;
+    if (!peer_id_equal(m->epoch.owner, from))
+        return;
+    owner_learn(core, &m->session, m->epoch); /* what comes late of an earlier one is not taken */
+    if (copy != NULL && is_newer < 0)
+        fence_tell(core, from, &m->session, m->epoch, copy->epoch, now_ms);
+    if (copy == NULL || is_newer < 0 ||
+        (is_newer == 0 && copy->version > m->copy.version)) /* another link: wanted again */
         return;
     if (peer_id_equal(copy->epoch.owner, core_self(core)))
         takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */
@@ -278,7 +253,7 @@ static void held_compare(struct core *core, struct peer_id from, const struct wi
         copy->version >= entry->version) {
         session_left(core, copy, now_ms, &idle_ms, &absolute_ms);
         session_set_left(core, copy, entry->idle_ms, absolute_ms, now_ms);
-        copy->copying.heard_ms = now_ms;
+        strays_confirm(copy, now_ms);
         return;
     }
     held_say(core, from, &entry->session, entry->epoch, 0, WIRE_ENTRY_LACKS, now_ms);

@@ -50,7 +50,7 @@ enum rounds_word rounds_on_take(struct rounds *r, struct peer_id self, struct me
         return ROUNDS_VETO;
     }
     /* who owned it last may take it again; what we owned ourselves and gave up is nobody's */
-    if (r->known.counter != 0 && !peer_id_equal(r->known.owner, epoch.owner) &&
+    if (r->known.counter != 0 && !r->is_given && !peer_id_equal(r->known.owner, epoch.owner) &&
         !peer_id_equal(r->known.owner, self))
         word = judge(owner, r->known, other);
     if (word == ROUNDS_GRANT && is_above(r->promised, r->known) &&
@@ -62,11 +62,13 @@ enum rounds_word rounds_on_take(struct rounds *r, struct peer_id self, struct me
     return word;
 }
 
-void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch)
+void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch, bool is_given)
 {
     hear(r, epoch);
-    if (!r->is_owner && is_above(epoch, r->known))
-        r->known = epoch;
+    if (r->is_owner || is_above(r->known, epoch))
+        return;
+    r->is_given = is_given || (r->is_given && !is_above(epoch, r->known));
+    r->known = epoch;
 }
 
 void rounds_on_yield(struct rounds *r, struct mesh_epoch epoch)
@@ -137,7 +139,7 @@ void rounds_adopt(struct rounds *r, struct mesh_epoch epoch)
     r->known = epoch;
     r->taking = none;
     r->is_owner = true;
-    r->has_run = false;
+    r->is_given = r->has_run = false;
 }
 
 /* ---- the owner in doubt ---------------------------------------------------------------------- */

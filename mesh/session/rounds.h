@@ -26,6 +26,7 @@ struct rounds {
     struct mesh_epoch taking;   /* that our own round is about; counter 0: none runs */
     uint64_t tried;             /* the highest counter heard of: the next one is new */
     bool is_owner;              /* of `known` */
+    bool is_given;              /* who was the owner of `known` says that it is not */
     bool has_run;               /* in `known`, more than a replay of the handshake */
 };
 
@@ -44,8 +45,9 @@ enum rounds_word {
 enum rounds_word rounds_on_take(struct rounds *r, struct peer_id self, struct mesh_epoch epoch,
                                 enum rounds_life owner, enum rounds_life taker,
                                 struct mesh_epoch *other);
-/* The taker, or whoever it is, has a record of that epoch: so somebody owned it then. */
-void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch);
+/* The taker, or whoever it is, has a record of that epoch: so somebody owned it then; `is_given`:
+ * and told the taker that it does not. */
+void rounds_hear_of(struct rounds *r, struct mesh_epoch epoch, bool is_given);
 /* It will not. */
 void rounds_on_yield(struct rounds *r, struct mesh_epoch epoch);
 

@@ -46,6 +46,7 @@ struct session {
     /* What carries over to a successor (record.h, copies.h, replay.h): */
     bool is_copy;                /* another peer's: without calls and upstream */
     struct mesh_epoch promised;  /* granted to a taker, and not given back; counter 0: none */
+    struct mesh_epoch given;     /* a copy: who was to own it in this epoch says that it does not */
     uint64_t tried;              /* the highest counter of an epoch that we heard of (rounds.h) */
     bool has_run;                /* in this epoch, more than a replay of the handshake */
     struct handle round;         /* ours, to become its owner (takeover.h) */

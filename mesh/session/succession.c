@@ -47,33 +47,42 @@ void succession_unclaim(struct core *core, struct session *session)
 
 /* ---- taking over by itself ------------------------------------------------------------------ */
 
-void succession_on_view(struct core *core, uint64_t now_ms)
+static void look_from_the_first(struct succession *s, uint64_t now_ms)
 {
-    struct succession *s = &core->succession;
-    if (pool_count(&core->sessions.pool) == core->sessions.owned)
-        return; /* no copies */
-    s->began_ms = now_ms;
-    if (!s->is_looking) {
-        s->budget = SUCCESSION_FIRST;
-        s->filled_ms = now_ms;
-    }
     s->is_looking = true;
     s->slot = 0;
     s->at_ms = now_ms;
     s->has_left = false;
 }
 
-/* Since when its owner is gone, as membership says; MESH_NEVER: it is not, or is not known. */
+void succession_on_view(struct core *core, uint64_t now_ms)
+{
+    core->succession.began_ms = now_ms;
+    if (pool_count(&core->sessions.pool) != core->sessions.owned) /* there are copies */
+        look_from_the_first(&core->succession, now_ms);
+}
+
+void succession_look(struct core *core, uint64_t now_ms)
+{
+    if (!core->succession.is_looking)
+        look_from_the_first(&core->succession, now_ms);
+}
+
+/* Since when its owner is gone, as membership says; MESH_NEVER: it is not. */
 static uint64_t gone_since_ms(const struct core *core, const struct session *copy)
 {
     struct rounds r = takeover_rounds(core, &copy->id);
     struct peer_id id = rounds_highest(&r).owner;
     const struct mesh_member *owner = view_find(core->view, id);
     const struct mesh_member *newest = view_find_name(core->view, id.name);
+    uint64_t began_ms = core->succession.began_ms;
+    if (mesh_epoch_compare(rounds_highest(&r), r.known) == 0 &&
+        (r.is_given || peer_id_equal(id, core_self(core))))
+        return began_ms; /* it was given up */
     if (owner != NULL)
         return member_is_living(owner) ? MESH_NEVER : view_silent_ms(core->view, owner);
     bool has_next = newest != NULL && newest->record->id.generation > id.generation;
-    return has_next ? core->succession.began_ms : MESH_NEVER;
+    return has_next ? began_ms : began_ms + SUCCESSION_STRANGE_MS;
 }
 
 /* Before us come so many candidates that have a copy; SIZE_MAX: we are none. */
@@ -87,6 +96,11 @@ static size_t rank_of_us(struct core *core, const struct session *copy)
         rank += copies_is_holder(copy, peers[n]);
     }
     return SIZE_MAX;
+}
+
+bool succession_is_ours(struct core *core, const struct session *copy)
+{
+    return gone_since_ms(core, copy) != MESH_NEVER && rank_of_us(core, copy) != SIZE_MAX;
 }
 
 static void look_at(struct core *core, struct session *copy, uint64_t now_ms)

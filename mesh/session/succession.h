@@ -11,9 +11,10 @@
 #define SUCCESSION_FIRST 200 /* rounds begun at once, */
 #define SUCCESSION_PER_S 500 /* and a second */
 #define SUCCESSION_RANK_MS                                                                         \
-    2000                        /* so much later for each candidate before us: it may have no copy \
-                                 */
-#define SUCCESSION_AGAIN_MS 500 /* between passes, while any are left */
+    2000 /* so much later for each candidate before us: it may have no copy                        \
+          */
+#define SUCCESSION_STRANGE_MS 3000 /* likewise: its owner may be one whom we do not know yet */
+#define SUCCESSION_AGAIN_MS 500    /* between passes, while any are left */
 
 struct core;
 struct session;
@@ -30,6 +31,10 @@ int succession_init(struct core *core);
 void succession_deinit(struct core *core);
 /* A member is dead, has left, or came, perhaps in place of a former generation. */
 void succession_on_view(struct core *core, uint64_t now_ms);
+/* Among copies there may be more to be taken over. */
+void succession_look(struct core *core, uint64_t now_ms);
+/* Of this copy, whose owner is gone: are we one of those who may take it over, sooner or later? */
+bool succession_is_ours(struct core *core, const struct session *copy);
 /* We carry this one on; not any more. */
 void succession_claim(struct core *core, struct session *session, uint64_t now_ms);
 void succession_unclaim(struct core *core, struct session *session);

@@ -122,6 +122,7 @@ struct rounds takeover_rounds(const struct core *core, const struct session_id *
     }
     const struct round *round = round_at(core, session->round);
     r.known = session->epoch;
+    r.is_given = session->is_copy && mesh_epoch_compare(session->given, session->epoch) == 0;
     r.promised = session->promised;
     r.tried = session->tried;
     r.is_owner = !session->is_copy;
@@ -315,6 +316,7 @@ static void round_ask(struct core *core, struct round *round, struct session *co
         round_add(core, round, candidates[n], now_ms);
     take.round.other = copy->epoch;
     take.round.version = copy->version;
+    take.round.is_given = r->is_given;
     for (uint32_t n = 0; n < round->asked_count; n++) {
         struct round_asked *asked = &round->asked[n];
         const struct mesh_addr *addr = core_addr_of(core, asked->peer);
@@ -347,7 +349,7 @@ static void round_vetoed(struct core *core, struct round *round, struct mesh_epo
     struct mesh_epoch owner = other;
     struct list waiting;
     if (copy != NULL && list_is_empty(&round->parked) && mesh_epoch_compare(other, copy->epoch) > 0)
-        copies_ask(core, copy, other.owner, now_ms); /* perhaps it owns it, and has other holders */
+        copies_ask(core, copy, other, now_ms); /* perhaps it owns it, and has other holders */
     if (copy == NULL || mesh_epoch_compare(other, copy->epoch) != 0)
         owner.counter = 0;
     if (other.counter != 0 && !peer_id_equal(other.owner, core_self(core)) &&
@@ -547,7 +549,7 @@ static bool answer_take(struct core *core, struct peer_id from, const struct wir
 {
     struct mesh_epoch other;
     struct rounds r = takeover_rounds(core, &m->session);
-    rounds_hear_of(&r, m->round.other);
+    rounds_hear_of(&r, m->round.other, m->round.is_given);
     enum rounds_word word =
         rounds_on_take(&r, core_self(core), m->epoch, takeover_life(core, r.known.owner, now_ms),
                        takeover_life(core, r.promised.owner, now_ms), &other);
@@ -603,10 +605,8 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
 {
     struct takeover *t = &core->takeover;
     struct session *copy = session_find_copy(core, &m->session);
-    if (copy != NULL && mesh_epoch_compare(copy->epoch, m->epoch) == 0) {
-        copies_ask(core, copy, m->round.other.owner, now_ms); /* it has its own holders */
-        return;
-    }
+    if (copy != NULL)
+        copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);

@@ -95,17 +95,6 @@ static struct call *yield_next(struct upstream *up)
     return next;
 }
 
-/* Would anybody look for a copy here? */
-static bool yield_is_candidate(struct core *core, const struct session *session)
-{
-    struct peer_id peers[COPIES_HOLDERS_MAX];
-    size_t count = owner_candidates(core, &session->id, peers, COPIES_HOLDERS_MAX);
-    for (size_t n = 0; n < count; n++)
-        if (peer_id_equal(peers[n], core_self(core)))
-            return true;
-    return false;
-}
-
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
                     uint64_t now_ms)
 {
@@ -131,10 +120,7 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     core->stats.sessions_yielded++;
     core_tell(core, MESH_SESSION_YIELDED, higher.owner, MEMBER_ALIVE,
               key_log_hash(&core->keys, &session->id));
-    if (!yield_is_candidate(core, session))
-        session_free(core, session);
-    else if (session->version == 0 && higher.counter != 0)
-        copies_lack(core, session, now_ms);
+    copies_yielded(core, session, now_ms);
     entry_wake(core);
     (void)MESH_FAIL(core, "takeover.after_yield");
 }

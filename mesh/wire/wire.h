@@ -231,6 +231,7 @@ struct wire_message {
             uint64_t version; /* HAND: of the record that goes with it; TAKE: of that which the
                                  taker has, of the epoch `other` */
             bool runs;        /* CHECKED: something but the replay ran in `other` */
+            bool is_given;    /* TAKE: the owner of `other` says that it does not own it */
             bool is_end, is_refused; /* HAND and HANDED: the second step; HANDED: no */
             /* CHECK: of the question, CHECKED repeats it; 0: told unasked */
             uint64_t number;

@@ -268,12 +268,19 @@ static void read_copy(struct codec_cursor *c, struct wire_message *m)
     m->copy.why = (enum mesh_reason)codec_take_uint(c, MESH_REASON_LAST);
 }
 
-enum { ROUND_RUNS = 1, ROUND_IS_END = 2, ROUND_IS_REFUSED = 4, ROUND_FLAGS = 7 };
+enum {
+    ROUND_RUNS = 1,
+    ROUND_IS_END = 2,
+    ROUND_IS_REFUSED = 4,
+    ROUND_IS_GIVEN = 8,
+    ROUND_FLAGS = 15
+};
 
 static void put_round(struct codec_sink *sink, const struct wire_message *m)
 {
     unsigned flags = (m->round.runs ? ROUND_RUNS : 0u) | (m->round.is_end ? ROUND_IS_END : 0u) |
-                     (m->round.is_refused ? ROUND_IS_REFUSED : 0u);
+                     (m->round.is_refused ? ROUND_IS_REFUSED : 0u) |
+                     (m->round.is_given ? ROUND_IS_GIVEN : 0u);
 
     codec_put_array(sink, 10);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
@@ -294,6 +301,7 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     m->round.runs = flags & ROUND_RUNS;
     m->round.is_end = flags & ROUND_IS_END;
     m->round.is_refused = flags & ROUND_IS_REFUSED;
+    m->round.is_given = flags & ROUND_IS_GIVEN;
     m->round.number = codec_take_uint(c, UINT64_MAX);
 }
 

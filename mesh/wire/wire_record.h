@@ -64,7 +64,7 @@ int wire_item_read(struct wire_item *item, struct slice *rest);
 /* Of COPIED: */
 #define WIRE_ENTRY_LACKS 1   /* I do not have it so: send it whole */
 #define WIRE_ENTRY_REFUSED 2 /* nor can I: no room */
-#define WIRE_ENTRY_ENDED 4   /* I was told that it is over */
+#define WIRE_ENTRY_OTHERS 4  /* ASKS: in an epoch that is not yours */
 #define WIRE_ENTRY_ASKS 8    /* I have not heard of it for long: is it still to be kept? */
 #define WIRE_ENTRY_FLAGS 15
 

@@ -333,7 +333,7 @@ static void on_take(const struct search *s, struct state *t, unsigned to, unsign
 {
     struct peer *p = &t->peers[to];
     struct rounds r = rounds_of(s, p);
-    rounds_hear_of(&r, wide(s, known));
+    rounds_hear_of(&r, wide(s, known), false);
     enum rounds_life owner = life_of(s, t, to, narrow(s, r.known));
     enum rounds_life taker = life_of(s, t, to, p->promised);
     struct mesh_epoch other;
@@ -349,7 +349,7 @@ static void on_grant(const struct search *s, struct state *t, unsigned to, unsig
                      uint8_t epoch, uint8_t newer)
 {
     struct rounds r = rounds_of(s, &t->peers[to]);
-    rounds_hear_of(&r, wide(s, newer));
+    rounds_hear_of(&r, wide(s, newer), false);
     if (t->peers[to].taking == epoch)
         rounds_put(s, &t->peers[to], &r);
     if (t->peers[to].taking == epoch)
@@ -676,11 +676,11 @@ static void test_who_has_a_later_record_is_not_refused_for_an_earlier_owner(void
     struct rounds r = {.known = epoch_of(6, 0), .tried = 6};
     assert_int_equal(rounds_on_take(&r, some[3], epoch_of(8, 2), ROUNDS_LIVES, ROUNDS_GONE, &other),
                      ROUNDS_VETO);
-    rounds_hear_of(&r, epoch_of(7, 1));
+    rounds_hear_of(&r, epoch_of(7, 1), false);
     assert_int_equal(rounds_on_take(&r, some[3], epoch_of(8, 2), ROUNDS_GONE, ROUNDS_GONE, &other),
                      ROUNDS_GRANT);
     struct rounds owner = {.known = epoch_of(6, 0), .is_owner = true};
-    rounds_hear_of(&owner, epoch_of(7, 1));
+    rounds_hear_of(&owner, epoch_of(7, 1), false);
     assert_int_equal(owner.known.counter, 6); /* what it owns it asks about, and yields then */
 }
 
@@ -693,7 +693,7 @@ static void test_no_counter_is_owned_twice_in_a_row(void **state)
     assert_int_equal(rounds_begin(&r, some[3], ROUNDS_GONE, ROUNDS_GONE, &other), ROUNDS_GRANT);
     assert_int_equal(r.taking.counter, 2);
     assert_true(rounds_may_own(&r));
-    rounds_hear_of(&r, epoch_of(2, 1)); /* a record comes with a grant */
+    rounds_hear_of(&r, epoch_of(2, 1), false); /* a record comes with a grant */
     assert_false(rounds_may_own(&r));
     rounds_give_up(&r);
     assert_int_equal(rounds_begin(&r, some[3], ROUNDS_GONE, ROUNDS_GONE, &other), ROUNDS_GRANT);
