@@ -383,8 +383,9 @@ static void syn_again(struct world *world, const struct world_event *event)
     struct stream *stream = &world->net->streams[event->a];
     struct world_event later = *event;
     later.at_us = world->now_us + SYN_AGAIN_US;
-    if (later.at_us > stream->dial_until_us)
-        dial_failed(world, event->a, MESH_LOSS_TIMEOUT, stream->dial_until_us);
+    if (later.at_us > stream->dial_until_us) /* which is over for who was paused meanwhile */
+        dial_failed(world, event->a, MESH_LOSS_TIMEOUT,
+                    stream->dial_until_us > world->now_us ? stream->dial_until_us : world->now_us);
     else
         world_push(world, &later);
 }

@@ -66,6 +66,8 @@ static bool event_before(const struct world_event *a, const struct world_event *
 
 void world_push(struct world *world, const struct world_event *event)
 {
+    if (event->at_us < world->now_us)
+        abort(); /* time goes forward: nothing that was seen so would be true */
     if (world->heap_count == world->heap_capacity) {
         world->heap_capacity = world->heap_capacity == 0 ? 1024 : world->heap_capacity * 2;
         world->heap = realloc(world->heap, world->heap_capacity * sizeof *world->heap);
