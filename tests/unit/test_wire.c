@@ -696,6 +696,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.round.other = (struct mesh_epoch){UINT64_MAX, {10, 11}};
         m.round.version = UINT64_MAX - 4;
         m.round.runs = kind == WIRE_CHECKED;
+        m.round.is_given = kind == WIRE_TAKE;
         m.round.is_end = kind == WIRE_HAND;
         m.round.is_refused = kind == WIRE_HANDED;
         m.round.number = UINT64_MAX - 3;
@@ -812,6 +813,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(mesh_epoch_compare(a->round.other, b->round.other), 0);
         assert_true(a->round.version == b->round.version);
         assert_int_equal(a->round.runs, b->round.runs);
+        assert_int_equal(a->round.is_given, b->round.is_given);
         assert_int_equal(a->round.is_end, b->round.is_end);
         assert_int_equal(a->round.is_refused, b->round.is_refused);
         assert_true(a->round.number == b->round.number);
