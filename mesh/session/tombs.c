@@ -240,6 +240,26 @@ static void tombs_note_ended(struct core *core, const struct wire_message *m, ui
     }
 }
 
+/* It takes the session for one that is owned, or may be. Lists of sessions are looked through by
+ * copies.h, and who looks for one is answered by owner.h. */
+static bool tombs_is_word_of_life(const struct wire_message *m)
+{
+    return m->kind == WIRE_COPY || m->kind == WIRE_COPY_EVENT || m->kind == WIRE_COPY_STREAM ||
+           (m->kind >= WIRE_TAKE && m->kind <= WIRE_HANDED) ||
+           (m->kind == WIRE_FOUND && m->epoch.counter != 0);
+}
+
+bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
+                  uint64_t now_ms)
+{
+    const struct tomb *tomb =
+        tombs_is_word_of_life(m) ? tombs_find(core, &m->session, now_ms) : NULL;
+    if (tomb == NULL || !tomb->is_final)
+        return false;
+    tombs_say(core, from, &m->session, now_ms);
+    return true;
+}
+
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms)
 {
