@@ -223,8 +223,10 @@ static void tombs_note_ended(struct core *core, const struct wire_message *m, ui
     bool is_final = m->kind == WIRE_ENDED && m->is_ended;
     struct session *owned = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
-    if (owned != NULL && !is_final)
-        return; /* ours to end */
+    if (owned != NULL && !is_final) { /* ours to end; but nothing is said below what there was */
+        fence_claimed(core, &m->session, m->epoch, now_ms);
+        return;
+    }
     if (copy != NULL && !is_final && copy->epoch.counter > m->epoch.counter)
         return; /* it went on elsewhere */
     tombs_add(core, &m->session, m->epoch.counter, is_final, now_ms);
