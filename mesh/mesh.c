@@ -496,6 +496,8 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
 static void mesh_on_control(struct mesh *m, const struct links_event *event, uint64_t now_ms)
 {
     struct core *core = &m->core;
+    if (tombs_answer(core, event->peer, &event->message, now_ms))
+        return;
     switch (event->message.kind) {
     case WIRE_BUCKETS_ARE:
     case WIRE_VIEW:

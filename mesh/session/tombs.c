@@ -223,8 +223,10 @@ static void tombs_note_ended(struct core *core, const struct wire_message *m, ui
     bool is_final = m->kind == WIRE_ENDED && m->is_ended;
     struct session *owned = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
-    if (owned != NULL && !is_final)
-        return; /* ours to end */
+    if (owned != NULL && !is_final) { /* ours to end; but nothing is said below what there was */
+        fence_claimed(core, &m->session, m->epoch, now_ms);
+        return;
+    }
     if (copy != NULL && !is_final && copy->epoch.counter > m->epoch.counter)
         return; /* it went on elsewhere */
     tombs_add(core, &m->session, m->epoch.counter, is_final, now_ms);
@@ -238,6 +240,26 @@ static void tombs_note_ended(struct core *core, const struct wire_message *m, ui
         if (went_on && is_final) /* whoever carries it on may not have heard */
             tombs_tell_again(core, &m->session, owner, now_ms);
     }
+}
+
+/* It takes the session for one that is owned, or may be. Lists of sessions are looked through by
+ * copies.h, and who looks for one is answered by owner.h. */
+static bool tombs_is_word_of_life(const struct wire_message *m)
+{
+    return m->kind == WIRE_COPY || m->kind == WIRE_COPY_EVENT || m->kind == WIRE_COPY_STREAM ||
+           (m->kind >= WIRE_TAKE && m->kind <= WIRE_HANDED) ||
+           (m->kind == WIRE_FOUND && m->epoch.counter != 0);
+}
+
+bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
+                  uint64_t now_ms)
+{
+    const struct tomb *tomb =
+        tombs_is_word_of_life(m) ? tombs_find(core, &m->session, now_ms) : NULL;
+    if (tomb == NULL || !tomb->is_final)
+        return false;
+    tombs_say(core, from, &m->session, now_ms);
+    return true;
 }
 
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,

@@ -47,6 +47,10 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
 /* Somebody told us of the end of one of its own (ENDED), or that it knows of it (FOUND). */
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms);
+/* Whoever speaks of a session that its client deleted is told so, whatever it says. False: that is
+ * not so. */
+bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
+                  uint64_t now_ms);
 /* It need not be told again: it knows, or knows better. */
 void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
 /* A link to it stands: who has not said that it knows is told again. */

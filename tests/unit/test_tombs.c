@@ -258,6 +258,12 @@ static struct session_id id_read(const char *session)
     return id;
 }
 
+static void forget(struct core *core, struct session *copy)
+{
+    if (copy != NULL)
+        session_free(core, copy);
+}
+
 static void test_nobody_ends_a_session_that_we_own(void **state)
 {
     (void)state;
@@ -279,6 +285,46 @@ static void test_nobody_ends_a_session_that_we_own(void **state)
     pump_say(p, pump_last(p), RESULT("1"));
     pump_settle(p);
     assert_ended(p, call, MESH_OK);
+    pump_free(p);
+}
+
+/* After a split: the other side had it in later epochs, and ended it there. */
+static void test_an_owner_goes_on_above_an_epoch_that_ended(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct core *stranger = core_of(p, 1);
+    struct wire_message said = {.kind = WIRE_ENDED, .session = id_of(session)};
+    said.has_session = true;
+    said.epoch = (struct mesh_epoch){4, core_self(stranger)};
+    forget(stranger, copy_at(p, 1, session));
+    tombs_add(stranger, &said.session, 4, false, p->now_ms);
+    assert_true(links_tell(stranger->links, core_self(core_of(p, 0)), &p->nodes[0].addr, &said,
+                           p->now_ms) >= 0);
+    pump_run(p, 3000);
+    assert_non_null(owned_at(p, 0, session));
+    assert_true(owned_at(p, 0, session)->epoch.counter > 4);
+    assert_int_equal(copies_of(p, session), 2); /* who knew of the end as well */
+    pump_free(p);
+}
+
+/* Whatever it has in mind with it. */
+static void test_who_speaks_of_a_deleted_session_is_told(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct wire_message said = {.kind = WIRE_COPY, .session = id_of(session)}; /* forget it */
+    said.has_session = true;
+    said.epoch = (struct mesh_epoch){1, core_self(core_of(p, 0))};
+    forget(core_of(p, 1), copy_at(p, 1, session));
+    tombs_add(core_of(p, 1), &said.session, 1, true, p->now_ms);
+    assert_true(links_tell(core_of(p, 0)->links, core_self(core_of(p, 1)), &p->nodes[1].addr, &said,
+                           p->now_ms) >= 0);
+    pump_run(p, 100);
+    assert_null(owned_at(p, 0, session));
+    assert_int_equal(copies_of(p, session), 0);
     pump_free(p);
 }
 
@@ -312,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_the_oldest_end_gives_way),
         cmocka_unit_test(test_an_end_is_one_of_its_epoch_unless_the_client_wished_it),
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
+        cmocka_unit_test(test_an_owner_goes_on_above_an_epoch_that_ended),
+        cmocka_unit_test(test_who_speaks_of_a_deleted_session_is_told),
         cmocka_unit_test(test_an_end_under_an_id_that_is_none_of_ours_is_not_noted),
     };
     if (sodium_init() < 0)
