@@ -436,6 +436,23 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
     }
 }
 
+bool event_stream_has_answers(const struct event_stream *stream)
+{
+    uint64_t number = stream->tenures[stream->tenures_count - 1].first;
+    if (number <= stream->delivered)
+        number = stream->delivered + 1;
+    if (number < events_oldest(&stream->log))
+        number = events_oldest(&stream->log);
+    for (; number <= stream->log.number; number++) {
+        const struct logged *event = events_at(&stream->log, number);
+        struct rpc_message rpc;
+        rpc_read(&rpc, NULL, event->text.at, event->text.length);
+        if (event->answers || rpc.kind == RPC_RESPONSE || rpc.kind == RPC_ERROR)
+            return true;
+    }
+    return false;
+}
+
 void event_stream_leave(struct core *core, struct call *reader)
 {
     struct event_stream *stream = reader->stream;

@@ -90,6 +90,8 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
  * have, or is none that we know, behind what is surely common to both, and *has_gap. */
 uint64_t event_stream_after(const struct event_stream *stream, const struct event_id *shown,
                             bool *has_gap);
+/* Answers of this tenure that no reader took. */
+bool event_stream_has_answers(const struct event_stream *stream);
 /* It reads no more. */
 void event_stream_leave(struct core *core, struct call *reader);
 /* Its answer was taken up to this event. */

@@ -113,6 +113,12 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     struct call *call;
     if (MESH_FAIL(core, "takeover.before_yield"))
         return;
+    if (serve_owes(core, session)) { /* nobody can say that any more: its client begins anew */
+        struct session_id id = session->id;
+        serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+        tombs_say(core, higher.owner, &id, now_ms);
+        return;
+    }
     fence_give_calls(core, session, higher, yield_call, now_ms);
     upcall_close(core, session->up); /* nothing that waits is given to it any more */
     while ((call = yield_next(up)) != NULL)
