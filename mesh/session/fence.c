@@ -152,7 +152,7 @@ int fence_answer(struct core *core, struct call *call, uint32_t from)
 {
     struct session *session = session_at(core, call->session);
     if (session == NULL || !fence_is_in_doubt(core, session) || session->is_copy ||
-        MUTANT(NO_FENCE))
+        call->answer.is_dropped || MUTANT(NO_FENCE))
         return 0;
     struct check *check = check_at(core, session->check);
     if (check == NULL) {

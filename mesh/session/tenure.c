@@ -72,6 +72,7 @@ static void yield_call(struct core *core, struct call *call, struct mesh_epoch h
     if (has_exchange && (!call->is_told || list_is_linked(&call->in_check)))
         yield_say(core, call, higher);
     list_remove(&call->in_check);
+    event_stream_let_go(core, call); /* which did not end: should it be ours again, it goes on */
     call->is_told = true;
     call->is_own = call->is_asking = false; /* whoever waits for its outcome is ended, too */
     struct handle self = call->self;
