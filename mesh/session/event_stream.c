@@ -28,6 +28,11 @@ static void event_stream_count(struct core *core, struct session *session, size_
 
 /* ---- tenures -------------------------------------------------------------------------------- */
 
+static uint64_t mark_counter(uint64_t mark)
+{
+    return mark >> SESSION_MARK_BITS == 0 ? mark : mark >> SESSION_MARK_BITS;
+}
+
 /* NULL: none that is known. */
 static const struct event_tenure *event_stream_tenure(const struct event_stream *stream,
                                                       uint64_t epoch)
@@ -73,7 +78,7 @@ void event_stream_new_tenure(struct core *core, struct session *session, bool is
         if (stream->tenures_count == EVENT_STREAM_TENURES)
             event_stream_drop_oldest_tenure(core, stream);
         stream->tenures[stream->tenures_count++] =
-            (struct event_tenure){session->epoch.counter, stream->log.number + 1, base};
+            (struct event_tenure){session_mark(session), stream->log.number + 1, base};
     }
 }
 
@@ -99,7 +104,7 @@ static struct event_stream *event_stream_new(struct core *core, struct session *
     events_init(&stream->log);
     stream->number = number;
     stream->session = session->self;
-    stream->tenures[0] = (struct event_tenure){session->epoch.counter, 1, 0};
+    stream->tenures[0] = (struct event_tenure){session_mark(session), 1, 0};
     stream->tenures_count = 1;
     list_push_back(&session->streams, &stream->in_session);
     event_stream_count(core, session, 0, EVENT_STREAM_COST);
@@ -326,6 +331,16 @@ void event_stream_adopt(struct core *core, struct event_stream *stream, struct c
     source->stream = stream;
 }
 
+void event_stream_let_go(struct core *core, struct call *source)
+{
+    struct event_stream *stream = source->stream;
+    if (stream == NULL || !handle_equal(stream->source, source->self))
+        return;
+    event_stream_leave(core, source);
+    stream->source = (struct handle){0};
+    source->stream = NULL;
+}
+
 void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh_reason why,
                        uint64_t now_ms)
 {
@@ -370,13 +385,14 @@ void event_stream_say_lost(struct core *core, struct call *reader)
     event_stream_say_missed(core, reader, id);
 }
 
-/* Of a tenure that is not known: who was in it has had all that came before it. */
+/* Of a tenure that is not known: who was in it has had all that came before it, and before ours of
+ * its counter, if it was that one's rival. */
 static uint64_t event_stream_before(const struct event_stream *stream, uint64_t epoch)
 {
     const struct event_tenure *at = stream->tenures;
-    if (epoch == 0 || epoch > event_stream_epoch(stream))
+    if (epoch == 0 || mark_counter(epoch) > mark_counter(event_stream_epoch(stream)))
         return stream->delivered; /* no id of ours */
-    while (at->epoch < epoch)
+    while (mark_counter(at->epoch) < mark_counter(epoch))
         at++;
     return at->first - 1;
 }
@@ -434,6 +450,23 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
         event_stream_tell(core, stream, reader, event, next);
         event_stream_expect(core, reader, now_ms);
     }
+}
+
+bool event_stream_has_answers(const struct event_stream *stream)
+{
+    uint64_t number = stream->tenures[stream->tenures_count - 1].first;
+    if (number <= stream->delivered)
+        number = stream->delivered + 1;
+    if (number < events_oldest(&stream->log))
+        number = events_oldest(&stream->log);
+    for (; number <= stream->log.number; number++) {
+        const struct logged *event = events_at(&stream->log, number);
+        struct rpc_message rpc;
+        rpc_read(&rpc, NULL, event->text.at, event->text.length);
+        if (event->answers || rpc.kind == RPC_RESPONSE || rpc.kind == RPC_ERROR)
+            return true;
+    }
+    return false;
 }
 
 void event_stream_leave(struct core *core, struct call *reader)

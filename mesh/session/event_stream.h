@@ -24,7 +24,7 @@ struct call;
  * after a hand-over that of the tenure before, so that ids go on; after a takeover all that was
  * given before, so that they begin at 1 (mcp.md §4.2 rule 7). */
 struct event_tenure {
-    uint64_t epoch;       /* its counter */
+    uint64_t epoch;       /* its session's mark then */
     uint64_t first, base; /* in the log's numbers; its events end where the next one's begin */
 };
 
@@ -90,6 +90,8 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
  * have, or is none that we know, behind what is surely common to both, and *has_gap. */
 uint64_t event_stream_after(const struct event_stream *stream, const struct event_id *shown,
                             bool *has_gap);
+/* Answers of this tenure that no reader took. */
+bool event_stream_has_answers(const struct event_stream *stream);
 /* It reads no more. */
 void event_stream_leave(struct core *core, struct call *reader);
 /* Its answer was taken up to this event. */
@@ -102,6 +104,8 @@ void event_stream_say_lost(struct core *core, struct call *reader);
 void event_stream_orphan(struct core *core, struct session *session, uint64_t now_ms);
 /* Its request was sent again: this call feeds it from now on. */
 void event_stream_adopt(struct core *core, struct event_stream *stream, struct call *source);
+/* The call feeds it no more, for it goes to another owner: as in a copy, it waits for the next. */
+void event_stream_let_go(struct core *core, struct call *source);
 /* Its request will not be answered: that is its last event, and whoever reads it hears so. */
 void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh_reason why,
                        uint64_t now_ms);

@@ -152,7 +152,7 @@ int fence_answer(struct core *core, struct call *call, uint32_t from)
 {
     struct session *session = session_at(core, call->session);
     if (session == NULL || !fence_is_in_doubt(core, session) || session->is_copy ||
-        MUTANT(NO_FENCE))
+        call->answer.is_dropped || MUTANT(NO_FENCE))
         return 0;
     struct check *check = check_at(core, session->check);
     if (check == NULL) {
@@ -330,6 +330,10 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     struct session *session = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     evidence_on_life(core, from, now_ms);
+    if (tombs_ends(core, &m->session, UINT64_MAX, now_ms)) {
+        tombs_say(core, from, &m->session, now_ms);
+        return;
+    }
     struct rounds_told told = rounds_on_check(&r, core_self(core), m->epoch,
                                               takeover_life(core, r.promised.owner, now_ms));
     takeover_note(core, &m->session, &r);

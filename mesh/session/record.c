@@ -291,7 +291,7 @@ static bool record_is_sound(struct core *core, const struct session *copy, unsig
     if (rest.length > RECORD_MAX || (parts & ~(unsigned)RECORD_WHOLE) != 0)
         return false;
     while ((rc = wire_item_read(&item, &rest)) > 0)
-        if (!record_judge_item(core, &counts, &item, parts, copy->epoch.counter))
+        if (!record_judge_item(core, &counts, &item, parts, session_mark(copy)))
             return false;
     return rc == 0 && counts.bases == ((parts & RECORD_BASE) != 0);
 }

@@ -486,6 +486,20 @@ static struct call *serve_next_to_end(struct upstream *up)
     return held;
 }
 
+bool serve_owes(struct core *core, const struct session *session)
+{
+    const struct upstream *up = upstream_at(core, session->up);
+    if (!session->is_single)
+        return false;
+    if (up != NULL)
+        LIST_EACH (at, &up->calls) {
+            const struct call *call = container_of(at, struct call, by_up);
+            if (call_is_request(call) && call->is_told && !list_is_linked(&call->in_check))
+                return true;
+        }
+    return session->own != NULL && event_stream_has_answers(session->own);
+}
+
 void serve_end_session(struct core *core, struct session *session, enum mesh_reason why,
                        uint64_t now_ms)
 {
@@ -493,7 +507,9 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
     struct handle of = session->up;
     struct upstream *up = upstream_at(core, of);
     struct call *call;
-    upcall_close(core, of); /* nothing that waits is given to it any more */
+    if (serve_owes(core, session))
+        session->is_deleted = true; /* whoever else believes to own it ends it, too */
+    upcall_close(core, of);         /* nothing that waits is given to it any more */
     while (up != NULL && (call = serve_next_to_end(up)) != NULL)
         call_end(core, call, MESH_END_CUT, call_is_held_stream(call) ? MESH_SESSION_ENDED : why,
                  now_ms);

@@ -100,6 +100,9 @@ void serve_up_end(struct core *core, struct handle up, uint32_t up_call, enum me
                   enum mesh_reason why, uint64_t now_ms);
 void serve_up_closed(struct core *core, struct handle up, enum mesh_reason why, uint64_t now_ms);
 
+/* HTTP+SSE: a request was accepted here and is not answered yet, or its answer was read by nobody.
+ * Its client waits for that on the one stream of its session; another owner knows nothing of it. */
+bool serve_owes(struct core *core, const struct session *session);
 /* Ends every call of a session with `why`, closes its upstream, forgets the session. */
 void serve_end_session(struct core *core, struct session *session, enum mesh_reason why,
                        uint64_t now_ms);

@@ -255,12 +255,23 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms)
     return NULL;
 }
 
-/* Its epoch is in it: no id of an earlier upstream's question is like it. */
+uint64_t session_mark(const struct session *session)
+{
+    struct mesh_epoch epoch = session->epoch;
+    uint64_t mixed = (epoch.owner.name ^ epoch.owner.generation) * UINT64_C(0x9e3779b97f4a7c15);
+    if (epoch.counter == 1)
+        return 1; /* its home's: whoever has another one took it over */
+    if (view_home_tag(epoch.owner) == key_home(&session->id))
+        mixed = 0;
+    return epoch.counter << SESSION_MARK_BITS | (mixed >> (64 - SESSION_MARK_BITS));
+}
+
+/* Its mark is in it: no id of another upstream's question is like it. */
 static size_t session_name_question(struct session *session, char text[SESSION_SHOWN_MAX])
 {
     size_t length = 2;
     memcpy(text, "\"m", 2);
-    length += rpc_write_number(text + length, session->epoch.counter);
+    length += rpc_write_number(text + length, session_mark(session));
     text[length++] = '-';
     length += rpc_write_number(text + length, ++session->questions_named);
     text[length++] = '"';

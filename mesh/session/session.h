@@ -109,6 +109,11 @@ struct session *session_new_copy(struct core *core, const struct session_id *id,
 void session_own(struct core *core, struct session *session, bool is_ours);
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
 void session_free(struct core *core, struct session *session);
+/* Its epoch as clients see it, in ids of events and of questions: the counter, and something of the
+ * owner unless that is its home. In a split two may own it under one counter, and give other
+ * events; that their marks are equal is one chance in 65,536. The first epoch's is 1. */
+#define SESSION_MARK_BITS 16
+uint64_t session_mark(const struct session *session);
 void session_touch(struct core *core, struct session *session, uint64_t now_ms);
 /* What is left of its idle and its absolute time: all of the idle time while it is in use. */
 void session_left(struct core *core, const struct session *session, uint64_t now_ms,

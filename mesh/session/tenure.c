@@ -72,6 +72,7 @@ static void yield_call(struct core *core, struct call *call, struct mesh_epoch h
     if (has_exchange && (!call->is_told || list_is_linked(&call->in_check)))
         yield_say(core, call, higher);
     list_remove(&call->in_check);
+    event_stream_let_go(core, call); /* which did not end: should it be ours again, it goes on */
     call->is_told = true;
     call->is_own = call->is_asking = false; /* whoever waits for its outcome is ended, too */
     struct handle self = call->self;
@@ -102,6 +103,12 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     struct call *call;
     if (MESH_FAIL(core, "takeover.before_yield"))
         return;
+    if (serve_owes(core, session)) { /* nobody can say that any more: its client begins anew */
+        struct session_id id = session->id;
+        serve_end_session(core, session, MESH_SESSION_ENDED, now_ms);
+        tombs_say(core, higher.owner, &id, now_ms);
+        return;
+    }
     fence_give_calls(core, session, higher, yield_call, now_ms);
     upcall_close(core, session->up); /* nothing that waits is given to it any more */
     while ((call = yield_next(up)) != NULL)

@@ -640,16 +640,16 @@ test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back(
         if (b.is_http)
             own = stream_begins(b.p);
         tell(b.p, own, SAMPLE("0"));
-        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m2-1\""));
+        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m131072-1\""));
         tell(b.p, own, SAMPLE("\"a\\u002f\\\"b\""));
-        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m2-2\""));
+        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m131072-2\""));
         /* an answer to the former one's goes nowhere */
         uint64_t dropped = stats(&b).questions_dropped;
         uint32_t late = ask(b.p, 1, b.session, RESULT("0"));
         assert_int_equal(b.p->clients[late].status, 202);
         assert_nothing_told(&b);
         assert_int_equal(stats(&b).questions_dropped, dropped + 1);
-        (void)ask(b.p, 1, b.session, RESULT("\"m2-2\""));
+        (void)ask(b.p, 1, b.session, RESULT("\"m131072-2\""));
         struct ucall *u = told(&b);
         assert_string_equal(u->text, RESULT("\"a\\u002f\\\"b\""));
         accept_it(&b, u);
@@ -659,8 +659,8 @@ test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back(
              "{\"requestId\":0}}");
         assert_string_equal(b.p->clients[held].last,
                             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\","
-                            "\"params\":{\"requestId\":\"m2-1\"}}");
-        (void)ask(b.p, 1, b.session, RESULT("\"m2-1\""));
+                            "\"params\":{\"requestId\":\"m131072-1\"}}");
+        (void)ask(b.p, 1, b.session, RESULT("\"m131072-1\""));
         assert_string_equal(told(&b)->text, RESULT("0"));
         bench_free(&b);
     }
@@ -687,10 +687,11 @@ static void test_answers_in_a_batch_get_their_ids_back_or_are_left_out(void **st
     own = stream_begins(b.p);
     event(b.p, own, SAMPLE("0"));
     event(b.p, own, SAMPLE("\"x\""));
-    (void)ask(b.p, 1, b.session,
-              "[" RESULT("0") "," RESULT("\"m2-1\"") "," CALL("5") "," FAULT("\"m2-2\"") "]");
+    (void)ask(
+        b.p, 1, b.session,
+        "[" RESULT("0") "," RESULT("\"m131072-1\"") "," CALL("5") "," FAULT("\"m131072-2\"") "]");
     assert_string_equal(told(&b)->text, "[" RESULT("0") "," CALL("5") "," FAULT("\"x\"") "]");
-    uint32_t late = ask(b.p, 1, b.session, "[" RESULT("0") "," RESULT("\"m2-1\"") "]");
+    uint32_t late = ask(b.p, 1, b.session, "[" RESULT("0") "," RESULT("\"m131072-1\"") "]");
     assert_nothing_told(&b);
     assert_int_equal(b.p->clients[late].status, 202);
     bench_free(&b);
@@ -778,7 +779,7 @@ static void test_the_client_is_told_what_carried_over_and_what_may_have_changed(
         for (uint64_t n = 1; n <= 4; n++)
             assert_non_null(strstr(event_text(log, n), wanted[n - 1]));
         /* who comes back gets what it missed of them */
-        assert_heard(b.p, resume(b.p, 0, b.session, "0-2-2"), ".**");
+        assert_heard(b.p, resume(b.p, 0, b.session, "0-131072-2"), ".**");
         bench_free(&b);
     }
 }
@@ -1002,6 +1003,7 @@ static void
 test_open_questions_are_cancelled_by_a_successor_and_its_own_have_its_epoch(void **state)
 {
     (void)state;
+    char id[40], answer[100];
     struct bench b = bench_with_copies();
     uint32_t held = hold(b.p, 1, b.session);
     struct ucall *own = stream_begins(b.p);
@@ -1015,10 +1017,13 @@ test_open_questions_are_cancelled_by_a_successor_and_its_own_have_its_epoch(void
     (void)stream_begins(b.p);
     assert_heard(b.p, held, ".*.****"); /* it | its cancel, a word, two lists */
     event(b.p, own, SAMPLE("0"));
-    assert_string_equal(b.p->clients[held].last, SAMPLE("\"m2-1\""));
+    snprintf(id, sizeof id, "\"m%llu-1\"", (unsigned long long)b.p->clients[held].position.epoch);
+    assert_non_null(strstr(b.p->clients[held].last, id));
+    assert_string_not_equal(id, "\"m131072-1\""); /* nor that of its home, in a second epoch */
     (void)ask(b.p, 1, b.session, RESULT("0"));
     assert_nothing_told(&b);
-    (void)ask(b.p, 1, b.session, RESULT("\"m2-1\""));
+    snprintf(answer, sizeof answer, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{}}", id);
+    (void)ask(b.p, 1, b.session, answer);
     assert_string_equal(told(&b)->text, RESULT("0"));
     bench_free(&b);
 }

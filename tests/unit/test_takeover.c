@@ -375,6 +375,49 @@ static void test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewh
     pump_free(p);
 }
 
+/* HTTP+SSE: node 0 accepted a request, or did not, when it hears that node 1 owns the session. */
+static void yield_single(bool is_owed, bool is_answered)
+{
+    struct pump *p = pump_new(3, two);
+    uint32_t stream = pump_sse_again(p, 2);
+    pump_settle(p);
+    pump_say(p, pump_last(p),
+             "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":"
+             "\"2024-11-05\",\"capabilities\":{}}}");
+    pump_run(p, 200);
+    const char *session = pump_session(p, stream);
+    uint32_t owner = owner_of(p, session), other = (owner + 1) % 3;
+    struct session_id id = owned_at(p, owner, session)->id;
+    if (is_owed || is_answered) {
+        uint32_t post = pump_post(p, owner, session, CALL("1"));
+        pump_settle(p);
+        assert_ended(p, post, MESH_OK); /* 202 */
+    }
+    if (is_answered)
+        pump_say(p, pump_last(p), RESULT("1"));
+    pump_run(p, 100);
+    takeover_yield(core_of(p, owner), owned_at(p, owner, session),
+                   (struct mesh_epoch){5, core_self(core_of(p, other))}, p->now_ms);
+    pump_settle(p);
+    assert_int_equal(tombs_has(core_of(p, other), &id, p->now_ms), is_owed);
+    assert_null(owned_at(p, owner, session));
+    if (is_owed) { /* its client begins anew, rather than wait for ever */
+        assert_ended(p, stream, MESH_SESSION_ENDED);
+        assert_null(copy_at(p, owner, session));
+    } else {
+        assert_true(p->clients[stream].is_open);
+    }
+    pump_free(p);
+}
+
+static void test_who_owes_an_answer_on_a_stream_that_it_loses_ends_its_session(void **state)
+{
+    (void)state;
+    yield_single(false, false);
+    yield_single(true, false);
+    yield_single(false, true); /* its reader has it */
+}
+
 static void test_a_successor_at_which_nothing_ran_gives_it_back(void **state)
 {
     (void)state;
@@ -440,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_holders_that_are_silent_hold_an_answer_back_half_a_second),
         cmocka_unit_test(test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran),
         cmocka_unit_test(test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewhere),
+        cmocka_unit_test(test_who_owes_an_answer_on_a_stream_that_it_loses_ends_its_session),
         cmocka_unit_test(test_a_successor_at_which_nothing_ran_gives_it_back),
         cmocka_unit_test(test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split),
     };
