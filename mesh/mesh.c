@@ -440,7 +440,8 @@ static void mesh_leave_now(struct mesh *m, uint64_t now_ms)
     bool is_idle = handover_is_over(core) && serve_is_idle(core) && entry_is_idle(core);
     if (m->farewell_ms == MESH_NEVER && (is_over || is_idle))
         mesh_end_sessions(m, now_ms);
-    if (!m->is_leaving_swim && (is_over || now_ms >= m->farewell_ms)) {
+    bool is_served_out = now_ms >= m->farewell_ms && entry_is_idle(core); /* some came since */
+    if (!m->is_leaving_swim && (is_over || is_served_out)) {
         m->is_leaving_swim = true;
         entry_end_all(core);
         swim_leave(core->swim, now_ms);
@@ -638,11 +639,12 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
     core->view_changed_ms = now_ms;
     owner_on_member(core, change->from, change->to);
     core_tell(core, MESH_MEMBER_CHANGED, change->id, change->to, 0);
-    if ((change->to == MEMBER_DEAD || change->to == MEMBER_LEFT) &&
-        !peer_id_equal(change->id, core_self(core))) {
+    bool is_gone = change->to == MEMBER_DEAD || change->to == MEMBER_LEFT;
+    /* who left closes its links itself: what it said last, as of sessions it gave away, is read */
+    if (change->to == MEMBER_DEAD && !peer_id_equal(change->id, core_self(core)))
         links_forget(core->links, change->id, now_ms);
+    if (is_gone && !peer_id_equal(change->id, core_self(core)))
         serve_entry_gone(core, change->id, now_ms);
-    }
     if (change->to != MEMBER_SUSPECT)
         succession_on_view(core, now_ms);
     copies_on_view(core, now_ms);

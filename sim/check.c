@@ -39,6 +39,7 @@ void checks_free(struct world *world)
 {
     if (world->checks == NULL)
         return;
+    leaves_free(world);
     free(world->checks->views);
     free(world->checks);
     world->checks = NULL;
@@ -605,6 +606,7 @@ void check_end(struct world *world, struct request *request)
                    words[0] != '\0' ? words : "who had it fell silent just now");
     }
     check_calm_end(world, request);
+    leave_judges(world, request);
     if (ask_is_modern(request->ask))
         modern_check_end(world, request);
 }
@@ -695,6 +697,9 @@ void check_event(struct world *world, const struct world_event *event)
         break;
     case CHECK_TENURES:
         tenures_look(world);
+        break;
+    case CHECK_LEAVES:
+        leave_check_over(world, event);
         break;
     }
 }

@@ -15,6 +15,8 @@ struct checks {
     } * views;
     uint32_t views_count;
     uint64_t views_compared, rings_compared;
+    struct leave *leaves; /* check_leave.c */
+    uint32_t leaves_count, leaves_capacity;
     struct { /* what each peer showed at its last look */
         uint64_t hash;
         uint64_t since_us;
@@ -50,6 +52,15 @@ void check_failure(struct world *world, struct request *request, struct slice id
 void check_end(struct world *world, struct request *request);
 /* A peer that left by its own will holds no client any more (E1). */
 void check_left(struct world *world, struct seat *seat);
+/* G1 to G4: a peer is asked to leave; it is gone by its own will; a peer owns a session from now
+ * on; what came of a request. */
+void leave_asked(struct world *world, const struct seat *seat, uint32_t stay_ms,
+                 uint32_t within_ms);
+void leave_exits(struct world *world, const struct seat *seat);
+void leave_taken(struct world *world, const struct seat *seat);
+void leave_judges(struct world *world, const struct request *request);
+void leave_check_over(struct world *world, const struct world_event *event); /* CHECK_LEAVES */
+void leaves_free(struct world *world);
 /* The end of the calm phase: nothing open (E1), nothing leaked (levels). */
 void check_quiescence(struct world *world);
 /* Somebody has it, or will take it over, and nothing ended it: probes of the calm phase are to be

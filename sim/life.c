@@ -289,8 +289,10 @@ void world_exit(struct world *world, struct seat *seat, enum mesh_change why)
     world_say(world, seat, "exits (%d)", why);
     seat->exited = true;
     seat->exit_reason = why;
-    if (why == MESH_LEFT_MESH)
+    if (why == MESH_LEFT_MESH) {
         check_left(world, seat);
+        leave_exits(world, seat);
+    }
     net_died(world, seat, DEATH_KILLED);
     seat_empty(world, seat);
     if (world->config.load && seat->name == seat->index) /* a supervisor starts it again */
@@ -341,6 +343,7 @@ void world_leave(struct world *world, uint32_t index, uint32_t stay_ms, uint32_t
     world_say(world, seat, "is asked to leave");
     seat->leaving = true;
     world_disturb(world, index);
+    leave_asked(world, seat, stay_ms, within_ms);
     uint64_t now_ms = world_clock_ms(world, seat);
     mesh_leave(seat->mesh, now_ms + stay_ms, now_ms + within_ms, now_ms);
     world_turn(world, seat);

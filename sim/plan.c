@@ -9,6 +9,7 @@
 #define FIRST_FAULT_US (3u * WORLD_SECOND)
 #define LEAVE_WITHIN_MS 5000u
 #define LEAVE_STAY_MS 3000u
+#define ROLLOUT_STEP_MS 6000u
 #define STALE_PACKETS 40u
 #define STALE_AGE_MS 60000u
 #define MASS_WITHIN_MS 3000u
@@ -69,6 +70,7 @@ static const struct plan_row rows[] = {
     {FAULT_SWIZZLE, 2, 1000, 8000},
     {FAULT_MASS, 1, 100, 5000},
     {FAULT_FAILPOINT, 10, 1500, 12000},
+    {FAULT_ROLLOUT, 1, 0, 0},
 };
 
 static bool is_wanted(const struct world *world, uint32_t number)
@@ -129,6 +131,17 @@ static void append_mass(struct world *world, struct fault fault)
     }
 }
 
+/* Each has its time, and is back, before the next goes. */
+static void append_rollout(struct world *world, struct fault fault)
+{
+    for (uint32_t n = 0; n < world->config.nodes; n++) {
+        fault.seat = (fault.seat + 1) % world->config.nodes;
+        fault.until_us = fault.at_us;
+        plan_append(world, fault);
+        fault.at_us += drawn_ms(fault.salt, n, ROLLOUT_STEP_MS, 2 * ROLLOUT_STEP_MS) * WORLD_MS;
+    }
+}
+
 static void plan_add(struct world *world, struct shuffle *chance, const struct plan_row *row)
 {
     uint64_t end_us = (uint64_t)world->config.chaos_ms * WORLD_MS;
@@ -152,6 +165,8 @@ static void plan_add(struct world *world, struct shuffle *chance, const struct p
         append_swizzle(world, fault);
     else if (row->class == FAULT_MASS)
         append_mass(world, fault);
+    else if (row->class == FAULT_ROLLOUT)
+        append_rollout(world, fault);
     else
         plan_append(world, fault);
 }
@@ -458,6 +473,7 @@ bool plan_do(struct world *world, struct fault *fault, bool begins)
     case FAULT_TWIN:
         return twin_do(world, fault, begins);
     case FAULT_LEAVE:
+    case FAULT_ROLLOUT:
         return leave_do(world, fault, begins);
     case FAULT_PAUSE:
         if (begins && seat->mesh != NULL)

@@ -88,7 +88,8 @@ enum world_event_kind {
     CHECK_LISTEN,  /* a: request */
     CHECK_LEFT,    /* a: request */
     CHECK_SSE,     /* a: request */
-    CHECK_TENURES
+    CHECK_TENURES,
+    CHECK_LEAVES /* a: leave */
 };
 
 struct world_event {
