@@ -485,22 +485,22 @@ void replay_note_progress(struct core *core, struct call *call, const struct eve
 static bool replay_may_run_again(const struct core *core, const struct call *call)
 {
     bool is_out = call->has_head && !call->is_held && call->form != MESH_FORM_SSE && !call->is_told;
+    bool was_got = call->is_sent || call->resumes > 0; /* by the last one; or any: */
+    bool may_have_run = was_got || call->may_have_run;
     if (call->is_answered || is_out)
         return false;
-    if (!call->is_sent && call->resumes == 0 && !call->may_have_run)
-        return call->attempts < REPLAY_UNSENT_MAX;
-    return call->attempts < SERVE_ATTEMPTS_MAX &&
-           retry_class_of(&core->retry, &call->rpc, call->body, call->user_was_asked) == RETRY_SAFE;
+    return call->attempts < (was_got ? SERVE_ATTEMPTS_MAX : REPLAY_UNSENT_MAX) &&
+           (!may_have_run || retry_class_of(&core->retry, &call->rpc, call->body,
+                                            call->user_was_asked) == RETRY_SAFE);
 }
 
 /* As if it had never been given to an upstream, but for what its client has. */
 static void replay_take_back(struct core *core, struct call *call, uint64_t now_ms)
 {
     const struct session *session = session_at(core, call->session);
-    bool is_single = call->front == MESH_FRONT_SSE;
+    bool is_single = call->front == MESH_FRONT_SSE && session != NULL;
     heap_remove(&core->serve.resumes, &call->again);
     slice_drop(&call->up_mark);
-    slice_drop(&call->up_id);
     call->up_call = 0;
     call->may_have_run = call->may_have_run || call->is_sent || call->resumes > 0;
     call->is_sent = call->is_heard = false;
@@ -516,6 +516,14 @@ static void replay_take_back(struct core *core, struct call *call, uint64_t now_
     }
     replay_note_progress(core, call, is_single ? session->own : call->stream);
     replay_wait(core, call, now_ms);
+}
+
+bool replay_take_again(struct core *core, struct call *call, uint64_t now_ms)
+{
+    if (!replay_may_run_again(core, call))
+        return false;
+    replay_take_back(core, call, now_ms);
+    return true;
 }
 
 /* A notification, or the answer to a question of the former upstream: fire and forget. */
@@ -626,8 +634,10 @@ bool replay_upstream_lost(struct core *core, struct session *session, enum mesh_
     upcall_close(core, up->self);
     LIST_EACH (at, &room->calls) {
         call = container_of(at, struct call, by_up);
-        if (replay_was_given(call))
+        if (replay_was_given(call)) {
+            slice_drop(&call->up_id); /* of a question of the former upstream */
             replay_take_back(core, call, now_ms);
+        }
     }
     if (list_is_empty(&room->calls))
         replay_drop_room(core, session, room);

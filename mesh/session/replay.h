@@ -53,6 +53,9 @@ bool replay_upstream_lost(struct core *core, struct session *session, enum mesh_
  * requests' streams wait for those who ask again. In its new epoch. */
 void replay_taken_over(struct core *core, struct session *session, uint64_t now_ms);
 
+/* Its upstream lost it, not its session. True: it may run again, and is as if it had never been
+ * given to one, but for what its client has. */
+bool replay_take_again(struct core *core, struct call *call, uint64_t now_ms);
 /* It goes on with this stream: what progress its client has is noted. */
 void replay_note_progress(struct core *core, struct call *call, const struct event_stream *stream);
 /* It runs again, and this message is progress that its client has: that must only grow. */

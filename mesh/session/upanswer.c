@@ -25,6 +25,23 @@ struct call *upanswer_find(struct upstream *up, uint32_t up_call)
     return NULL;
 }
 
+/* ---- what may run again ---------------------------------------------------------------------- */
+
+/* Once more: when no byte of it left, or when it may run twice; then an answer that had begun goes
+ * on with another run's, in a session, where it is a stream of ours (mcp.md §5). */
+static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why,
+                               uint64_t now_ms)
+{
+    const struct session *session = session_at(core, call->session);
+    bool goes_on = session != NULL && session->is_announced && !call->is_own &&
+                   !handle_equal(session->creator, call->self);
+    if (why != MESH_UPSTREAM_LOST || call->want == MESH_PASS || (call->is_heard && !goes_on))
+        return false;
+    if (call->is_asking)
+        return !call->is_heard && call->attempts < SERVE_ATTEMPTS_MAX && trust_ask(core, call) == 0;
+    return replay_take_again(core, call, now_ms) && upcall_send(core, call, MESH_UP_SEND) == 0;
+}
+
 /* ---- heads ----------------------------------------------------------------------------------- */
 
 /* Its own 404 never reaches a client. */
@@ -45,7 +62,8 @@ static void upanswer_resumed(struct core *core, struct call *call, int status, e
     if (status == 200 && form == MESH_FORM_SSE)
         return;
     upcall_cancel(core, call);
-    call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_LOST, now_ms);
+    if (!upanswer_try_again(core, call, MESH_UPSTREAM_LOST, now_ms))
+        call_end(core, call, MESH_END_CUT, MESH_UPSTREAM_LOST, now_ms);
 }
 
 /* HTTP+SSE in front of Streamable HTTP: a good answer comes on the stream, a refusal on the POST.
@@ -500,18 +518,6 @@ void serve_up_too_large(struct core *core, struct handle h, enum rpc_kind kind, 
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
-/* Once more: when no byte of it left, or when nothing came back and it may run twice. */
-static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why)
-{
-    bool may_run_again =
-        !call->is_sent || call->is_asking ||
-        retry_class_of(&core->retry, &call->rpc, call->body, call->user_was_asked) == RETRY_SAFE;
-    if (why != MESH_UPSTREAM_LOST || call->is_heard || call->want == MESH_PASS ||
-        call->attempts >= SERVE_ATTEMPTS_MAX || !may_run_again)
-        return false;
-    return (call->is_asking ? trust_ask(core, call) : upcall_send(core, call, MESH_UP_SEND)) == 0;
-}
-
 /* The longer it refused, the more seldom it is tried; the last time at the end of the wait. */
 static uint64_t upanswer_try_next_ms(const struct call *call, uint64_t until_ms, uint64_t now_ms)
 {
@@ -537,7 +543,8 @@ static bool upanswer_waits_for_it(struct core *core, const struct session *sessi
         return false;
     upcall_untaken(core, call);
     call->up_call = 0;
-    call->attempts = 0;
+    if (call->attempts > 0) /* this was none */
+        call->attempts--;
     return true;
 }
 
@@ -555,9 +562,8 @@ void serve_up_end(struct core *core, struct handle h, uint32_t up_call, enum mes
         why = MESH_UPSTREAM_LOST; /* only the rest was not asked for: the request ran */
     if (why == MESH_UPSTREAM_DOWN && upanswer_waits_for_it(core, session, call, now_ms))
         return;
-    if (why != MESH_OK && upanswer_try_again(core, call, why))
-        return;
-    if (uplisten_awaits_rest(core, call, why, now_ms))
+    if (uplisten_awaits_rest(core, call, why, now_ms) ||
+        upanswer_try_again(core, call, why, now_ms))
         return;
     /* a stream that ends without its answer must not end quietly: clients wait a minute */
     bool is_batch = call_is_batch_on_stream(core, call);

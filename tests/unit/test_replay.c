@@ -621,6 +621,43 @@ static void test_a_request_waits_ten_seconds_for_a_server_that_refuses(void **st
     }
 }
 
+/* The server dies, with it the connection of an answer that has begun; nobody is there for a while;
+ * then one that does not know the session. */
+static void test_an_answer_that_has_begun_goes_on_with_the_next_server(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(2, http);
+    uint32_t client = ask(b.p, 1, b.session, TOKEN_LIST("1", "5"));
+    struct ucall *u = told(&b);
+    (void)stream_begins(b.p);
+    event(b.p, u, STEP("5", "1"));
+    event(b.p, u, STEP("5", "2"));
+    pump_end(b.p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
+    for (int n = 0; n < 3; n++) { /* tried again at once, and then now and then */
+        u = told(&b);
+        assert_string_equal(u->text, TOKEN_LIST("1", "5"));
+        pump_end(b.p, u, MESH_END_CUT, MESH_UPSTREAM_DOWN);
+        pump_run(b.p, REPLAY_AGAIN_FIRST_MS + 10);
+    }
+    pump_head(b.p, told(&b), 404, MESH_FORM_NONE, MESH_UP_SESSION_LOST);
+    pump_run(b.p, 10);
+    assert_true(b.p->clients[client].is_open);
+    (void)shake(&b);
+    u = told(&b);
+    assert_string_equal(u->text, TOKEN_LIST("1", "5"));
+    (void)stream_begins(b.p);
+    event(b.p, u, STEP("5", "1"));
+    event(b.p, u, STEP("5", "2"));
+    event(b.p, u, STEP("5", "3"));
+    event(b.p, u, RESULT("1"));
+    pump_end(b.p, u, MESH_END_WHOLE, MESH_OK);
+    pump_settle(b.p);
+    assert_ended(b.p, client, MESH_OK);
+    assert_int_equal(b.p->clients[client].texts, 4); /* progress never goes back */
+    assert_int_equal(b.p->clients[client].answers, 1);
+    bench_free(&b);
+}
+
 /* ---- questions ------------------------------------------------------------------------------- */
 
 static void
@@ -1049,6 +1086,7 @@ int main(void)
         cmocka_unit_test(test_what_needs_no_upstream_opens_none),
         cmocka_unit_test(test_a_delete_under_way_ends_the_session_with_its_upstream),
         cmocka_unit_test(test_where_sessions_end_with_their_upstream_nothing_is_resumed),
+        cmocka_unit_test(test_an_answer_that_has_begun_goes_on_with_the_next_server),
         cmocka_unit_test(test_a_request_waits_ten_seconds_for_a_server_that_refuses),
         cmocka_unit_test(
             test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back),
