@@ -3,6 +3,7 @@
 #ifndef TESTS_STREAMS_PUMP_H
 #define TESTS_STREAMS_PUMP_H
 
+#include "mesh/session/session.h"
 #include "tests/unit/mesh_pump.h"
 
 #define KIB 1024u
