@@ -420,7 +420,7 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
     x->has_failed = m->text.answers && m->text.why != MESH_OK;
     if (event_id_is_none(&m->text.id))
         return;
-    x->has_position = x->is_placed = true;
+    x->has_position = true;
     x->position = m->text.id;
     if (x->request.want != MESH_SSE) /* whose clients cannot come back for more */
         e->event.id = m->text.id;
@@ -724,7 +724,7 @@ void entry_leave(struct core *core)
         if (x == NULL || exchange_is_over(x) || exchange_is_own_single(core, x))
             continue;
         if (x->request.want == MESH_LISTEN && x->head_out)
-            exchange_end(core, x, x->is_placed ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
+            exchange_end(core, x, x->has_position ? MESH_END_LATER : MESH_END_WHOLE, MESH_OK);
         else if (exchange_is_held_stream(x) || x->request.rpc.method == RPC_LISTEN)
             exchange_stop(core, x, MESH_STOPPING);
     }

@@ -64,7 +64,6 @@ struct exchange {
     uint64_t serial;          /* which its owner gave this number */
     bool has_position;        /* its client showed an event's id, or got one since: */
     struct event_id position; /* the newest; none: what was shown is no id of ours */
-    bool is_placed;           /* it got one: whatever it showed, it has a place to go on from */
     struct held_head held;
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
