@@ -103,7 +103,8 @@ struct request {
     uint32_t executions;
     bool waited; /* for a fresh server, which was told of the session first */
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */
-    uint64_t said_us;                             /* when an upstream first answered it */
+    uint64_t said_us;                             /* when an upstream first answered it, */
+    bool was_alone; /* and nobody but its peer could have kept a copy then */
     bool was_quiet; /* nothing was wrong in the world when it was sent, nor since */
 };
 

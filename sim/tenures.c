@@ -281,6 +281,11 @@ static uint32_t others_of(const struct world *world, uint32_t seat)
     return others;
 }
 
+bool tenure_is_alone(const struct world *world, uint32_t seat)
+{
+    return world_serves(world, seat) && others_of(world, seat) == 0;
+}
+
 void tenure_begins(struct world *world, const struct request *request)
 {
     const struct session *session = world->clients->sessions[request->session];
@@ -290,7 +295,8 @@ void tenure_begins(struct world *world, const struct request *request)
         somebody_died_lately(world, 2 * WORLD_SECOND))
         return;
     records_of(world, session, &records);
-    if (records.owner == WORLD_NOBODY || records.copies > 0 || others_of(world, records.owner) == 0)
+    if (records.owner == WORLD_NOBODY || records.copies > 0 || request->was_alone ||
+        others_of(world, records.owner) == 0)
         return;
     check_fail(world, "R1",
                "#%u brings the id of session %u after %" PRIu64

@@ -73,6 +73,8 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
                    uint32_t said_ms);
 /* O1: a request runs there. */
 void tenure_runs(struct world *world, const struct request *request, uint32_t upstream);
+/* Nobody else could keep a copy of what it owns, as far as it knows. */
+bool tenure_is_alone(const struct world *world, uint32_t seat);
 /* R1: the client learns the id of its session. */
 void tenure_begins(struct world *world, const struct request *request);
 /* Somebody that runs and does not leave has a record of it. */

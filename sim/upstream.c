@@ -363,8 +363,10 @@ static void answer_say(struct world *world, struct ucall *call)
     memcpy(text + length + call->pad, "\"}}", 3);
     ucall_head(world, call, 200, call->is_sse ? MESH_FORM_SSE : MESH_FORM_JSON);
     struct request *request = ucall_request(world, call);
-    if (request != NULL && request->said_us == 0)
+    if (request != NULL && request->said_us == 0) {
         request->said_us = world->now_us;
+        request->was_alone = tenure_is_alone(world, world->upstreams->ups[call->upstream].seat);
+    }
     ucall_say(world, call, text, (size_t)length + call->pad + 3);
     if (answers_twice(world, call)) {
         world->faults->hits[FAULT_UP_TWICE]++;
