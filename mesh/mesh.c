@@ -849,6 +849,13 @@ bool mesh_tenure_of(struct mesh *m, const char *id_text, size_t length, struct m
     return true;
 }
 
+bool mesh_knows_deleted(struct mesh *m, const char *id_text, size_t length, uint64_t now_ms)
+{
+    struct session_id id;
+    return key_read(&id, slice_borrow(id_text, length)) &&
+           tombs_ends(&m->core, &id, UINT64_MAX, now_ms);
+}
+
 const struct mesh_member *mesh_self(const struct mesh *m)
 {
     return view_self(m->core.view);

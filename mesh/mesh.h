@@ -308,6 +308,9 @@ struct mesh_tenure {
 bool mesh_tenure_of(struct mesh *mesh, const char *id_text, size_t length,
                     struct mesh_tenure *tenure);
 
+/* Was this peer told that the session's client deleted it? */
+bool mesh_knows_deleted(struct mesh *mesh, const char *id_text, size_t length, uint64_t now_ms);
+
 const struct mesh_member *mesh_self(const struct mesh *mesh);
 /* Copies up to members_max members (ourselves among them), ordered by id; returns how many there
  * are. Dead and left ones are listed while they are remembered. Records are borrowed until the next

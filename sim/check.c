@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "sim/ends.h"
 #include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/sse.h"
@@ -254,7 +255,8 @@ void check_execution(struct world *world, const struct upstream *up, const struc
         reason_denies_running(request->why))
         check_fail(world, "E1", "#%u runs, and its client was told '%s'", request->n,
                    reason_name(request->why));
-    if (request->is_after_end)
+    if (request->is_after_end &&
+        !ends_is_forgotten(world, world->clients->sessions[request->session]))
         check_fail(world, "N1", "#%u runs in a session that was deleted before", request->n);
     if (request_is_of_session(request))
         tenure_runs(world, request, call->upstream);
@@ -595,7 +597,7 @@ void check_end(struct world *world, struct request *request)
         reason_denies_running(request->why))
         check_fail(world, "E1", "#%u ran, and its client is told '%s'", request->n,
                    reason_name(request->why));
-    if (request->is_after_end && ok)
+    if (request->is_after_end && ok && !ends_is_forgotten(world, session))
         check_fail(world, "N1", "#%u is answered in a session that was deleted before", request->n);
     if (request_is_of_session(request) && request->why == MESH_SESSION_UNKNOWN &&
         !may_be_unknown(world, session)) {

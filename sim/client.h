@@ -134,6 +134,7 @@ struct session {
     } wishes;
     struct tenures tenures;
     uint64_t delete_us, ended_us; /* DELETE was sent; its success was told */
+    bool end_died;                /* at some time nobody was left who knew of it (ends.h) */
     bool upstream_lost, was_left; /* was_left: ended by its owner, which leaves */
     bool is_single;               /* of HTTP+SSE, */
     uint32_t stream;              /* and this its GET; or NOBODY */

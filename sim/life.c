@@ -4,6 +4,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/ends.h"
 #include "sim/net.h"
 #include "sim/scenario.h"
 #include "sim/upstream.h"
@@ -262,6 +263,7 @@ static void seat_empty(struct world *world, struct seat *seat)
         if (world->lives[n].seat == seat->index && world->lives[n].ended_us == 0)
             world->lives[n].ended_us = world->now_us + 1; /* never 0 */
     tenures_died(world, seat);
+    ends_died(world, seat);
     clients_died(world, seat);
     upstreams_died(world, seat);
     mesh_free(seat->mesh);
