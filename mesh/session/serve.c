@@ -21,6 +21,8 @@ void serve_init(struct core *core)
     pool_init(&s->calls, sizeof(struct call), core->config.exchanges_max);
     pool_init(&s->upstreams, sizeof(struct upstream),
               core->config.sessions_max + core->config.exchanges_max);
+    /* no other peer counts from there: an answer begun at another owner is another one */
+    s->serial = rpc_id_hash(core->sip_key, slice_text("serial")) >> 32;
     heap_init(&s->timers);
     heap_init(&s->resumes);
     heap_init(&s->relistens);

@@ -258,12 +258,10 @@ struct session *session_next_expired(struct core *core, uint64_t now_ms)
 uint64_t session_mark(const struct session *session)
 {
     struct mesh_epoch epoch = session->epoch;
-    uint64_t mixed = (epoch.owner.name ^ epoch.owner.generation) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t life = epoch.owner.generation * UINT64_C(0x9e3779b97f4a7c15);
     if (epoch.counter == 1)
         return 1; /* its home's: whoever has another one took it over */
-    if (view_home_tag(epoch.owner) == key_home(&session->id))
-        mixed = 0;
-    return epoch.counter << SESSION_MARK_BITS | (mixed >> (64 - SESSION_MARK_BITS));
+    return epoch.counter << SESSION_MARK_BITS | (epoch.owner.name >> 52) << 4 | life >> 60;
 }
 
 /* Its mark is in it: no id of another upstream's question is like it. */

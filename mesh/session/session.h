@@ -54,7 +54,7 @@ struct session {
     struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */
     struct handle check;         /* of the question whether it is ours still */
     bool is_claimed;             /* it counts for the claim to its shard */
-    bool was_handed;              /* by its former owner, which lived */
+    bool was_handed;             /* by its former owner, which lived */
     uint64_t version;            /* of the record, in this epoch */
     struct slice params, result; /* initialize and its answer, whole; equal ones are one buffer */
     struct slice level;          /* the last logging/setLevel that was accepted, whole */
@@ -109,8 +109,8 @@ struct session *session_new_copy(struct core *core, const struct session_id *id,
 void session_own(struct core *core, struct session *session, bool is_ours);
 /* Takes it out of every table and frees it; its calls and upstream are the caller's concern. */
 void session_free(struct core *core, struct session *session);
-/* Its epoch as clients see it, in ids of events and of questions: the counter, and something of the
- * owner unless that is its home. In a split two may own it under one counter, and give other
+/* Its epoch as clients see it, in ids of events and of questions, in the order of epochs: the
+ * counter, and something of its owner. In a split two may own it under one counter, and give other
  * events; that their marks are equal is one chance in 65,536. The first epoch's is 1. */
 #define SESSION_MARK_BITS 16
 uint64_t session_mark(const struct session *session);

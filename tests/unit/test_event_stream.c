@@ -758,8 +758,8 @@ static void test_an_id_of_a_rival_of_the_same_counter_goes_on_where_both_began(v
     struct event_stream *its = event_stream_own(rival.core, rival.session);
     bench_add(&b, own, 5);
     bench_add(&rival, its, 5);
-    b.session->epoch.owner.name = 1;
-    rival.session->epoch.owner.name = 2;
+    b.session->epoch.owner.name = UINT64_C(1) << 52;
+    rival.session->epoch.owner.name = UINT64_C(2) << 52;
     bench_next(&b, false);
     bench_next(&rival, false);
     bench_add(&b, own, 4);

@@ -6,6 +6,8 @@
 #include "mesh/session/core.h"
 #include "tests/unit/streams_pump.h"
 
+#define SECOND "188125" /* how clients see the second epoch of a session of n0 there */
+
 /* A session at node 0, its clients at any, and what its upstreams were given so far. */
 struct bench {
     struct pump *p;
@@ -677,16 +679,16 @@ test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back(
         if (b.is_http)
             own = stream_begins(b.p);
         tell(b.p, own, SAMPLE("0"));
-        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m131072-1\""));
+        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m" SECOND "-1\""));
         tell(b.p, own, SAMPLE("\"a\\u002f\\\"b\""));
-        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m131072-2\""));
+        assert_string_equal(b.p->clients[held].last, SAMPLE("\"m" SECOND "-2\""));
         /* an answer to the former one's goes nowhere */
         uint64_t dropped = stats(&b).questions_dropped;
         uint32_t late = ask(b.p, 1, b.session, RESULT("0"));
         assert_int_equal(b.p->clients[late].status, 202);
         assert_nothing_told(&b);
         assert_int_equal(stats(&b).questions_dropped, dropped + 1);
-        (void)ask(b.p, 1, b.session, RESULT("\"m131072-2\""));
+        (void)ask(b.p, 1, b.session, RESULT("\"m" SECOND "-2\""));
         struct ucall *u = told(&b);
         assert_string_equal(u->text, RESULT("\"a\\u002f\\\"b\""));
         accept_it(&b, u);
@@ -696,8 +698,8 @@ test_questions_of_a_later_upstream_have_ids_of_ours_and_answers_get_theirs_back(
              "{\"requestId\":0}}");
         assert_string_equal(b.p->clients[held].last,
                             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\","
-                            "\"params\":{\"requestId\":\"m131072-1\"}}");
-        (void)ask(b.p, 1, b.session, RESULT("\"m131072-1\""));
+                            "\"params\":{\"requestId\":\"m" SECOND "-1\"}}");
+        (void)ask(b.p, 1, b.session, RESULT("\"m" SECOND "-1\""));
         assert_string_equal(told(&b)->text, RESULT("0"));
         bench_free(&b);
     }
@@ -724,11 +726,11 @@ static void test_answers_in_a_batch_get_their_ids_back_or_are_left_out(void **st
     own = stream_begins(b.p);
     event(b.p, own, SAMPLE("0"));
     event(b.p, own, SAMPLE("\"x\""));
-    (void)ask(
-        b.p, 1, b.session,
-        "[" RESULT("0") "," RESULT("\"m131072-1\"") "," CALL("5") "," FAULT("\"m131072-2\"") "]");
+    (void)ask(b.p, 1, b.session,
+              "[" RESULT("0") "," RESULT("\"m" SECOND "-1\"") "," CALL("5") "," FAULT("\"m" SECOND
+                                                                                      "-2\"") "]");
     assert_string_equal(told(&b)->text, "[" RESULT("0") "," CALL("5") "," FAULT("\"x\"") "]");
-    uint32_t late = ask(b.p, 1, b.session, "[" RESULT("0") "," RESULT("\"m131072-1\"") "]");
+    uint32_t late = ask(b.p, 1, b.session, "[" RESULT("0") "," RESULT("\"m" SECOND "-1\"") "]");
     assert_nothing_told(&b);
     assert_int_equal(b.p->clients[late].status, 202);
     bench_free(&b);
@@ -816,7 +818,7 @@ static void test_the_client_is_told_what_carried_over_and_what_may_have_changed(
         for (uint64_t n = 1; n <= 4; n++)
             assert_non_null(strstr(event_text(log, n), wanted[n - 1]));
         /* who comes back gets what it missed of them */
-        assert_heard(b.p, resume(b.p, 0, b.session, "0-131072-2"), ".**");
+        assert_heard(b.p, resume(b.p, 0, b.session, "0-" SECOND "-2"), ".**");
         bench_free(&b);
     }
 }
@@ -1056,7 +1058,7 @@ test_open_questions_are_cancelled_by_a_successor_and_its_own_have_its_epoch(void
     event(b.p, own, SAMPLE("0"));
     snprintf(id, sizeof id, "\"m%llu-1\"", (unsigned long long)b.p->clients[held].position.epoch);
     assert_non_null(strstr(b.p->clients[held].last, id));
-    assert_string_not_equal(id, "\"m131072-1\""); /* nor that of its home, in a second epoch */
+    assert_string_not_equal(id, "\"m" SECOND "-1\""); /* nor that of its home, in a second epoch */
     (void)ask(b.p, 1, b.session, RESULT("0"));
     assert_nothing_told(&b);
     snprintf(answer, sizeof answer, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{}}", id);
