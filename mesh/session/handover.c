@@ -332,7 +332,10 @@ static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause
                        uint64_t now_ms)
 {
     const struct session *session = session_find(core, &hand->id);
-    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE);
+    const struct mesh_member *taker = view_find(core->view, hand->taker);
+    /* who leaves meanwhile gets no copies any more, and would never have the record whole */
+    bool may_take = taker != NULL && member_is_eligible(taker);
+    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE || !may_take);
     if (!core_is_living(core, hand->taker) || is_off) {
         struct session_id id = hand->id;
         hand_free(core, hand);
