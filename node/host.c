@@ -33,7 +33,7 @@ struct host_core {
     uv_signal_t terminate, interrupt, hangup;
     enum host_phase phase;
     enum host_exit exit_code;
-    bool has_now;
+    bool has_now, is_at_place;
     uint64_t now_ms, started_ms, grace_ms, force_ms; /* force_ms: stop then at the latest */
     uint64_t chance;
     struct host_stats stats;
@@ -172,7 +172,7 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
         log_info("session_yielded", "session=%08x to=%s", (uint32_t)value, name);
         break;
     case MESH_FAILPOINT:
-        (void)raise(SIGKILL); /* a build for tests: as if it were killed here */
+        host->core->is_at_place = true;
         break;
     case MESH_STOOD_STILL:
         log_warn("stood_still", "late_ms=%" PRIu64, value);
@@ -223,7 +223,10 @@ static bool do_round(struct host *host)
         do_effect(host, &effect);
     }
     clients_settle(host->clients);
-    return writers_flush(&host->writers) || any;
+    bool is_more = writers_flush(&host->writers) || any;
+    if (host->core->is_at_place) /* a build for tests: as if it were killed here */
+        (void)raise(SIGKILL);
+    return is_more;
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -384,6 +387,21 @@ static void find_own_address(struct mesh_addr *addr, bool v4)
     uv_free_interface_addresses(all, count);
 }
 
+#ifdef MESH_FAILPOINTS
+/* MESH_FAILPOINT=NAME[:N]: it dies there, when it has passed N times before. */
+static void set_place(struct host *host)
+{
+    static char name[64];
+    const char *place = getenv("MESH_FAILPOINT");
+    if (place == NULL)
+        return;
+    size_t length = strcspn(place, ":");
+    snprintf(name, sizeof name, "%.*s", (int)length, place);
+    uint32_t skip = place[length] == ':' ? (uint32_t)strtoul(place + length + 1, NULL, 10) : 0;
+    mesh_fail_at(host->mesh, name, skip);
+}
+#endif
+
 static int make_mesh(struct host *host)
 {
     const struct host_config *config = host->config;
@@ -409,9 +427,8 @@ static int make_mesh(struct host *host)
                                                    : MESH_UP_BUILTIN;
     rc = mesh_new(&host->mesh, &mesh, host_now_ms(host));
 #ifdef MESH_FAILPOINTS
-    const char *place = getenv("MESH_FAILPOINT"), *skip = getenv("MESH_FAILPOINT_SKIP");
-    if (rc == 0 && place != NULL)
-        mesh_fail_at(host->mesh, place, skip != NULL ? (uint32_t)strtoul(skip, NULL, 10) : 0);
+    if (rc == 0)
+        set_place(host);
 #endif
     if (rc == 0) {
         char text[ADDR_TEXT_MAX];

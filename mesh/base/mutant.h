@@ -16,6 +16,8 @@
 #define MUTANT_NO_VETO 9          /* who hears the owner lets it be taken over */
 #define MUTANT_NO_FIRST_COPY 10   /* initialize is answered though nobody has a copy */
 #define MUTANT_NO_FENCE 11        /* who woke up answers before its holders were asked */
+#define MUTANT_GIVER_SERVES 12    /* who gave a session away goes on with it */
+#define MUTANT_TAKER_HASTES 13    /* who is asked to take a session owns it at once */
 
 #ifndef MESH_MUTANT
 #define MESH_MUTANT MUTANT_NONE

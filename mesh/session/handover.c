@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "mesh/base/failpoint.h"
+#include "mesh/base/mutant.h"
 #include "mesh/session/core.h"
 
 /* One session under way to its taker. */
@@ -174,7 +175,7 @@ static void hand_try(struct core *core, struct hand *hand, uint64_t now_ms)
     hand->is_given = true;
     core->stats.handed_over++;
     hand_say(core, hand, version, now_ms);
-    if (MESH_FAIL(core, "handover.after_end"))
+    if (MESH_FAIL(core, "handover.after_end") || MUTANT(GIVER_SERVES))
         return;
     takeover_yield(core, session, next, now_ms);
     park_release(core, &hand->id, now_ms);
@@ -305,7 +306,8 @@ static void handover_on_hand(struct core *core, struct peer_id from, const struc
             is_from_owner && mesh_epoch_compare(copy->promised, m->epoch) < 0 &&
             (m->round.is_end ? m->round.version == copy->version : handover_may_take(core));
         answer.round.is_refused = !is_possible;
-        if (is_possible && m->round.is_end && !MESH_FAIL(core, "handover.before_own"))
+        bool is_given = m->round.is_end || MUTANT(TAKER_HASTES);
+        if (is_possible && is_given && !MESH_FAIL(core, "handover.before_own"))
             takeover_own(core, copy, m->epoch, true, now_ms);
     }
     if (m->round.is_end && MESH_FAIL(core, "handover.before_handed"))
@@ -332,7 +334,10 @@ static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause
                        uint64_t now_ms)
 {
     const struct session *session = session_find(core, &hand->id);
-    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE);
+    const struct mesh_member *taker = view_find(core->view, hand->taker);
+    /* who leaves meanwhile gets no copies any more, and would never have the record whole */
+    bool may_take = taker != NULL && member_is_eligible(taker);
+    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE || !may_take);
     if (!core_is_living(core, hand->taker) || is_off) {
         struct session_id id = hand->id;
         hand_free(core, hand);
