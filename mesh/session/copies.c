@@ -233,9 +233,10 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
 }
 
 /* Marks in a mask the holders that it should have: the first candidates, and one more for each of
- * them that is late. *is_changed: there is one that was none before. */
+ * them that is late. *is_changed: there is one that was none before. *is_full: there was no place
+ * for one more. */
 static unsigned copies_choose(struct core *core, struct session *session, uint64_t now_ms,
-                              bool *is_changed)
+                              bool *is_changed, bool *is_full)
 {
     struct peer_id peers[MESH_CANDIDATES_MAX];
     size_t count = owner_candidates(core, &session->id, peers, MESH_CANDIDATES_MAX);
@@ -250,6 +251,7 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
             holder = copies_place_for(core, session, wanted, peers[n], now_ms);
             *is_changed = *is_changed || holder != NULL;
         }
+        *is_full = holder == NULL;
         if (holder == NULL)
             break;
         if (holder->is_refused && holder->again_ms > now_ms)
@@ -261,15 +263,26 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
     return wanted;
 }
 
-/* Who is not wanted goes once all others have the record: never before (invariant R1). */
+static uint32_t copies_that_have_it(const struct session *session)
+{
+    uint32_t count = 0;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        count += holder_has_it(&session->holders[n]);
+    return count;
+}
+
+/* Who is not wanted goes once all others have the record: never before (invariant R1). While there
+ * is no place for another that is to have it, one goes at a time, and enough stay. */
 static bool copies_drop_unwanted(struct core *core, struct session *session, unsigned wanted,
-                                 uint64_t now_ms)
+                                 bool is_full, uint64_t now_ms)
 {
     bool is_changed = false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
         if ((wanted & 1u << n) && !holder_has_it(&session->holders[n]))
             return false;
-    for (unsigned n = 0; n < COPIES_HOLDERS_MAX && wanted != 0; n++) {
+    if (is_full ? copies_that_have_it(session) <= core->config.copies : wanted == 0)
+        return false;
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX && !(is_full && is_changed); n++) {
         struct holder *holder = &session->holders[n];
         if ((wanted & 1u << n) || peer_id_is_nobody(holder->peer) ||
             (holder->is_refused && holder->again_ms > now_ms))
@@ -277,6 +290,8 @@ static bool copies_drop_unwanted(struct core *core, struct session *session, uns
         holder_forget(core, session, holder, now_ms);
         is_changed = true;
     }
+    if (is_full && is_changed)
+        copies_due(core, session, now_ms + COPIES_STEP_MS); /* there is a place now */
     return is_changed;
 }
 
@@ -401,10 +416,10 @@ static bool copies_is_ambiguous(const struct session *session, unsigned wanted)
  * now. */
 static bool copies_look(struct core *core, struct session *session, bool is_urgent, uint64_t now_ms)
 {
-    bool is_changed = false;
+    bool is_changed = false, is_full = false;
     copies_drop_gone(core, session);
-    unsigned wanted = copies_choose(core, session, now_ms, &is_changed);
-    is_changed = copies_drop_unwanted(core, session, wanted, now_ms) || is_changed;
+    unsigned wanted = copies_choose(core, session, now_ms, &is_changed, &is_full);
+    is_changed = copies_drop_unwanted(core, session, wanted, is_full, now_ms) || is_changed;
     if (is_changed || copies_is_ambiguous(session, wanted))
         copies_on_state(core, session, now_ms);
     bool is_over = copies_say_whole(core, session, wanted, is_urgent, now_ms);
@@ -628,6 +643,7 @@ static void copies_look_at_due(struct core *core, uint64_t now_ms)
         list_remove(&session->copying.in_work);
         if (copies_look(core, session, false, now_ms))
             continue;
+        list_remove(&session->copying.in_work); /* it may be there again, as one of the last */
         list_push_front(&c->due, &session->copying.in_work);
         break;
     }

@@ -417,6 +417,42 @@ static void test_who_begins_to_serve_gets_what_it_is_a_candidate_for(void **stat
     pump_free(p);
 }
 
+/* All places are taken, by holders that are not wanted any more: they go one by one. */
+static void test_where_all_places_are_taken_there_are_always_enough_copies(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(COPIES_HOLDERS_MAX + 2, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *owned = owned_at(p, 0, session);
+    uint32_t wanted[2], count = 0, at = 0;
+    for (uint32_t n = 1; n < p->nodes_count; n++)
+        if (copy_at(p, n, session) != NULL && count < 2)
+            wanted[count++] = n;
+    memset(owned->holders, 0, sizeof owned->holders);
+    for (uint32_t n = 1; n < p->nodes_count && at < COPIES_HOLDERS_MAX; n++)
+        if (n != wanted[0]) { /* the others have it, and so has one of those that are to have it */
+            if (copy_at(p, n, session) == NULL)
+                assert_int_equal(
+                    copies_send(core_of(p, 0), owned, core_self(core_of(p, n)), p->now_ms), 0);
+            owned->holders[at++] = (struct holder){.peer = core_self(core_of(p, n)),
+                                                   .sent = owned->version,
+                                                   .acked = owned->version,
+                                                   .whole = owned->version};
+        }
+    session_free(core_of(p, wanted[0]), copy_at(p, wanted[0], session));
+    pump_settle(p);
+    assert_int_equal(copies_of(p, session), COPIES_HOLDERS_MAX);
+    copies_on_view(core_of(p, 0), p->now_ms);
+    for (int n = 0; n < 200; n++) {
+        pump_run(p, 10);
+        assert_true(copies_of(p, session) >= 2);
+    }
+    assert_int_equal(copies_of(p, session), 2);
+    assert_copied(p, 0, wanted[0], session);
+    assert_copied(p, 0, wanted[1], session);
+    pump_free(p);
+}
+
 static void test_many_sessions_move_at_a_bounded_rate(void **state)
 {
     (void)state;
@@ -759,6 +795,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_that_its_owner_knows_nothing_of_is_not_kept),
         cmocka_unit_test(test_when_a_holder_dies_another_gets_the_record),
         cmocka_unit_test(test_who_begins_to_serve_gets_what_it_is_a_candidate_for),
+        cmocka_unit_test(test_where_all_places_are_taken_there_are_always_enough_copies),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),
         cmocka_unit_test(test_a_deleted_session_is_deleted_at_all_holders),
         cmocka_unit_test(test_a_delete_beats_every_epoch_and_no_other_end_does),
