@@ -44,12 +44,13 @@ struct session {
     uint32_t questions_count;
     uint64_t questions_named; /* ids given to questions of its second and later upstreams */
     /* What carries over to a successor (record.h, copies.h, replay.h): */
-    bool is_copy;                /* another peer's: without calls and upstream */
-    struct mesh_epoch promised;  /* granted to a taker, and not given back; counter 0: none */
-    struct mesh_epoch given;     /* a copy: who was to own it in this epoch says that it does not */
-    uint64_t tried;              /* the highest counter of an epoch that we heard of (rounds.h) */
-    bool has_run;                /* in this epoch, more than a replay of the handshake */
-    struct handle round;         /* ours, to become its owner (takeover.h) */
+    bool is_copy;               /* another peer's: without calls and upstream */
+    struct mesh_epoch promised; /* granted to a taker, and not given back; counter 0: none */
+    struct mesh_epoch given;    /* a copy: who was to own it in this epoch says that it does not; */
+    struct mesh_epoch given_other; /* likewise, one that is not the record's */
+    uint64_t tried;                /* the highest counter of an epoch that we heard of (rounds.h) */
+    bool has_run;                  /* in this epoch, more than a replay of the handshake */
+    struct handle round;           /* ours, to become its owner (takeover.h) */
     uint32_t doubt;              /* how often we were in doubt when it was certain last (fence.h) */
     struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */
     struct handle check;         /* of the question whether it is ours still */

@@ -59,7 +59,8 @@ void strays_begin(struct core *core, struct session *copy, uint64_t now_ms)
 
 static bool stray_is_given(const struct session *copy, struct mesh_epoch epoch)
 {
-    return mesh_epoch_compare(epoch, copy->given) == 0;
+    return mesh_epoch_compare(epoch, copy->given) == 0 ||
+           mesh_epoch_compare(epoch, copy->given_other) == 0;
 }
 
 static bool stray_can_ask(const struct core *core, const struct session *copy,
@@ -239,11 +240,13 @@ void strays_on_found(struct core *core, struct peer_id from, const struct wire_m
 void copies_on_given(struct core *core, struct session *copy, struct mesh_epoch epoch,
                      struct mesh_epoch other, uint64_t now_ms)
 {
-    if (mesh_epoch_compare(epoch, copy->epoch) == 0 ||
-        mesh_epoch_compare(epoch, owner_hint(core, &copy->id)) == 0) {
+    bool is_its_own = mesh_epoch_compare(epoch, copy->epoch) == 0;
+    if (is_its_own)
         copy->given = epoch;
+    else if (mesh_epoch_compare(epoch, owner_hint(core, &copy->id)) == 0)
+        copy->given_other = epoch;
+    if (is_its_own || mesh_epoch_compare(epoch, copy->given_other) == 0)
         strays_begin(core, copy, now_ms);
-    }
     if (other.counter != 0)
         stray_follow(core, copy, other, now_ms);
 }

@@ -179,6 +179,33 @@ static void test_what_its_owner_does_not_own_is_nobodys(void **state)
     pump_free(p);
 }
 
+/* Neither the owner that its record names, nor the one that this one names instead: nobody is asked
+ * for ever, in turn. */
+static void test_two_that_do_not_own_it_are_both_believed(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session_id id = id_of(session);
+    for (uint32_t n = 1; n < 4; n++)
+        lose(p, session, n);
+    struct session *copy = give(p, session, 1);
+    memset(copy->holders, 0, sizeof copy->holders);
+    copy->epoch = (struct mesh_epoch){3, id_at(p, 2)};
+    session_free(core_of(p, 0), owned_at(p, 0, session));
+    for (uint32_t n = 0; n < 3; n++) /* the home, too: else it says that it ended */
+        owner_learn(core_of(p, n), &id, (struct mesh_epoch){4, id_at(p, 3)});
+    strays_begin(core_of(p, 1), copy, p->now_ms);
+    pump_run(p, 5000);
+    struct session *any = copy_at(p, 1, session);
+    if (any == NULL)
+        any = owned_at(p, 1, session);
+    assert_non_null(any);
+    assert_int_equal(any->given.counter, 3);
+    assert_int_equal(any->given_other.counter, 4);
+    pump_free(p);
+}
+
 /* What it had is not forgotten because who is named as its owner knows nothing of it. */
 static void test_nobody_but_an_owner_has_a_copy_forgotten(void **state)
 {
@@ -253,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_what_comes_late_of_a_former_owner_is_not_taken),
         cmocka_unit_test(test_the_only_copy_of_a_dead_owner_goes_to_a_candidate),
         cmocka_unit_test(test_what_its_owner_does_not_own_is_nobodys),
+        cmocka_unit_test(test_two_that_do_not_own_it_are_both_believed),
         cmocka_unit_test(test_nobody_but_an_owner_has_a_copy_forgotten),
         cmocka_unit_test(test_a_home_that_passed_it_on_does_not_say_that_it_ended),
         cmocka_unit_test(test_a_later_record_of_the_dead_ends_in_one_epoch_with_its_owners),
