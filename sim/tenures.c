@@ -203,7 +203,8 @@ static bool is_too_late(struct world *world, const struct session *session,
         tenures->top_said_us + PASSES_US > world->now_us || is_on_its_way ||
         !keepers_are_well(world, session, up->seat, meant))
         return false;
-    meant[entry] = meant[up->seat] = true;
+    /* its owner is among them, though it was ended there since */
+    meant[entry] = meant[up->seat] = meant[world->lives[tenures->top_owner].seat] = true;
     return wires_are_well(world, meant);
 }
 

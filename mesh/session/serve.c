@@ -288,8 +288,18 @@ static bool serve_cannot_resume(const struct core *core, const struct session *s
  * both, and goes on from the last of them. */
 static bool serve_is_read_elsewhere(const struct call *call, const struct wire_message *open)
 {
-    return call->want == MESH_LISTEN && open->open.is_attach && open->open.serial != 0 &&
+    return call_is_held_stream(call) && open->open.is_attach && open->open.serial != 0 &&
            open->open.serial != call->serial;
+}
+
+/* The session goes on, though its one stream is read by nobody for a moment. */
+static void serve_drop_reader(struct core *core, struct call *reader, uint64_t now_ms)
+{
+    struct handle self = reader->self;
+    call_drop_answer(core, reader);
+    reader = call_at(core, self);
+    if (reader != NULL)
+        call_end(core, reader, MESH_END_CUT, MESH_OK, now_ms);
 }
 
 /* Its record says that this request may not run again, though its method does not: its user was
@@ -316,7 +326,7 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
     if (open->open.hops + 1u > core->stats.hops_max)
         core->stats.hops_max = open->open.hops + 1u;
     if (call != NULL && serve_is_read_elsewhere(call, open)) {
-        serve_abandon(core, call, now_ms);
+        serve_drop_reader(core, call, now_ms);
         call = call_by_name(core, &open->name);
     }
     if (call != NULL && call->answer.is_dropped) {
