@@ -119,6 +119,8 @@ void links_schedule(struct links *links, struct peer_link *l)
             own = l->pinged_ms + LINKS_PING_MS;
         else if (!l->link.wants_end)
             own = links_idle_end_ms(links, l);
+        else
+            own = l->ending_ms + LINKS_SILENT_MS;
         break;
     case PEER_LINK_FAILED:
         at = l->retry_at_ms + LINKS_IDLE_MS;
@@ -458,10 +460,10 @@ void links_bytes(struct links *links, struct handle h, struct slice sealed, uint
 void links_taken(struct links *links, struct handle h, size_t bytes, uint64_t now_ms)
 {
     struct peer_link *l = links_at(links, h);
-    (void)now_ms;
     if (l == NULL || (l->state != PEER_LINK_GREETING && l->state != PEER_LINK_OPEN))
         return;
     link_written(&l->link, bytes);
+    l->ending_ms = now_ms;
     links_touch(links, l);
 }
 
@@ -490,6 +492,7 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
     if (l->lanes_count == 0) {
         if (!l->link.wants_end && now_ms >= links_idle_end_ms(links, l)) {
             link_shutdown(&l->link);
+            l->ending_ms = now_ms;
             links_choose(links, l->peer);
         }
         return;
@@ -506,10 +509,15 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
         links_doubt(links, l);
 }
 
+/* In use, and its pings are not answered; or it is to end, and nobody takes the rest: nothing pings
+ * such a link, and the other end may be long gone. */
 static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
 {
-    return l->state == PEER_LINK_OPEN && l->lanes_count > 0 &&
-           now_ms - l->ponged_ms > LINKS_SILENT_MS && now_ms - l->pinged_ms < LINKS_SILENT_MS;
+    if (l->state != PEER_LINK_OPEN)
+        return false;
+    if (l->lanes_count == 0)
+        return l->link.wants_end && now_ms >= l->ending_ms + LINKS_SILENT_MS;
+    return now_ms - l->ponged_ms > LINKS_SILENT_MS && now_ms - l->pinged_ms < LINKS_SILENT_MS;
 }
 
 static void links_due(struct links *links, struct peer_link *l, uint64_t now_ms)
