@@ -105,6 +105,14 @@ static uint64_t links_dial_doubt_ms(const struct peer_link *l)
     return l->lanes_count > 0 && !l->is_doubted ? l->busy_ms + LINKS_DOUBT_DIAL_MS : MESH_NEVER;
 }
 
+/* A link without lanes: when its ping counts as unanswered, or the next is due. Whose other end is
+ * gone without a word is to be found before somebody needs it. */
+static uint64_t links_idle_due_ms(const struct peer_link *l)
+{
+    uint64_t last_ms = l->pinged_ms > l->busy_ms ? l->pinged_ms : l->busy_ms;
+    return l->is_unanswered ? l->pinged_ms + LINKS_SILENT_MS : last_ms + LINKS_IDLE_PING_MS;
+}
+
 void links_schedule(struct links *links, struct peer_link *l)
 {
     uint64_t at = MESH_NEVER, own = MESH_NEVER;
@@ -117,10 +125,12 @@ void links_schedule(struct links *links, struct peer_link *l)
         at = link_deadline_ms(&l->link);
         if (l->lanes_count > 0)
             own = l->pinged_ms + LINKS_PING_MS;
-        else if (!l->link.wants_end)
+        else if (l->link.wants_end)
+            own = l->ending_ms + LINKS_SILENT_MS;
+        else if (links_idle_end_ms(links, l) < links_idle_due_ms(l))
             own = links_idle_end_ms(links, l);
         else
-            own = l->ending_ms + LINKS_SILENT_MS;
+            own = links_idle_due_ms(l);
         break;
     case PEER_LINK_FAILED:
         at = l->retry_at_ms + LINKS_IDLE_MS;
@@ -422,7 +432,7 @@ static bool links_on_link_event(struct links *links, struct peer_link *l,
         break;
     case LINK_PONG:
         l->ponged_ms = l->proved_ms = now_ms;
-        l->is_doubted = false;
+        l->is_doubted = l->is_unanswered = false;
         if (l->is_asked)
             links_queue_for(links, l, LINKS_REACHED, MESH_LOSS_FIN);
         l->is_asked = false;
@@ -494,6 +504,10 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
             link_shutdown(&l->link);
             l->ending_ms = now_ms;
             links_choose(links, l->peer);
+        } else if (!l->link.wants_end && now_ms >= links_idle_due_ms(l)) {
+            l->pinged_ms = l->ponged_ms = now_ms; /* once in use, its silence counts from here */
+            l->is_unanswered = true;
+            link_ping(&l->link, ++l->pings);
         }
         return;
     }
@@ -509,14 +523,16 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
         links_doubt(links, l);
 }
 
-/* In use, and its pings are not answered; or it is to end, and nobody takes the rest: nothing pings
- * such a link, and the other end may be long gone. */
+/* Its pings are not answered; or it is to end, and nobody takes the rest: nothing pings such a
+ * link. */
 static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
 {
     if (l->state != PEER_LINK_OPEN)
         return false;
+    if (l->link.wants_end && l->lanes_count == 0)
+        return now_ms >= l->ending_ms + LINKS_SILENT_MS;
     if (l->lanes_count == 0)
-        return l->link.wants_end && now_ms >= l->ending_ms + LINKS_SILENT_MS;
+        return l->is_unanswered && now_ms >= l->pinged_ms + LINKS_SILENT_MS;
     return now_ms - l->ponged_ms > LINKS_SILENT_MS && now_ms - l->pinged_ms < LINKS_SILENT_MS;
 }
 

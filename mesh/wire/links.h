@@ -19,6 +19,7 @@
 #define LINKS_PING_MS 250      /* a link in use is pinged so often */
 #define LINKS_SILENT_MS                                                                            \
     5000 /* in use and no answer to a ping, or ending and nothing is taken: given up */
+#define LINKS_IDLE_PING_MS 15000 /* and one without lanes so often */
 #define LINKS_DOUBT_MS 1500      /* likewise: doubted */
 #define LINKS_DOUBT_DIAL_MS 1000 /* lanes wait so long for a dial that nobody answers: doubted */
 #define LINKS_IDLE_MS 60000      /* no lane for so long: closed */

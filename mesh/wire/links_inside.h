@@ -32,6 +32,7 @@ struct peer_link {
     uint64_t proved_ms;   /* its handshake, or a ping, was answered */
     bool is_asked;        /* by links_reach(): the next answer is an event */
     bool is_doubted;      /* LINKS_DOUBTED was told of this silence */
+    bool is_unanswered;   /* the ping of a link without lanes */
     uint64_t ending_ms;   /* it was asked to end, or something of what is left was taken since */
     uint64_t retry_at_ms; /* FAILED, or CLOSED on its way there; else 0 */
     uint32_t retry_ms, pings;
