@@ -62,13 +62,18 @@ static void become_member(struct swim *swim, uint64_t now_ms)
     swim_push_event(swim, SWIM_JOINED, view_self(swim->view)->record->id);
 }
 
-/* From here on we have an identity: others may learn of us. */
+#define GENERATION_STEP_MAX 1024
+
+/* From here on we have an identity: others may learn of us. Where the clock is behind, a former
+ * process of our name may have counted up from the same one that we heard of, and died before it
+ * was widely known: by chance we do not take the very generation that it took. */
 static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t now_ms)
 {
     const struct mesh_member *self = view_self(swim->view);
     uint64_t generation = swim->boot_ms;
     if (generation <= swim->highest_generation)
-        generation = swim->highest_generation + 1;
+        generation =
+            swim->highest_generation + 1 + shuffle_below(&swim->chance, GENERATION_STEP_MAX);
     if (view_announce(swim->view, generation, now_ms) < 0)
         return;
     gossip_tell(swim->gossip, swim->view, self->record->id, GOSSIP_ALIVE, (struct peer_id){0, 0});

@@ -411,7 +411,8 @@ static void test_swim_a_clock_that_is_behind_is_no_fault(void **state)
     swim_join(again->swim, &seed, w.now_ms);
     drain(&w, again);
     assert_true(world_agrees_after(&w, 3000) != MESH_NEVER);
-    assert_true(id_of(again).generation == old.generation + 1);
+    assert_true(id_of(again).generation > old.generation);
+    assert_true(id_of(again).generation <= old.generation + 1024); /* by chance: swim_join.c */
     world_deinit(&w);
 }
 
