@@ -11,16 +11,15 @@
 #include "mesh/base/list.h"
 #include "mesh/base/types.h"
 
-#define COPIES_HOLDERS_MAX 4   /* of a session, the owner not counted */
-#define COPIES_DOUBLE_MS 250   /* a holder that has not acknowledged the record is doubled then */
-#define COPIES_ALONE_MS 1000   /* after which a session begins without one */
-#define COPIES_AGAIN_MS 1000   /* before a record that could not be sent is sent again */
-#define COPIES_LOST_MS 5000    /* after which what was not acknowledged counts as lost */
-#define COPIES_ACK_MS 100      /* an acknowledgement that nobody waits for may wait so long */
-#define COPIES_DIGEST_MS 30000 /* between comparisons of all that a holder has */
-#define COPIES_SOON_MS 2000    /* after members came or went, unless it was just done */
-#define COPIES_ASK_MS 3000 /* likewise: a copy of which its owner was silent since is asked about  \
-                            */
+#define COPIES_HOLDERS_MAX 4    /* of a session, the owner not counted */
+#define COPIES_DOUBLE_MS 250    /* a holder that has not acknowledged the record is doubled then */
+#define COPIES_ALONE_MS 1000    /* after which a session begins without one */
+#define COPIES_AGAIN_MS 1000    /* before a record that could not be sent is sent again */
+#define COPIES_LOST_MS 5000     /* after which what was not acknowledged counts as lost */
+#define COPIES_ACK_MS 100       /* an acknowledgement that nobody waits for may wait so long */
+#define COPIES_DIGEST_MS 30000  /* between comparisons of all that a holder has */
+#define COPIES_SOON_MS 2000     /* after members came or went, unless it was just done */
+#define COPIES_ASK_MS 3000      /* likewise: a copy of which its owner was silent is asked about */
 #define COPIES_STALE_MS 45000   /* a copy of which its owner was silent so long is asked about */
 #define COPIES_REFUSED_MS 30000 /* a holder without room is not asked again before */
 #define COPIES_MOVES_PER_S 500  /* records sent because the ring changed, or a link */
