@@ -194,6 +194,12 @@ static void call_do(struct stage *stage, const struct deed *deed)
         call_count(stage, client_resume(stage->world, request, seat, 0));
 }
 
+static void end_server(struct world *world, uint32_t seat)
+{
+    upstreams_kill(world, &world->seats[seat]);
+    world_turn(world, &world->seats[seat]);
+}
+
 static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
 {
     uint32_t ms = (uint32_t)deed->number;
@@ -235,12 +241,11 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
     case DEED_STOP_SERVER:
     case DEED_START_SERVER:
         upstreams_refuse(world, seat, deed->kind == DEED_STOP_SERVER);
-        if (deed->kind == DEED_START_SERVER)
-            break;
-        /* fall through */
+        if (deed->kind == DEED_STOP_SERVER)
+            end_server(world, seat);
+        break;
     case DEED_END_SERVER:
-        upstreams_kill(world, &world->seats[seat]);
-        world_turn(world, &world->seats[seat]);
+        end_server(world, seat);
         break;
     case DEED_HANG_SERVER:
         world->upstreams->hangs_until_us[seat] = world->now_us + (uint64_t)ms * WORLD_MS;
