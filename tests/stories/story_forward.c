@@ -291,7 +291,7 @@ static void test_a_dead_upstream_is_told_in_band(void **state)
     uint32_t session = session_at(world, 0);
     world->upstreams->refuses[0] = true;
     for (uint32_t seat = 0; seat < 3; seat++) {
-        const struct request *request = ask_now(world, session, ASK_CALL, seat, 3000);
+        const struct request *request = ask_now(world, session, ASK_CALL, seat, 11000);
         assert_refused(request, MESH_UPSTREAM_DOWN);
         assert_int_equal(request->executions, 0);
     }
