@@ -39,6 +39,9 @@ struct exchange {
     struct handle self;
     struct exchange_name name;
     enum exchange_state state;
+    bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
+                      it can be, then, of a session, whoever carries that on */
+    uint8_t hops;
     struct mesh_request request; /* slices kept until the end */
     bool has_session;
     struct session_id session;
@@ -47,8 +50,6 @@ struct exchange {
     uint64_t risen;          /* when owner.risen said this; lower answers are dropped */
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;
-    bool is_bound; /* what the peer `ran_at` did with it is not known: it is asked as long as
-                      it can be, then, of a session, whoever carries that on */
     struct peer_id ran_at;
     bool is_stale;      /* that peer answered in an epoch that is over: others are asked first */
     bool was_sent;      /* an OPEN under this name left once: any further one attaches */
@@ -58,18 +59,17 @@ struct exchange {
                            no peer alone knows that nothing ran */
     bool is_unrecorded; /* `owner` was asked as a candidate and has no record: all are asked */
     bool is_told;       /* MOVED named `owner` */
-    uint64_t lost_link; /* number of the link that it was lost with */
-    uint8_t hops;
-    uint32_t received;        /* whole messages of the answer, */
-    uint64_t serial;          /* which its owner gave this number */
-    bool has_position;        /* its client showed an event's id, or got one since: */
+    bool has_position;  /* its client showed an event's id, or got one since: */
     struct event_id position; /* the newest; none: what was shown is no id of ours */
+    uint64_t lost_link;       /* number of the link that it was lost with */
+    uint64_t serial;          /* of the answer, by its owner, */
+    uint32_t received;        /* and how many whole messages of it came */
+    uint32_t retry_ms;        /* the next wait */
     struct held_head held;
     size_t unread_bytes; /* came on this lane, not taken by the socket yet */
     size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
     bool head_out, is_answered, has_failed, was_parked; /* has_failed: told by an event */
     enum mesh_form form;                                /* head_out: of what the client gets */
-    uint32_t retry_ms;                                  /* the next wait */
     uint64_t asked_ms;                                  /* when the lane was opened */
     uint64_t retry_at_ms, give_up_ms, grace_ms;         /* MESH_NEVER: not set */
     struct heap_node timer;
