@@ -341,9 +341,8 @@ struct mesh_stats {
     uint64_t answers_ok, answers_failed;
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
-    uint64_t relayed; /* exchanges carried between peers that cannot reach each other */
-    uint64_t
-        handed_over; /* sessions given to another peer, while we drained or our server was gone */
+    uint64_t relayed;     /* exchanges carried between peers that cannot reach each other */
+    uint64_t handed_over; /* sessions given away, while we drained or our server was gone */
     uint64_t sessions_taken_over, sessions_yielded;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too

@@ -84,7 +84,7 @@ static uint64_t view_digest(const struct mesh *mesh)
     uint64_t sum = 0;
     for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++) {
         const struct mesh_member *m = &members[n];
-        if (m->state != MEMBER_ALIVE && m->state != MEMBER_SUSPECT)
+        if (!member_state_is_living(m->state))
             continue;
         sum = members_mix(sum, m->record->id.name);
         sum = members_mix(sum, m->record->id.generation);

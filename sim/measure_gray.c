@@ -35,11 +35,6 @@ struct gray {
     bool *is_on_ring;                  /* as last looked at */
 };
 
-static bool lives(enum member_state state)
-{
-    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
-}
-
 static void gray_watch(void *context, struct field *field, uint32_t observer, uint32_t subject,
                        const struct view_change *change)
 {
@@ -49,7 +44,8 @@ static void gray_watch(void *context, struct field *field, uint32_t observer, ui
     if (!gray->is_faulty[subject]) {
         bool is_late = field->now_us > gray->began_us + CALM_AFTER_US;
         gray->deaths += change->to == MEMBER_DEAD;
-        gray->late_changes += is_late && lives(change->from) != lives(change->to);
+        gray->late_changes +=
+            is_late && member_state_is_living(change->from) != member_state_is_living(change->to);
         return;
     }
     for (uint32_t n = 0; observer == gray->reference && n < gray->faulty_count; n++)

@@ -62,11 +62,6 @@ static const struct life *life_of(struct world *world, const struct mesh_record 
     return NULL;
 }
 
-static bool is_living(enum member_state state)
-{
-    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
-}
-
 /* A row says no more than its subject ever did (M1), and is of somebody of our cluster (P7). */
 static void check_truth(struct world *world, const struct seat *seat, const struct mesh_member *row)
 {
@@ -161,7 +156,8 @@ static void check_step(struct world *world, const struct seat *seat, const struc
     if (was->state == MEMBER_LEFT && is->state != MEMBER_LEFT)
         check_fail(world, "M6", "p%u: %s left, and is in state %d again", seat->index, name,
                    is->state);
-    if (was->state == MEMBER_DEAD && is_living(is->state) && is->incarnation <= was->incarnation)
+    if (was->state == MEMBER_DEAD && member_state_is_living(is->state) &&
+        is->incarnation <= was->incarnation)
         check_fail(world, "M6", "p%u: %s was dead at incarnation %u, and lives again at %u",
                    seat->index, name, was->incarnation, is->incarnation);
 }
@@ -171,8 +167,8 @@ static void check_newest(struct world *world, const struct seat *seat, const str
                          uint32_t at)
 {
     const struct seen_row *row = &seen->rows[at];
-    if (at + 1 < seen->count && row[1].id.name == row->id.name && is_living(row->state) &&
-        mesh_member_of(seat->mesh, row[1].id) != NULL)
+    if (at + 1 < seen->count && row[1].id.name == row->id.name &&
+        member_state_is_living(row->state) && mesh_member_of(seat->mesh, row[1].id) != NULL)
         check_fail(world, "M6",
                    "p%u: generation %" PRIu64 " of %016" PRIx64 " lives, and %" PRIu64 " is known",
                    seat->index, row->id.generation, row->id.name, row[1].id.generation);
@@ -287,7 +283,7 @@ static size_t view_describe(struct world *world, uint32_t seat, uint32_t running
         const struct mesh_member *m = &members[n];
         alive += m->state == MEMBER_ALIVE;
         suspect += m->state == MEMBER_SUSPECT;
-        bool is_living = m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
+        bool is_living = member_state_is_living(m->state);
         bool lives = world_life_runs(world, world_life_of(world, m->record->id));
         if (is_living == lives && m->state != MEMBER_SUSPECT)
             continue;

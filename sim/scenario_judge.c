@@ -200,7 +200,7 @@ uint64_t ring_sum(const struct mesh *mesh)
     uint64_t sum = 0;
     for (size_t n = 0; n < rows && n < MEMBERS_SEEN; n++) {
         const struct mesh_record *m = members[n].record;
-        bool lives = members[n].state == MEMBER_ALIVE || members[n].state == MEMBER_SUSPECT;
+        bool lives = member_state_is_living(members[n].state);
         if (lives && m->serving && !m->draining && !m->hold)
             sum = (sum ^ m->id.name ^ m->id.generation * 31 ^ m->weight) *
                   UINT64_C(0xff51afd7ed558ccd);

@@ -391,8 +391,7 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     const struct session *session = world->clients->sessions[number];
     bool meant[WORLD_SEATS_MAX];
     struct mesh_tenure tenure;
-    if (session->tenures.seen_owner == WORLD_NOBODY ||
-        (tenure_at(world, records->owner, session, &tenure) && tenure.was_handed))
+    if (tenure_at(world, records->owner, session, &tenure) && tenure.was_handed)
         return;
     const struct life *former = &world->lives[session->tenures.seen_owner];
     if (former->ended_us != 0 || former->seat == records->owner ||

@@ -66,6 +66,10 @@ enum member_state {
     MEMBER_DEAD,
     MEMBER_LEFT
 };
+static inline bool member_state_is_living(enum member_state state)
+{
+    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
+}
 
 /* What a member says of itself, under its record version. */
 struct mesh_record {

@@ -76,7 +76,7 @@ static void on_new_state(struct swim *swim, const struct mesh_member *member,
                          const struct known *was, const struct wire_update *news, bool is_quiet,
                          uint64_t now_ms)
 {
-    bool was_living = was->state == MEMBER_ALIVE || was->state == MEMBER_SUSPECT;
+    bool was_living = member_state_is_living(was->state);
     bool is_newer = member->incarnation != was->incarnation;
     if (member_is_living(member) && !was_living)
         probe_add(swim, member);

@@ -95,7 +95,7 @@ size_t view_others(const struct view *view);
 const struct mesh_member *view_other(const struct view *view, size_t n);
 static inline bool member_is_living(const struct mesh_member *member)
 {
-    return member->state == MEMBER_ALIVE || member->state == MEMBER_SUSPECT;
+    return member_state_is_living(member->state);
 }
 /* May stand on the ring (DESIGN §5). */
 static inline bool member_is_eligible(const struct mesh_member *member)

@@ -11,8 +11,7 @@
 
 #define COPIES_BURST_MS 100   /* so much of the rate may be made up for */
 #define COPIES_SETTLE_MS 100  /* changes of the view come together */
-#define COPIES_STEP_MS 10     /* between steps of long work, of so many sessions each: */
-#define COPIES_STEP_LOOKS 256 /* looked at */
+#define COPIES_STEP_LOOKS 256 /* sessions looked at in a step */
 
 int copies_init(struct core *core)
 {

@@ -6,6 +6,9 @@
 #include "mesh/session/copies.h"
 #include "mesh/wire/wire_record.h"
 
+#define COPIES_STEP_MS 10      /* between steps of long work, */
+#define COPIES_STEP_SLOTS 1024 /* of so many places of the pool each */
+
 /* ---- copies.c ------------------------------------------------------------------------------- */
 
 /* It is ours, and others are to have it. */
@@ -16,9 +19,6 @@ void copies_due(struct core *core, struct session *session, uint64_t at_ms);
 bool copies_may_move(struct core *core, uint64_t now_ms);
 
 /* ---- compare.c ------------------------------------------------------------------------------ */
-
-#define COPIES_STEP_MS 10      /* between steps of long work, of so many sessions each: */
-#define COPIES_STEP_SLOTS 1024 /* compared */
 
 /* Entries for a peer are collected, and said in one message of that kind. */
 void copies_collect(struct core *core, struct peer_id peer, enum wire_kind kind,

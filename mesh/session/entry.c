@@ -644,11 +644,7 @@ static void exchange_due(struct core *core, struct exchange *x, uint64_t now_ms)
     }
     if (x->grace_ms <= now_ms)
         exchange_grant_grace(core, x);
-    if (x->state == EXCHANGE_PARKED && x->give_up_ms <= now_ms) {
-        exchange_stop(core, x, MESH_PARKED_TOO_LONG);
-        return;
-    }
-    if (x->state == EXCHANGE_PARKED && x->retry_at_ms <= now_ms)
+    if (x->state == EXCHANGE_PARKED && (x->retry_at_ms <= now_ms || x->give_up_ms <= now_ms))
         exchange_try(core, x, now_ms);
     if (x->state == EXCHANGE_ENDED)
         return;

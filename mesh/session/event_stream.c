@@ -28,11 +28,6 @@ static void event_stream_count(struct core *core, struct session *session, size_
 
 /* ---- tenures -------------------------------------------------------------------------------- */
 
-static uint64_t mark_counter(uint64_t mark)
-{
-    return mark >> SESSION_MARK_BITS == 0 ? mark : mark >> SESSION_MARK_BITS;
-}
-
 /* NULL: none that is known. */
 static const struct event_tenure *event_stream_tenure(const struct event_stream *stream,
                                                       uint64_t epoch)
@@ -390,9 +385,10 @@ void event_stream_say_lost(struct core *core, struct call *reader)
 static uint64_t event_stream_before(const struct event_stream *stream, uint64_t epoch)
 {
     const struct event_tenure *at = stream->tenures;
-    if (epoch == 0 || mark_counter(epoch) > mark_counter(event_stream_epoch(stream)))
+    if (epoch == 0 ||
+        session_mark_counter(epoch) > session_mark_counter(event_stream_epoch(stream)))
         return stream->delivered; /* no id of ours */
-    while (mark_counter(at->epoch) < mark_counter(epoch))
+    while (session_mark_counter(at->epoch) < session_mark_counter(epoch))
         at++;
     return at->first - 1;
 }

@@ -317,8 +317,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
 
 void owner_on_member(struct core *core, enum member_state from, enum member_state to)
 {
-    bool was_living = from == MEMBER_ALIVE || from == MEMBER_SUSPECT;
-    core->owner.came += !was_living && (to == MEMBER_ALIVE || to == MEMBER_SUSPECT);
+    core->owner.came += !member_state_is_living(from) && member_state_is_living(to);
 }
 
 void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,

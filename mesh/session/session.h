@@ -115,6 +115,11 @@ void session_free(struct core *core, struct session *session);
  * events; that their marks are equal is one chance in 65,536. The first epoch's is 1. */
 #define SESSION_MARK_BITS 16
 uint64_t session_mark(const struct session *session);
+/* The counter of the epoch whose mark it is; of what is no mark, itself. */
+static inline uint64_t session_mark_counter(uint64_t mark)
+{
+    return mark >> SESSION_MARK_BITS == 0 ? mark : mark >> SESSION_MARK_BITS;
+}
 void session_touch(struct core *core, struct session *session, uint64_t now_ms);
 /* What is left of its idle and its absolute time: all of the idle time while it is in use. */
 void session_left(struct core *core, const struct session *session, uint64_t now_ms,

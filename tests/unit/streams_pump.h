@@ -93,8 +93,7 @@ static inline void assert_at(const struct pump *p, uint32_t client, const char *
 {
     char text[EVENT_ID_TEXT + 1] = {0};
     struct event_id at = p->clients[client].position;
-    if (at.epoch >> SESSION_MARK_BITS != 0)
-        at.epoch >>= SESSION_MARK_BITS;
+    at.epoch = session_mark_counter(at.epoch);
     event_id_write(text, &at);
     assert_string_equal(text, id);
 }

@@ -12,15 +12,22 @@ static struct mesh_stats stats_of(const struct pump *p, uint32_t node)
     return stats;
 }
 
-static void test_idle_sessions_are_given_away_before_a_peer_leaves(void **state)
+/* Three peers; all sessions were the first one's, which has left since. */
+static struct pump *pump_of_one_that_left(void)
 {
-    (void)state;
     struct pump *p = pump_new(3, NULL);
     for (uint32_t n = 0; n < SESSIONS; n++)
         (void)pump_begin(p, 0, false);
     pump_run(p, 1000);
     mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 3000);
+    return p;
+}
+
+static void test_idle_sessions_are_given_away_before_a_peer_leaves(void **state)
+{
+    (void)state;
+    struct pump *p = pump_of_one_that_left();
     assert_int_equal(p->changes[0].counts[MESH_LEFT_MESH], 1);
     assert_int_equal(stats_of(p, 0).handed_over, SESSIONS);
     assert_int_equal(stats_of(p, 0).sessions, 0);
@@ -33,12 +40,7 @@ static void test_idle_sessions_are_given_away_before_a_peer_leaves(void **state)
 static void test_a_taker_that_stops_as_well_passes_them_on(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, NULL);
-    for (uint32_t n = 0; n < SESSIONS; n++)
-        (void)pump_begin(p, 0, false);
-    pump_run(p, 1000);
-    mesh_leave(p->nodes[0].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
-    pump_run(p, 3000);
+    struct pump *p = pump_of_one_that_left();
     mesh_leave(p->nodes[1].mesh, p->now_ms, p->now_ms + 20000, p->now_ms);
     pump_run(p, 5000);
     assert_int_equal(p->changes[1].counts[MESH_LEFT_MESH], 1);

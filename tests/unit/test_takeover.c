@@ -71,6 +71,14 @@ static void sleep_until_given_up(struct pump *p, const char *session)
     assert_non_null(owned_at(p, 0, session));
 }
 
+/* Node 1 owns it by now, and node 0 does not know. */
+static void sleep_until_taken(struct pump *p, const char *session)
+{
+    sleep_until_given_up(p, session);
+    take(p, 1, session);
+    pump_run(p, 400);
+}
+
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void test_who_asks_for_it_while_its_owner_lives_is_vetoed(void **state)
@@ -334,9 +342,7 @@ static void test_who_stood_still_and_was_succeeded_says_nothing_of_what_it_ran(v
     const char *session = begin(p);
     uint32_t call = call_from(p, 0, session), held = hold(p, 0, session);
     struct ucall *u = pump_last(p);
-    sleep_until_given_up(p, session);
-    take(p, 1, session);
-    pump_run(p, 400);
+    sleep_until_taken(p, session);
     struct session *taken = owned_at(p, 1, session);
     assert_non_null(taken);
     taken->has_run = true; /* a request came there */
@@ -361,9 +367,7 @@ static void test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewh
     const char *session = begin(p);
     uint32_t call = call_from(p, 0, session);
     struct ucall *u = pump_last(p);
-    sleep_until_given_up(p, session);
-    take(p, 1, session);
-    pump_run(p, 400);
+    sleep_until_taken(p, session);
     struct session *taken = owned_at(p, 1, session);
     taken->is_deleted = true;
     serve_end_session(core_of(p, 1), taken, MESH_SESSION_ENDED, p->now_ms);
@@ -425,9 +429,7 @@ static void test_a_successor_at_which_nothing_ran_gives_it_back(void **state)
     const char *session = begin(p);
     uint32_t call = call_from(p, 0, session);
     struct ucall *u = pump_last(p);
-    sleep_until_given_up(p, session);
-    take(p, 1, session);
-    pump_run(p, 400);
+    sleep_until_taken(p, session);
     assert_int_equal(owned_at(p, 1, session)->epoch.counter, 2);
     p->nodes[0].sleeps = false;
     pump_say(p, u, RESULT("1"));
