@@ -185,7 +185,8 @@ const checks = {
     const session = await open({
       prepare: (client) =>
         client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => {
-          if (/-level.message/.test(params.data)) box.put();
+          // server-everything writes "Debug-level message", but "Alert level-message".
+          if (/level.message/.test(params.data)) box.put();
         }),
     });
     await call(session.client, 'toggle-simulated-logging', {}, { timeout: wait });
