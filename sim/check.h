@@ -50,6 +50,9 @@ bool check_gap_told(struct world *world, struct request *request, struct slice t
 void check_failure(struct world *world, struct request *request, struct slice id,
                    enum mesh_reason why);
 void check_end(struct world *world, struct request *request);
+/* CHECK_REQUEST, CHECK_LISTEN: an outcome in time, a stream that begins in time (E1). */
+void check_in_time(struct world *world, const struct world_event *event);
+void check_listens(struct world *world, const struct world_event *event);
 /* A peer that left by its own will holds no client any more (E1). */
 void check_left(struct world *world, struct seat *seat);
 /* G1 to G4: a peer is asked to leave; it is gone by its own will; a peer owns a session from now
