@@ -1,6 +1,7 @@
 /* scenario_words.h - one line of a scenario file as words, and what a word or a few of them mean.
  * Every reader_ function takes what it reads off the line; 0 or -EINVAL, with reader->error saying
- * where and what. For scenario_read.c. */
+ * where and what. For scenario_read.c and
+ * scenario_deeds.c. */
 #ifndef SIM_SCENARIO_WORDS_H
 #define SIM_SCENARIO_WORDS_H
 
@@ -31,6 +32,8 @@ int reader_time(struct reader *reader, uint64_t *ms);
 int reader_percent(struct reader *reader, int64_t *ppm);
 int reader_peers(struct reader *reader, struct peers *peers);
 int reader_one_peer(struct reader *reader, struct peers *peers, uint32_t *seat);
+/* A deed: scenario.h says how each is written. */
+int reader_deed(struct reader *reader, struct deed *deed);
 /* False: the text is no time. */
 bool time_of(const char *text, uint64_t *ms);
 
