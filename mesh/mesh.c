@@ -1,40 +1,19 @@
 /* mesh.c - the boundary: facts to the modules, effects from them, one deadline. Decides nothing
  * about sessions (mesh/session) or members (mesh/member); what it does decide is how much of a
  * stranger's datagrams is answered at all, and the order in which a turn is drained. */
-#include "mesh/mesh.h"
+#include "mesh/mesh_inside.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 
-#include "mesh/session/core.h"
 #include "mesh/session/hints.h"
-#include "mesh/wire/seal.h"
 
 #define MESH_CONTACTS_MAX 1024
 #define MESH_WINDOWS_SPARE 64 /* replay windows beyond one a member: for those who join */
 #define MESH_STALL_MS 500     /* so late after the deadline: this process stood still */
 #define MESH_LEAVE_POLL_MS 20
 #define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
-
-_Static_assert(MESH_HOLDERS_SEEN == COPIES_HOLDERS_MAX, "all of them are shown");
-
-struct mesh {
-    struct core core;
-    struct seal_ring seal_ring;
-    struct seal seal;
-    uint64_t now_ms;
-    uint64_t due_ms; /* the deadline that the last turn ended with */
-    uint64_t stay_until_ms, leave_until_ms;
-    uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
-    bool is_serving, is_leaving_swim, has_told_left;
-    uint64_t strangers_since_ms;
-    uint32_t strangers;
-    struct wire_datagram datagram;                /* scratch: too large for the stack */
-    struct wire_update records[WIRE_RECORDS_MAX]; /* scratch, likewise */
-    struct wire_message message;                  /* scratch, likewise */
-    uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
-};
 
 void mesh_config_defaults(struct mesh_config *config)
 {
@@ -494,145 +473,6 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
 
 /* ---- the turn: what modules have to say to each other, then what the host has to do --------- */
 
-static void mesh_on_control(struct mesh *m, const struct links_event *event, uint64_t now_ms)
-{
-    struct core *core = &m->core;
-    if (tombs_answer(core, event->peer, &event->message, now_ms))
-        return;
-    switch (event->message.kind) {
-    case WIRE_BUCKETS_ARE:
-    case WIRE_VIEW:
-        swim_on_link_message(core->swim, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_FIND:
-        owner_on_find(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_FOUND:
-        tombs_on_found(core, event->peer, &event->message.session);
-        owner_on_found(core, event->peer, &event->message, now_ms);
-        copies_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_ENDED:
-        tombs_on_ended(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_TASK_IS:
-    case WIRE_TASK_WHERE:
-    case WIRE_TASK_AT:
-        tasks_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_TOOLS:
-        hints_on_message(core, &event->message);
-        break;
-    case WIRE_COPY:
-    case WIRE_COPY_EVENT:
-    case WIRE_COPY_STREAM:
-    case WIRE_COPIED:
-    case WIRE_DIGEST:
-        copies_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_TAKE:
-    case WIRE_GRANT:
-    case WIRE_VETO:
-    case WIRE_YIELD:
-        takeover_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_CHECK:
-    case WIRE_CHECKED:
-        fence_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_HAND:
-    case WIRE_HANDED:
-        handover_on_message(core, event->peer, &event->message, now_ms);
-        break;
-    case WIRE_OPEN:
-    case WIRE_CANCEL:
-    case WIRE_DONE:
-    case WIRE_MOVED:
-    case WIRE_NOT_YET:
-    case WIRE_REFUSED:
-    case WIRE_HEAD:
-    case WIRE_EVENT:
-    case WIRE_DATA:
-    case WIRE_END:
-    case WIRE_WHOLE:
-        break; /* words of a lane, said outside of one */
-    }
-}
-
-static void mesh_on_link_ready(struct mesh *m, const struct links_event *event, uint64_t now_ms)
-{
-    struct core *core = &m->core;
-    core->stats.links_opened++;
-    swim_on_reached(core->swim, event->peer, true, now_ms); /* it proved who it is */
-    evidence_on_life(core, event->peer, now_ms);
-    fence_on_ready(core, event->peer);
-    entry_wake(core);
-    copies_on_link(core, event->peer, true, now_ms);
-    tombs_on_link(core, event->peer, now_ms);
-    hints_tell(core, event->peer, now_ms);
-    if (!links_is_met(core->links, event->link))
-        return;
-    struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
-    swim_exchange_begin(core->swim, event->peer, &sums);
-    (void)links_tell_on(core->links, event->link, &sums, now_ms);
-}
-
-static void mesh_on_links(struct mesh *m, const struct links_event *event, uint64_t now_ms)
-{
-    struct core *core = &m->core;
-    switch (event->kind) {
-    case LINKS_READY:
-        mesh_on_link_ready(m, event, now_ms);
-        break;
-    case LINKS_LOST:
-        core->stats.links_lost++;
-        copies_on_link(core, event->peer, false, now_ms);
-        evidence_on_lost(core, event->peer, now_ms);
-        if (event->loss != MESH_LOSS_FIN)
-            fence_on_lost(core, event->peer);
-        break;
-    case LINKS_UNDIALLED:
-        core->stats.links_refused++;
-        copies_on_link(core, event->peer, false, now_ms);
-        if (event->loss == MESH_LOSS_REFUSED)
-            swim_on_refused(core->swim, event->peer, now_ms);
-        else
-            swim_on_reached(core->swim, event->peer, false, now_ms);
-        evidence_on_lost(core, event->peer, now_ms);
-        break;
-    case LINKS_REACHED:
-        swim_on_reached(core->swim, event->peer, true, now_ms);
-        evidence_on_life(core, event->peer, now_ms);
-        break;
-    case LINKS_DOUBTED:
-        evidence_on_doubt(core, event->peer, now_ms);
-        break;
-    case LINKS_CONTROL:
-        mesh_on_control(m, event, now_ms);
-        break;
-    case LINKS_MESSAGE:
-        if (relay_on_event(core, event))
-            break;
-        if (event->side == LINKS_OWNER)
-            serve_on_message(core, event, now_ms);
-        else
-            entry_on_message(core, event, now_ms);
-        break;
-    case LINKS_CONSUMED:
-        if (!relay_on_event(core, event) && event->side == LINKS_OWNER)
-            serve_on_consumed(core, event, now_ms);
-        break;
-    case LINKS_LANE_LOST:
-        if (relay_on_event(core, event))
-            break;
-        if (event->side == LINKS_OWNER)
-            serve_on_lane_lost(core, event, now_ms);
-        else
-            entry_on_lane_lost(core, event, now_ms);
-        break;
-    }
-}
-
 static void mesh_on_view_change(struct mesh *m, const struct view_change *change, uint64_t now_ms)
 {
     struct core *core = &m->core;
@@ -715,7 +555,7 @@ static bool mesh_pump(struct mesh *m, uint64_t now_ms)
     struct core *core = &m->core;
     const struct links_event *link_event = links_next_event(core->links);
     if (link_event != NULL)
-        mesh_on_links(m, link_event, now_ms);
+        mesh_on_links(core, link_event, now_ms);
     else if (mesh_pump_members(m, now_ms))
         return true;
     else if (core->takeover.is_woken)
@@ -809,185 +649,4 @@ void mesh_fail_at(struct mesh *m, const char *name, uint32_t skip)
 {
     if (!m->core.failpoint.is_hit) /* else it is dead already */
         m->core.failpoint = (struct failpoint){.name = name, .left = skip};
-}
-
-/* ---- questions ------------------------------------------------------------------------------ */
-
-void mesh_why(struct mesh *m, const char *id_text, size_t length, struct mesh_why *why,
-              uint64_t now_ms)
-{
-    struct session_id id;
-    owner_why(&m->core, slice_borrow(id_text, length), why, now_ms);
-    if (why->genuine && key_read(&id, slice_borrow(id_text, length)))
-        mesh_session_hash(m, &id, why->id_hash);
-}
-
-bool mesh_tenure_of(struct mesh *m, const char *id_text, size_t length, struct mesh_tenure *tenure)
-{
-    struct session_id id;
-    memset(tenure, 0, sizeof *tenure);
-    if (!key_read(&id, slice_borrow(id_text, length)))
-        return false;
-    const struct session *session = session_find(&m->core, &id);
-    if (session == NULL)
-        session = session_find_copy(&m->core, &id);
-    if (session == NULL)
-        return false;
-    tenure->is_copy = session->is_copy;
-    tenure->is_dormant = !session->is_copy && handle_is_none(session->up);
-    tenure->was_handed = !session->is_copy && session->was_handed;
-    tenure->epoch = session->epoch;
-    tenure->promised = session->promised;
-    tenure->version = session->version;
-    for (size_t n = 0; !session->is_copy && n < COPIES_HOLDERS_MAX; n++) {
-        const struct holder *holder = &session->holders[n];
-        if (peer_id_is_nobody(holder->peer))
-            continue;
-        tenure->holders[tenure->holders_count].peer = holder->peer;
-        tenure->holders[tenure->holders_count++].acked = holder->acked;
-    }
-    return true;
-}
-
-bool mesh_knows_deleted(struct mesh *m, const char *id_text, size_t length, uint64_t now_ms)
-{
-    struct session_id id;
-    return key_read(&id, slice_borrow(id_text, length)) &&
-           tombs_ends(&m->core, &id, UINT64_MAX, now_ms);
-}
-
-const struct mesh_member *mesh_self(const struct mesh *m)
-{
-    return view_self(m->core.view);
-}
-
-size_t mesh_members(const struct mesh *m, struct mesh_member *members, size_t members_max)
-{
-    size_t count = view_count(m->core.view);
-    for (size_t n = 0; n < count && n < members_max; n++) {
-        members[n] = *view_at(m->core.view, n);
-        if (peer_id_equal(members[n].record->id, core_self(&m->core)))
-            members[n].load = m->core.sessions.owned; /* nobody tells us our own */
-    }
-    return count;
-}
-
-const struct mesh_member *mesh_member_of(const struct mesh *m, struct peer_id id)
-{
-    return view_find(m->core.view, id);
-}
-
-uint64_t mesh_view_hash(const struct mesh *m)
-{
-    return view_hash(m->core.view);
-}
-
-bool mesh_is_joined(const struct mesh *m)
-{
-    return swim_is_joined(m->core.swim);
-}
-
-void mesh_session_hash(const struct mesh *m, const struct session_id *id, char hex[9])
-{
-    static const char digits[] = "0123456789abcdef";
-    uint64_t hash = key_log_hash(&m->core.keys, id);
-    for (int n = 0; n < 8; n++)
-        hex[n] = digits[hash >> (4 * (7 - n)) & 0x0f];
-    hex[8] = '\0';
-}
-
-size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_info *infos,
-                     size_t infos_max)
-{
-    size_t count = 0;
-    struct handle h;
-    const struct pool *pool = &m->core.sessions.pool;
-    for (uint32_t slot = from; slot < pool_span(pool) && count < infos_max; slot++) {
-        const struct session *session = pool_slot(pool, slot, &h);
-        if (session == NULL || session->is_copy || !session->is_announced)
-            continue;
-        struct mesh_session_info *info = &infos[count++];
-        mesh_session_hash(m, &session->id, info->id_hash);
-        info->slot = slot;
-        info->epoch = session->epoch;
-        info->opened_ms = session->opened_ms;
-        info->used_ms = session->used_ms;
-        info->exchanges_open = session->calls_open;
-        info->streams_open = session->own == NULL || handle_is_none(session->own->reader) ? 0 : 1;
-        info->calls = session->calls_total;
-    }
-    return count;
-}
-
-void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
-{
-    const struct core *core = &m->core;
-    struct swim_stats swim;
-    swim_stats(core->swim, &swim);
-    *stats = core->stats;
-    stats->datagrams_stale = swim.stale;
-    stats->suspected = swim.suspected;
-    stats->declared_dead = swim.declared_dead;
-    stats->refuted = swim.refuted;
-    stats->sessions = core->sessions.owned;
-    stats->exchanges = pool_count(&core->entry.exchanges);
-    stats->links = links_count(core->links);
-    stats->members_alive = (uint32_t)view_living(core->view);
-    stats->parked = core->entry.parked_count;
-    stats->memory_used = core->budget.used;
-    stats->copies_held = pool_count(&core->sessions.pool) - core->sessions.owned;
-    stats->copies_bytes = core->copies.bytes;
-}
-
-void mesh_copied(const struct mesh *m, uint32_t counts[3])
-{
-    const struct core *core = &m->core;
-    struct handle h;
-    counts[0] = counts[1] = counts[2] = 0;
-    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
-        const struct session *session = pool_slot(&core->sessions.pool, slot, &h);
-        if (session == NULL || session->is_copy)
-            continue;
-        uint32_t whole = copies_whole(core, session);
-        counts[whole < 2 ? whole : 2]++;
-    }
-}
-
-/* What of the budget is a session's for its successor, beside its logs and its handshake. */
-static size_t mesh_record_bytes(const struct session *session)
-{
-    size_t bytes = session->level.length;
-    LIST_EACH (at, &session->subscriptions)
-        bytes += container_of(at, struct subscription, in_session)->uri.length;
-    LIST_EACH (at, &session->questions)
-        bytes += container_of(at, struct question, in_session)->id.length;
-    LIST_EACH (at, &session->streams)
-        bytes += container_of(at, struct event_stream, in_session)->request.length;
-    return bytes;
-}
-
-void mesh_levels(const struct mesh *m, struct mesh_levels *levels)
-{
-    const struct core *core = &m->core;
-    struct handle h;
-    memset(levels, 0, sizeof *levels);
-    levels->exchanges = pool_count(&core->entry.exchanges);
-    levels->calls = pool_count(&core->serve.calls);
-    levels->names = table_count(&core->serve.by_name);
-    levels->sessions = core->sessions.owned;
-    levels->upstreams = pool_count(&core->serve.upstreams);
-    levels->memory_used = core->budget.used;
-    levels->log_bytes = core->streams.bytes;
-    levels->copies = pool_count(&core->sessions.pool) - core->sessions.owned;
-    levels->record_bytes = core->sessions.interns.bytes;
-    for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
-        const struct session *session = pool_slot(&core->sessions.pool, slot, &h);
-        if (session != NULL)
-            levels->record_bytes += mesh_record_bytes(session);
-    }
-    for (uint32_t slot = 0; slot < pool_span(&core->serve.calls); slot++) {
-        const struct call *call = pool_slot(&core->serve.calls, slot, &h);
-        if (call != NULL)
-            levels->messages_kept += call->answer.count - call->answer.number;
-    }
 }

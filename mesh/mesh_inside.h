@@ -1,0 +1,30 @@
+/* mesh_inside.h - what the files of the boundary share: mesh.c (facts in, effects out),
+ * mesh_links.c (what came over links), mesh_look.c (questions). */
+#ifndef MESH_MESH_INSIDE_H
+#define MESH_MESH_INSIDE_H
+
+#include "mesh/mesh.h"
+#include "mesh/session/core.h"
+#include "mesh/wire/seal.h"
+
+struct mesh {
+    struct core core;
+    struct seal_ring seal_ring;
+    struct seal seal;
+    uint64_t now_ms;
+    uint64_t due_ms; /* the deadline that the last turn ended with */
+    uint64_t stay_until_ms, leave_until_ms;
+    uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
+    bool is_serving, is_leaving_swim, has_told_left;
+    uint64_t strangers_since_ms;
+    uint32_t strangers;
+    struct wire_datagram datagram;                /* scratch: too large for the stack */
+    struct wire_update records[WIRE_RECORDS_MAX]; /* scratch, likewise */
+    struct wire_message message;                  /* scratch, likewise */
+    uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
+};
+
+/* What a link did, or a message that came over it, to whom it concerns. */
+void mesh_on_links(struct core *core, const struct links_event *event, uint64_t now_ms);
+
+#endif
