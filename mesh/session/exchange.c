@@ -65,6 +65,10 @@ void exchange_is_heard(struct exchange *x)
 
 void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
 {
+    if (x->is_answered) { /* only its end is lost: nobody is asked for more (S1) */
+        exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+        return;
+    }
     if (!x->was_parked)
         core->stats.exchanges_parked++;
     x->was_parked = true;
@@ -186,6 +190,28 @@ bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m)
     bool needs_head = m->kind == WIRE_EVENT || m->kind == WIRE_DATA ||
                       (m->kind == WIRE_END && m->end.why == MESH_OK);
     return needs_head && !x->head_out && !x->held.is_held;
+}
+
+/* Owners that follow each other, or are two in a split, know only in part what the others told its
+ * client, and tell it again rather than not at all (S1). In one tenure numbers rise; the last event
+ * of a stream may have the number of the one before it. */
+bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
+{
+    const struct event_id *id = &event->text.id;
+    if (event_id_is_none(id) || event->payload.length == 0 || id->is_last)
+        return false;
+    for (size_t n = 0; n < ENTRY_TENURES; n++) {
+        struct event_id *passed = &x->passed[n];
+        if (passed->epoch != id->epoch || passed->stream != id->stream)
+            continue;
+        bool is_old = id->number <= passed->number;
+        if (!is_old)
+            *passed = *id;
+        return is_old;
+    }
+    memmove(x->passed + 1, x->passed, sizeof x->passed - sizeof x->passed[0]);
+    x->passed[0] = *id;
+    return false;
 }
 
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
