@@ -452,6 +452,13 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     mesh_leave_now(m, now_ms);
 }
 
+static uint64_t mesh_leave_deadline_ms(const struct mesh *m)
+{
+    if (!m->core.is_leaving || m->has_told_left)
+        return MESH_NEVER;
+    return m->now_ms < m->stay_until_ms ? m->stay_until_ms : m->now_ms + MESH_LEAVE_POLL_MS;
+}
+
 uint64_t mesh_deadline_ms(const struct mesh *m)
 {
     const struct core *core = &m->core;
@@ -461,8 +468,7 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
         takeover_deadline_ms(core),   fence_deadline_ms(core),        succession_deadline_ms(core),
         copies_deadline_ms(core),     handover_deadline_ms(core),     serve_deadline_ms(core),
         entry_deadline_ms(core)};
-    uint64_t first =
-        core->is_leaving && !m->has_told_left ? m->now_ms + MESH_LEAVE_POLL_MS : MESH_NEVER;
+    uint64_t first = mesh_leave_deadline_ms(m);
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
         if (deadlines[n] < first)
             first = deadlines[n];
