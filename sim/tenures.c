@@ -96,6 +96,12 @@ static bool path_is_well(const struct world *world, const struct path *path)
            path->bursts.bad_ms == 0 && path->more_us == 0;
 }
 
+/* A stall is a cut of all its wires, both ways. */
+static bool io_is_well(const struct world *world, const struct seat *seat)
+{
+    return seat->io_stalled_until_us == 0 || seat->io_stalled_until_us + WELL_US <= world->now_us;
+}
+
 /* Between those that are `meant`, and nothing is lost by chance beyond what costs no second. */
 static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX])
 {
@@ -103,11 +109,14 @@ static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX
     if (faults->loss_ppm > LOSS_PPM_MAX || faults->corrupt_ppm > LOSS_PPM_MAX ||
         faults->truncate_ppm > LOSS_PPM_MAX)
         return false;
-    for (uint32_t from = 0; from < world->seats_count; from++)
+    for (uint32_t from = 0; from < world->seats_count; from++) {
+        if (meant[from] && !io_is_well(world, &world->seats[from]))
+            return false;
         for (uint32_t to = 0; to < world->seats_count; to++)
             if (from != to && meant[from] && meant[to] &&
                 !path_is_well(world, net_path(world, from, to)))
                 return false;
+    }
     return true;
 }
 
@@ -159,14 +168,16 @@ void tenure_moves(struct world *world, uint32_t index)
 {
     struct upstream *up = &world->upstreams->ups[index];
     struct mesh_tenure tenure;
-    if (up->session == WORLD_NOBODY || up->state != UPSTREAM_LIVES)
+    if (up->session == WORLD_NOBODY)
         return;
     struct session *session = world->clients->sessions[up->session];
     if (!tenure_at(world, up->seat, session, &tenure) || tenure.is_copy ||
         world->seats[up->seat].life != up->life)
         return;
-    if (up->epoch < tenure.epoch.counter)
+    if (up->epoch < tenure.epoch.counter) {
         up->epoch = tenure.epoch.counter;
+        up->epoch_us = world->now_us;
+    }
     session->owner = life_on(world, up->seat);
     if (session->tenures.top < up->epoch) {
         session->tenures.top = up->epoch;
@@ -221,7 +232,8 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
     struct session *session = world->clients->sessions[request->session];
     struct tenures *tenures = &session->tenures;
     uint64_t said_us = (uint64_t)said_ms * WORLD_MS;
-    if (up->epoch == 0 || up->session != request->session)
+    /* of one that ended nobody can say any more in which epoch its owner sent its last words */
+    if (up->epoch == 0 || up->session != request->session || session->delete_us != 0)
         return;
     struct passed *passed = passed_at(session, request->seat, request->life);
     if (up->epoch < passed->epoch && said_us > passed->since_us)
@@ -229,11 +241,13 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
                    "#%u through p%u gets what upstream %u of epoch %" PRIu64
                    " says, after something of epoch %" PRIu64,
                    request->n, request->seat, index, up->epoch, passed->epoch);
-    if (up->epoch > passed->epoch) {
+    /* what it said before is in the logs of others, too: no word of that epoch */
+    bool is_of_epoch = said_us >= up->epoch_us;
+    if (is_of_epoch && up->epoch > passed->epoch) {
         passed->epoch = up->epoch;
         passed->since_us = world->now_us;
     }
-    if (up->epoch == tenures->top && tenures->top_said_us == 0)
+    if (is_of_epoch && up->epoch == tenures->top && tenures->top_said_us == 0)
         tenures->top_said_us = world->now_us;
     if (up->epoch < tenures->top && said_us > tenures->top_said_us &&
         is_too_late(world, session, up, request->seat))

@@ -30,7 +30,8 @@ struct upstream {
     uint32_t notes, questions; /* questions are counted from 0, as SDKs do */
     struct handshake shaken;
     uint64_t opened_us;
-    uint64_t epoch; /* the highest of its session in which it had to do with it; 0: not known */
+    uint64_t epoch;    /* the highest of its session in which it had to do with it; 0: not known */
+    uint64_t epoch_us; /* since when */
 };
 
 /* AWAY: it ended its stream, and works on until the core asks for the rest. */
