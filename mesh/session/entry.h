@@ -27,7 +27,6 @@ enum exchange_state {
 /* The head of an answer in one piece waits for the piece: should that be lost, the client can
  * still be given an error instead of a cut answer. */
 struct held_head {
-    bool is_held;
     int status;
     enum mesh_form form;
     struct slice lines;
@@ -67,9 +66,9 @@ struct exchange {
     uint64_t serial;                       /* of the answer, by its owner, */
     uint32_t received;                     /* and how many whole messages of it came */
     uint32_t retry_ms;                     /* the next wait */
-    struct held_head held;
-    size_t unread_bytes; /* came on this lane, not taken by the socket yet */
-    size_t stale_bytes;  /* likewise, of earlier lanes: taken first, and not acknowledged */
+    struct held_head *held;                /* NULL: none, as mostly */
+    size_t unread_bytes;                   /* came on this lane, not taken by the socket yet */
+    size_t stale_bytes; /* likewise, of earlier lanes: taken first, and not acknowledged */
     bool head_out, is_answered, has_failed, was_parked; /* has_failed: told by an event */
     enum mesh_form form;                                /* head_out: of what the client gets */
     uint64_t asked_ms;                                  /* when the lane was opened */
