@@ -456,9 +456,17 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
                              .has_session = m->has_session,
                              .session = m->session,
                              .owner = m->epoch.owner};
-    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .data = m->payload, .patch = m->head.patch};
-    if (!exchange_tell_head(core, x, &head) ||
-        (m->payload.length > 0 && !exchange_tell(core, x, &e)))
+    struct mesh_effect e = {.kind = MESH_REPLY_DATA, .patch = m->head.patch};
+    if (!exchange_tell_head(core, x, &head))
+        return;
+    if (x->form == MESH_FORM_SSE) { /* another owner began by events */
+        e.kind = MESH_REPLY_EVENT;
+        e.event.text = m->payload;
+        e.event.answers = m->head.answers;
+    } else {
+        e.data = m->payload;
+    }
+    if (m->payload.length > 0 && !exchange_tell(core, x, &e))
         return;
     x->is_answered = m->head.answers;
     exchange_end(core, x, MESH_END_WHOLE, MESH_OK);

@@ -362,6 +362,13 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
         serve_elsewhere(core, lane, open, now_ms);
         return;
     }
+    /* its entry passes on nothing below that epoch: once this is ours for certain, it is above it,
+     * and so are the ids of what is told from then on (S1) */
+    if (session != NULL && fence_is_in_doubt(core, session) &&
+        mesh_epoch_compare(open->epoch, session->epoch) > 0) {
+        serve_defer(core, lane, open);
+        return;
+    }
     /* answers, cancels and notifications pass: what is under way waits for them (DESIGN §7) */
     bool waits = session != NULL && r->want == MESH_CALL &&
                  (r->rpc.kind == RPC_REQUEST || r->rpc.kind == RPC_BATCH) &&

@@ -49,14 +49,17 @@ static void uplisten_resume(struct core *core, struct call *call, struct session
     call_end(core, call, MESH_END_WHOLE, MESH_OK, now_ms);
 }
 
-/* That of a request which another owner began to answer; NULL: we have none of it. */
+/* That of a request which another owner began to answer; NULL: we have none of it, or not its
+ * answer, which was too large to be copied. */
 static struct event_stream *uplisten_begun(struct core *core, struct session *session,
                                            struct call *call)
 {
     struct event_stream *stream =
         call->position.stream != 0 ? event_stream_shown(session, &call->position) : NULL;
-    if (stream == NULL || stream->is_ended)
-        return stream;
+    if (stream == NULL)
+        return NULL;
+    if (stream->is_ended)
+        return stream->log.count > 0 ? stream : NULL;
     bool is_its = call_at(core, stream->source) == NULL &&
                   rpc_id_hash(core->sip_key, stream->request) == call_id_hash(core, call);
     return is_its ? stream : NULL;
