@@ -93,10 +93,34 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
     check_free(core, check);
 }
 
+static void check_add(struct core *core, struct check *check, struct peer_id peer)
+{
+    if (core_is_living(core, peer) && !peer_id_equal(peer, core_self(core)) &&
+        !rounds_check_has(&check->asked, peer))
+        rounds_check_add(&check->asked, peer);
+}
+
+/* The holders, and as a taker would the first candidates: where the holders that we know are gone
+ * since, it went on at others. */
+static void check_add_all(struct core *core, struct check *check)
+{
+    const struct session *session = session_at(core, check->session);
+    struct peer_id candidates[FENCE_CANDIDATES];
+    size_t count = core->config.copies > 0
+                       ? owner_candidates(core, &session->id, candidates, FENCE_CANDIDATES)
+                       : 0;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        check_add(core, check, session->holders[n].peer);
+    for (size_t n = 0; n < count; n++)
+        check_add(core, check, candidates[n]);
+}
+
 static void check_go(struct core *core, struct check *check, bool is_late, uint64_t now_ms)
 {
     struct mesh_epoch higher;
     struct peer_id whom;
+    if (!is_late)
+        check_add_all(core, check);
     for (;;) {
         switch (rounds_check_next(&check->asked, is_late, &whom, &higher)) {
         case ROUNDS_ASK:
@@ -140,11 +164,6 @@ static struct check *check_new(struct core *core, struct session *session, uint6
         return NULL;
     }
     session->check = h;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++) {
-        struct peer_id holder = session->holders[n].peer;
-        if (core_is_living(core, holder) && !peer_id_equal(holder, core_self(core)))
-            rounds_check_add(&check->asked, holder);
-    }
     return check;
 }
 
@@ -353,7 +372,8 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
 {
     struct session *session = session_find(core, &m->session);
     struct check *check = session != NULL ? check_at(core, session->check) : NULL;
-    bool is_own = peer_id_equal(m->round.other.owner, from);
+    bool is_given =
+        peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
     if (session == NULL)
         return;
     if (m->round.number == 0) {
@@ -364,8 +384,7 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     if (check == NULL || check->number != m->round.number)
         return;
     evidence_on_life(core, from, now_ms);
-    rounds_on_checked(&check->asked, from, m->round.other,
-                      is_own && !m->round.runs && m->round.other.counter != 0);
+    rounds_on_checked(&check->asked, from, m->round.other, is_given);
     check_go(core, check, false, now_ms);
 }
 
