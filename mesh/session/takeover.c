@@ -386,6 +386,7 @@ static void round_go(struct core *core, struct round *round, uint64_t now_ms)
     struct mesh_epoch other;
     struct list waiting;
     if (copy == NULL || !copy->is_copy || tombs_has(core, &round->id, now_ms)) {
+        round_yield(core, round, now_ms); /* else who granted it says no to all others, for ever */
         round_end(core, round, &waiting);
         parked_give_back(core, &waiting, now_ms);
         return;
