@@ -367,6 +367,17 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     fence_say(core, from, &m->session, m->epoch, told, m->round.number, now_ms);
 }
 
+/* It gives up for us what we gave up ourselves since: it is nobody's. */
+static void fence_refuse(struct core *core, struct peer_id giver,
+                         const struct wire_message *checked, uint64_t now_ms)
+{
+    struct wire_message m = {.kind = WIRE_YIELD, .session = checked->session, .has_session = true};
+    const struct mesh_addr *addr = core_addr_of(core, giver);
+    m.epoch = checked->epoch;
+    if (addr != NULL)
+        (void)links_tell(core->links, giver, addr, &m, now_ms);
+}
+
 static void on_checked(struct core *core, struct peer_id from, const struct wire_message *m,
                        uint64_t now_ms)
 {
@@ -374,8 +385,11 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     struct check *check = session != NULL ? check_at(core, session->check) : NULL;
     bool is_given =
         peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
-    if (session == NULL)
+    if (session == NULL) {
+        if (is_given && peer_id_equal(m->epoch.owner, core_self(core)))
+            fence_refuse(core, from, m, now_ms);
         return;
+    }
     if (m->round.number == 0) {
         if (mesh_epoch_compare(m->round.other, session->epoch) > 0)
             fence_doubt(core, session, m->round.other, from, now_ms); /* it knows whom to ask */
