@@ -1,44 +1,11 @@
 /* mcp_principal.c - who asks, as --bind-session tells it: a keyed hash, equal on every peer, of
  * what stays the same from one request of a principal to the next. Nothing is verified here: that
  * is the upstream's; a principal only has to be told from others. */
+#include "http/base64.h"
 #include "http/mcp_inside.h"
 #include "mesh/base/siphash.h"
 
 #define JWT_MAX 6144 /* bytes of a JWT's payload: a header line of 8 KiB, decoded */
-
-static int base64url_digit(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Length of the decoded bytes, 0 if it is no base64url or too long. */
-static size_t base64url_decode(uint8_t into[JWT_MAX], struct slice text)
-{
-    uint32_t bits = 0, have = 0;
-    size_t length = 0;
-
-    if (text.length / 4 * 3 + 3 > JWT_MAX || text.length % 4 == 1)
-        return 0;
-    for (size_t i = 0; i < text.length; i++) {
-        int digit = base64url_digit(text.at[i]);
-
-        if (digit < 0)
-            return 0;
-        bits = bits << 6 | (uint32_t)digit;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            into[length++] = (uint8_t)(bits >> have);
-        }
-    }
-    return length;
-}
 
 /* The inside of the JSON string at *at, which is left behind its closing quote. */
 static bool json_string_at(struct slice text, size_t *at, struct slice *inside)
@@ -179,10 +146,11 @@ static void bind_claims(const struct mcp_config *config, struct slice payload,
                         struct principal *who)
 {
     uint8_t decoded[JWT_MAX];
-    size_t length = base64url_decode(decoded, payload);
+    size_t length;
     struct slice issuer, subject;
 
-    if (length > 0 && jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
+    if (base64_decode(decoded, sizeof decoded, &length, payload, BASE64_URL) &&
+        jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
         *who = principal_of(config, issuer, subject);
 }
 

@@ -7,8 +7,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#include "mesh/session/hints.h"
-
 #define MESH_CONTACTS_MAX 1024
 #define MESH_WINDOWS_SPARE 64 /* replay windows beyond one a member: for those who join */
 #define MESH_STALL_MS 500     /* so late after the deadline: this process stood still */

@@ -88,6 +88,7 @@ void client_drop(struct client *client, bool reset)
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
     struct client *client = request->data;
+    free(request);
     if (status < 0 && status != UV_ECANCELED)
         client_drop(client, false);
 }
@@ -96,9 +97,11 @@ static void on_shutdown(uv_shutdown_t *request, int status)
  * connection and could take the answer with it (RFC 9112 section 9.6). */
 static void linger(struct client *client)
 {
-    client->shutdown.data = client;
-    if (client->eof ||
-        uv_shutdown(&client->shutdown, (uv_stream_t *)&client->tcp, on_shutdown) != 0) {
+    uv_shutdown_t *request = client->eof ? NULL : malloc(sizeof *request);
+    if (request != NULL)
+        request->data = client;
+    if (request == NULL || uv_shutdown(request, (uv_stream_t *)&client->tcp, on_shutdown) != 0) {
+        free(request);
         client_drop(client, false);
         return;
     }

@@ -57,7 +57,6 @@ struct client {
     struct mcp_exchange x;
     struct client_reply reply;
     struct bytes *more; /* what came behind the request under way */
-    uv_shutdown_t shutdown;
 };
 
 struct clients {

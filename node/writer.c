@@ -187,6 +187,7 @@ static void on_write(uv_write_t *request, int status)
 {
     struct writer *writer = request->data;
     size_t bytes = writer->flying_bytes;
+    free(request);
     writer->flying = 0;
     if (status == UV_ECANCELED || writer->failed) /* closing: writer_free() follows */
         return;
@@ -230,6 +231,27 @@ static uint32_t join_small(struct writers *all, uint32_t n, size_t bytes)
     return 1;
 }
 
+/* The kernel takes no more now: libuv waits for it. Most connections never need a request, so it
+ * is made where one does. */
+static int write_later(struct writer *writer)
+{
+    uv_buf_t *bufs = writer->all->bufs;
+    size_t bytes;
+    uint32_t n = gather(writer, bufs, &bytes);
+    uv_write_t *request = malloc(sizeof *request);
+    if (request == NULL)
+        return UV_ENOMEM;
+    request->data = writer;
+    int rc = uv_write(request, writer->stream, bufs, n, on_write);
+    if (rc < 0) {
+        free(request);
+        return rc;
+    }
+    writer->flying = n;
+    writer->flying_bytes = bytes;
+    return 0;
+}
+
 static void flush(struct writer *writer)
 {
     uv_buf_t *bufs = writer->all->bufs;
@@ -242,15 +264,8 @@ static void flush(struct writer *writer)
         if (rc > 0)
             took(writer, (size_t)rc);
     }
-    if (rc == UV_EAGAIN) {
-        uint32_t n = gather(writer, bufs, &bytes);
-        writer->request.data = writer;
-        rc = uv_write(&writer->request, writer->stream, bufs, n, on_write);
-        if (rc == 0) {
-            writer->flying = n;
-            writer->flying_bytes = bytes;
-        }
-    }
+    if (rc == UV_EAGAIN)
+        rc = write_later(writer);
     if (rc < 0)
         fail(writer, rc);
     else if (writer->taken != before)

@@ -34,7 +34,6 @@ struct writer {
     uint64_t taken;    /* bytes taken since writer_init() */
     bool failed, held; /* held: nothing is flushed (not connected yet) */
     struct writer *next, **link; /* in writers */
-    uv_write_t request;
 };
 
 #define WRITER_FLUSH_PIECES 64u  /* of one write */

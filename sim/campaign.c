@@ -6,6 +6,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/ends.h"
 #include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/net.h"
@@ -62,9 +63,11 @@ static void end_all(struct world *world)
     struct clients *clients = world->clients;
     uint32_t sessions = clients->sessions_count;
     for (uint32_t n = 0; n < sessions; n++) {
-        const struct session *session = clients->sessions[n];
+        struct session *session = clients->sessions[n];
         if ((!check_session_lives(world, session) && !session->has_id) || session->is_single)
             continue;
+        if (ends_is_forgotten(world, session)) /* it lives, and so do streams that are held (N1) */
+            session->ended_us = 0;
         if (session->ended_us == 0 && world_runs(world, n % world->config.nodes))
             client_ask(world, n, ASK_DELETE, n % world->config.nodes, n * 500);
     }

@@ -279,6 +279,10 @@ static void answer_ping(struct swim *swim, const struct mesh_addr *from,
         send.is_full = mesh_addr_equal(from, &sender->record->addr);
         if (swim->preset->memberlist == NULL)
             send.tell = owed_to(swim, sender);
+        if (send.is_full && peer_id_is_nobody(send.tell) && join_is_introduction(d)) {
+            send.tell = view_self(swim->view)->record->id;
+            send.with_others = true;
+        }
     }
     swim_push(swim, &send);
 }
@@ -301,8 +305,10 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
     struct peer_id teller = sender->record->id;
     if (swim->suspects.count > 0)
         guard_on_heard(&swim->guard, who, now_ms);
+    /* what a joiner is answered, all others know */
+    bool is_quiet = d->kind == DATAGRAM_ACK && join_introduces(swim);
     for (uint16_t n = 0; n < d->updates_count && swim->phase != SWIM_GONE; n++)
-        swim_hear_news(swim, teller, &d->updates[n], false, now_ms);
+        swim_hear_news(swim, teller, &d->updates[n], is_quiet, now_ms);
     sender = view_by_handle(swim->view, who);
     if (sender == NULL || swim->phase == SWIM_GONE)
         return;
@@ -313,6 +319,7 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
     }
     switch (d->kind) {
     case DATAGRAM_PING:
+    case DATAGRAM_HELLO: /* an introduction */
         answer_ping(swim, from, sender, d, sender_nonce);
         break;
     case DATAGRAM_ACK:
@@ -333,7 +340,6 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
         else
             probe_on_confirm(swim, sender, d, now_ms);
         break;
-    case DATAGRAM_HELLO:
     case DATAGRAM_WELCOME:
     case DATAGRAM_GOSSIP:
     case DATAGRAM_NOT_ME:
@@ -359,19 +365,27 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
     if (swim->phase == SWIM_GONE || sender_nonce == self->record->nonce)
         return;
     swim_note_lag(swim, now_ms);
-    if (d->kind == DATAGRAM_HELLO && (is_ours || d->target_nonce == 0)) {
+    bool is_introduction = is_ours && view_is_announced(swim->view) && join_is_introduction(d) &&
+                           (d->kind == DATAGRAM_HELLO || join_introduces(swim));
+    if (d->kind == DATAGRAM_HELLO && (is_ours || d->target_nonce == 0) && !is_introduction) {
         join_on_hello(swim, from, d, sender_nonce, now_ms);
     } else if (!is_ours) {
         swim->stats.stale++;
         if (d->kind == DATAGRAM_PING && view_is_announced(swim->view))
             answer_not_me(swim, from, d, sender_nonce);
     } else if (d->kind == DATAGRAM_WELCOME) {
-        join_on_welcome(swim, from, d, now_ms);
+        join_on_welcome(swim, from, d, sender_nonce, now_ms);
     } else if (d->kind == DATAGRAM_NOT_ME) {
         on_not_me(swim, from, d, now_ms);
     } else if (view_is_announced(swim->view)) {
         const struct mesh_member *sender = swim_sender(swim, d, sender_nonce);
-        if (sender != NULL) {
+        if (sender == NULL && is_introduction) {
+            join_on_introduction(swim, from, d, sender_nonce, now_ms);
+            sender = swim_sender(swim, d, sender_nonce);
+        }
+        if (swim->phase == SWIM_GONE) {
+            ; /* it is a newer generation of our name */
+        } else if (sender != NULL) {
             on_member_datagram(swim, from, d, view_handle(swim->view, sender), sender_nonce,
                                now_ms);
         } else {
@@ -381,6 +395,20 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
         }
     }
     swim_settle(swim, now_ms);
+}
+
+/* For who has just joined: whom it may introduce itself to next. */
+static void write_others(struct swim *swim, struct peer_id to, struct wire_writer *w)
+{
+    const struct mesh_member *drawn[DRAWN_MAX];
+    struct wire_update update;
+    size_t count = swim_draw(swim, to, drawn, DRAWN_MAX);
+    for (size_t n = 0; n < count; n++) {
+        if (drawn[n]->state != MEMBER_ALIVE)
+            continue;
+        view_tell(drawn[n], &update);
+        (void)wire_datagram_add(w, &update);
+    }
 }
 
 /* What a WELCOME says of the name asked about. */
@@ -426,11 +454,13 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     int rc = wire_datagram_begin(w, &d, into, room);
     if (rc < 0)
         return rc;
-    if (send->kind == DATAGRAM_HELLO)
+    if (send->kind == DATAGRAM_HELLO && send->target_nonce == 0)
         wire_datagram_pad(w, SWIM_HELLO_BYTES);
     if (!peer_id_is_nobody(send->tell) &&
         gossip_update_of(swim->gossip, swim->view, send->tell, &tell))
         (void)wire_datagram_add(w, &tell);
+    if (send->with_others)
+        write_others(swim, send->to, w);
     if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell) &&
         to != NULL)
         view_notes(swim->view, to)->told = true;

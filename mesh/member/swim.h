@@ -86,6 +86,7 @@ struct swim_send {
     uint64_t target_name, target_nonce;
     struct peer_id subject, tell; /* tell: whose state is told first; nobody: none */
     struct mesh_addr subject_addr;
+    bool with_others;             /* ACK to a joiner: and of a few members by chance */
     char name[MESH_NAME_MAX + 1]; /* WELCOME: the name asked about */
 };
 

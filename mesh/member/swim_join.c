@@ -4,17 +4,21 @@
 
 #include "mesh/member/swim_state.h"
 
-#define UNRESOLVED_MS 5000    /* contacts were promised and none was given */
-#define UNJOINED_MS 5000      /* somebody answered, and no link to it came about */
-#define HELLO_FIRST_MS 125    /* doubling to a second, while nobody answers */
-#define FOUND_MS 250          /* before the lowest of several askers begins */
-#define ASKED_AT_ONCE 3       /* contacts or contacts lost, per second */
-#define FRESH_MS 30000        /* after our start contacts are asked every second */
-#define LOST_LATELY_MS 600000 /* dialled every second by some, afterwards at the low rate */
-#define LOST_DIALLERS 8       /* so many of all members, on average */
-#define FORGET_SECONDS 60     /* who has been gone for a day may be remembered so much longer */
-#define LOST_SECONDS 300      /* see hold.h: two deaths within so long */
-#define SELDOM_SECONDS 10     /* the low rate: 3 of all members, on average, in so long */
+#define UNRESOLVED_MS 5000     /* contacts were promised and none was given */
+#define UNJOINED_MS 5000       /* somebody answered, and no link to it came about */
+#define HELLO_FIRST_MS 125     /* doubling to a second, while nobody answers */
+#define LONELY_MS 3000         /* so long we ask as often after we began alone */
+#define FOUND_MS 250           /* before the lowest of several askers begins */
+#define INTRODUCE_FIRST_MS 100 /* a link has brought the views by then, or datagrams are lost */
+#define INTRODUCE_MS 150       /* between introductions, as long as no link brings them */
+#define INTRODUCED_AT_ONCE 3   /* members that we have learned of meanwhile */
+#define ASKED_AT_ONCE 3        /* contacts or contacts lost, per second */
+#define FRESH_MS 30000         /* after our start contacts are asked every second */
+#define LOST_LATELY_MS 600000  /* dialled every second by some, afterwards at the low rate */
+#define LOST_DIALLERS 8        /* so many of all members, on average */
+#define FORGET_SECONDS 60      /* who has been gone for a day may be remembered so much longer */
+#define LOST_SECONDS 300       /* see hold.h: two deaths within so long */
+#define SELDOM_SECONDS 10      /* the low rate: 3 of all members, on average, in so long */
 #define SELDOM_DIALLERS 3
 #define NAMESAKE_TRIES 3    /* unanswered: it is gone; a pod made anew is a member within 2 s */
 #define NAMESAKE_MS 500     /* between two of them */
@@ -62,6 +66,15 @@ static void become_member(struct swim *swim, uint64_t now_ms)
     swim_push_event(swim, SWIM_JOINED, view_self(swim->view)->record->id);
 }
 
+/* Views are asked for over a link, and while it does not bring them we say by datagrams who we are.
+ */
+static void begin_introductions(struct swim *swim, uint64_t now_ms)
+{
+    swim->introduce_at_ms = now_ms + INTRODUCE_FIRST_MS;
+    swim->introduce_until_ms = now_ms + UNJOINED_MS;
+    views_wish(swim, swim->welcomer.with, &swim->welcomer.addr, now_ms);
+}
+
 #define GENERATION_STEP_MAX 1024
 
 /* From here on we have an identity: others may learn of us. Where the clock is behind, a former
@@ -83,7 +96,7 @@ static void fix_generation(struct swim *swim, enum swim_phase phase, uint64_t no
     if (phase == SWIM_MEMBER)
         become_member(swim, now_ms);
     else
-        views_wish(swim, swim->welcomer.with, &swim->welcomer.addr, now_ms);
+        begin_introductions(swim, now_ms);
 }
 
 void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_ms)
@@ -187,16 +200,20 @@ static void learn_of_name(struct swim *swim, const struct wire_datagram *d, uint
 }
 
 void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
-                     uint64_t now_ms)
+                     uint64_t sender_nonce, uint64_t now_ms)
 {
     const struct mesh_member *self = view_self(swim->view);
     if (d->sender.generation == 0 || d->target_nonce == 0 ||
         peer_id_equal(d->sender, self->record->id))
         return;
-    if (swim->phase == SWIM_ASKING || swim->phase == SWIM_WAITING) {
+    bool is_asking = swim->phase == SWIM_ASKING || swim->phase == SWIM_WAITING;
+    bool is_alone = swim->phase == SWIM_MEMBER && view_others(swim->view) == 0;
+    if (is_asking)
         learn_of_name(swim, d, now_ms);
-        if (d->sender.name != self->record->id.name)
-            swim->welcomer = (struct swim_wish){d->sender, *from};
+    if ((is_asking && d->sender.name != self->record->id.name) ||
+        (is_alone && !join_introduces(swim))) {
+        swim->welcomer = (struct swim_wish){d->sender, *from};
+        swim->welcomer_nonce = sender_nonce;
     }
     switch (swim->phase) {
     case SWIM_ASKING:
@@ -218,6 +235,8 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const stru
         const struct mesh_member *member = view_find(swim->view, d->sender);
         if (view_others(swim->view) == 0) /* who began alone is told the time as a joiner is */
             view_believe_clock(swim->view, d->sender.generation, now_ms);
+        if (is_alone && !join_introduces(swim))
+            begin_introductions(swim, now_ms); /* and joins as one */
         if (swim->phase == SWIM_JOINING && now_ms - swim->joined_ms < SECOND_MS)
             break; /* one view is enough, if it comes */
         if (member == NULL || !member_is_living(member))
@@ -232,8 +251,65 @@ void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const stru
 
 void join_on_view(struct swim *swim, uint64_t now_ms)
 {
+    swim->introduce_until_ms = 0;
     if (swim->phase == SWIM_JOINING)
         become_member(swim, now_ms);
+}
+
+/* ---- introductions ------------------------------------------------------------------------- */
+
+bool join_introduces(const struct swim *swim)
+{
+    return (swim->phase == SWIM_JOINING || swim->phase == SWIM_MEMBER) &&
+           swim->introduce_until_ms != 0 && swim->preset->memberlist == NULL;
+}
+
+/* A dial, and views over its link, take many seconds where datagrams are lost, and the newcomer
+ * would be unknown as long. So it says HELLO again, to the process that welcomed it and with its
+ * own record, until that is answered; the answer tells of others, to whom it says the same. */
+static void introductions_now(struct swim *swim, uint64_t now_ms)
+{
+    const struct mesh_member *drawn[INTRODUCED_AT_ONCE];
+    struct peer_id self = view_self(swim->view)->record->id;
+    if (!join_introduces(swim) || now_ms < swim->introduce_at_ms)
+        return;
+    swim->introduce_at_ms = now_ms + INTRODUCE_MS;
+    if (now_ms >= swim->introduce_until_ms)
+        swim->introduce_until_ms = 0;
+    if (view_find(swim->view, swim->welcomer.with) == NULL) {
+        struct swim_send send = {.addr = swim->welcomer.addr, .kind = DATAGRAM_HELLO, .tell = self};
+        send.number = swim_number(swim);
+        send.target_name = swim->welcomer.with.name;
+        send.target_nonce = swim->welcomer_nonce;
+        swim_push(swim, &send);
+    }
+    size_t count = swim_draw(swim, self, drawn, INTRODUCED_AT_ONCE);
+    for (size_t n = 0; n < count; n++)
+        swim_push_to(swim, drawn[n], DATAGRAM_HELLO, swim_number(swim), self);
+}
+
+bool join_is_introduction(const struct wire_datagram *d)
+{
+    const struct wire_update *first = &d->updates[0];
+    return (d->kind == DATAGRAM_HELLO || d->kind == DATAGRAM_ACK) && d->target_nonce != 0 &&
+           d->updates_count > 0 && first->kind == UPDATE_ALIVE &&
+           peer_id_equal(first->record.id, d->sender);
+}
+
+void join_on_introduction(struct swim *swim, const struct mesh_addr *from,
+                          const struct wire_datagram *d, uint64_t sender_nonce, uint64_t now_ms)
+{
+    const struct wire_update *own = &d->updates[0];
+    if ((swim->phase != SWIM_JOINING && swim->phase != SWIM_MEMBER) ||
+        swim->preset->memberlist != NULL || !join_is_introduction(d) ||
+        own->record.nonce != sender_nonce || !mesh_addr_equal(&own->record.addr, from))
+        return;
+    view_hear_subject(swim->view, true);
+    swim_hear_news(swim, d->sender, own, d->kind == DATAGRAM_ACK, now_ms);
+    view_hear_subject(swim->view, false);
+    const struct mesh_member *member = view_find(swim->view, d->sender);
+    if (member != NULL) /* we told it of us, or do now */
+        view_notes(swim->view, member)->told = true;
 }
 
 /* ---- timers --------------------------------------------------------------------------------- */
@@ -254,6 +330,23 @@ static void waiting_now(struct swim *swim, uint64_t now_ms)
     }
     swim->incumbent_unanswered++;
     push_hello(swim, &swim->incumbent_addr);
+}
+
+/* We began alone, and there may be others: of a few questions all may have been lost. */
+static bool is_lonely(const struct swim *swim)
+{
+    return swim->contacts_count > 0 && view_others(swim->view) == 0 && swim->lonely_until_ms != 0 &&
+           swim->preset->memberlist == NULL;
+}
+
+static void lonely_now(struct swim *swim, uint64_t now_ms)
+{
+    if (!is_lonely(swim) || now_ms < swim->hello_at_ms)
+        return;
+    swim->hello_at_ms = now_ms + HELLO_FIRST_MS;
+    if (now_ms >= swim->lonely_until_ms)
+        swim->lonely_until_ms = 0;
+    ask_contacts(swim);
 }
 
 /* Dead, not superseded, and known by an address where no living member is. */
@@ -429,7 +522,9 @@ void join_now(struct swim *swim, uint64_t now_ms)
     case SWIM_ASKING:
         if (now_ms >= alone_at_ms(swim)) {
             fix_generation(swim, SWIM_MEMBER, now_ms);
-            ask_contacts(swim);
+            swim->lonely_until_ms = now_ms + LONELY_MS;
+            swim->hello_at_ms = now_ms;
+            lonely_now(swim, now_ms);
         } else if (now_ms >= swim->hello_at_ms) {
             swim->hello_wait_ms = swim->hello_wait_ms == 0 ? HELLO_FIRST_MS : swim->hello_wait_ms;
             swim->hello_at_ms = now_ms + swim->hello_wait_ms;
@@ -443,6 +538,8 @@ void join_now(struct swim *swim, uint64_t now_ms)
         break;
     case SWIM_JOINING:
     case SWIM_MEMBER:
+        lonely_now(swim, now_ms);
+        introductions_now(swim, now_ms);
         heal_now(swim, now_ms);
         break;
     case SWIM_LEAVING:
@@ -460,15 +557,17 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t join_deadline_ms(const struct swim *swim)
 {
+    uint64_t introduce_ms = join_introduces(swim) ? swim->introduce_at_ms : MESH_NEVER;
     switch (swim->phase) {
     case SWIM_ASKING:
         return least(alone_at_ms(swim), swim->hello_at_ms);
     case SWIM_WAITING:
         return least(swim->hello_at_ms, swim->waiting_since_ms + swim->name_wait_ms);
     case SWIM_JOINING:
-        return least(swim->heal_at_ms, swim->joined_ms + UNJOINED_MS);
+        return least(least(swim->heal_at_ms, swim->joined_ms + UNJOINED_MS), introduce_ms);
     case SWIM_MEMBER:
-        return swim->heal_at_ms;
+        return least(least(swim->heal_at_ms, introduce_ms),
+                     is_lonely(swim) ? swim->hello_at_ms : MESH_NEVER);
     case SWIM_LEAVING:
         return swim->farewell_at_ms;
     case SWIM_GONE:

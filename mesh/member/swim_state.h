@@ -159,12 +159,15 @@ struct swim {
     bool has_contacts, named_ourselves; /* named: our own address was given as a contact */
     uint64_t first_contact_ms;          /* when swim_join() first gave another's address */
     uint64_t hello_at_ms, heal_at_ms;
-    uint32_t hello_wait_ms;      /* between the hellos of one who asks */
+    uint32_t hello_wait_ms; /* between the hellos of one who asks */
+    uint64_t lonely_until_ms;
     uint64_t found_at_ms;        /* we begin the mesh that all ask for; MESH_NEVER: not we */
     bool heard_lower;            /* somebody with a lower name asks, too */
     uint32_t heals;              /* ticks of heal_at_ms */
     uint64_t highest_generation; /* known of our name */
     struct swim_wish welcomer;   /* who answered last */
+    uint64_t welcomer_nonce;
+    uint64_t introduce_at_ms, introduce_until_ms; /* until: or until views came over a link */
     struct peer_id incumbent;
     struct mesh_addr incumbent_addr;
     uint64_t waiting_since_ms, incumbent_answered_ms;
@@ -303,7 +306,13 @@ void weak_now(struct swim *swim, uint64_t now_ms);
 void join_on_hello(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
                    uint64_t sender_nonce, uint64_t now_ms);
 void join_on_welcome(struct swim *swim, const struct mesh_addr *from, const struct wire_datagram *d,
-                     uint64_t now_ms);
+                     uint64_t sender_nonce, uint64_t now_ms);
+bool join_introduces(const struct swim *swim); /* do we, to whom we know? */
+/* Is it a HELLO to a process that was met already, with the sender's own record, or the answer? */
+bool join_is_introduction(const struct wire_datagram *d);
+/* From one whom we do not know: it is known then, if it can be. */
+void join_on_introduction(struct swim *swim, const struct mesh_addr *from,
+                          const struct wire_datagram *d, uint64_t sender_nonce, uint64_t now_ms);
 void join_on_view(struct swim *swim, uint64_t now_ms);
 bool leave_on_ack(struct swim *swim, uint32_t number, struct peer_id from);
 void join_now(struct swim *swim, uint64_t now_ms);

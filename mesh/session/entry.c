@@ -429,15 +429,19 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
 static void exchange_on_text(struct core *core, struct exchange *x, const struct wire_message *m)
 {
     struct mesh_effect e = {.patch = m->text.patch};
+    x->received++;
+    exchange_is_heard(x);
     if (m->kind == WIRE_EVENT) {
         exchange_on_event(x, m, &e);
+        if (exchange_has_passed(x, m)) {
+            links_consumed(core->links, x->lane, LINKS_ENTRY, m->payload.length);
+            return;
+        }
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
     }
-    x->received++;
     x->unread_bytes += m->payload.length;
-    exchange_is_heard(x);
     /* the one stream of HTTP+SSE has answers of others, and goes on */
     bool answers = m->text.answers && x->request.want != MESH_SSE;
     if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && answers)

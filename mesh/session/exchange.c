@@ -3,11 +3,22 @@
  * entry.c's business. */
 #include "mesh/session/exchange.h"
 
+#include <stdlib.h>
+
 #include "mesh/session/core.h"
+
+static void exchange_drop_held(struct exchange *x)
+{
+    if (x->held == NULL)
+        return;
+    slice_drop(&x->held->lines);
+    free(x->held);
+    x->held = NULL;
+}
 
 void exchange_keep_nothing(struct exchange *x)
 {
-    slice_drop(&x->held.lines);
+    exchange_drop_held(x);
     slice_drop(&x->request.method);
     slice_drop(&x->request.target);
     slice_drop(&x->request.head);
@@ -65,6 +76,10 @@ void exchange_is_heard(struct exchange *x)
 
 void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
 {
+    if (x->is_answered) { /* only its end is lost: nobody is asked for more (S1) */
+        exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
+        return;
+    }
     if (!x->was_parked)
         core->stats.exchanges_parked++;
     x->was_parked = true;
@@ -173,11 +188,10 @@ bool exchange_tell_head(struct core *core, struct exchange *x, const struct held
 /* What was held goes out before what it was held for. */
 bool exchange_release_head(struct core *core, struct exchange *x)
 {
-    if (!x->held.is_held)
+    if (x->held == NULL)
         return true;
-    bool is_told = exchange_tell_head(core, x, &x->held);
-    slice_drop(&x->held.lines);
-    x->held.is_held = false;
+    bool is_told = exchange_tell_head(core, x, x->held);
+    exchange_drop_held(x);
     return is_told;
 }
 
@@ -185,7 +199,44 @@ bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m)
 {
     bool needs_head = m->kind == WIRE_EVENT || m->kind == WIRE_DATA ||
                       (m->kind == WIRE_END && m->end.why == MESH_OK);
-    return needs_head && !x->head_out && !x->held.is_held;
+    return needs_head && !x->head_out && x->held == NULL;
+}
+
+/* False: no memory. */
+static bool exchange_hold_head(struct core *core, struct exchange *x, const struct held_head *head)
+{
+    struct held_head *held = malloc(sizeof *held);
+    if (held == NULL)
+        return false;
+    *held = *head;
+    if (slice_keep(&held->lines, head->lines, &core->budget) < 0) {
+        free(held);
+        return false;
+    }
+    x->held = held;
+    return true;
+}
+
+/* Owners that follow each other, or are two in a split, know only in part what the others told its
+ * client, and tell it again rather than not at all (S1). In one tenure numbers rise; the last event
+ * of a stream may have the number of the one before it. */
+bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
+{
+    const struct event_id *id = &event->text.id;
+    if (event_id_is_none(id) || event->payload.length == 0 || id->is_last)
+        return false;
+    for (size_t n = 0; n < ENTRY_TENURES; n++) {
+        struct event_id *passed = &x->passed[n];
+        if (passed->epoch != id->epoch || passed->stream != id->stream)
+            continue;
+        bool is_old = id->number <= passed->number;
+        if (!is_old)
+            *passed = *id;
+        return is_old;
+    }
+    memmove(x->passed + 1, x->passed, sizeof x->passed - sizeof x->passed[0]);
+    x->passed[0] = *id;
+    return false;
 }
 
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
@@ -199,13 +250,9 @@ void exchange_on_head(struct core *core, struct exchange *x, const struct wire_m
     x->received = 1; /* the first message of an answer, or of one begun anew */
     x->serial = m->head.serial;
     exchange_is_heard(x);
-    slice_drop(&x->held.lines);
-    x->held = head;
-    x->held.is_held = !x->head_out && m->head.form == MESH_FORM_JSON &&
-                      slice_keep(&x->held.lines, m->head.head, &core->budget) == 0;
-    if (x->held.is_held)
+    exchange_drop_held(x);
+    if (!x->head_out && head.form == MESH_FORM_JSON && exchange_hold_head(core, x, &head))
         return;
-    x->held.lines = (struct slice){0};
     if (exchange_tell_head(core, x, &head))
         exchange_set_timer(core, x);
 }

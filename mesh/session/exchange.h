@@ -10,7 +10,8 @@ void exchange_free(struct core *core, struct exchange *x);
 /* For the nearest of its deadlines that counts in its state. */
 void exchange_set_timer(struct core *core, struct exchange *x);
 void exchange_enter(struct core *core, struct exchange *x, enum exchange_state state);
-/* Waits for a change, or for a while that doubles; gives up park_ms after it began to wait. */
+/* Waits for a change, or for a while that doubles; gives up park_ms after it began to wait. One
+ * that is answered ends. */
 void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms);
 /* Its owner answers: whatever is lost from here on is lost anew. */
 void exchange_is_heard(struct exchange *x);
@@ -22,6 +23,8 @@ bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *ef
 bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head);
 /* Says its owner something that needs a head before it, and there was none? */
 bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m);
+/* Whether its client got this event before, from whichever owner; from now on it has. */
+bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);
 bool exchange_release_head(struct core *core, struct exchange *x);
 void exchange_grant_grace(struct core *core, struct exchange *x);

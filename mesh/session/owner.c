@@ -329,7 +329,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
     const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
     if (session != NULL) {
         found.epoch = session->epoch;
-    } else if (tombs_has(core, &m->session, now_ms)) {
+    } else if (tombs_ends(core, &m->session, 0, now_ms)) {
         found.is_ended = true;
         tombs_say(core, from, &m->session, now_ms);
     } else if (copy != NULL) {

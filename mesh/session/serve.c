@@ -317,6 +317,16 @@ static bool serve_fail_asked(struct core *core, struct session *session,
     return true;
 }
 
+/* HTTP+SSE: what is accepted is answered on the session's one stream (H1). Who took the session
+ * over accepts nothing before that is read here: it may be read at a rival, of which this owner
+ * does not hear, and which knows nothing of what this one accepted. */
+static bool serve_lacks_stream(const struct session *session, const struct mesh_request *r)
+{
+    return session != NULL && session->is_single && r->want == MESH_CALL &&
+           r->rpc.kind == RPC_REQUEST && session->own != NULL &&
+           event_stream_is_orphan(session->own);
+}
+
 void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
                 uint64_t now_ms)
 {
@@ -362,7 +372,7 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
         return;
     }
     bool mints = session == NULL && place_is_new_session(r);
-    if (mints && !swim_may_mint(core->swim, now_ms)) {
+    if (serve_lacks_stream(session, r) || (mints && !swim_may_mint(core->swim, now_ms))) {
         serve_defer(core, lane, open);
         return;
     }

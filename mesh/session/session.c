@@ -168,6 +168,7 @@ void session_free(struct core *core, struct session *session)
     session_drop_questions(session);
     event_stream_free_all(core, session);
     session_drop_subscriptions(session);
+    free(session->trusted);
     intern_drop(&core->sessions.interns, &session->params);
     intern_drop(&core->sessions.interns, &session->result);
     slice_drop(&session->level);

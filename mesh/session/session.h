@@ -31,7 +31,8 @@ struct session {
     struct heap_node expiry;
     uint32_t calls_open;
     uint64_t calls_total;
-    struct trusted trusted[TRUST_TOKENS]; /* tokens that its upstream accepted */
+    struct trusted *trusted; /* tokens that its upstream accepted; NULL: none */
+    uint32_t trusted_count;
     bool is_initialized;      /* notifications/initialized was sent, by its client or by us */
     bool is_single;           /* opened by HTTP+SSE: everything comes on its own stream */
     bool has_batches;         /* revision 2025-03-26 */

@@ -62,7 +62,11 @@ bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t e
                 uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
-    return tomb != NULL && (tomb->is_final || tomb->epoch >= epoch);
+    if (tomb == NULL || tomb->is_final)
+        return tomb != NULL;
+    struct rounds r = takeover_rounds(core, id); /* who was promised a higher one may own it */
+    uint64_t highest = rounds_highest(&r).counter;
+    return tomb->epoch >= (highest > epoch ? highest : epoch);
 }
 
 void tombs_forget(struct core *core, const struct session_id *id)

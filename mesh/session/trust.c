@@ -1,6 +1,8 @@
 /* trust.c - tokens that upstreams accepted. */
 #include "mesh/session/trust.h"
 
+#include <stdlib.h>
+
 #include "mesh/session/core.h"
 #include "mesh/session/upcall.h"
 
@@ -10,25 +12,33 @@ static const char question[] = "{\"jsonrpc\":\"2.0\",\"id\":\"mesh-01234567\",\"
 
 void trust_note(struct session *session, const struct call *call, uint64_t now_ms)
 {
-    struct trusted *at = &session->trusted[0];
-    for (size_t n = 0; n < TRUST_TOKENS; n++) {
-        struct trusted *other = &session->trusted[n];
-        if (other->is_used && principal_equal(&other->token, &call->token)) {
-            other->accepted_ms = now_ms;
+    struct trusted *oldest = NULL;
+    for (uint32_t n = 0; n < session->trusted_count; n++) {
+        struct trusted *at = &session->trusted[n];
+        if (principal_equal(&at->token, &call->token)) {
+            at->accepted_ms = now_ms;
             return;
         }
-        if (!other->is_used || (at->is_used && other->accepted_ms < at->accepted_ms))
-            at = other;
+        if (oldest == NULL || at->accepted_ms < oldest->accepted_ms)
+            oldest = at;
     }
-    *at = (struct trusted){call->token, now_ms, true};
+    if (session->trusted_count < TRUST_TOKENS) {
+        struct trusted *grown =
+            reallocarray(session->trusted, session->trusted_count + 1, sizeof *grown);
+        if (grown == NULL)
+            return; /* the upstream is asked again */
+        session->trusted = grown;
+        oldest = &grown[session->trusted_count++];
+    }
+    *oldest = (struct trusted){call->token, now_ms};
 }
 
 static bool trust_holds(const struct session *session, const struct principal *token,
                         uint64_t now_ms)
 {
-    for (size_t n = 0; n < TRUST_TOKENS; n++) {
+    for (uint32_t n = 0; n < session->trusted_count; n++) {
         const struct trusted *at = &session->trusted[n];
-        if (at->is_used && principal_equal(&at->token, token))
+        if (principal_equal(&at->token, token))
             /* who needs no token at all needs none later, either */
             return principal_is_none(token) || at->accepted_ms + TRUST_MS > now_ms;
     }

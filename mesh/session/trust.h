@@ -17,7 +17,6 @@ struct call;
 struct trusted {
     struct principal token;
     uint64_t accepted_ms;
-    bool is_used;
 };
 
 /* The upstream answered this call's request, and not with a refusal. */

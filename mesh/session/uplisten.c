@@ -101,6 +101,10 @@ static void uplisten_read_own(struct core *core, struct call *call, struct sessi
     uplisten_supersede(core, own, now_ms);
     uint64_t after =
         call->has_position ? event_stream_after(own, &call->position, &has_gap) : own->delivered;
+    /* HTTP+SSE: its place is its entry's, which was told it by a rival; what it got from us it does
+     * not pass on again, and what it did not get is not to be missed (H1) */
+    if (has_gap && call->want == MESH_SSE && after > own->delivered)
+        after = own->delivered;
     event_stream_read(core, own, call, after, has_gap, now_ms);
 }
 

@@ -37,7 +37,8 @@ int wire_scan(const void *data, size_t length, uint32_t *elements_left);
 /* ---- datagrams ------------------------------------------------------------------------------ */
 
 enum datagram_kind {
-    DATAGRAM_HELLO = 1, /* who is there? also: is somebody living under my name? */
+    DATAGRAM_HELLO = 1, /* who is there? also: is somebody living under my name? With a target, its
+                           first update being the sender's own record: here I am */
     DATAGRAM_WELCOME,   /* the answer: no longer than the question */
     DATAGRAM_PING,
     DATAGRAM_ACK,

@@ -28,6 +28,7 @@ struct peer {
     bool is_stopped;
     bool is_mute, is_deaf; /* no datagram leaves it, or comes to it; nor is it reached over TCP */
     bool has_no_udp;       /* no datagram leaves it or comes to it, but TCP does */
+    bool has_no_links;     /* no exchange of views begins at it or with it */
     uint32_t lost_out;     /* of 100 datagrams that it sends, beside the world's */
     int joined, waiting, taken, superseded, left; /* events seen */
     unsigned deaths, others_deaths;               /* it saw: of others; but of watched_id */
@@ -192,7 +193,8 @@ static void drain(struct world *w, struct peer *peer)
     struct peer_id to;
     while (swim_next_wish(peer->swim, &wish)) {
         struct peer *other = peer_at(w, &wish.addr);
-        if (other == NULL || other->group != peer->group || other->is_stopped)
+        if (other == NULL || other->group != peer->group || other->is_stopped ||
+            peer->has_no_links || other->has_no_links)
             continue;
         swim_exchange_begin(peer->swim, wish.with, &message);
         link_send(w, peer, other, &message, NULL);

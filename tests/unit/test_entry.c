@@ -3,6 +3,7 @@
  * rows N10-N15). */
 #include "mesh/mesh.c" /* hints are planted where no peer would send them yet */
 
+#include "mesh/session/exchange.h"
 #include "tests/unit/mesh_pump.h"
 
 static void http(struct mesh_config *config)
@@ -451,6 +452,32 @@ static void test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_
     pump_free(p);
 }
 
+/* ---- events --------------------------------------------------------------------------------- */
+
+static bool passes(struct exchange *x, uint64_t epoch, uint64_t number, bool is_last)
+{
+    struct wire_message event = {.kind = WIRE_EVENT, .payload = slice_text("{}")};
+    event.text.id = (struct event_id){.epoch = epoch, .number = number, .is_last = is_last};
+    return !exchange_has_passed(x, &event);
+}
+
+static void test_an_event_that_two_owners_tell_is_passed_on_once(void **state)
+{
+    (void)state;
+    struct exchange x = {.has_position = false};
+    for (uint64_t epoch = 1; epoch <= ENTRY_TENURES; epoch++)
+        for (uint64_t number = 1; number <= 3; number++)
+            assert_true(passes(&x, epoch, number, false));
+    for (uint64_t epoch = 1; epoch <= ENTRY_TENURES; epoch++) {
+        assert_false(passes(&x, epoch, 2, false));
+        assert_false(passes(&x, epoch, 3, false));
+        assert_true(passes(&x, epoch, 3, true)); /* that its rest is lost is said at that place */
+        assert_true(passes(&x, epoch, 5, false));
+    }
+    assert_true(passes(&x, 99, 1, false)); /* the oldest of too many is forgotten */
+    assert_false(passes(&x, ENTRY_TENURES, 5, false));
+}
+
 /* ---- clients -------------------------------------------------------------------------------- */
 
 static void test_a_client_may_leave_at_any_moment(void **state)
@@ -532,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_that_a_home_owns_a_session_again_is_not_forgotten),
         cmocka_unit_test(test_a_search_that_is_begun_again_late_is_counted_once),
         cmocka_unit_test(test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_lifes),
+        cmocka_unit_test(test_an_event_that_two_owners_tell_is_passed_on_once),
         cmocka_unit_test(test_a_client_may_leave_at_any_moment),
         cmocka_unit_test(test_more_requests_than_may_be_open_are_refused_by_their_handle),
     };

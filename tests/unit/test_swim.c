@@ -108,6 +108,83 @@ static uint64_t idle_rate(struct world *w, unsigned count)
     return (bytes + packets * (WIRE_SEAL_BYTES + 28)) / count / 100;
 }
 
+/* Twelve, of which the last asks the first, half of all datagrams being lost, and no link to it
+ * comes about for as long. Returns after how long all the others knew it. */
+static uint64_t join_without_links(struct world *w, uint8_t seed)
+{
+    world_init(w, seed);
+    world_make(w, 11);
+    w->loss = 50;
+    struct peer *late = world_join(w, "late", 20, 0);
+    late->has_no_links = true;
+    for (uint64_t ms = 0; ms < 20000; ms += 50) {
+        size_t know = 0;
+        for (size_t n = 0; n < 11 && swim_is_announced(late->swim); n++)
+            know += state_of(&w->peers[n], id_of(late)) != MEMBER_UNKNOWN;
+        if (know == 11)
+            return ms;
+        world_run(w, 50);
+    }
+    return MESH_NEVER;
+}
+
+static void test_swim_a_newcomer_is_known_before_a_link_brings_it_the_views(void **state)
+{
+    (void)state;
+    for (uint8_t seed = 40; seed < 60; seed++) {
+        struct world w;
+        assert_true(join_without_links(&w, seed) <= 5000); /* up to 3 s until it is welcomed */
+        struct peer *late = &w.peers[11];
+        world_run(&w, 4000);
+        assert_true(view_others(swim_view(late->swim)) > 0);
+        late->has_no_links = false;
+        w.loss = 0;
+        assert_true(world_agrees_after(&w, 8000) != MESH_NEVER);
+        for (size_t n = 0; n < w.count; n++)
+            assert_int_equal(w.peers[n].deaths, 0);
+        world_deinit(&w);
+    }
+}
+
+/* What a stranger says of itself counts if nobody else can have said it, and only that. */
+static void test_swim_an_introduction_is_of_its_sender_from_its_own_address(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 13);
+    world_make(&w, 3);
+    struct peer *b = &w.peers[1];
+    struct mesh_addr from = addr_of(50), elsewhere = addr_of(51);
+    static struct wire_datagram d;
+    memset(&d, 0, sizeof d);
+    d.kind = DATAGRAM_HELLO;
+    d.sender = (struct peer_id){view_name_hash("new"), WALL_MS};
+    d.target_name_only.name = id_of(b).name;
+    d.target_nonce = b->nonce;
+    d.updates_count = 2;
+    d.updates[0].kind = UPDATE_ALIVE;
+    d.updates[0].record = (struct mesh_record){.id = d.sender, .name = "new", .nonce = 4712};
+    d.updates[0].record.addr = from;
+    d.updates[0].record.version = d.updates[0].record.weight = 1;
+    d.updates[1] = d.updates[0];
+    strcpy(d.updates[1].record.name, "other");
+    d.updates[1].record.id.name = view_name_hash("other");
+    swim_on_datagram(b->swim, &from, &d, 4713, w.now_ms); /* sealed by somebody else */
+    assert_int_equal(state_of(b, d.sender), MEMBER_UNKNOWN);
+    swim_on_datagram(b->swim, &elsewhere, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, d.sender), MEMBER_UNKNOWN);
+    d.target_nonce = b->nonce + 1; /* said to another process */
+    swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, d.sender), MEMBER_UNKNOWN);
+    d.target_nonce = 0;
+    swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, d.sender), MEMBER_UNKNOWN);
+    d.target_nonce = b->nonce;
+    swim_on_datagram(b->swim, &from, &d, 4712, w.now_ms);
+    assert_int_equal(state_of(b, d.sender), MEMBER_ALIVE);
+    world_deinit(&w);
+}
+
 static void test_swim_an_idle_mesh_sends_pings_only(void **state)
 {
     struct world w;
@@ -916,6 +993,8 @@ int main(void)
         cmocka_unit_test(test_swim_five_join_by_one_seed_and_agree),
         cmocka_unit_test(test_swim_all_starting_at_once_find_each_other),
         cmocka_unit_test(test_swim_a_newcomer_mints_once_others_show_its_view),
+        cmocka_unit_test(test_swim_a_newcomer_is_known_before_a_link_brings_it_the_views),
+        cmocka_unit_test(test_swim_an_introduction_is_of_its_sender_from_its_own_address),
         cmocka_unit_test(test_swim_an_idle_mesh_sends_pings_only),
         cmocka_unit_test(test_swim_an_idle_peer_sends_less_than_259_bytes_a_second),
         cmocka_unit_test(test_swim_a_crash_is_suspected_then_agreed_upon),

@@ -182,6 +182,9 @@ static struct core *table_new(void)
     struct core *core = calloc(1, sizeof *core);
     assert_non_null(core);
     core->config.session_idle_ms = IDLE_MS;
+    sessions_init(core);
+    assert_int_equal(owner_init(core), 0);
+    assert_int_equal(takeover_init(core), 0);
     tombs_init(core);
     return core;
 }
@@ -189,6 +192,9 @@ static struct core *table_new(void)
 static void table_free(struct core *core)
 {
     tombs_deinit(core);
+    takeover_deinit(core);
+    owner_deinit(core);
+    sessions_deinit(core);
     free(core);
 }
 
@@ -246,6 +252,27 @@ static void test_an_end_is_one_of_its_epoch_unless_the_client_wished_it(void **s
     assert_false(tombs_ends(core, &id, 4, 100 + IDLE_MS));
     tombs_forget(core, &id);
     assert_false(tombs_has(core, &id, 100));
+    table_free(core);
+}
+
+/* Its owner in epoch 3 left, cut off from who asked for the next one, and said that it ended it. */
+static void test_an_end_is_none_for_who_promised_a_later_epoch(void **state)
+{
+    (void)state;
+    struct core *core = table_new();
+    struct session_id id = number_id(1);
+    struct rounds r = {.promised = {4, {7, 7}}, .tried = 4};
+    tombs_add(core, &id, 3, false, 100);
+    assert_true(tombs_ends(core, &id, 0, 100));
+    takeover_note(core, &id, &r);
+    assert_false(tombs_ends(core, &id, 0, 100));
+    r.promised.counter = 0; /* given back */
+    takeover_note(core, &id, &r);
+    assert_true(tombs_ends(core, &id, 0, 100));
+    tombs_add(core, &id, 3, true, 100);
+    r.promised.counter = 4;
+    takeover_note(core, &id, &r);
+    assert_true(tombs_ends(core, &id, 0, 100));
     table_free(core);
 }
 
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
         cmocka_unit_test(test_the_oldest_end_gives_way),
         cmocka_unit_test(test_an_end_is_one_of_its_epoch_unless_the_client_wished_it),
+        cmocka_unit_test(test_an_end_is_none_for_who_promised_a_later_epoch),
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
         cmocka_unit_test(test_an_owner_goes_on_above_an_epoch_that_ended),
         cmocka_unit_test(test_who_speaks_of_a_deleted_session_is_told),
