@@ -93,10 +93,34 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
     check_free(core, check);
 }
 
+static void check_add(struct core *core, struct check *check, struct peer_id peer)
+{
+    if (core_is_living(core, peer) && !peer_id_equal(peer, core_self(core)) &&
+        !rounds_check_has(&check->asked, peer))
+        rounds_check_add(&check->asked, peer);
+}
+
+/* The holders, and as a taker would the first candidates: where the holders that we know are gone
+ * since, it went on at others. */
+static void check_add_all(struct core *core, struct check *check)
+{
+    const struct session *session = session_at(core, check->session);
+    struct peer_id candidates[FENCE_CANDIDATES];
+    size_t count = core->config.copies > 0
+                       ? owner_candidates(core, &session->id, candidates, FENCE_CANDIDATES)
+                       : 0;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        check_add(core, check, session->holders[n].peer);
+    for (size_t n = 0; n < count; n++)
+        check_add(core, check, candidates[n]);
+}
+
 static void check_go(struct core *core, struct check *check, bool is_late, uint64_t now_ms)
 {
     struct mesh_epoch higher;
     struct peer_id whom;
+    if (!is_late)
+        check_add_all(core, check);
     for (;;) {
         switch (rounds_check_next(&check->asked, is_late, &whom, &higher)) {
         case ROUNDS_ASK:
@@ -140,11 +164,6 @@ static struct check *check_new(struct core *core, struct session *session, uint6
         return NULL;
     }
     session->check = h;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++) {
-        struct peer_id holder = session->holders[n].peer;
-        if (core_is_living(core, holder) && !peer_id_equal(holder, core_self(core)))
-            rounds_check_add(&check->asked, holder);
-    }
     return check;
 }
 
@@ -348,14 +367,29 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     fence_say(core, from, &m->session, m->epoch, told, m->round.number, now_ms);
 }
 
+/* It gives up for us what we gave up ourselves since: it is nobody's. */
+static void fence_refuse(struct core *core, struct peer_id giver,
+                         const struct wire_message *checked, uint64_t now_ms)
+{
+    struct wire_message m = {.kind = WIRE_YIELD, .session = checked->session, .has_session = true};
+    const struct mesh_addr *addr = core_addr_of(core, giver);
+    m.epoch = checked->epoch;
+    if (addr != NULL)
+        (void)links_tell(core->links, giver, addr, &m, now_ms);
+}
+
 static void on_checked(struct core *core, struct peer_id from, const struct wire_message *m,
                        uint64_t now_ms)
 {
     struct session *session = session_find(core, &m->session);
     struct check *check = session != NULL ? check_at(core, session->check) : NULL;
-    bool is_own = peer_id_equal(m->round.other.owner, from);
-    if (session == NULL)
+    bool is_given =
+        peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
+    if (session == NULL) {
+        if (is_given && peer_id_equal(m->epoch.owner, core_self(core)))
+            fence_refuse(core, from, m, now_ms);
         return;
+    }
     if (m->round.number == 0) {
         if (mesh_epoch_compare(m->round.other, session->epoch) > 0)
             fence_doubt(core, session, m->round.other, from, now_ms); /* it knows whom to ask */
@@ -364,8 +398,7 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     if (check == NULL || check->number != m->round.number)
         return;
     evidence_on_life(core, from, now_ms);
-    rounds_on_checked(&check->asked, from, m->round.other,
-                      is_own && !m->round.runs && m->round.other.counter != 0);
+    rounds_on_checked(&check->asked, from, m->round.other, is_given);
     check_go(core, check, false, now_ms);
 }
 

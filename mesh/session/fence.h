@@ -11,6 +11,7 @@
 #include "mesh/session/rounds.h"
 
 #define FENCE_SILENT_MS 500 /* who has not answered a CHECK by then counts as silent */
+#define FENCE_CANDIDATES 4  /* are asked beside the holders; we may be one of them */
 #define FENCE_CHECKS_MAX 65536
 #define FENCE_LOST_MAX 4096
 #define FENCE_LOOK_MS 20 /* sessions in doubt are asked about, so many in so long */

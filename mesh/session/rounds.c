@@ -152,6 +152,11 @@ static struct rounds_asked *find(struct rounds_check *check, struct peer_id peer
     return NULL;
 }
 
+bool rounds_check_has(const struct rounds_check *check, struct peer_id peer)
+{
+    return find((struct rounds_check *)check, peer) != NULL;
+}
+
 void rounds_check_add(struct rounds_check *check, struct peer_id peer)
 {
     struct rounds_asked *a = find(check, peer);

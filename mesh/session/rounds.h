@@ -94,6 +94,7 @@ struct rounds_check {
     struct rounds_asked asked[ROUNDS_PEERS_MAX];
 };
 
+bool rounds_check_has(const struct rounds_check *check, struct peer_id peer);
 /* One more to be asked, or again; no room: it is not. */
 void rounds_check_add(struct rounds_check *check, struct peer_id peer);
 /* An answer: as struct rounds_told. */

@@ -386,6 +386,7 @@ static void round_go(struct core *core, struct round *round, uint64_t now_ms)
     struct mesh_epoch other;
     struct list waiting;
     if (copy == NULL || !copy->is_copy || tombs_has(core, &round->id, now_ms)) {
+        round_yield(core, round, now_ms); /* else who granted it says no to all others, for ever */
         round_end(core, round, &waiting);
         parked_give_back(core, &waiting, now_ms);
         return;
@@ -607,6 +608,8 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
     struct session *copy = session_find_copy(core, &m->session);
     if (copy != NULL)
         copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
+    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
+        takeover_dismiss(core, copy, none, now_ms); /* for whom we gave it up does not want it */
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);
