@@ -200,6 +200,7 @@ enum mesh_change {
     MESH_SESSION_OPENED, /* value: keyed hash of the id (8 hex digits are logged) */
     MESH_SESSION_CLOSED,
     MESH_SESSION_TAKEN,   /* it is carried on here; value likewise */
+    MESH_SESSION_HANDED,  /* likewise, since its former owner (peer) gave it */
     MESH_SESSION_YIELDED, /* it is another's (peer) */
     MESH_STOOD_STILL,     /* value: ms that the loop was late */
     MESH_FAILPOINT        /* mesh_fail_at(): this peer is to die now; nothing more will come */
@@ -281,6 +282,7 @@ struct mesh_why {
     enum member_state home;     /* of the minting generation; unknown is not dead */
     struct peer_id home_id;     /* zero if unknown */
     struct mesh_epoch record;   /* counter 0: no record here */
+    bool was_handed;            /* ours, by its former owner */
     struct peer_id owner, hint; /* who will be asked; what was learned */
     struct peer_id claim;       /* who says that it carries its shard on; zero: nobody living */
     struct peer_id candidates[MESH_CANDIDATES_MAX];
@@ -326,6 +328,7 @@ struct mesh_session_info {
     struct mesh_epoch epoch;
     uint64_t opened_ms, used_ms;
     uint32_t exchanges_open, streams_open;
+    bool was_handed; /* by its former owner */
     uint64_t calls;
 };
 /* The sessions owned here, in order of their slots, from `from` on; returns how many were copied.
