@@ -24,6 +24,7 @@ struct admin_session {
     uint64_t epoch;  /* its counter */
     uint64_t age_ms, idle_ms, calls;
     uint32_t exchanges_open, streams_open;
+    bool was_handed; /* by its former owner: a hand-over, no loss */
 };
 
 /* Why a session id is answered for where it is. */
@@ -32,7 +33,8 @@ struct admin_why {
     const char *verdict; /* here, there, gone, away, ended, foreign */
     bool well_formed, genuine;
     enum member_state home_state;
-    uint64_t epoch; /* 0: no record here */
+    uint64_t epoch;  /* 0: no record here */
+    bool was_handed; /* ours, by its former owner */
     struct admin_peer home, record_owner, owner, hint, claim;
     struct admin_peer candidates[ADMIN_CANDIDATES_MAX];
     uint8_t candidates_count;

@@ -104,12 +104,12 @@ json_t *admin_sessions_json(const struct admin_source *source, uint32_t from, ui
     for (size_t i = 0; i < count && i < limit; i++) {
         const struct admin_session *s = &sessions[i];
 
-        json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "session",
-                                              s->id_hash, "epoch", (json_int_t)s->epoch, "age_ms",
-                                              (json_int_t)s->age_ms, "idle_ms",
-                                              (json_int_t)s->idle_ms, "calls", (json_int_t)s->calls,
-                                              "exchanges_open", (json_int_t)s->exchanges_open,
-                                              "streams_open", (json_int_t)s->streams_open));
+        json_array_append_new(
+            list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "session", s->id_hash, "epoch",
+                            (json_int_t)s->epoch, "age_ms", (json_int_t)s->age_ms, "idle_ms",
+                            (json_int_t)s->idle_ms, "calls", (json_int_t)s->calls, "exchanges_open",
+                            (json_int_t)s->exchanges_open, "streams_open",
+                            (json_int_t)s->streams_open, "handed_over", (int)s->was_handed));
     }
     free(sessions);
     next = count < limit ? json_null() : json_integer((json_int_t)from + (json_int_t)count);
@@ -136,13 +136,13 @@ json_t *admin_why_json(const struct admin_source *source, const char *id)
     source->why(source->context, id, strlen(id), &why);
     for (size_t i = 0; i < why.candidates_count && i < ADMIN_CANDIDATES_MAX; i++)
         json_array_append_new(candidates, peer_json(&why.candidates[i]));
-    return json_pack("{s:s,s:s,s:b,s:b,s:o,s:s,s:{s:I,s:o},s:o,s:o,s:o,s:o}", "session",
+    return json_pack("{s:s,s:s,s:b,s:b,s:o,s:s,s:{s:I,s:o,s:b},s:o,s:o,s:o,s:o}", "session",
                      why.id_hash, "verdict", why.verdict, "well_formed", (int)why.well_formed,
                      "genuine", (int)why.genuine, "home", peer_json(&why.home), "home_state",
                      state_name(why.home_state), "record", "epoch", (json_int_t)why.epoch, "owner",
-                     peer_json(&why.record_owner), "owner", peer_json(&why.owner), "hint",
-                     peer_json(&why.hint), "claim", peer_json(&why.claim), "candidates",
-                     candidates);
+                     peer_json(&why.record_owner), "handed_over", (int)why.was_handed, "owner",
+                     peer_json(&why.owner), "hint", peer_json(&why.hint), "claim",
+                     peer_json(&why.claim), "candidates", candidates);
 }
 
 char *admin_json_text(json_t *json)

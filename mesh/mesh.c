@@ -21,6 +21,7 @@ void mesh_config_defaults(struct mesh_config *config)
     config->upstream = MESH_UP_BUILTIN;
     config->retry_hints = true;
     config->on_owner_loss = MESH_LOSS_RESUME;
+    config->rebalance = MESH_REBALANCE_OFF;
     config->members_max = 1024;
     config->sessions_max = 100000;
     config->exchanges_max = 65536;

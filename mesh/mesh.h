@@ -40,6 +40,12 @@ enum mesh_loss_policy {
                          begin anew */
 };
 
+/* Whether sessions move though nobody is lost: who is new has none. */
+enum mesh_rebalance {
+    MESH_REBALANCE_OFF,
+    MESH_REBALANCE_IDLE /* idle ones, to new peers; their server's memory is lost */
+};
+
 struct records; /* mesh/member/records.h */
 
 struct mesh_config {
@@ -58,6 +64,7 @@ struct mesh_config {
     enum mesh_upstream_kind upstream;
     bool retry_hints; /* believe a tool's readOnlyHint and idempotentHint */
     enum mesh_loss_policy on_owner_loss;
+    enum mesh_rebalance rebalance;
     uint32_t members_max, sessions_max, exchanges_max;
     uint32_t copies;   /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
     size_t memory_max; /* bytes of bodies and kept answers, all together */
@@ -200,6 +207,7 @@ enum mesh_change {
     MESH_SESSION_OPENED, /* value: keyed hash of the id (8 hex digits are logged) */
     MESH_SESSION_CLOSED,
     MESH_SESSION_TAKEN,   /* it is carried on here; value likewise */
+    MESH_SESSION_HANDED,  /* likewise, since its former owner (peer) gave it */
     MESH_SESSION_YIELDED, /* it is another's (peer) */
     MESH_STOOD_STILL,     /* value: ms that the loop was late */
     MESH_FAILPOINT        /* mesh_fail_at(): this peer is to die now; nothing more will come */
@@ -281,6 +289,7 @@ struct mesh_why {
     enum member_state home;     /* of the minting generation; unknown is not dead */
     struct peer_id home_id;     /* zero if unknown */
     struct mesh_epoch record;   /* counter 0: no record here */
+    bool was_handed;            /* ours, by its former owner */
     struct peer_id owner, hint; /* who will be asked; what was learned */
     struct peer_id claim;       /* who says that it carries its shard on; zero: nobody living */
     struct peer_id candidates[MESH_CANDIDATES_MAX];
@@ -326,6 +335,7 @@ struct mesh_session_info {
     struct mesh_epoch epoch;
     uint64_t opened_ms, used_ms;
     uint32_t exchanges_open, streams_open;
+    bool was_handed; /* by its former owner */
     uint64_t calls;
 };
 /* The sessions owned here, in order of their slots, from `from` on; returns how many were copied.
@@ -342,7 +352,7 @@ struct mesh_stats {
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t relayed;     /* exchanges carried between peers that cannot reach each other */
-    uint64_t handed_over; /* sessions given away, while we drained or our server was gone */
+    uint64_t handed_over; /* sessions given away: we drain, our server is gone, or --rebalance */
     uint64_t sessions_taken_over, sessions_yielded;
     uint64_t questions_dropped; /* client answers to questions nobody asks any more */
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too

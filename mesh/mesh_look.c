@@ -105,6 +105,7 @@ size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_in
         info->exchanges_open = session->calls_open;
         info->streams_open = session->own == NULL || handle_is_none(session->own->reader) ? 0 : 1;
         info->calls = session->calls_total;
+        info->was_handed = session->was_handed;
     }
     return count;
 }

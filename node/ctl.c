@@ -457,6 +457,8 @@ static void say_why(const json_t *why)
         if (number_of(record, "epoch") > 0) {
             printf("There is a record of it here: epoch %" PRIu64 ", ", number_of(record, "epoch"));
             say_peer("owned by ", json_object_get(record, "owner"), ".");
+            if (flag_of(record, "handed_over"))
+                printf("Its former owner handed it over.\n");
         } else
             printf("There is no record of it here.\n");
         if (json_is_object(hint))

@@ -168,6 +168,9 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_SESSION_TAKEN:
         log_info("session_taken_over", "session=%08x", (uint32_t)value);
         break;
+    case MESH_SESSION_HANDED:
+        log_info("session_handed_over", "session=%08x from=%s", (uint32_t)value, name);
+        break;
     case MESH_SESSION_YIELDED:
         log_info("session_yielded", "session=%08x to=%s", (uint32_t)value, name);
         break;

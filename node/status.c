@@ -43,6 +43,7 @@ static void show_session(struct admin_session *into, const struct mesh_session_i
                                    .age_ms = now_ms - info->opened_ms,
                                    .idle_ms = now_ms - info->used_ms,
                                    .calls = info->calls,
+                                   .was_handed = info->was_handed,
                                    .exchanges_open = info->exchanges_open,
                                    .streams_open = info->streams_open};
     memcpy(into->id_hash, info->id_hash, sizeof into->id_hash);
@@ -106,6 +107,7 @@ static void why(void *context, const char *id, size_t length, struct admin_why *
                                .genuine = from.genuine,
                                .home_state = from.home,
                                .epoch = from.record.counter,
+                               .was_handed = from.was_handed,
                                .home = peer_named(host, from.home_id),
                                .record_owner = peer_named(host, from.record.owner),
                                .owner = peer_named(host, from.owner),

@@ -156,6 +156,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     config->boot_ms = (uint64_t)((int64_t)config->boot_ms + seat->wall_ms);
     config->has_contacts = world->seats_count > 1;
     config->upstream = world->upstream;
+    config->rebalance = world->config.rebalances ? MESH_REBALANCE_IDLE : MESH_REBALANCE_OFF;
     config->copies = world->config.no_copies ? 0 : TENURE_COPIES;
     config->members_max = 2 * world->seats_max;
     config->sessions_max = 2048;

@@ -483,6 +483,7 @@ int scenario_run(const struct scenario *scenario, uint64_t seed, bool trace,
     struct world_config config = {
         .seed = seed, .nodes = scenario->nodes, .steady = true, .trace = trace};
     static const enum mesh_upstream_kind kinds[] = {MESH_UP_HTTP, MESH_UP_STDIO, MESH_UP_BUILTIN};
+    config.rebalances = scenario->rebalances;
     if (scenario->servers_by_seed)
         config.upstream = kinds[seed % 3];
     int rc = world_new(&world, &config);

@@ -13,6 +13,7 @@
  *     contacts p0 p1              what everybody's list of contacts (--join) names; else everybody
  *
  *     servers by-seed             http, stdio, built in, in turn; else http
+ *     rebalance idle              --rebalance of all peers
  *
  *     at TIME DEED
  *     from TIME to TIME every TIME DEED       the first time at the first time
@@ -65,6 +66,7 @@
  *     members at PEERS = N            alive or suspect; or <=, >=; N may be `names`, `names + 3`:
  *                                     as many as `nodes` says
  *     table at PEERS <= N             all rows, those of the dead as well
+ *     sessions at PEERS = N           that it owns
  *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
  *     serving PEERS at PEERS is on|off
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
@@ -160,6 +162,7 @@ enum state_kind {
     STATE_MEMBER, /* `words` of `who` at `where` */
     STATE_MEMBERS,
     STATE_TABLE,
+    STATE_SESSIONS,
     STATE_CANDIDATES, /* number: the session */
     STATE_SERVING,
     STATE_RUN,
@@ -212,7 +215,7 @@ struct scenario {
     uint32_t nodes, seats; /* seats: the twins, too */
     uint64_t seeds;
     struct peers contacts, another;
-    bool servers_by_seed;
+    bool servers_by_seed, rebalances;
     uint64_t end_ms;
     uint32_t steps_count;
     struct step steps[SCENARIO_STEPS_MAX];

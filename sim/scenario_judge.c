@@ -208,6 +208,13 @@ uint64_t ring_sum(const struct mesh *mesh)
     return sum;
 }
 
+static uint32_t sessions_owned(const struct mesh *mesh)
+{
+    struct mesh_stats stats;
+    mesh_stats(mesh, &stats);
+    return stats.sessions;
+}
+
 static enum verdict count_is(struct stage *stage, const struct state *state,
                              struct telling_words words)
 {
@@ -221,6 +228,8 @@ static enum verdict count_is(struct stage *stage, const struct state *state,
         if (!where[at] || !has_view(stage, at))
             continue;
         uint32_t count = members_counted(stage->world->seats[at].mesh, states);
+        if (state->kind == STATE_SESSIONS)
+            count = sessions_owned(stage->world->seats[at].mesh);
         verdict = SO;
         if (count < state->least || count > state->most)
             return tell(words, "p%u has %u", at, count);
@@ -401,6 +410,7 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
         break;
     case STATE_MEMBERS:
     case STATE_TABLE:
+    case STATE_SESSIONS:
         verdict = count_is(stage, state, told);
         break;
     case STATE_CANDIDATES:

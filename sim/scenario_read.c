@@ -196,13 +196,13 @@ static int read_of_peers(struct reader *reader, struct state *state)
 
 static int read_state(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {"state", "members", "table",    "candidates", "serving",
-                                        "exit",  "call",    "epoch",    "owners",     "copies",
-                                        "owner", "servers", "questions"};
+    static const char *const words[] = {"state", "members", "table",     "candidates", "serving",
+                                        "exit",  "call",    "epoch",     "owners",     "copies",
+                                        "owner", "servers", "questions", "sessions"};
     static const enum state_kind kinds[] = {
-        STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,    STATE_CANDIDATES, STATE_SERVING,
-        STATE_EXIT,   STATE_CALL,    STATE_EPOCH,    STATE_OWNERS,     STATE_COPIES,
-        STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS};
+        STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,     STATE_CANDIDATES, STATE_SERVING,
+        STATE_EXIT,   STATE_CALL,    STATE_EPOCH,     STATE_OWNERS,     STATE_COPIES,
+        STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS, STATE_SESSIONS};
     size_t n = 0;
     int rc = 0;
     *state = (struct state){.kind = STATE_KINDS};
@@ -382,6 +382,9 @@ static int read_line(struct reader *reader)
     } else if (reader_takes(reader, "servers")) {
         rc = reader_needs(reader, "by-seed");
         scenario->servers_by_seed = true;
+    } else if (reader_takes(reader, "rebalance")) {
+        rc = reader_needs(reader, "idle");
+        scenario->rebalances = true;
     } else if (reader_takes(reader, "contacts")) {
         rc = reader_peers(reader, &scenario->contacts);
     } else {

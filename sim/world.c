@@ -166,6 +166,7 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
     case MESH_SESSION_OPENED:
     case MESH_SESSION_CLOSED:
     case MESH_SESSION_TAKEN:
+    case MESH_SESSION_HANDED:
         leave_taken(world, seat);
         break;
     case MESH_SESSION_YIELDED:

@@ -46,6 +46,7 @@ struct world_config {
     bool trace;                       /* print every effect */
     bool legacy_only;                 /* neither sse.c's clients nor modern.c's: old seeds */
     bool no_copies;                   /* a session ends with its owner */
+    bool rebalances;                  /* stories; under load the seed draws it */
     /* How the seed is read: 1: as when there were the faults up to BOGUS only, and 2 to 20 peers;
      * 2 (or 0): all faults, 2 to 64 peers, load that does not grow without end. */
     uint32_t draws;

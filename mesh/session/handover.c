@@ -23,6 +23,7 @@ int handover_init(struct core *core)
     struct handover *h = &core->handover;
     list_init(&h->hands);
     h->until_ms = h->down_ms = h->again_ms = MESH_NEVER;
+    h->is_woken = core->config.rebalance != MESH_REBALANCE_OFF; /* its first step is planned */
     return 0;
 }
 
@@ -37,6 +38,7 @@ static void hand_free(struct core *core, struct hand *hand)
 void handover_deinit(struct core *core)
 {
     struct list *at;
+    rebalance_deinit(core);
     if (core->handover.hands.next == NULL)
         return; /* it was never made */
     while ((at = list_first(&core->handover.hands)) != NULL)
@@ -46,6 +48,7 @@ void handover_deinit(struct core *core)
 void handover_begin(struct core *core, uint64_t until_ms)
 {
     core->handover.is_on = core->handover.is_woken = true;
+    core->handover.again_ms = MESH_NEVER; /* that of a lesser reason */
     core->handover.until_ms = until_ms;
 }
 
@@ -63,6 +66,7 @@ void handover_serving(struct core *core, bool serving, uint64_t now_ms)
 enum handover_cause {
     HANDOVER_LEAVING, /* all of them, before until_ms */
     HANDOVER_DOWN,    /* our server is gone: all of them, unless it comes back */
+    HANDOVER_NEW,     /* idle ones that are older than the peer to which the ring gives them */
     HANDOVER_NONE
 };
 
@@ -71,8 +75,9 @@ static enum handover_cause handover_cause(const struct core *core, uint64_t now_
     const struct handover *h = &core->handover;
     if (h->is_on)
         return HANDOVER_LEAVING;
-    bool is_down = h->down_ms != MESH_NEVER && now_ms >= h->down_ms + HANDOVER_DOWN_MS;
-    return is_down ? HANDOVER_DOWN : HANDOVER_NONE;
+    if (h->down_ms != MESH_NEVER)
+        return now_ms >= h->down_ms + HANDOVER_DOWN_MS ? HANDOVER_DOWN : HANDOVER_NONE;
+    return core->config.rebalance == MESH_REBALANCE_IDLE ? HANDOVER_NEW : HANDOVER_NONE;
 }
 
 /* ---- the giver ------------------------------------------------------------------------------- */
@@ -181,11 +186,9 @@ static void hand_try(struct core *core, struct hand *hand, uint64_t now_ms)
     park_release(core, &hand->id, now_ms);
 }
 
-static void handover_offer(struct core *core, struct session *session, uint64_t now_ms)
+static void handover_offer(struct core *core, struct session *session, struct peer_id taker,
+                           uint64_t now_ms)
 {
-    struct peer_id taker;
-    if (!handover_taker(core, session, &taker) || !copies_is_whole_at(session, taker))
-        return;
     struct hand *hand = calloc(1, sizeof *hand);
     if (hand == NULL)
         return;
@@ -194,22 +197,23 @@ static void handover_offer(struct core *core, struct session *session, uint64_t 
     hand->epoch = (struct mesh_epoch){session->epoch.counter + 1, taker};
     list_push_back(&core->handover.hands, &hand->in_all);
     core->handover.hands_count++;
-    if (core->handover.left > 0)
-        core->handover.left--;
     if (MESH_FAIL(core, "handover.before_begin"))
         return;
     hand_say(core, hand, session->version, now_ms);
 }
 
-/* Is it to be offered now? */
+/* Is it to be offered now, and to whom? */
 static bool handover_is_due(struct core *core, const struct session *session,
-                            enum handover_cause cause, uint64_t now_ms)
+                            enum handover_cause cause, struct peer_id *taker, uint64_t now_ms)
 {
+    if (cause == HANDOVER_NEW)
+        return rebalance_taker(core, session, taker, now_ms);
     bool is_busy = handover_is_busy(core, session);
-    if (cause == HANDOVER_DOWN) /* who waits for it has waited long enough */
-        return !is_busy && (core->handover.left > 0 || handover_is_awaited(core, session));
     bool is_late = now_ms + HANDOVER_QUIET_MS >= core->handover.until_ms;
-    return (is_late || !is_busy) && !handover_is_bound_here(core, session);
+    bool is_due = (is_late || !is_busy) && !handover_is_bound_here(core, session);
+    if (cause == HANDOVER_DOWN) /* who waits for it has waited long enough */
+        is_due = !is_busy && (core->handover.left > 0 || handover_is_awaited(core, session));
+    return is_due && handover_taker(core, session, taker);
 }
 
 /* Looks for sessions to offer, from where it stopped: all of them once, or as many as may be under
@@ -217,16 +221,26 @@ static bool handover_is_due(struct core *core, const struct session *session,
 static void handover_look(struct core *core, enum handover_cause cause, uint64_t now_ms)
 {
     struct handover *h = &core->handover;
+    uint32_t *left = cause == HANDOVER_NEW ? &core->rebalance.left : &h->left;
     uint32_t span = pool_span(&core->sessions.pool);
+    struct peer_id taker;
     struct handle at;
     for (uint32_t n = 0; n < span && h->hands_count < HANDOVER_AT_ONCE; n++) {
+        if (cause == HANDOVER_NEW && !rebalance_looks(core))
+            break; /* there may be many turns in a step */
         h->cursor = h->cursor + 1 < span ? h->cursor + 1 : 0;
+        if (h->cursor == 0)
+            core->rebalance.takes_held = !core->rebalance.takes_held;
         struct session *session = pool_slot(&core->sessions.pool, h->cursor, &at);
         if (session == NULL || session->is_copy || !session->is_announced ||
             hand_of(core, &session->id) != NULL)
             continue;
-        if (handover_is_due(core, session, cause, now_ms))
-            handover_offer(core, session, now_ms);
+        if (!handover_is_due(core, session, cause, &taker, now_ms) ||
+            !copies_is_whole_at(session, taker))
+            continue;
+        handover_offer(core, session, taker, now_ms);
+        if (*left > 0)
+            --*left;
     }
 }
 
@@ -260,6 +274,33 @@ static void hand_take_back(struct core *core, struct hand *hand, uint64_t now_ms
     park_release(core, &id, now_ms);
 }
 
+/* One that was given is the business of whoever has a copy, once its taker is gone. */
+static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause cause,
+                       uint64_t now_ms)
+{
+    const struct session *session = session_find(core, &hand->id);
+    const struct mesh_member *taker = view_find(core->view, hand->taker);
+    /* who leaves meanwhile gets no copies any more, and would never have the record whole */
+    bool may_take = taker != NULL && member_is_eligible(taker);
+    bool is_off = !hand->is_given &&
+                  (session == NULL || cause == HANDOVER_NONE || !may_take ||
+                   (cause == HANDOVER_NEW && !rebalance_is_idle(core, session, true, now_ms)));
+    if (!core_is_living(core, hand->taker) || is_off) {
+        struct session_id id = hand->id;
+        hand_free(core, hand);
+        park_release(core, &id, now_ms);
+        return;
+    }
+    if (hand->is_agreed && !hand->is_given) {
+        hand_try(core, hand, now_ms);
+        return;
+    }
+    if (hand->again_ms <= now_ms) {
+        const struct session *known = hand->is_given ? session_find_copy(core, &hand->id) : session;
+        hand_say(core, hand, known != NULL ? known->version : 0, now_ms);
+    }
+}
+
 static void handover_on_handed(struct core *core, struct peer_id from, const struct wire_message *m,
                                uint64_t now_ms)
 {
@@ -274,7 +315,7 @@ static void handover_on_handed(struct core *core, struct peer_id from, const str
     } else {
         hand->is_agreed = true;
         hand->again_ms = MESH_NEVER;
-        hand_try(core, hand, now_ms);
+        hand_go_on(core, hand, handover_cause(core, now_ms), now_ms);
     }
 }
 
@@ -329,28 +370,25 @@ void handover_on_message(struct core *core, struct peer_id from, const struct wi
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* One that was given is the business of whoever has a copy, once its taker is gone. */
-static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause cause,
-                       uint64_t now_ms)
+/* How many are offered in this step, and when the next one begins. */
+static void handover_next_step(struct core *core, enum handover_cause cause, uint64_t now_ms)
 {
-    const struct session *session = session_find(core, &hand->id);
-    const struct mesh_member *taker = view_find(core->view, hand->taker);
-    /* who leaves meanwhile gets no copies any more, and would never have the record whole */
-    bool may_take = taker != NULL && member_is_eligible(taker);
-    bool is_off = !hand->is_given && (session == NULL || cause == HANDOVER_NONE || !may_take);
-    if (!core_is_living(core, hand->taker) || is_off) {
-        struct session_id id = hand->id;
-        hand_free(core, hand);
-        park_release(core, &id, now_ms);
-        return;
-    }
-    if (hand->is_agreed && !hand->is_given) {
-        hand_try(core, hand, now_ms);
-        return;
-    }
-    if (hand->again_ms <= now_ms) {
-        const struct session *known = hand->is_given ? session_find_copy(core, &hand->id) : session;
-        hand_say(core, hand, known != NULL ? known->version : 0, now_ms);
+    struct handover *h = &core->handover;
+    switch (cause) {
+    case HANDOVER_LEAVING:
+        h->again_ms = now_ms + HANDOVER_AGAIN_MS; /* as many as may be under way */
+        break;
+    case HANDOVER_DOWN:
+        h->left = HANDOVER_DOWN_PER_STEP;
+        h->again_ms = now_ms + HANDOVER_AGAIN_MS;
+        break;
+    case HANDOVER_NEW:
+        rebalance_step(core, now_ms);
+        h->again_ms = now_ms + REBALANCE_STEP_MS;
+        break;
+    case HANDOVER_NONE:
+        h->again_ms = h->down_ms == MESH_NEVER ? MESH_NEVER : h->down_ms + HANDOVER_DOWN_MS;
+        break;
     }
 }
 
@@ -362,12 +400,8 @@ void handover_now(struct core *core, uint64_t now_ms)
     if (!h->is_woken && !is_due && h->hands_count == 0)
         return;
     h->is_woken = false;
-    if (is_due)
-        h->left = HANDOVER_DOWN_PER_STEP;
-    if (cause != HANDOVER_NONE && (is_due || h->again_ms == MESH_NEVER))
-        h->again_ms = now_ms + HANDOVER_AGAIN_MS;
-    else if (cause == HANDOVER_NONE)
-        h->again_ms = h->down_ms == MESH_NEVER ? MESH_NEVER : h->down_ms + HANDOVER_DOWN_MS;
+    if (is_due || h->again_ms == MESH_NEVER || cause == HANDOVER_NONE)
+        handover_next_step(core, cause, now_ms);
     for (struct list *at = list_first(&h->hands), *next; at != NULL; at = next) {
         next = at->next != &h->hands ? at->next : NULL;
         hand_go_on(core, container_of(at, struct hand, in_all), cause, now_ms);

@@ -433,6 +433,7 @@ void owner_why(struct core *core, struct slice id_text, struct mesh_why *why, ui
         session = session_find_copy(core, &id);
     if (session != NULL)
         why->record = session->epoch;
+    why->was_handed = session != NULL && !session->is_copy && session->was_handed;
     why->candidates_count =
         (uint8_t)owner_candidates(core, &id, why->candidates, MESH_CANDIDATES_MAX);
 }

@@ -9,6 +9,7 @@
 void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epoch,
                   bool is_handover, uint64_t now_ms)
 {
+    struct peer_id from = copy->epoch.owner;
     struct rounds r = takeover_rounds(core, &copy->id);
     rounds_adopt(&r, epoch);
     takeover_note(core, &copy->id, &r);
@@ -28,7 +29,7 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
     succession_claim(core, copy, now_ms);
     copies_begin(core, copy, now_ms);
     core->stats.sessions_taken_over += !is_handover;
-    core_tell(core, MESH_SESSION_TAKEN, core_self(core), MEMBER_ALIVE,
+    core_tell(core, is_handover ? MESH_SESSION_HANDED : MESH_SESSION_TAKEN, from, MEMBER_ALIVE,
               key_log_hash(&core->keys, &copy->id));
     takeover_over(core, copy, now_ms);
     entry_wake(core);

@@ -1,0 +1,107 @@
+/* rebalance.c - peers by when they came, and the sessions that are older. */
+#include "mesh/session/rebalance.h"
+
+#include <stdlib.h>
+
+#include "mesh/session/core.h"
+
+void rebalance_deinit(struct core *core)
+{
+    free(core->rebalance.seen);
+    core->rebalance.seen = NULL;
+}
+
+/* The place of the first one not below `peer`. */
+static uint32_t seen_place(const struct rebalance *r, struct peer_id peer)
+{
+    uint32_t low = 0, high = r->seen_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (peer_id_compare(r->seen[middle].peer, peer) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const struct newcomer *seen_find(const struct rebalance *r, struct peer_id peer)
+{
+    uint32_t at = seen_place(r, peer);
+    return at < r->seen_count && peer_id_equal(r->seen[at].peer, peer) ? &r->seen[at] : NULL;
+}
+
+/* Who was here before is not new when it comes back: after a split it has its sessions still. */
+static void rebalance_note(struct core *core, uint64_t now_ms)
+{
+    struct rebalance *r = &core->rebalance;
+    struct newcomer *seen = calloc(view_count(core->view), sizeof *seen);
+    uint32_t count = 0;
+    if (seen == NULL)
+        return; /* they are as new in the next step */
+    for (size_t n = 0; n < view_count(core->view); n++) {
+        const struct mesh_member *member = view_at(core->view, n);
+        const struct newcomer *known = seen_find(r, member->record->id);
+        if (known != NULL)
+            seen[count++] = *known;
+        else if (member_is_eligible(member))
+            seen[count++] = (struct newcomer){member->record->id, now_ms};
+    }
+    free(r->seen);
+    r->seen = seen;
+    r->seen_count = count;
+    r->ring_generation = view_ring_generation(core->view);
+    r->calm_from_ms = now_ms + REBALANCE_CALM_MS;
+}
+
+void rebalance_step(struct core *core, uint64_t now_ms)
+{
+    struct rebalance *r = &core->rebalance;
+    if (r->ring_generation != view_ring_generation(core->view))
+        rebalance_note(core, now_ms);
+    (void)ring_sync(&core->ring, core->view);
+    bool is_calm = r->ring_generation == view_ring_generation(core->view) &&
+                   now_ms >= r->calm_from_ms && member_is_eligible(view_self(core->view));
+    r->left = is_calm ? REBALANCE_PER_STEP : 0;
+    r->slots_left = REBALANCE_SLOTS;
+}
+
+bool rebalance_looks(struct core *core)
+{
+    struct rebalance *r = &core->rebalance;
+    if (r->left == 0 || r->slots_left == 0)
+        return false;
+    r->slots_left--;
+    return true;
+}
+
+/* That of HTTP+SSE could not come back, should anything go wrong. */
+bool rebalance_is_idle(struct core *core, const struct session *session, bool may_hold,
+                       uint64_t now_ms)
+{
+    const struct upstream *up = upstream_at(core, session->up);
+    if (session->is_single || session->questions_count > 0 ||
+        now_ms - session->used_ms < REBALANCE_IDLE_MS || fence_is_in_doubt(core, session))
+        return false;
+    if (up == NULL)
+        return true;
+    LIST_EACH (at, &up->calls)
+        if (!may_hold || !call_is_held_stream(container_of(at, struct call, by_up)))
+            return false;
+    return true;
+}
+
+bool rebalance_taker(struct core *core, const struct session *session, struct peer_id *taker,
+                     uint64_t now_ms)
+{
+    const struct rebalance *r = &core->rebalance;
+    if (!rebalance_is_idle(core, session, r->takes_held, now_ms) ||
+        ring_walk(&core->ring, key_point(&session->id), taker, 1) == 0 ||
+        peer_id_equal(*taker, core_self(core)))
+        return false;
+    const struct mesh_member *member = view_find(core->view, *taker);
+    const struct newcomer *newcomer = seen_find(r, *taker);
+    /* ages, since what came from elsewhere may be older than our clock */
+    return member != NULL && member_is_eligible(member) && newcomer != NULL &&
+           now_ms - session->opened_ms > now_ms - newcomer->since_ms;
+}
