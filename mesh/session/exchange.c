@@ -19,6 +19,8 @@ static void exchange_drop_held(struct exchange *x)
 void exchange_keep_nothing(struct exchange *x)
 {
     exchange_drop_held(x);
+    free(x->passed);
+    x->passed = NULL;
     slice_drop(&x->request.method);
     slice_drop(&x->request.target);
     slice_drop(&x->request.head);
@@ -225,6 +227,8 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
     const struct event_id *id = &event->text.id;
     if (event_id_is_none(id) || event->payload.length == 0 || id->is_last)
         return false;
+    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
+        return false;
     for (size_t n = 0; n < ENTRY_TENURES; n++) {
         struct event_id *passed = &x->passed[n];
         if (passed->epoch != id->epoch || passed->stream != id->stream)
@@ -234,7 +238,7 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
             *passed = *id;
         return is_old;
     }
-    memmove(x->passed + 1, x->passed, sizeof x->passed - sizeof x->passed[0]);
+    memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
 }

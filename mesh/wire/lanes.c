@@ -145,13 +145,15 @@ static int lane_begin(struct links *links, struct peer_link *l, struct lane_stat
     return 0;
 }
 
-static void lane_lose(struct links *links, struct lane_state *lane, bool sent, uint64_t number)
+static void lane_lose(struct links *links, struct lane_state *lane, bool sent, uint64_t number,
+                      uint64_t answered_ms)
 {
     if (lane->is_lost)
         return;
     lane->is_lost = true;
     lane->lost_sent = sent;
     lane->lost_number = number;
+    lane->lost_answered_ms = answered_ms;
     list_push_back(&links->lost, &lane->in_lost);
 }
 
@@ -166,7 +168,7 @@ static void lane_break(struct links *links, struct lane_state *lane)
         link_stream_close(&l->link, lane->stream);
         links_touch(links, l);
     }
-    lane_lose(links, lane, true, 0);
+    lane_lose(links, lane, true, 0, l != NULL ? l->proved_ms : 0);
 }
 
 void links_say_waiting(struct links *links, struct peer_link *l)
@@ -181,7 +183,7 @@ void links_say_waiting(struct links *links, struct peer_link *l)
         if (lane->stream != 0 || lane->is_lost || lane_begin(links, l, lane) == 0)
             continue;
         link_stream_close(&l->link, lane->stream);
-        lane_lose(links, lane, false, 0);
+        lane_lose(links, lane, false, 0, l->proved_ms);
     }
 }
 
@@ -192,7 +194,7 @@ void links_lose_lanes(struct links *links, struct peer_link *l)
         struct lane_state *lane = container_of(at, struct lane_state, in_link);
         bool sent = was_open && lane->stream != 0 && link_stream_sent(&l->link, lane->stream);
         list_remove(&lane->in_link);
-        lane_lose(links, lane, sent, was_open ? l->link.number : 0);
+        lane_lose(links, lane, sent, was_open ? l->link.number : 0, l->proved_ms);
         lane->link = (struct handle){0};
         queued_free_all(links, &lane->waiting);
     }
@@ -303,7 +305,7 @@ void links_close(struct links *links, struct lane lane, enum links_side side)
     if (state
             ->is_open[lane_other(side)]) { /* within this process: it hears of it, as over a link */
         state->side = lane_other(side);
-        lane_lose(links, state, true, 0);
+        lane_lose(links, state, true, 0, MESH_NEVER);
         return;
     }
     if (l != NULL && state->stream != 0 && !state->is_lost) {
@@ -403,7 +405,7 @@ void links_on_stream_closed(struct links *links, const struct link_event *e)
 {
     struct lane_state *lane = pool_at(&links->lanes, e->user);
     if (lane != NULL)
-        lane_lose(links, lane, e->sent, 0);
+        lane_lose(links, lane, e->sent, 0, MESH_NEVER);
 }
 
 /* ---- events out ----------------------------------------------------------------------------- */
@@ -466,6 +468,7 @@ static const struct links_event *links_next_lost(struct links *links)
     struct links_event *event = links_lane_event(links, lane, LINKS_LANE_LOST, side);
     event->sent = lane->lost_sent;
     event->number = lane->lost_number;
+    event->answered_ms = lane->lost_answered_ms;
     lane->is_open[side] = false;
     if (lane->is_open[lane_other(side)])
         lane->side = lane_other(side); /* within this process: told next */

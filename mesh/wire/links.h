@@ -68,6 +68,9 @@ struct links_event {
     bool sent;
     size_t bytes; /* MESSAGE: its size on the lane, as counted by lane_consumed */
     uint64_t total;
+    /* LANE_LOST: when its link last proved that the other end is there;
+     * MESH_NEVER: that closed the lane */
+    uint64_t answered_ms;
     struct wire_message message;
 };
 

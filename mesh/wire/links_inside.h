@@ -48,7 +48,7 @@ struct lane_state {
     struct handle users[2];
     bool is_open[2];
     bool is_local, is_lost, lost_sent;
-    uint64_t lost_number, consumed;
+    uint64_t lost_number, lost_answered_ms, consumed;
     struct list in_lost, in_consumed; /* of links: told without needing memory */
     struct list in_link;
     struct list waiting; /* struct queued */

@@ -454,6 +454,7 @@ class Verdict:
         no("events double", self.events_double)
         no("events on a wrong stream", self.events_strange)
         no("events out of order", self.events_disordered)
+        found += [f"  failed: {call}" for call in self.failed[:3] if len(self.failed) > failures]
         if found and self.reasons:
             found += [f"  {count} × {word}: {detail}" for (word, detail), count in
                       self.reasons.most_common(6)]
