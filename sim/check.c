@@ -76,7 +76,7 @@ void check_effect(struct world *world, struct seat *seat, const struct mesh_effe
  * gone is remembered for different times. */
 static uint64_t view_digest(const struct mesh *mesh)
 {
-    struct mesh_member members[MEMBERS_SEEN];
+    static struct mesh_member members[MEMBERS_SEEN];
     size_t count = mesh_members(mesh, members, MEMBERS_SEEN);
     uint64_t sum = 0;
     for (size_t n = 0; n < count && n < MEMBERS_SEEN; n++) {

@@ -103,7 +103,7 @@ uint32_t world_life_of(struct world *world, struct peer_id id)
 
 bool world_agrees(const struct world *world, uint32_t living)
 {
-    struct mesh_member members[2 * WORLD_SEATS_MAX];
+    static struct mesh_member members[2 * WORLD_SEATS_MAX];
     uint64_t hash = 0;
     bool has_hash = false;
     for (uint32_t n = 0; n < world->seats_count; n++) {

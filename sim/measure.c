@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sim/huge.h"
 #include "sim/measure.h"
 
 static const struct {
@@ -132,6 +133,7 @@ int main(int argc, char **argv)
     };
     struct measure m = {.first_seed = 1};
     int option;
+    huge_pages(argv);
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'h') {
             usage(stdout);

@@ -216,7 +216,7 @@ void members_check_row(struct world *world, struct seat *seat, const struct mesh
 
 void members_look(struct world *world, struct seat *seat)
 {
-    struct mesh_member rows[MEMBERS_SEEN];
+    static struct mesh_member rows[MEMBERS_SEEN];
     size_t count = mesh_members(seat->mesh, rows, MEMBERS_SEEN);
     for (size_t n = 0; n < count && n < MEMBERS_SEEN && !world->failed; n++)
         members_check_row(world, seat, &rows[n]);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "sim/agree.h"
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/members.h"
@@ -399,6 +400,7 @@ int world_new(struct world **worldp, const struct world_config *config)
         world->upstream = kinds[chance_below(&world->chance, 3)];
         world->keyed = chance_below(&world->chance, 8) == 0;
     }
+    agree_by_curve(world->keyed);
     bool is_early = config->calm_from_ms > 0 && config->calm_from_ms < config->chaos_ms;
     world->calm_from_us = (uint64_t)(is_early ? config->calm_from_ms : config->chaos_ms) * WORLD_MS;
     world->end_us = world->calm_from_us + (uint64_t)config->calm_ms * WORLD_MS;

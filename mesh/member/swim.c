@@ -8,6 +8,16 @@
 
 #include "mesh/member/swim_state.h"
 
+/* What -ftrivial-auto-var-init leaves alone. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define UNWIPED __attribute__((uninitialized))
+#endif
+#endif
+#ifndef UNWIPED
+#define UNWIPED
+#endif
+
 #define SENDS_FIRST 16
 #define SENDS_KEPT 64     /* once all are sent */
 #define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
@@ -432,7 +442,7 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
                     void *into, size_t room)
 {
     const struct mesh_member *self = view_self(swim->view);
-    struct wire_datagram d;
+    UNWIPED struct wire_datagram d; /* its updates are the writer's: nobody reads them here */
     struct wire_update tell;
     memset(&d, 0, offsetof(struct wire_datagram, updates));
     d.target_name_only.name = send->target_name;
