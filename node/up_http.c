@@ -390,7 +390,10 @@ static void close_all(void *of)
 
 static void free_all(void *of)
 {
-    free(of);
+    struct up_http *kind = of;
+    if (kind != NULL)
+        h1_memo_deinit(&kind->heads);
+    free(kind);
 }
 
 const struct upstream_ops up_http_ops = {
