@@ -61,7 +61,7 @@ static bool is_plain_line(const uint8_t *text, const struct h1_header *header)
     return text[header->value.at + header->value.length] == '\r';
 }
 
-static bool read_length(struct slice value, uint64_t *length)
+bool h1_read_length(struct slice value, uint64_t *length)
 {
     size_t i;
 
@@ -148,7 +148,7 @@ static bool read_field(struct h1 *h, const struct h1_header *header, struct fact
         h1_fail(h, 400, "two Hosts");
     } else if (header->field == H1_FIELD_CONTENT_LENGTH) {
         if (++facts->lengths > 1 || !is_plain_line(h->head->text.at, header) ||
-            !read_length(value, &facts->length))
+            !h1_read_length(value, &facts->length))
             h1_fail(h, 400, "malformed Content-Length");
     } else if (header->field == H1_FIELD_TRANSFER_ENCODING) {
         return read_coding(h, header, value, facts);
@@ -329,11 +329,16 @@ static struct h1_head *head_new(void)
     return head;
 }
 
+void h1_head_free(struct h1_head *head)
+{
+    if (head != NULL)
+        bytes_unref(head->text.buf);
+    free(head);
+}
+
 static void head_drop(struct h1 *h)
 {
-    if (h->head != NULL)
-        bytes_unref(h->head->text.buf);
-    free(h->head);
+    h1_head_free(h->head);
     h->head = NULL;
     bytes_unref(h->text);
     h->text = NULL;
@@ -416,6 +421,10 @@ enum h1_event h1_feed(struct h1 *h, const uint8_t *data, size_t length, size_t *
             return H1_MORE;
         if (h->direction == H1_RESPONSES && !h->is_asked)
             return h1_fail(h, 502, "bytes that nobody asked for");
+        if (h->phase == H1_PHASE_IDLE && (*used = h1_memo_find(h, data, length)) > 0) {
+            h1_body_start(h);
+            return H1_HEAD;
+        }
         do {
             event = feed_head(h, data + *used, length - *used, &n);
             *used += n;
@@ -476,18 +485,25 @@ void h1_init(struct h1 *h, enum h1_direction direction, const struct h1_limits *
     };
 }
 
-void h1_deinit(struct h1 *h)
+static void message_drop(struct h1 *h)
 {
     head_drop(h);
     bytes_unref(h->body);
     h->body = NULL;
 }
 
+void h1_deinit(struct h1 *h)
+{
+    message_drop(h);
+    h1_memo_forget(h); /* what its head says is nobody's any more */
+}
+
 void h1_next(struct h1 *h)
 {
     if (h->phase == H1_PHASE_ERROR)
         return;
-    h1_deinit(h);
+    h1_memo_keep(h);
+    message_drop(h);
     h->phase = H1_PHASE_IDLE;
     h->part = (struct slice){0};
     h->left = h->overhead = h->body_bytes = 0;

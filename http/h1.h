@@ -169,6 +169,15 @@ struct h1 {
     uint8_t state, chunk_state, chunk_digits, blank_lines, interim_count;
     bool is_asked, is_asked_head, in_trailers;
     uint32_t at, line_at, block_at, lines_count; /* places in the head (or in the trailers) */
+    struct h1_memo *memo;                        /* NULL: none */
+    uint32_t memo_at;
+};
+
+/* Heads that were read lately: an idle connection holds none itself. */
+#define H1_MEMO_HEADS 256u
+struct h1_memo {
+    struct h1_head *heads[H1_MEMO_HEADS];
+    uint32_t next;
 };
 
 /* `budget` (may be NULL) counts heads and collected bodies and must outlive h. Allocates
@@ -176,6 +185,11 @@ struct h1 {
 void h1_init(struct h1 *h, enum h1_direction direction, const struct h1_limits *limits,
              struct bytes_budget *budget);
 void h1_deinit(struct h1 *h);
+/* From now on, where a head is the one before again, but for the number of its Content-Length, it
+ * is not read anew. `memo` is shared by parsers of one direction and the same limits, and must
+ * outlive them; zeroes to begin with. What it keeps is counted by the parsers' budgets. */
+void h1_use_memo(struct h1 *h, struct h1_memo *memo);
+void h1_memo_deinit(struct h1_memo *memo);
 
 /* Reads up to the next event; *used tells how far. H1_MORE: all of it was used. Call again with
  * the rest, even if that is empty, until H1_MORE. */

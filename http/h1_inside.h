@@ -1,6 +1,7 @@
 /* h1_inside.h - what the files of the HTTP parser tell each other: h1_lex.c walks the bytes of a
  * head, h1_field.c tells names apart, h1.c judges the head and leads, h1_body.c counts bodies and
- * chunks, h1_head.c answers questions and writes. Nobody else includes it. */
+ * chunks, h1_head.c answers questions and writes,
+ * h1_memo.c knows heads again. Nobody else includes it. */
 #ifndef HTTP_H1_INSIDE_H
 #define HTTP_H1_INSIDE_H
 
@@ -51,6 +52,14 @@ enum h1_field h1_field_of(struct slice name, uint8_t *rules);
 /* Appends; a buffer that does not exist yet gets at least `first` bytes. */
 bool h1_append(struct bytes **bufp, struct bytes_budget *budget, const uint8_t *data, size_t length,
                size_t first);
+/* A value of Content-Length: digits, and not too many. */
+bool h1_read_length(struct slice value, uint64_t *length);
+void h1_head_free(struct h1_head *head); /* NULL is fine */
+/* Is this the head that was remembered last? Then h->head is that one, and its length is returned;
+ * else 0. */
+size_t h1_memo_find(struct h1 *h, const uint8_t *data, size_t length);
+void h1_memo_keep(struct h1 *h); /* of a message that is over; h->head is NULL if it is kept */
+void h1_memo_forget(struct h1 *h);
 /* The head is judged: its body comes next. */
 void h1_body_start(struct h1 *h);
 /* h1_feed() and h1_eof() within a body. */

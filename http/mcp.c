@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "http/mcp_inside.h"
+#include "mesh/base/wide.h"
 
 #define FIRST_MODERN "2026-07-28"
 #define ID_MAX (16u << 10) /* bytes of a JSON-RPC id that is echoed */
@@ -157,7 +158,11 @@ static bool is_session_text(struct slice s)
 {
     if (s.length == 0 || s.length > MCP_SESSION_HEADER_MAX)
         return false;
-    for (size_t i = 0; i < s.length; i++)
+    size_t i = 0;
+    for (; s.length - i >= WIDE; i += WIDE)
+        if (wide_unmarked((wide_load(s.at + i) - 0x21) > 0x7e - 0x21) < WIDE)
+            return false;
+    for (; i < s.length; i++)
         if ((uint8_t)(s.at[i] - 0x21) > 0x7e - 0x21)
             return false;
     return true;

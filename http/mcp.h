@@ -138,6 +138,23 @@ struct mcp_upstream_request {
 int mcp_upstream_request_head(const struct mcp_config *config,
                               const struct mcp_upstream_request *request, struct bytes **headp);
 
+/* Heads written lately, of one config; zeroes to begin with. */
+#define MCP_HEADS 256u
+struct mcp_heads {
+    struct mcp_head_kept {
+        struct bytes *head; /* NULL: none */
+        struct slice session;
+        struct span lines;    /* those that travel, in the head */
+        size_t before_digits; /* of Content-Length */
+    } kept[MCP_HEADS];
+};
+/* The same bytes as mcp_upstream_request_head(), with less work where the last head of this place
+ * was of the same session and lines. `place`: any number that the session keeps. */
+int mcp_upstream_request_head_again(const struct mcp_config *config,
+                                    const struct mcp_upstream_request *request,
+                                    struct mcp_heads *heads, uint32_t place, struct bytes **headp);
+void mcp_heads_forget(struct mcp_heads *heads, uint32_t place); /* the session is over */
+
 struct mcp_upstream_answer {
     enum mesh_form form;
     struct bytes *lines;  /* that travel: the caller's */

@@ -484,6 +484,7 @@ void client_start(struct client *client)
     limits.body_max = host->gate.body_max;
     (void)uv_tcp_nodelay(&client->tcp, 1);
     h1_init(&client->h1, H1_REQUESTS, &limits, &host->bodies);
+    h1_use_memo(&client->h1, &clients->heads);
     writer_init(&client->writer, &host->writers, (uv_stream_t *)&client->tcp, on_written);
     client->timer.on_due = on_timer;
     addr_host_text(&client->addr, client->from);

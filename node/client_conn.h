@@ -65,7 +65,8 @@ struct clients {
     struct slots exchanges;
     struct client *first, *unsettled;
     struct table addresses; /* connections per address */
-    uint32_t busy;          /* connections whose answer is not written yet */
+    struct h1_memo heads;
+    uint32_t busy; /* connections whose answer is not written yet */
     bool finishing, listening;
     struct clients_stats stats;
 };

@@ -167,6 +167,7 @@ void clients_free(struct clients *clients)
         return;
     table_deinit(&clients->addresses);
     slots_free(&clients->exchanges);
+    h1_memo_deinit(&clients->heads);
     free(clients);
 }
 

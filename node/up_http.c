@@ -66,7 +66,10 @@ static int write_request(struct up_http *kind, struct http_call *call,
                          const struct patch *patch)
 {
     struct bytes *head = NULL;
-    int rc = mcp_upstream_request_head(&kind->upstream->host->mcp, request, &head);
+    const struct mcp_config *config = &kind->upstream->host->mcp;
+    int rc = call->up != NULL ? mcp_upstream_request_head_again(config, request, &kind->requests,
+                                                                call->up->handle.slot, &head)
+                              : mcp_upstream_request_head(config, request, &head);
     if (rc < 0)
         return rc;
     struct http_conn *conn = http_conn_take(kind, call);
@@ -230,6 +233,7 @@ static void delete_session(struct http_up *up)
 
 static void free_up(struct http_up *up)
 {
+    mcp_heads_forget(&up->kind->requests, up->handle.slot);
     sse_up_free(up->sse);
     bytes_unref(up->session);
     slice_drop(&up->head);
@@ -390,7 +394,10 @@ static void close_all(void *of)
 
 static void free_all(void *of)
 {
-    free(of);
+    struct up_http *kind = of;
+    if (kind != NULL)
+        h1_memo_deinit(&kind->heads);
+    free(kind);
 }
 
 const struct upstream_ops up_http_ops = {

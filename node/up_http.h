@@ -92,6 +92,8 @@ struct up_http {
     uint32_t addresses_count, address; /* address: the one in use */
     struct http_conn *first, *idle;
     uint32_t idle_count;
+    struct h1_memo heads;      /* of answers */
+    struct mcp_heads requests; /* heads, by slot of their session */
     /* is it there? */
     uv_getaddrinfo_t lookup;
     bool in_lookup;

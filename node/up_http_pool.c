@@ -179,6 +179,7 @@ static struct http_conn *new_conn(struct up_http *kind)
     limits.body_max = 0;
     limits.collect = false;
     h1_init(&conn->h1, H1_RESPONSES, &limits, NULL);
+    h1_use_memo(&conn->h1, &kind->heads);
     conn->next = kind->first;
     conn->link = &kind->first;
     if (conn->next != NULL)

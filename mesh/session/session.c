@@ -43,11 +43,17 @@ static const uint8_t *session_key(const struct session_id *id)
 
 static struct session *session_look_up(struct core *core, const struct session_id *id)
 {
+    struct sessions *s = &core->sessions;
+    uint32_t *recent = &s->recent[session_key(id)[0] % SESSION_RECENT];
     uint32_t slot = 0;
     struct handle h;
-    if (!table_get(&core->sessions.by_id, session_key(id), &slot))
+    struct session *session = pool_slot(&s->pool, *recent, &h);
+    if (session != NULL && session_id_equal(&session->id, id))
+        return session; /* no two have the same id */
+    if (!table_get(&s->by_id, session_key(id), &slot))
         return NULL;
-    struct session *session = pool_slot(&core->sessions.pool, slot, &h);
+    *recent = slot;
+    session = pool_slot(&s->pool, slot, &h);
     return session != NULL && session_id_equal(&session->id, id) ? session : NULL;
 }
 

@@ -89,9 +89,11 @@ struct subscription {
 };
 #define SESSION_SUBSCRIPTIONS_MAX 256
 
+#define SESSION_RECENT 256u
 struct sessions {
     struct pool pool;
     struct table by_id;
+    uint32_t recent[SESSION_RECENT]; /* slots where sessions were found last, by a byte of the id */
     struct heap expiries;
     uint32_t owned;         /* of the pool; the others are copies */
     struct interns interns; /* handshakes */

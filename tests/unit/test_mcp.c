@@ -674,6 +674,51 @@ static void test_mcp_an_upstream_request_is_written_anew(void **state)
     assert_int_equal(mcp_upstream_request_head(&config, &request, &head), -EINVAL);
 }
 
+/* Whatever was written before at its place. */
+static void test_mcp_a_head_written_again_is_the_same(void **state)
+{
+    struct mcp_config config = config_of(true);
+    const struct mcp_upstream_request plain = {.want = MESH_CALL,
+                                               .target = slice_text("/mcp"),
+                                               .head = slice_text(BOTH JSON),
+                                               .session = slice_text("u-1"),
+                                               .body_bytes = 12};
+    struct mcp_upstream_request requests[] = {plain, plain, plain, plain, plain, plain,
+                                              plain, plain, plain, plain, plain, plain};
+    enum { COUNT = sizeof requests / sizeof requests[0] };
+
+    (void)state;
+    requests[1].body_bytes = 1234567;
+    requests[2].session = slice_text("u-2");
+    requests[3].session = (struct slice){0};
+    requests[4].head = slice_text(BOTH);
+    requests[5].head = slice_text(JSON BOTH);
+    requests[6].target = slice_text("/mcp?team=a");
+    requests[7].is_own = true;
+    requests[8].want = MESH_LISTEN;
+    requests[9].last_event_id = slice_text("g_7");
+    requests[10].endpoint = slice_text("/mcp?sessionId=7");
+    requests[11].body_bytes = 0;
+    for (size_t i = 0; i < COUNT * COUNT; i++) {
+        static struct mcp_heads heads;
+        const struct mcp_upstream_request *three[] = {&requests[i / COUNT], &requests[i % COUNT],
+                                                      &requests[i % COUNT]};
+        struct bytes *wanted, *head;
+
+        for (size_t n = 0; n < 3; n++) {
+            assert_int_equal(mcp_upstream_request_head(&config, three[n], &wanted), 0);
+            assert_int_equal(mcp_upstream_request_head_again(&config, three[n], &heads, 5, &head),
+                             0);
+            assert_int_equal(head->length, wanted->length);
+            assert_memory_equal(head->data, wanted->data, wanted->length);
+            bytes_unref(wanted);
+            bytes_unref(head);
+        }
+        mcp_heads_forget(&heads, 5 + MCP_HEADS);
+        assert_null(heads.kept[5].head);
+    }
+}
+
 static void test_mcp_an_upstreams_head_says_its_form(void **state)
 {
     static const struct {
@@ -1295,6 +1340,7 @@ int main(void)
         cmocka_unit_test(test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http),
         cmocka_unit_test(test_mcp_the_place_to_resume_from_is_the_cores),
         cmocka_unit_test(test_mcp_an_upstream_request_is_written_anew),
+        cmocka_unit_test(test_mcp_a_head_written_again_is_the_same),
         cmocka_unit_test(test_mcp_an_upstreams_head_says_its_form),
         cmocka_unit_test(test_mcp_a_lost_upstream_session_is_told_from_other_refusals),
         cmocka_unit_test(test_mcp_every_unknown_session_gets_the_same_bytes),
