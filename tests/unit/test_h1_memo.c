@@ -171,12 +171,42 @@ static void test_h1_memo_is_shared(void **state)
         h1_deinit(&h[i]);
 }
 
+/* What frames an answer beside its head is asked again: HEAD, and what stood in front of it. */
+static void test_h1_memo_knows_what_was_asked(void **state)
+{
+    static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+    struct h1_limits limits = h1_limits_default(H1_RESPONSES);
+    struct h1_memo memo = {.next = 0};
+    struct said said;
+    struct h1 h;
+
+    (void)state;
+    limits.collect = true;
+    h1_init(&h, H1_RESPONSES, &limits, NULL);
+    h1_use_memo(&h, &memo);
+    for (int i = 0; i < 6; i++) {
+        bool is_head = i % 2 == 1;
+
+        h1_expect_response(&h, is_head ? H1_METHOD_HEAD : H1_METHOD_POST);
+        say(&h, text, sizeof text - 1 - (is_head ? 3 : 0), &said);
+        assert_int_equal(said.event, H1_END);
+        assert_int_equal(said.framing, is_head ? H1_NO_BODY : H1_LENGTH);
+        assert_string_equal(said.body, is_head ? "" : "abc");
+    }
+    h1_expect_response(&h, H1_METHOD_POST);
+    say(&h, "\r\n", 2, &said);
+    say(&h, text, sizeof text - 1, &said);
+    assert_int_equal(said.event, H1_ERROR);
+    h1_deinit(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_h1_memo_changes_no_verdict),
         cmocka_unit_test(test_h1_memo_leaves_a_text_alone_that_is_kept),
         cmocka_unit_test(test_h1_memo_is_shared),
+        cmocka_unit_test(test_h1_memo_knows_what_was_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
