@@ -150,8 +150,11 @@ void leave_taken(struct world *world, const struct seat *seat)
 
 /* ---- G1 ------------------------------------------------------------------------------------- */
 
-static bool is_loss(enum mesh_reason why)
+/* A slow server may take longer for the handshake of a fresh upstream than anybody waits for it. */
+static bool is_loss(const struct world *world, enum mesh_reason why)
 {
+    if (why == MESH_UPSTREAM_DOWN && fault_is_on(world->faults, FAULT_UP_SLOW))
+        return false;
     return why == MESH_OWNER_LOST || why == MESH_OUTCOME_UNKNOWN || why == MESH_UPSTREAM_LOST ||
            why == MESH_UPSTREAM_DOWN || why == MESH_PARKED_TOO_LONG || why == MESH_STOPPING ||
            why == MESH_SESSION_UNKNOWN || why == MESH_SESSION_ENDED;
@@ -179,7 +182,7 @@ void leave_judges(struct world *world, const struct request *request)
     const struct session *session = world->clients->sessions[request->session];
     enum mesh_reason why = request->why != MESH_OK ? request->why : request->told_failure;
     bool is_plain = request->ask <= ASK_UNSUBSCRIBE && request->ask != ASK_LISTEN;
-    if (!is_plain || !is_open(session) || !is_loss(why) || !is_world_of(world, GENTLE) ||
+    if (!is_plain || !is_open(session) || !is_loss(world, why) || !is_world_of(world, GENTLE) ||
         world->checks->leaves_count == 0 || is_too_late(world, request))
         return;
     check_fail(world, "G1",

@@ -329,6 +329,16 @@ static uint32_t seat_of(const struct world *world, struct peer_id id)
     return WORLD_NOBODY;
 }
 
+/* It knows that the session ended for good: one of HTTP+SSE ends for everybody where its answers
+ * are owed by who yields it, and the other owner may not have heard of that yet. */
+static bool is_over_at(const struct world *world, uint32_t seat, const struct session *session)
+{
+    struct mesh_why why;
+    mesh_why(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, &why,
+             world_clock_ms(world, &world->seats[seat]));
+    return session->is_single && why.verdict == OWNER_ENDED;
+}
+
 /* What its owner takes for acknowledged is there. */
 static void acked_check(struct world *world, uint32_t number, uint32_t owner)
 {
@@ -343,6 +353,8 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
         if (ours.holders[n].acked == 0 || seat == WORLD_NOBODY)
             continue;
         bool has = tenure_at(world, seat, session, &theirs);
+        if (!has && is_over_at(world, seat, session))
+            continue;
         if (!has || mesh_epoch_compare(theirs.epoch, ours.epoch) < 0 ||
             (mesh_epoch_compare(theirs.epoch, ours.epoch) == 0 &&
              theirs.version < ours.holders[n].acked))

@@ -83,6 +83,19 @@ static bool holder_has_it(const struct holder *holder)
     return holder->sent != 0 && holder->acked != 0 && holder->acked >= holder->whole;
 }
 
+struct peer_id copies_newest(const struct core *core, const struct session *session)
+{
+    const struct holder *newest = NULL;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++) {
+        const struct holder *holder = &session->holders[n];
+        const struct mesh_member *member = view_find(core->view, holder->peer);
+        if (holder_has_it(holder) && member != NULL && member_is_eligible(member) &&
+            (newest == NULL || holder->acked > newest->acked))
+            newest = holder;
+    }
+    return newest != NULL ? newest->peer : (struct peer_id){0};
+}
+
 /* It does not have the record yet, and should. */
 static bool holder_is_late(const struct holder *holder, uint64_t now_ms)
 {

@@ -98,6 +98,8 @@ void copies_on_event(struct core *core, struct session *session, const struct ev
 uint32_t copies_whole(const struct core *core, const struct session *session);
 /* Does this holder have all of it? For a hand-over. */
 bool copies_is_whole_at(const struct session *session, struct peer_id peer);
+/* The holder that has most of it, of those that take sessions; nobody: none has any. */
+struct peer_id copies_newest(const struct core *core, const struct session *session);
 /* That peer has an older record, and forgets it unless it is a holder. */
 void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
                     uint64_t now_ms);

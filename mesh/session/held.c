@@ -85,6 +85,16 @@ static bool held_may_tell(struct core *core, struct peer_id from, const struct s
            (copy == NULL || mesh_epoch_compare(epoch, copy->epoch) >= 0);
 }
 
+/* Whose copy this was may own the session still, cut off from who owns it now, and takes what it
+ * was told of us for true. */
+static void held_tell_former(struct core *core, const struct session *copy,
+                             struct mesh_epoch former, uint64_t now_ms)
+{
+    if (!peer_id_equal(former.owner, core_self(core)) &&
+        takeover_life(core, former.owner, now_ms) == ROUNDS_LIVES)
+        fence_tell(core, former.owner, &copy->id, former, copy->epoch, now_ms);
+}
+
 /* The whole record. False: no room, or it makes no sense. */
 static bool held_take_whole(struct core *core, struct session *copy, const struct wire_message *m,
                             uint64_t now_ms)
@@ -103,6 +113,8 @@ static bool held_take_whole(struct core *core, struct session *copy, const struc
         return false;
     }
     owner_learn(core, &copy->id, copy->epoch);
+    if (!is_new && !peer_id_equal(before.owner, copy->epoch.owner))
+        held_tell_former(core, copy, before, now_ms);
     copy->version = m->copy.version;
     if (core->copies.digest_ms == MESH_NEVER)
         core->copies.digest_ms = now_ms + COPIES_DIGEST_MS;

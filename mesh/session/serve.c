@@ -586,7 +586,7 @@ void serve_end_all(struct core *core, uint64_t now_ms)
     struct handle h;
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
-        if (session != NULL && !session->is_copy)
+        if (session != NULL && !session->is_copy && !takeover_leave(core, session, now_ms))
             serve_end_session(core, session, MESH_OUTCOME_UNKNOWN, now_ms);
     }
 }

@@ -133,6 +133,16 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     (void)MESH_FAIL(core, "takeover.after_yield");
 }
 
+bool takeover_leave(struct core *core, struct session *session, uint64_t now_ms)
+{
+    struct mesh_epoch next = {0, copies_newest(core, session)};
+    if (peer_id_is_nobody(next.owner) || serve_owes(core, session))
+        return false;
+    takeover_dismiss(core, session, (struct mesh_epoch){0}, now_ms);
+    takeover_yield(core, session, next, now_ms);
+    return true;
+}
+
 /* ---- the next one at home ------------------------------------------------------------------- */
 
 static void tenure_next(struct core *core, struct session *session)

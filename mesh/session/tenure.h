@@ -17,6 +17,9 @@ void takeover_own(struct core *core, struct session *copy, struct mesh_epoch epo
  * copy, or is forgotten if nobody would look for one here. */
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
                     uint64_t now_ms);
+/* We leave for good: it is nobody's, and whoever has a copy takes it over. False: nobody has, or it
+ * can only end. */
+bool takeover_leave(struct core *core, struct session *session, uint64_t now_ms);
 /* At home: the upstream was lost. The next epoch is ours, too. */
 void takeover_next_epoch(struct core *core, struct session *session, uint64_t now_ms);
 /* Likewise; nothing was lost, and its numbers go on: who had taken it gave it back. */

@@ -222,7 +222,10 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
             tombs_tell_one(core, session->holders[n].peer, session, now_ms);
 }
 
-static void tombs_note_ended(struct core *core, const struct wire_message *m, uint64_t now_ms)
+/* Who told us may die before it has told all who have a copy, or whoever carries it on: we tell
+ * them as well. */
+static void tombs_note_ended(struct core *core, struct peer_id from, const struct wire_message *m,
+                             uint64_t now_ms)
 {
     bool is_final = m->kind == WIRE_ENDED && m->is_ended;
     struct session *owned = session_find(core, &m->session);
@@ -238,11 +241,15 @@ static void tombs_note_ended(struct core *core, const struct wire_message *m, ui
         owned->is_deleted = true;
         serve_end_session(core, owned, MESH_SESSION_ENDED, now_ms);
     } else if (copy != NULL) {
-        struct peer_id owner = copy->epoch.owner;
-        bool went_on = copy->epoch.counter > m->epoch.counter;
+        struct session_id id = copy->id;
+        struct peer_id others[COPIES_HOLDERS_MAX + 1] = {copy->epoch.owner};
+        for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+            others[n + 1] = copy->holders[n].peer;
         session_free(core, copy);
-        if (went_on && is_final) /* whoever carries it on may not have heard */
-            tombs_tell_again(core, &m->session, owner, now_ms);
+        for (size_t n = 0; is_final && n < COPIES_HOLDERS_MAX + 1; n++)
+            if (!peer_id_is_nobody(others[n]) && !peer_id_equal(others[n], from) &&
+                !peer_id_equal(others[n], core_self(core)))
+                tombs_tell_again(core, &id, others[n], now_ms);
     }
 }
 
@@ -272,7 +279,7 @@ void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_me
     struct wire_message found = {.kind = WIRE_FOUND, .session = m->session};
     if (!key_verify(&core->keys, &m->session))
         return;
-    tombs_note_ended(core, m, now_ms);
+    tombs_note_ended(core, from, m, now_ms);
     if (m->kind != WIRE_ENDED)
         return;
     found.is_ended = tombs_has(core, &m->session, now_ms);

@@ -122,7 +122,7 @@ static void test_who_says_that_it_knows_is_not_told_again(void **state)
 static void test_an_end_that_a_link_lost_is_told_again(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, NULL);
+    struct pump *p = pump_new(2, NULL);
     const char *session = pump_session(p, pump_begin(p, 0, false));
     set_stuck(p, 0, 1, true);
     end(p, 0, session);
@@ -134,6 +134,19 @@ static void test_an_end_that_a_link_lost_is_told_again(void **state)
     assert_null(copy_at(p, 1, session));
     assert_int_equal(ends_known(core_of(p, 1)), 1);
     assert_int_equal(still_to_tell(core_of(p, 0)), 0);
+    pump_free(p);
+}
+
+static void test_who_is_told_of_an_end_tells_who_has_a_copy(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    set_stuck(p, 0, 1, true); /* and its owner may be gone before it tells again */
+    end(p, 0, session);
+    pump_settle(p);
+    assert_null(copy_at(p, 1, session));
+    assert_int_equal(ends_known(core_of(p, 1)), 1);
     pump_free(p);
 }
 
@@ -379,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_an_initialize_that_failed_is_no_end_to_tell),
         cmocka_unit_test(test_who_says_that_it_knows_is_not_told_again),
         cmocka_unit_test(test_an_end_that_a_link_lost_is_told_again),
+        cmocka_unit_test(test_who_is_told_of_an_end_tells_who_has_a_copy),
         cmocka_unit_test(test_who_was_cut_off_hears_of_an_end_once_it_is_back),
         cmocka_unit_test(test_a_minute_of_telling_is_enough),
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),
