@@ -1,6 +1,7 @@
 /* fence.h - is a session still ours (DESIGN §7)? In doubt, because we stood still, refuted our own
- * death or lost and found a holder, no byte of an answer leaves before the holders were asked
- * (CHECK, CHECKED): after the work, before the bytes. What their answers mean is rounds.h's. */
+ * death or lost and found a holder, no byte of an answer leaves before the holders and the first
+ * candidates were asked (CHECK, CHECKED): after the work, before the bytes. What their answers mean
+ * is rounds.h's. */
 #ifndef MESH_FENCE_H
 #define MESH_FENCE_H
 
