@@ -45,7 +45,8 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
         if (known != NULL)
             seen[count++] = *known;
         else if (member_is_eligible(member))
-            seen[count++] = (struct newcomer){.peer = member->record->id, .since_ms = now_ms};
+            seen[count++] = (struct newcomer){
+                .peer = member->record->id, .since_ms = now_ms, .is_counted = !r->is_settled};
     }
     free(r->seen);
     r->seen = seen;
@@ -82,6 +83,7 @@ void rebalance_step(struct core *core, uint64_t now_ms)
                    now_ms >= r->calm_from_ms && member_is_eligible(view_self(core->view));
     if (is_calm)
         rebalance_count(core);
+    r->is_settled = r->is_settled || is_calm;
     r->left = is_calm ? REBALANCE_PER_STEP : 0;
     r->slots_left = REBALANCE_SLOTS;
 }

@@ -26,6 +26,8 @@ struct rebalance {
     } * seen;              /* as long as the view remembers them; ordered by id */
     uint32_t seen_count, left, slots_left;
     uint64_t ring_generation, calm_from_ms;
+    bool
+        is_settled; /* members were at rest once since we came: before, none of them is new to us */
     bool takes_held; /* this time round, sessions to whose streams somebody listens, too */
 };
 
