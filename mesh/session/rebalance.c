@@ -31,6 +31,17 @@ static struct newcomer *seen_find(const struct rebalance *r, struct peer_id peer
     return at < r->seen_count && peer_id_equal(r->seen[at].peer, peer) ? &r->seen[at] : NULL;
 }
 
+/* Its part of what we own now that we meet: who comes itself has nothing to give. */
+static uint32_t rebalance_due(const struct core *core, const struct mesh_member *newcomer)
+{
+    uint64_t weights = 0, owned = core->sessions.owned, weight = newcomer->record->weight;
+    for (size_t n = 0; n < view_count(core->view); n++) {
+        const struct mesh_member *member = view_at(core->view, n);
+        weights += member_is_eligible(member) ? member->record->weight : 0;
+    }
+    return weights == 0 ? 0 : (uint32_t)((2 * owned * weight + weights) / (2 * weights));
+}
+
 /* Who was here before is not new when it comes back: after a split it has its sessions still. */
 static void rebalance_note(struct core *core, uint64_t now_ms)
 {
@@ -46,32 +57,13 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
             seen[count++] = *known;
         else if (member_is_eligible(member))
             seen[count++] = (struct newcomer){
-                .peer = member->record->id, .since_ms = now_ms, .is_counted = !r->is_settled};
+                .peer = member->record->id, .since_ms = now_ms, .due = rebalance_due(core, member)};
     }
     free(r->seen);
     r->seen = seen;
     r->seen_count = count;
     r->ring_generation = view_ring_generation(core->view);
     r->calm_from_ms = now_ms + REBALANCE_CALM_MS;
-}
-
-/* What is due to those that came since: their part of what we own now. */
-static void rebalance_count(struct core *core)
-{
-    struct rebalance *r = &core->rebalance;
-    uint64_t weights = 0, owned = core->sessions.owned;
-    for (uint32_t n = 0; n < r->seen_count; n++) {
-        const struct mesh_member *member = view_find(core->view, r->seen[n].peer);
-        weights += member != NULL && member_is_eligible(member) ? member->record->weight : 0;
-    }
-    for (uint32_t n = 0; n < r->seen_count && weights > 0; n++) {
-        struct newcomer *newcomer = &r->seen[n];
-        const struct mesh_member *member = view_find(core->view, newcomer->peer);
-        if (newcomer->is_counted || member == NULL || !member_is_eligible(member))
-            continue;
-        newcomer->is_counted = true;
-        newcomer->due = (uint32_t)((2 * owned * member->record->weight + weights) / (2 * weights));
-    }
 }
 
 void rebalance_step(struct core *core, uint64_t now_ms)
@@ -81,9 +73,6 @@ void rebalance_step(struct core *core, uint64_t now_ms)
         rebalance_note(core, now_ms);
     bool is_calm = r->ring_generation == view_ring_generation(core->view) &&
                    now_ms >= r->calm_from_ms && member_is_eligible(view_self(core->view));
-    if (is_calm)
-        rebalance_count(core);
-    r->is_settled = r->is_settled || is_calm;
     r->left = is_calm ? REBALANCE_PER_STEP : 0;
     r->slots_left = REBALANCE_SLOTS;
 }

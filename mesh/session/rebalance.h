@@ -22,12 +22,9 @@ struct rebalance {
         struct peer_id peer;
         uint64_t since_ms; /* first seen on the ring */
         uint32_t due;      /* so many more of our sessions may go there */
-        bool is_counted;   /* what is due is known */
     } * seen;              /* as long as the view remembers them; ordered by id */
     uint32_t seen_count, left, slots_left;
     uint64_t ring_generation, calm_from_ms;
-    bool
-        is_settled; /* members were at rest once since we came: before, none of them is new to us */
     bool takes_held; /* this time round, sessions to whose streams somebody listens, too */
 };
 
