@@ -50,9 +50,9 @@ static const struct setting settings[] = {
      "who gets a new session: the peer that received it, the ring's choice, the less loaded of two"},
     {"rebalance", NULL, "off", SECTION_PEER, CONFIG_RUN, read_choice,
      FIELD(host.mesh.rebalance), 0, 0, "off|idle",
-     "whether sessions move to a peer that is new; idle: those that the ring gives it and that are older "
-     "than it, if nothing was asked in them for 5 s, at most 20 a second from each peer; what their MCP "
-     "server kept in its memory is lost"},
+     "whether sessions move to a peer that is new; idle: its share of those that are older than it, if "
+     "nothing was asked in them for 5 s, at most 20 a second from each peer; what their MCP server kept in "
+     "its memory is lost"},
     {"copies", "N", "2", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.mesh.copies), 0, 3,
      NULL, "peers that have a copy of a session, beside its own: it survives the loss of so many"},
     {"name-wait", "TIME", "60s", SECTION_PEER, CONFIG_RUN, read_time,

@@ -181,6 +181,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
                                   .only_count = options->only_count,
                                   .legacy_only = options->legacy_only,
                                   .no_copies = options->no_copies,
+                                  .rebalances = options->rebalances,
                                   .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)

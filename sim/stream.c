@@ -128,6 +128,8 @@ static void trap_spring(struct world *world, uint32_t index, uint32_t dir)
     world_disturb(world, stream->end[0].seat);
     world_disturb(world, stream->end[1].seat);
     uint64_t at_us = stream->flow[dir].arrival_us + WORLD_MS;
+    if (at_us < world->now_us)
+        at_us = world->now_us; /* of one byte the half is none, and the last came long ago */
     if (by_fin) {
         flow_append(&stream->flow[dir], NULL, 0, true);
         flow_pump(world, index, dir);

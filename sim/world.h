@@ -42,7 +42,7 @@ struct world_config {
     uint64_t faults;                  /* bit n: fault class n of faults.h may be on */
     bool load;                        /* simulated clients and what they provoke; stories: none */
     bool steady;                      /* stories: every delay is 1 ms, turns and timers are exact */
-    enum mesh_upstream_kind upstream; /* stories; under load the seed draws it */
+    enum mesh_upstream_kind upstream; /* --rebalance idle, of all peers */
     bool trace;                       /* print every effect */
     bool legacy_only;                 /* neither sse.c's clients nor modern.c's: old seeds */
     bool no_copies;                   /* a session ends with its owner */

@@ -66,7 +66,7 @@ void handover_serving(struct core *core, bool serving, uint64_t now_ms)
 enum handover_cause {
     HANDOVER_LEAVING, /* all of them, before until_ms */
     HANDOVER_DOWN,    /* our server is gone: all of them, unless it comes back */
-    HANDOVER_NEW,     /* idle ones that are older than the peer to which the ring gives them */
+    HANDOVER_NEW,     /* idle ones, to a peer that is new */
     HANDOVER_NONE
 };
 
@@ -241,6 +241,8 @@ static void handover_look(struct core *core, enum handover_cause cause, uint64_t
         handover_offer(core, session, taker, now_ms);
         if (*left > 0)
             --*left;
+        if (cause == HANDOVER_NEW)
+            rebalance_offered(core, taker, false);
     }
 }
 
@@ -287,6 +289,8 @@ static void hand_go_on(struct core *core, struct hand *hand, enum handover_cause
                    (cause == HANDOVER_NEW && !rebalance_is_idle(core, session, true, now_ms)));
     if (!core_is_living(core, hand->taker) || is_off) {
         struct session_id id = hand->id;
+        if (is_off && cause == HANDOVER_NEW)
+            rebalance_offered(core, hand->taker, true);
         hand_free(core, hand);
         park_release(core, &id, now_ms);
         return;

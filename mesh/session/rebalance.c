@@ -25,10 +25,21 @@ static uint32_t seen_place(const struct rebalance *r, struct peer_id peer)
     return low;
 }
 
-static const struct newcomer *seen_find(const struct rebalance *r, struct peer_id peer)
+static struct newcomer *seen_find(const struct rebalance *r, struct peer_id peer)
 {
     uint32_t at = seen_place(r, peer);
     return at < r->seen_count && peer_id_equal(r->seen[at].peer, peer) ? &r->seen[at] : NULL;
+}
+
+/* Its part of what we own now that we meet: who comes itself has nothing to give. */
+static uint32_t rebalance_due(const struct core *core, const struct mesh_member *newcomer)
+{
+    uint64_t weights = 0, owned = core->sessions.owned, weight = newcomer->record->weight;
+    for (size_t n = 0; n < view_count(core->view); n++) {
+        const struct mesh_member *member = view_at(core->view, n);
+        weights += member_is_eligible(member) ? member->record->weight : 0;
+    }
+    return weights == 0 ? 0 : (uint32_t)((2 * owned * weight + weights) / (2 * weights));
 }
 
 /* Who was here before is not new when it comes back: after a split it has its sessions still. */
@@ -45,7 +56,8 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
         if (known != NULL)
             seen[count++] = *known;
         else if (member_is_eligible(member))
-            seen[count++] = (struct newcomer){member->record->id, now_ms};
+            seen[count++] = (struct newcomer){
+                .peer = member->record->id, .since_ms = now_ms, .due = rebalance_due(core, member)};
     }
     free(r->seen);
     r->seen = seen;
@@ -59,7 +71,6 @@ void rebalance_step(struct core *core, uint64_t now_ms)
     struct rebalance *r = &core->rebalance;
     if (r->ring_generation != view_ring_generation(core->view))
         rebalance_note(core, now_ms);
-    (void)ring_sync(&core->ring, core->view);
     bool is_calm = r->ring_generation == view_ring_generation(core->view) &&
                    now_ms >= r->calm_from_ms && member_is_eligible(view_self(core->view));
     r->left = is_calm ? REBALANCE_PER_STEP : 0;
@@ -95,13 +106,28 @@ bool rebalance_taker(struct core *core, const struct session *session, struct pe
                      uint64_t now_ms)
 {
     const struct rebalance *r = &core->rebalance;
-    if (!rebalance_is_idle(core, session, r->takes_held, now_ms) ||
-        ring_walk(&core->ring, key_point(&session->id), taker, 1) == 0 ||
-        peer_id_equal(*taker, core_self(core)))
+    if (!rebalance_is_idle(core, session, r->takes_held, now_ms))
         return false;
-    const struct mesh_member *member = view_find(core->view, *taker);
-    const struct newcomer *newcomer = seen_find(r, *taker);
-    /* ages, since what came from elsewhere may be older than our clock */
-    return member != NULL && member_is_eligible(member) && newcomer != NULL &&
-           now_ms - session->opened_ms > now_ms - newcomer->since_ms;
+    for (uint32_t n = 0; n < COPIES_HOLDERS_MAX; n++) {
+        const struct mesh_member *member = view_find(core->view, session->holders[n].peer);
+        const struct newcomer *newcomer = seen_find(r, session->holders[n].peer);
+        /* ages, since what came from elsewhere may be older than our clock */
+        if (member == NULL || !member_is_eligible(member) || newcomer == NULL ||
+            newcomer->due == 0 || now_ms - session->opened_ms <= now_ms - newcomer->since_ms)
+            continue;
+        *taker = newcomer->peer;
+        return true;
+    }
+    return false;
+}
+
+void rebalance_offered(struct core *core, struct peer_id taker, bool is_off)
+{
+    struct newcomer *newcomer = seen_find(&core->rebalance, taker);
+    if (newcomer == NULL)
+        return;
+    if (is_off)
+        newcomer->due++;
+    else if (newcomer->due > 0)
+        newcomer->due--;
 }

@@ -1,8 +1,8 @@
-/* rebalance.h - which sessions go to a peer that is new (--rebalance idle): those that are older
- * than it, and that the ring gives to it. A ring takes as much from everybody for who comes as that
- * needs for its share, so nobody has to know how much others have; and who has a session then is
- * the one that the ring names, so that it is not given on. They go once members are at rest and
- * nothing is asked in them, at a bounded rate: handover.h gives them away. */
+/* rebalance.h - which sessions go to a peer that is new (--rebalance idle): some of those that are
+ * older than it and of which it has a copy, so many of ours as its weight is of all. If everybody
+ * gives so much, that is its share, and nobody has to know how much others have: loads are heard
+ * seldom, and of a mesh that grows they are too low. They go once members are at rest and nothing
+ * is asked in them, at a bounded rate: handover.h gives them away. */
 #ifndef MESH_REBALANCE_H
 #define MESH_REBALANCE_H
 
@@ -21,6 +21,7 @@ struct rebalance {
     struct newcomer {
         struct peer_id peer;
         uint64_t since_ms; /* first seen on the ring */
+        uint32_t due;      /* so many more of our sessions may go there */
     } * seen;              /* as long as the view remembers them; ordered by id */
     uint32_t seen_count, left, slots_left;
     uint64_t ring_generation, calm_from_ms;
@@ -34,6 +35,8 @@ bool rebalance_looks(struct core *core);
 /* Is it to go now, and to whom? */
 bool rebalance_taker(struct core *core, const struct session *session, struct peer_id *taker,
                      uint64_t now_ms);
+/* It is offered to that one; or was, and did not go. */
+void rebalance_offered(struct core *core, struct peer_id taker, bool is_off);
 /* Nobody waits for anything in it; `may_hold`: but a client may listen. */
 bool rebalance_is_idle(struct core *core, const struct session *session, bool may_hold,
                        uint64_t now_ms);
