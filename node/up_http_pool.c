@@ -144,12 +144,26 @@ void http_conn_read(struct http_conn *conn, bool wanted)
         fail(conn, MESH_UPSTREAM_LOST);
 }
 
+static void probe(struct up_http *kind);
+
+/* A call was refused: whether it is there is asked now, not when that is due. */
+static void doubt(struct up_http *kind)
+{
+    bool is_asked = kind->failures > 0 || kind->probe != NULL || kind->in_lookup;
+    kind->answered_ms = 0;
+    if (is_asked || kind->upstream->closing)
+        return;
+    wheel_stop(&kind->probe_timer);
+    probe(kind);
+}
+
 static void on_connect(uv_connect_t *request, int status)
 {
     struct http_conn *conn = request->data;
     if (status == UV_ECANCELED || conn->state == CONN_CLOSED)
         return;
     if (status < 0) {
+        doubt(conn->kind);
         fail(conn, MESH_UPSTREAM_DOWN);
         return;
     }
