@@ -149,6 +149,17 @@ void copies_dismiss(struct core *core, struct session *session, struct peer_id p
         holder_forget(core, session, &none, now_ms);
 }
 
+void copies_not_at(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms)
+{
+    struct holder *holder = holder_of(session, peer);
+    if (holder == NULL || holder->is_refused)
+        return;
+    holder_lose(core, holder);
+    holder->acked = 0;
+    holder->again_ms = now_ms + COPIES_AGAIN_MS; /* it refuses what we send until we have met */
+    copies_due(core, session, now_ms);
+}
+
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 /* When this holder is to be looked at again. */

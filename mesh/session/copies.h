@@ -100,6 +100,9 @@ uint32_t copies_whole(const struct core *core, const struct session *session);
 bool copies_is_whole_at(const struct session *session, struct peer_id peer);
 /* The holder that has most of it, of those that take sessions; nobody: none has any. */
 struct peer_id copies_newest(const struct core *core, const struct session *session);
+/* That peer knows of a higher epoch: it has a record of that, or forgot ours for it. */
+void copies_not_at(struct core *core, struct session *session, struct peer_id peer,
+                   uint64_t now_ms);
 /* That peer has an older record, and forgets it unless it is a holder. */
 void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
                     uint64_t now_ms);

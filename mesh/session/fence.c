@@ -390,8 +390,11 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
             fence_refuse(core, from, m, now_ms);
         return;
     }
+    bool is_higher = mesh_epoch_compare(m->round.other, session->epoch) > 0;
+    if (is_higher)
+        copies_not_at(core, session, from, now_ms);
     if (m->round.number == 0) {
-        if (mesh_epoch_compare(m->round.other, session->epoch) > 0)
+        if (is_higher)
             fence_doubt(core, session, m->round.other, from, now_ms); /* it knows whom to ask */
         return;
     }

@@ -87,12 +87,13 @@ static bool held_may_tell(struct core *core, struct peer_id from, const struct s
 
 /* Whose copy this was may own the session still, cut off from who owns it now, and takes what it
  * was told of us for true. */
-static void held_tell_former(struct core *core, const struct session *copy,
-                             struct mesh_epoch former, uint64_t now_ms)
+static void held_tell_former(struct core *core, const struct session_id *id,
+                             struct mesh_epoch former, struct mesh_epoch higher, uint64_t now_ms)
 {
-    if (!peer_id_equal(former.owner, core_self(core)) &&
+    if (!peer_id_equal(former.owner, higher.owner) &&
+        !peer_id_equal(former.owner, core_self(core)) &&
         takeover_life(core, former.owner, now_ms) == ROUNDS_LIVES)
-        fence_tell(core, former.owner, &copy->id, former, copy->epoch, now_ms);
+        fence_tell(core, former.owner, id, former, higher, now_ms);
 }
 
 /* The whole record. False: no room, or it makes no sense. */
@@ -113,8 +114,8 @@ static bool held_take_whole(struct core *core, struct session *copy, const struc
         return false;
     }
     owner_learn(core, &copy->id, copy->epoch);
-    if (!is_new && !peer_id_equal(before.owner, copy->epoch.owner))
-        held_tell_former(core, copy, before, now_ms);
+    if (!is_new)
+        held_tell_former(core, &copy->id, before, copy->epoch, now_ms);
     copy->version = m->copy.version;
     if (core->copies.digest_ms == MESH_NEVER)
         core->copies.digest_ms = now_ms + COPIES_DIGEST_MS;
@@ -240,6 +241,7 @@ static void held_forget(struct core *core, struct session *copy, const struct wi
         return;
     if (peer_id_equal(copy->epoch.owner, core_self(core)))
         takeover_dismiss(core, copy, m->epoch, now_ms); /* it took back what we gave */
+    held_tell_former(core, &copy->id, copy->epoch, m->epoch, now_ms);
     session_free(core, copy);
 }
 

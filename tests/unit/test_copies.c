@@ -650,6 +650,26 @@ static void test_what_is_to_be_forgotten_is_what_was_had_then(void **state)
     pump_free(p);
 }
 
+static void test_who_forgets_a_copy_for_a_rival_does_not_count_as_having_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *owned = owned_at(p, 0, session);
+    struct peer_id holder = core_self(core_of(p, 1));
+    struct wire_message m = {.kind = WIRE_COPY, .session = owned->id};
+    m.epoch = (struct mesh_epoch){owned->epoch.counter + 1, core_self(core_of(p, 2))};
+    m.copy.version = owned->version;
+    set_stuck(p, 0, 2, true); /* the two owners do not hear each other */
+    assert_true(copies_is_whole_at(owned, holder));
+    tell(p, 2, 1, &m);
+    pump_settle(p);
+    assert_null(copy_at(p, 1, session));
+    assert_ptr_equal(owned_at(p, 0, session), owned);
+    assert_false(copies_is_whole_at(owned, holder));
+    pump_free(p);
+}
+
 static void test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored(void **state)
 {
     (void)state;
@@ -805,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_that_waits_for_a_copy_is_released_when_its_session_ends),
         cmocka_unit_test(test_nobody_but_its_owner_changes_a_copy),
         cmocka_unit_test(test_what_is_to_be_forgotten_is_what_was_had_then),
+        cmocka_unit_test(test_who_forgets_a_copy_for_a_rival_does_not_count_as_having_it),
         cmocka_unit_test(test_an_epoch_that_is_over_is_refused_and_one_far_ahead_is_ignored),
         cmocka_unit_test(test_an_id_that_is_none_of_ours_is_not_kept),
         cmocka_unit_test(test_a_newer_record_is_taken_from_whoever_has_it),
