@@ -37,15 +37,17 @@ static bool tenure_at(const struct world *world, uint32_t seat, const struct ses
 void records_of(const struct world *world, const struct session *session, struct records *found)
 {
     struct mesh_tenure tenure;
+    struct mesh_epoch owned = {0}; /* rivals may have the same counter: the higher owner's is it */
     uint64_t lowest = UINT64_MAX, highest = 0;
     *found = (struct records){.owner = WORLD_NOBODY};
     for (uint32_t seat = 0; seat < world->seats_count; seat++) {
         if (!tenure_at(world, seat, session, &tenure))
             continue;
-        bool is_higher = found->owner == WORLD_NOBODY || tenure.epoch.counter > found->epoch;
-        if (!tenure.is_copy && is_higher) {
+        if (!tenure.is_copy &&
+            (found->owner == WORLD_NOBODY || mesh_epoch_compare(tenure.epoch, owned) > 0)) {
             found->owner = seat;
-            found->epoch = tenure.epoch.counter;
+            owned = tenure.epoch;
+            found->epoch = owned.counter;
         }
         found->owners += !tenure.is_copy;
         found->copies += tenure.is_copy;
