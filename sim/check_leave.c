@@ -13,6 +13,8 @@
 
 #include "sim/check.h"
 #include "sim/tenures.h"
+#include "sim/ucall.h"
+#include "sim/upstream.h"
 
 #define GENTLE                                                                                     \
     (fault_bit(FAULT_LEAVE) | fault_bit(FAULT_ROLLOUT) | fault_bit(FAULT_DUPLICATE) |              \
@@ -150,10 +152,25 @@ void leave_taken(struct world *world, const struct seat *seat)
 
 /* ---- G1 ------------------------------------------------------------------------------------- */
 
-/* A slow server may take longer for the handshake of a fresh upstream than anybody waits for it. */
-static bool is_loss(const struct world *world, enum mesh_reason why)
+/* The server that takes the place of another was asked when the request came, or before, and has
+ * not answered its handshake yet: slower than anybody waits, whether somebody leaves or not. */
+static bool is_server_slow(const struct world *world, const struct request *request)
 {
-    if (why == MESH_UPSTREAM_DOWN && fault_is_on(world->faults, FAULT_UP_SLOW))
+    const struct upstreams *ups = world->upstreams;
+    for (uint32_t n = 0; n < ups->calls_count; n++) {
+        const struct ucall *call = &ups->calls[n];
+        const struct upstream *up = &ups->ups[call->upstream];
+        if (call->state != UCALL_OVER && call->is_own && call->is_request &&
+            up->session == request->session && upstream_lives(up) &&
+            up->opened_us <= request->opened_us + LAST_US)
+            return true;
+    }
+    return false;
+}
+
+static bool is_loss(const struct world *world, const struct request *request, enum mesh_reason why)
+{
+    if (why == MESH_UPSTREAM_DOWN && is_server_slow(world, request))
         return false;
     return why == MESH_OWNER_LOST || why == MESH_OUTCOME_UNKNOWN || why == MESH_UPSTREAM_LOST ||
            why == MESH_UPSTREAM_DOWN || why == MESH_PARKED_TOO_LONG || why == MESH_STOPPING ||
@@ -182,8 +199,9 @@ void leave_judges(struct world *world, const struct request *request)
     const struct session *session = world->clients->sessions[request->session];
     enum mesh_reason why = request->why != MESH_OK ? request->why : request->told_failure;
     bool is_plain = request->ask <= ASK_UNSUBSCRIBE && request->ask != ASK_LISTEN;
-    if (!is_plain || !is_open(session) || !is_loss(world, why) || !is_world_of(world, GENTLE) ||
-        world->checks->leaves_count == 0 || is_too_late(world, request))
+    if (!is_plain || !is_open(session) || !is_loss(world, request, why) ||
+        !is_world_of(world, GENTLE) || world->checks->leaves_count == 0 ||
+        is_too_late(world, request))
         return;
     check_fail(world, "G1",
                "nothing is wrong but leaves, and #%u (%s, session %u) through p%u ends "
