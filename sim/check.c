@@ -213,6 +213,15 @@ static uint32_t orphans_at(const struct world *world, uint32_t seat)
     return count;
 }
 
+/* Its client has no id, or, of an initialize that ran twice, perhaps the other one's. */
+static bool is_nameless(const struct clients *clients, const struct upstream *up)
+{
+    if (up->session == WORLD_NOBODY || !clients->sessions[up->session]->has_id)
+        return up->session != WORLD_NOBODY;
+    return up->state < UPSTREAM_CLOSING && up->shaken.initialize != WORLD_NOBODY &&
+           clients->requests[up->shaken.initialize]->executions > 1;
+}
+
 /* Sessions whose clients never learned their ids: they, and copies of them, are wherever they are.
  */
 static uint32_t nameless(const struct world *world)
@@ -220,8 +229,7 @@ static uint32_t nameless(const struct world *world)
     const struct upstreams *ups = world->upstreams;
     uint32_t count = 0;
     for (uint32_t n = 0; n < ups->ups_count; n++)
-        count += ups->ups[n].session != WORLD_NOBODY &&
-                 !world->clients->sessions[ups->ups[n].session]->has_id;
+        count += is_nameless(world->clients, &ups->ups[n]);
     return count;
 }
 

@@ -235,8 +235,9 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
         found->is_searched = false;
     if (has_holder && mesh_epoch_compare(search->holds, found->epoch) > 0)
         found->epoch = search->holds;
+    bool was_asked = search != NULL && search->is_over && owner_search_counts(core, search, now_ms);
     if (tombs_ends(core, id, found->epoch.counter, now_ms))
-        found->verdict = OWNER_ENDED;
+        found->verdict = was_asked || tombs_is_sure(core, id, now_ms) ? OWNER_ENDED : OWNER_AWAY;
     else if (copy != NULL || has_holder ||
              (hint.counter != 0 && core_is_living(core, hint.owner) &&
               !peer_id_equal(hint.owner, core_self(core))))

@@ -48,6 +48,8 @@ void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, b
     struct tomb *tomb = newest_put(&core->tombs.ends, id->bytes);
     if (tomb == NULL)
         return;
+    if (tomb->until_ms == 0 || epoch > tomb->epoch)
+        tomb->came = core->owner.came;
     tomb->until_ms = now_ms + core->config.session_idle_ms;
     tomb->epoch = epoch > tomb->epoch ? epoch : tomb->epoch;
     tomb->is_final = tomb->is_final || is_final;
@@ -67,6 +69,12 @@ bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t e
     struct rounds r = takeover_rounds(core, id); /* who was promised a higher one may own it */
     uint64_t highest = rounds_highest(&r).counter;
     return tomb->epoch >= (highest > epoch ? highest : epoch);
+}
+
+bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms)
+{
+    const struct tomb *tomb = tombs_find(core, id, now_ms);
+    return tomb != NULL && (tomb->is_final || tomb->came == core->owner.came);
 }
 
 void tombs_forget(struct core *core, const struct session_id *id)

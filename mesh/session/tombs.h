@@ -30,6 +30,7 @@ struct wire_message;
 struct tomb {
     uint64_t until_ms;
     uint64_t epoch; /* its counter; 0: not known */
+    uint32_t came;  /* owner's, when that was told */
     bool is_final;  /* its client wished it */
 };
 
@@ -63,6 +64,8 @@ bool tombs_has(const struct core *core, const struct session_id *id, uint64_t no
 /* Is it over also for who knows of an epoch with that counter? */
 bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
                 uint64_t now_ms);
+/* Nobody came since who may own it: on the other side of a split it may not have ended. */
+bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms);
 /* It lives on in a higher epoch than the one that ended. */
 void tombs_forget(struct core *core, const struct session_id *id);
 /* Says to a peer what we know of its end. */

@@ -289,6 +289,25 @@ static void test_an_end_is_none_for_who_promised_a_later_epoch(void **state)
     table_free(core);
 }
 
+static void test_an_end_is_not_sure_once_somebody_came_unless_the_client_wished_it(void **state)
+{
+    (void)state;
+    struct core *core = table_new();
+    struct session_id id = number_id(1);
+    tombs_add(core, &id, 3, false, 100);
+    assert_true(tombs_is_sure(core, &id, 100));
+    core->owner.came++; /* it may own it in a later epoch */
+    assert_false(tombs_is_sure(core, &id, 100));
+    tombs_add(core, &id, 3, false, 100); /* said again: that is nothing new */
+    assert_false(tombs_is_sure(core, &id, 100));
+    tombs_add(core, &id, 4, false, 100);
+    assert_true(tombs_is_sure(core, &id, 100));
+    core->owner.came++;
+    tombs_add(core, &id, 4, true, 100);
+    assert_true(tombs_is_sure(core, &id, 100));
+    table_free(core);
+}
+
 /* ---- who may say so -------------------------------------------------------------------------- */
 
 static struct session_id id_read(const char *session)
@@ -399,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_end_gives_way),
         cmocka_unit_test(test_an_end_is_one_of_its_epoch_unless_the_client_wished_it),
         cmocka_unit_test(test_an_end_is_none_for_who_promised_a_later_epoch),
+        cmocka_unit_test(test_an_end_is_not_sure_once_somebody_came_unless_the_client_wished_it),
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
         cmocka_unit_test(test_an_owner_goes_on_above_an_epoch_that_ended),
         cmocka_unit_test(test_who_speaks_of_a_deleted_session_is_told),
