@@ -82,6 +82,7 @@ struct call {
     bool is_unsafe;                                  /* may not run twice */
     uint64_t detached_ms;                            /* since when its lane is lost; 0: it is not */
     uint64_t stream_at_ms, stall_at_ms, progress_ms; /* 0: not set */
+    bool was_attached;                               /* there was more than one OPEN for it */
     bool may_have_run;   /* it waits for another upstream, and an earlier one got it */
     uint64_t waits_ms;   /* since when it waits for a fresh upstream, and 1; 0: it does not */
     uint64_t refused_ms; /* HTTP: likewise, for a server that refuses connections */

@@ -12,6 +12,7 @@
 #include "mesh/session/upcall.h"
 
 #define FORGOTTEN_MAX 4096
+#define DONE_MAX 4096 /* the oldest gives way */
 #define SERVE_MEMORY_RETRY_MS 20
 
 void serve_init(struct core *core)
@@ -28,6 +29,7 @@ void serve_init(struct core *core)
     heap_init(&s->relistens);
     table_init_numbers(&s->by_name, sizeof(struct exchange_name), core->sip_key);
     table_init_numbers(&s->forgotten, sizeof(struct peer_id), core->sip_key);
+    newest_init(&s->done, sizeof(struct exchange_name), 0, DONE_MAX, core->sip_key);
 }
 
 void serve_deinit(struct core *core)
@@ -49,6 +51,7 @@ void serve_deinit(struct core *core)
     heap_deinit(&s->relistens);
     table_deinit(&s->by_name);
     table_deinit(&s->forgotten);
+    newest_deinit(&s->done);
     spare_deinit(&s->spare_kept);
     pool_deinit(&s->calls);
     pool_deinit(&s->upstreams);
@@ -88,9 +91,17 @@ void serve_note_relayed(struct core *core, const struct wire_message *open)
         serve_forget_entry(core, open->name.entry);
 }
 
-static bool serve_has_forgotten(const struct core *core, struct peer_id entry)
+/* Without memory for its name, of all of that entry. */
+static void serve_note_done(struct core *core, const struct call *call)
 {
-    return core->serve.forgets_all || table_get(&core->serve.forgotten, &entry, NULL);
+    if (call->is_unsafe && call->was_attached && newest_put(&core->serve.done, &call->name) == NULL)
+        serve_forget_entry(core, call->name.entry);
+}
+
+static bool serve_has_forgotten(const struct core *core, const struct exchange_name *name)
+{
+    return core->serve.forgets_all || table_get(&core->serve.forgotten, &name->entry, NULL) ||
+           newest_find(&core->serve.done, name) != NULL;
 }
 
 static void serve_abandon(struct core *core, struct call *call, uint64_t now_ms);
@@ -187,6 +198,7 @@ static void serve_attach(struct core *core, struct call *call, struct lane lane,
         links_close(core->links, call->answer.lane, LINKS_OWNER);
     links_accept(core->links, lane, call->self);
     call->detached_ms = 0;
+    call->was_attached = true;
     call_arm(core, call);
     core->stats.attached++;
     /* what it has of another answer under this name is nothing of this one */
@@ -270,8 +282,9 @@ static bool serve_is_of_other(const struct core *core, const struct wire_message
 
 /* An attach to a name that is not known here. It never arrived, and may run now, unless part of
  * its answer is out (another run's answer would not go on where that one stopped), or it may not
- * run twice, and another owner may have run it, or we have forgotten names of this entry. The
- * answer of another owner's run was by events, if any: a new run goes on with those (mcp.md §5). */
+ * run twice, and another owner may have run it, or we have forgotten it, or names of this entry.
+ * The answer of another owner's run was by events, if any: a new run goes on with those (mcp.md
+ * §5). */
 static bool serve_cannot_resume(const struct core *core, const struct session *session,
                                 const struct wire_message *open)
 {
@@ -281,7 +294,7 @@ static bool serve_cannot_resume(const struct core *core, const struct session *s
         return false;
     if (serve_is_of_other(core, open)) /* and who is to judge, if it is not ours? */
         return session != NULL && is_unsafe;
-    return open->open.received > 0 || (is_unsafe && serve_has_forgotten(core, open->name.entry));
+    return open->open.received > 0 || (is_unsafe && serve_has_forgotten(core, &open->name));
 }
 
 /* A stream that was read here, and then at another owner of its session: its client has the ids of
@@ -454,8 +467,10 @@ void serve_on_message(struct core *core, const struct links_event *event, uint64
     }
     if (call == NULL || !lane_equal(call->answer.lane, event->lane))
         return;
-    if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE)
+    if (event->message.kind == WIRE_CANCEL || event->message.kind == WIRE_DONE) {
+        serve_note_done(core, call);
         serve_abandon(core, call, now_ms);
+    }
 }
 
 void serve_on_consumed(struct core *core, const struct links_event *event, uint64_t now_ms)

@@ -5,6 +5,7 @@
 #ifndef MESH_SERVE_H
 #define MESH_SERVE_H
 
+#include "mesh/base/newest.h"
 #include "mesh/session/call.h"
 #include "mesh/session/session.h"
 
@@ -53,6 +54,8 @@ struct serve {
     struct table by_name;
     struct table forgotten; /* entries of which names were given up: they may not run unknown
                                requests again */
+    struct newest done;     /* names of which the entry has the outcome, and that it attached to:
+                               an OPEN of them may still be on its way, over a slower link */
     bool forgets_all;       /* there was no room to note one: no entry may */
     struct heap timers;
     struct heap resumes;   /* calls whose upstream's stream is asked for again */
