@@ -28,7 +28,9 @@ struct call *upanswer_find(struct upstream *up, uint32_t up_call)
 /* ---- what may run again ---------------------------------------------------------------------- */
 
 /* Once more: when no byte of it left, or when it may run twice; then an answer that had begun goes
- * on with another run's, in a session, where it is a stream of ours (mcp.md §5). */
+ * on with another run's, in a session, where it is a stream of ours (mcp.md §5). Not at once: a
+ * server that dies closes its connections before it refuses new ones, so that a second run would
+ * die of the same death, and count as a second one. */
 static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_reason why,
                                uint64_t now_ms)
 {
@@ -39,7 +41,8 @@ static bool upanswer_try_again(struct core *core, struct call *call, enum mesh_r
         return false;
     if (call->is_asking)
         return !call->is_heard && call->attempts < SERVE_ATTEMPTS_MAX && trust_ask(core, call) == 0;
-    return replay_take_again(core, call, now_ms) && upcall_send(core, call, MESH_UP_SEND) == 0;
+    return replay_take_again(core, call, now_ms) &&
+           heap_set(&core->serve.resumes, &call->again, now_ms + REPLAY_AGAIN_FIRST_MS) == 0;
 }
 
 /* ---- heads ----------------------------------------------------------------------------------- */

@@ -623,6 +623,28 @@ static void test_a_request_waits_ten_seconds_for_a_server_that_refuses(void **st
     }
 }
 
+/* A server that is killed closes its connections, its listening socket last: for a moment it seems
+ * to take new ones. */
+static void test_a_request_does_not_die_twice_of_one_death(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(2, http);
+    uint32_t client = ask(b.p, 1, b.session, LIST("1"));
+    pump_end(b.p, told(&b), MESH_END_CUT, MESH_UPSTREAM_LOST);
+    for (int ms = 0; ms < 20; ms++) {
+        pump_run(b.p, 1);
+        for (; b.seen < b.p->ucalls_count; b.seen++)
+            pump_end(b.p, &b.p->ucalls[b.seen], MESH_END_CUT, MESH_UPSTREAM_LOST);
+    }
+    pump_run(b.p, REPLAY_AGAIN_FIRST_MS);
+    assert_true(b.p->clients[client].is_open);
+    pump_end(b.p, told(&b), MESH_END_CUT, MESH_UPSTREAM_DOWN);
+    pump_run(b.p, REPLAY_AGAIN_FIRST_MS + 10);
+    answer(&b, told(&b), RESULT("1"));
+    assert_whole(b.p, client);
+    bench_free(&b);
+}
+
 /* The server dies, with it the connection of an answer that has begun; nobody is there for a while;
  * then one that does not know the session. */
 static void test_an_answer_that_has_begun_goes_on_with_the_next_server(void **state)
@@ -635,7 +657,8 @@ static void test_an_answer_that_has_begun_goes_on_with_the_next_server(void **st
     event(b.p, u, STEP("5", "1"));
     event(b.p, u, STEP("5", "2"));
     pump_end(b.p, u, MESH_END_CUT, MESH_UPSTREAM_LOST);
-    for (int n = 0; n < 3; n++) { /* tried again at once, and then now and then */
+    for (int n = 0; n < 3; n++) { /* tried again soon, and then now and then */
+        pump_run(b.p, n == 0 ? REPLAY_AGAIN_FIRST_MS : 0);
         u = told(&b);
         assert_string_equal(u->text, TOKEN_LIST("1", "5"));
         pump_end(b.p, u, MESH_END_CUT, MESH_UPSTREAM_DOWN);
@@ -1088,6 +1111,7 @@ int main(void)
         cmocka_unit_test(test_what_needs_no_upstream_opens_none),
         cmocka_unit_test(test_a_delete_under_way_ends_the_session_with_its_upstream),
         cmocka_unit_test(test_where_sessions_end_with_their_upstream_nothing_is_resumed),
+        cmocka_unit_test(test_a_request_does_not_die_twice_of_one_death),
         cmocka_unit_test(test_an_answer_that_has_begun_goes_on_with_the_next_server),
         cmocka_unit_test(test_a_request_waits_ten_seconds_for_a_server_that_refuses),
         cmocka_unit_test(

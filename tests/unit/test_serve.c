@@ -1,6 +1,7 @@
 /* Tests of serve.h and upcall.h: requests at their owner. What is admitted, what an upstream's
  * answers become, how much of them is taken, and how sessions begin and end (reference mcp.md,
  * sections 2.2 and 4.2; bad-inputs.md, rows A3, A7-A11, J9-J12). */
+#include "mesh/session/replay.h"
 #include "mesh/session/serve.h"
 #include "tests/unit/mesh_pump.h"
 
@@ -660,7 +661,7 @@ static void test_a_request_that_never_left_is_sent_again_and_one_that_did_is_not
     const char *session = pump_session(p, pump_begin(p, 0, true));
     uint32_t safe = ask(p, 0, session, LIST("1"));
     pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
-    pump_settle(p);
+    pump_run(p, REPLAY_AGAIN_FIRST_MS);
     assert_true(p->clients[safe].is_open);
     assert_int_equal(pump_executions(p, LIST("1")), 2);
     pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
@@ -679,7 +680,7 @@ static void test_a_request_that_never_left_is_sent_again_and_one_that_did_is_not
             assert_true(p->clients[client].is_open);
             pump_head(p, pump_last(p), 200, MESH_FORM_SSE, MESH_UP_SESSION_SAME);
             pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
-            pump_settle(p);
+            pump_run(p, REPLAY_AGAIN_FIRST_MS);
         }
         assert_ended(p, client, MESH_OK);
         assert_int_equal(p->clients[client].heads, 1);

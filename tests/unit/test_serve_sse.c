@@ -1,5 +1,6 @@
 /* Tests of serve.h and upcall.h where the upstream speaks HTTP+SSE of 2024-11-05: its messages are
  * placed as a child's are, what it refuses ends by itself, and other paths pass to it. */
+#include "mesh/session/replay.h"
 #include "mesh/session/serve.h"
 #include "tests/unit/mesh_pump.h"
 
@@ -83,7 +84,7 @@ static void test_what_was_lost_on_its_way_ends_or_runs_again_by_its_class(void *
     pump_say(p, pump_last(p), RESULT("1")); /* and had arrived: that is nobody's now */
     uint32_t list = ask(p, 1, MESH_CALL, session, LIST("2"));
     pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
-    pump_settle(p);
+    pump_run(p, REPLAY_AGAIN_FIRST_MS);
     assert_int_equal(pump_executions(p, LIST("2")), 2);
     pump_say(p, pump_last(p), RESULT("2"));
     pump_settle(p);
@@ -104,7 +105,7 @@ static void test_of_what_a_word_was_passed_on_only_what_is_safe_runs_again(void 
             assert_true(p->clients[client].is_open);
             pump_say(p, pump_last(p), LOG("one"));
             pump_end(p, pump_last(p), MESH_END_CUT, MESH_UPSTREAM_LOST);
-            pump_settle(p);
+            pump_run(p, REPLAY_AGAIN_FIRST_MS);
         }
         assert_ended(p, client, MESH_OK); /* its last event is the failure, under its id */
         assert_int_equal(p->clients[client].texts, 2 + may_run_again);
