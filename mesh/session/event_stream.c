@@ -318,6 +318,12 @@ static void event_stream_found(struct event_stream *stream)
     stream->orphaned_ms = 0;
 }
 
+void event_stream_not_ours(struct session *session)
+{
+    LIST_EACH (at, &session->streams)
+        event_stream_found(container_of(at, struct event_stream, in_session));
+}
+
 void event_stream_adopt(struct core *core, struct event_stream *stream, struct call *source)
 {
     (void)core;

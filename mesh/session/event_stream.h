@@ -102,6 +102,8 @@ void event_stream_say_lost(struct core *core, struct call *reader);
 
 /* All streams of requests that nobody feeds: the session is another owner's no more. */
 void event_stream_orphan(struct core *core, struct session *session, uint64_t now_ms);
+/* The session is another owner's: what they wait for is not ours to end. */
+void event_stream_not_ours(struct session *session);
 /* Its request was sent again: this call feeds it from now on. */
 void event_stream_adopt(struct core *core, struct event_stream *stream, struct call *source);
 /* The call feeds it no more, for it goes to another owner: as in a copy, it waits for the next. */

@@ -136,6 +136,8 @@ void session_own(struct core *core, struct session *session, bool is_ours)
     copies_leave(core, session);
     core->copies.bytes += is_ours ? -session->log_bytes : session->log_bytes;
     session->is_copy = !is_ours;
+    if (!is_ours)
+        event_stream_not_ours(session);
     session->version = 0; /* of nobody's record */
     core->sessions.owned += is_ours ? 1u : UINT32_MAX;
 }
