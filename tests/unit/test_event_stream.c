@@ -835,9 +835,22 @@ static void test_a_stream_that_ended_keeps_its_ids(void **state)
     bench_free(&b);
 }
 
+static void test_what_waits_for_its_next_source_is_not_ended_by_who_yielded(void **state)
+{
+    (void)state;
+    struct bench b = bench_new();
+    b.session->is_single = true;
+    event_stream_orphan(b.core, b.session, 100);
+    assert_false(list_is_empty(&b.core->streams.orphans));
+    session_own(b.core, b.session, false);
+    assert_true(list_is_empty(&b.core->streams.orphans));
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_waits_for_its_next_source_is_not_ended_by_who_yielded),
         cmocka_unit_test(test_a_stream_begins_with_a_place_to_resume_from_where_clients_know_it),
         cmocka_unit_test(test_events_are_numbered_by_their_stream_and_the_answer_is_its_last),
         cmocka_unit_test(test_an_answer_in_one_piece_is_no_stream),
