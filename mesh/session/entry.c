@@ -544,6 +544,8 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
     switch (m->kind) {
     case WIRE_MOVED:
         exchange_unbind(core, x);
+        if (x->is_bound && peer_id_equal(x->ran_at, x->owner))
+            x->is_stale = true; /* it would say so again, and the one that it names may know */
         exchange_on_moved(core, x, m, now_ms);
         break;
     case WIRE_NOT_YET:

@@ -51,7 +51,8 @@ struct exchange {
     struct peer_id owner;    /* whom we asked last */
     struct lane lane;
     struct peer_id ran_at;
-    bool is_stale;      /* that peer answered in an epoch that is over: others are asked first */
+    bool is_stale;      /* that peer answered in an epoch that is over, or MOVED: others are asked
+                           first */
     bool was_sent;      /* an OPEN under this name left once: any further one attaches */
     bool may_have_run;  /* the last byte of an OPEN left, and no word says that it did not */
     bool is_in_place;   /* `owner` was asked in place of the real one, which it may carry it to */
