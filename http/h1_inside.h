@@ -1,7 +1,7 @@
 /* h1_inside.h - what the files of the HTTP parser tell each other: h1_lex.c walks the bytes of a
  * head, h1_field.c tells names apart, h1.c judges the head and leads, h1_body.c counts bodies and
- * chunks, h1_head.c answers questions and writes,
- * h1_memo.c knows heads again. Nobody else includes it. */
+ * chunks, h1_head.c answers questions and writes, h1_memo.c knows heads again. Nobody else includes
+ * it. */
 #ifndef HTTP_H1_INSIDE_H
 #define HTTP_H1_INSIDE_H
 

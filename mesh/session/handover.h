@@ -1,11 +1,11 @@
 /* handover.h - sessions given to other peers while both live (DESIGN §7): SIGTERM, drain; or the
- * MCP server beside us is gone and does not come back; or a peer is new
- * (rebalance.h). The taker is the first candidate without us. It is asked (HAND), once it has the
- * whole record (copies.h), and agrees; when no request of the session is under way here, HAND is
- * said a second time, is_end. We stop at sending that, it owns at receiving it: our session becomes
- * a copy of one that is the taker's. It is repeated until it is acknowledged. A taker that is lost
- * before it heard it is an owner that is lost: whoever has a copy takes over (takeover.h). Idle
- * sessions go first, others when their requests are answered. */
+ * MCP server beside us is gone and does not come back; or a peer is new (rebalance.h). The taker is
+ * the first candidate without us, or the new one. It is asked (HAND), once it has the whole record
+ * (copies.h), and agrees; when no request of the session is under way here, HAND is said a second
+ * time, is_end. We stop at sending that, it owns at receiving it: our session becomes a copy of one
+ * that is the taker's. It is repeated until it is acknowledged. A taker that is lost before it
+ * heard it is an owner that is lost: whoever has a copy takes over (takeover.h). Idle sessions go
+ * first, others when their requests are answered. */
 #ifndef MESH_HANDOVER_H
 #define MESH_HANDOVER_H
 
