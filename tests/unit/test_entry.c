@@ -479,6 +479,7 @@ static void test_an_event_that_two_owners_tell_is_passed_on_once(void **state)
     }
     assert_true(passes(&x, 99, 1, false)); /* the oldest of too many is forgotten */
     assert_false(passes(&x, ENTRY_TENURES, 5, false));
+    exchange_keep_nothing(&x);
 }
 
 /* ---- clients -------------------------------------------------------------------------------- */

@@ -48,7 +48,8 @@ static void say(struct h1 *h, const char *data, size_t length, struct said *said
     if (event != H1_END)
         return;
     said->left = length;
-    memcpy(said->body, h1_body(h).at, h1_body(h).length);
+    if (h1_body(h).length > 0)
+        memcpy(said->body, h1_body(h).at, h1_body(h).length);
     h1_next(h);
 }
 
