@@ -31,14 +31,21 @@ static struct newcomer *seen_find(const struct rebalance *r, struct peer_id peer
     return at < r->seen_count && peer_id_equal(r->seen[at].peer, peer) ? &r->seen[at] : NULL;
 }
 
-/* Its part of what we own now that we meet: who comes itself has nothing to give. */
-static uint32_t rebalance_due(const struct core *core, const struct mesh_member *newcomer)
+static uint64_t weights_of_all(const struct core *core)
 {
-    uint64_t weights = 0, owned = core->sessions.owned, weight = newcomer->record->weight;
+    uint64_t weights = 0;
     for (size_t n = 0; n < view_count(core->view); n++) {
         const struct mesh_member *member = view_at(core->view, n);
         weights += member_is_eligible(member) ? member->record->weight : 0;
     }
+    return weights;
+}
+
+/* Its part of what we own now that we meet: who comes itself has nothing to give. */
+static uint32_t rebalance_due(const struct core *core, const struct mesh_member *newcomer,
+                              uint64_t weights)
+{
+    uint64_t owned = core->sessions.owned, weight = newcomer->record->weight;
     return weights == 0 ? 0 : (uint32_t)((2 * owned * weight + weights) / (2 * weights));
 }
 
@@ -47,6 +54,7 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
 {
     struct rebalance *r = &core->rebalance;
     struct newcomer *seen = calloc(view_count(core->view), sizeof *seen);
+    uint64_t weights = weights_of_all(core);
     uint32_t count = 0;
     if (seen == NULL)
         return; /* they are as new in the next step */
@@ -56,8 +64,9 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
         if (known != NULL)
             seen[count++] = *known;
         else if (member_is_eligible(member))
-            seen[count++] = (struct newcomer){
-                .peer = member->record->id, .since_ms = now_ms, .due = rebalance_due(core, member)};
+            seen[count++] = (struct newcomer){.peer = member->record->id,
+                                              .since_ms = now_ms,
+                                              .due = rebalance_due(core, member, weights)};
     }
     free(r->seen);
     r->seen = seen;
