@@ -367,17 +367,6 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     fence_say(core, from, &m->session, m->epoch, told, m->round.number, now_ms);
 }
 
-/* It gives up for us what we gave up ourselves since: it is nobody's. */
-static void fence_refuse(struct core *core, struct peer_id giver,
-                         const struct wire_message *checked, uint64_t now_ms)
-{
-    struct wire_message m = {.kind = WIRE_YIELD, .session = checked->session, .has_session = true};
-    const struct mesh_addr *addr = core_addr_of(core, giver);
-    m.epoch = checked->epoch;
-    if (addr != NULL)
-        (void)links_tell(core->links, giver, addr, &m, now_ms);
-}
-
 static void on_checked(struct core *core, struct peer_id from, const struct wire_message *m,
                        uint64_t now_ms)
 {
@@ -386,8 +375,10 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     bool is_given =
         peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
     if (session == NULL) {
+        /* it gives up for us what we gave up ourselves since: it is nobody's */
         if (is_given && peer_id_equal(m->epoch.owner, core_self(core)))
-            fence_refuse(core, from, m, now_ms);
+            takeover_tell(core, from, WIRE_YIELD, &m->session, m->epoch, (struct mesh_epoch){0},
+                          now_ms);
         return;
     }
     bool is_higher = mesh_epoch_compare(m->round.other, session->epoch) > 0;

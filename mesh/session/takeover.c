@@ -162,9 +162,9 @@ enum rounds_life takeover_life(const struct core *core, struct peer_id peer, uin
     return ROUNDS_UNSURE;
 }
 
-static void takeover_tell(struct core *core, struct peer_id to, enum wire_kind kind,
-                          const struct session_id *id, struct mesh_epoch epoch,
-                          struct mesh_epoch other, uint64_t now_ms)
+void takeover_tell(struct core *core, struct peer_id to, enum wire_kind kind,
+                   const struct session_id *id, struct mesh_epoch epoch, struct mesh_epoch other,
+                   uint64_t now_ms)
 {
     const struct mesh_addr *addr = core_addr_of(core, to);
     struct wire_message m = {.kind = kind, .session = *id, .has_session = true, .epoch = epoch};

@@ -67,6 +67,10 @@ void takeover_dismiss(struct core *core, const struct session *session, struct m
 /* It is ours: who waits is served. */
 void takeover_over(struct core *core, struct session *session, uint64_t now_ms);
 
+/* One of GRANT, VETO and YIELD to a peer that has an address; `other`: whom else it knows of. */
+void takeover_tell(struct core *core, struct peer_id to, enum wire_kind kind,
+                   const struct session_id *id, struct mesh_epoch epoch, struct mesh_epoch other,
+                   uint64_t now_ms);
 /* TAKE .. YIELD. */
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
                          uint64_t now_ms);
