@@ -81,6 +81,7 @@ struct request {
     enum mesh_end end;
     enum mesh_reason why;
     uint32_t events, notes, last_note, last_up; /* the newest notification, and of which upstream */
+    uint32_t progress;                          /* likewise; 0: none came */
     bool is_excused; /* the mesh said that something may be missing before the next of them */
     bool has_position, has_gap, was_told_gap;
     struct event_id position;      /* of the newest event; before: what was shown */

@@ -98,6 +98,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.has_position = x->has_position ||
                           (x->request.want == MESH_CALL && x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
+    m.open.progress = x->progress;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
         links_close(core->links, x->lane, LINKS_ENTRY);
@@ -441,6 +442,7 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
             links_consumed(core->links, x->lane, LINKS_ENTRY, m->payload.length);
             return;
         }
+        exchange_note_progress(core, x, m->payload);
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
