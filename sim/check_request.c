@@ -61,6 +61,7 @@ static bool reason_denies_running(enum mesh_reason why)
     case MESH_CANCELLED:
     case MESH_STOPPING:
     case MESH_STREAM_OVER:
+    case MESH_RATE_LIMITED:
         break;
     }
     return false;

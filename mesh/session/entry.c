@@ -317,6 +317,10 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
         return h;
     }
+    if (!rate_allows(core, request, x->has_session ? &x->session : NULL, now_ms)) {
+        exchange_fail(core, x, MESH_RATE_LIMITED);
+        return h;
+    }
     /* but for one that shows the last event of its stream: its answer is 405 (mcp.md §4.2) */
     if (request->want == MESH_LISTEN && x->has_session && !x->position.is_last)
         x->grace_ms = now_ms + ENTRY_LISTEN_GRACE_MS;
