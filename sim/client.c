@@ -464,12 +464,14 @@ struct request *request_behind(struct world *world, struct request *request)
 static void message_came(struct world *world, struct request *request, struct slice text,
                          bool answers)
 {
+    static const char missed[] = "events of this stream were missed";
     struct rpc_message rpc;
     struct request *behind = request_behind(world, request);
     rpc_read(&rpc, NULL, text.at, text.length);
     world_say(world, &world->seats[request->seat], "  #%u %s %.*s", request->n,
               answers ? "answer" : "message", (int)(text.length > 300 ? 300 : text.length),
               (const char *)text.at);
+    request->gaps += memmem(text.at, text.length, missed, sizeof missed - 1) != NULL;
     if (check_gap_told(world, request, text))
         return;
     check_message(world, behind, request, text, &rpc, answers);

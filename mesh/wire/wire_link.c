@@ -278,22 +278,26 @@ enum {
     ROUND_IS_END = 2,
     ROUND_IS_REFUSED = 4,
     ROUND_IS_GIVEN = 8,
-    ROUND_FLAGS = 15
+    ROUND_IS_UNHEARD = 16, /* an event id */
+    ROUND_FLAGS = 31
 };
 
 static void put_round(struct codec_sink *sink, const struct wire_message *m)
 {
     unsigned flags = (m->round.runs ? ROUND_RUNS : 0u) | (m->round.is_end ? ROUND_IS_END : 0u) |
                      (m->round.is_refused ? ROUND_IS_REFUSED : 0u) |
-                     (m->round.is_given ? ROUND_IS_GIVEN : 0u);
+                     (m->round.is_given ? ROUND_IS_GIVEN : 0u) |
+                     (m->round.is_unheard ? ROUND_IS_UNHEARD : 0u);
 
-    codec_put_array(sink, 10);
+    codec_put_array(sink, m->round.is_unheard ? 14 : 10);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     codec_put_epoch(sink, m->epoch);
     codec_put_epoch(sink, m->round.other);
     codec_put_uint64(sink, m->round.version);
     codec_put_uint8(sink, (uint8_t)flags);
     codec_put_uint64(sink, m->round.number);
+    if (m->round.is_unheard)
+        put_event_id(sink, &m->round.newest);
 }
 
 static void read_round(struct codec_cursor *c, struct wire_message *m)
@@ -308,6 +312,9 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     m->round.is_refused = flags & ROUND_IS_REFUSED;
     m->round.is_given = flags & ROUND_IS_GIVEN;
     m->round.number = codec_take_uint(c, UINT64_MAX);
+    m->round.is_unheard = flags & ROUND_IS_UNHEARD;
+    if (m->round.is_unheard)
+        m->round.newest = take_event_id(c);
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)
