@@ -98,18 +98,18 @@ static struct call *yield_next(struct upstream *up)
 }
 
 /* What no reader took of our log goes with us: who owns it now says so to its client, unless it has
- * that itself (S1). */
+ * that itself (S1). It may have been named by a holder, and be dead to us for a moment yet. */
 static void yield_tell_unheard(struct core *core, const struct session *session,
                                struct mesh_epoch higher, uint64_t now_ms)
 {
     struct wire_message m = {.kind = WIRE_YIELD, .session = session->id, .epoch = session->epoch};
-    const struct mesh_addr *addr = core_addr_of(core, higher.owner);
-    if (session->own == NULL || addr == NULL ||
+    const struct mesh_member *owner = view_find(core->view, higher.owner);
+    if (session->own == NULL || owner == NULL ||
         !event_stream_unheard(session->own, &m.round.newest))
         return;
     m.round.other = higher;
     m.round.is_unheard = true;
-    (void)links_tell(core->links, higher.owner, addr, &m, now_ms);
+    (void)links_tell(core->links, higher.owner, &owner->record->addr, &m, now_ms);
 }
 
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
