@@ -544,8 +544,6 @@ static void copies_on_strange(struct core *core, struct session *session, struct
     struct wire_message forget = {
         .kind = WIRE_COPY, .session = session->id, .has_session = true, .epoch = session->epoch};
     bool is_same = entry->epoch == session->epoch.counter;
-    if (is_same && !(entry->flags & (WIRE_ENTRY_ASKS | WIRE_ENTRY_LACKS)))
-        return; /* it was told since */
     if (!(is_same && entry->version > session->version) &&
         copies_adopt(core, session, peer, now_ms))
         return;
