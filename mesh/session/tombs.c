@@ -49,7 +49,7 @@ void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, b
     if (tomb == NULL)
         return;
     if (tomb->until_ms == 0 || epoch > tomb->epoch)
-        tomb->came = core->owner.came;
+        tomb->is_sure = false;
     tomb->until_ms = now_ms + core->config.session_idle_ms;
     tomb->epoch = epoch > tomb->epoch ? epoch : tomb->epoch;
     tomb->is_final = tomb->is_final || is_final;
@@ -74,13 +74,22 @@ bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t e
 bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
-    return tomb != NULL && (tomb->is_final || tomb->came == core->owner.came);
+    return tomb != NULL && (tomb->is_final || (tomb->is_sure && tomb->came == core->owner.came));
+}
+
+void tombs_confirm(struct core *core, const struct session_id *id, uint32_t came, uint64_t now_ms)
+{
+    struct tomb *tomb = newest_find(&core->tombs.ends, id->bytes);
+    if (tomb == NULL || tomb->until_ms <= now_ms)
+        return;
+    tomb->is_sure = true;
+    tomb->came = came;
 }
 
 void tombs_forget(struct core *core, const struct session_id *id)
 {
     struct tomb *tomb = newest_find(&core->tombs.ends, id->bytes);
-    if (tomb != NULL)
+    if (tomb != NULL && !tomb->is_final)
         *tomb = (struct tomb){0};
 }
 
@@ -218,6 +227,7 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
     struct peer_id peers[TOMBS_HOLDERS + 1];
     size_t count = owner_candidates(core, &session->id, peers, TOMBS_HOLDERS + 1), told = 0;
     tombs_add(core, &session->id, session->epoch.counter, session->is_deleted, now_ms);
+    tombs_confirm(core, &session->id, core->owner.came, now_ms);
     for (size_t n = 0; n < count && told < TOMBS_HOLDERS; n++) {
         if (peer_id_equal(peers[n], core_self(core)))
             continue;
