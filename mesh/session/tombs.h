@@ -58,6 +58,8 @@ bool tombs_answer(struct core *core, struct peer_id from, const struct wire_mess
 void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
 /* A link to it stands: who has not said that it knows is told again. */
 void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms);
+/* It is gone: what it was to tell, we do. */
+void tombs_on_dead(struct core *core, struct peer_id peer, uint64_t now_ms);
 void tombs_now(struct core *core, uint64_t now_ms);
 uint64_t tombs_deadline_ms(const struct core *core);
 void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,

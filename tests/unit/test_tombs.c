@@ -51,8 +51,11 @@ test_an_expired_session_is_unknown_once_all_were_asked_when_its_owner_is_dead(vo
     pump_run(p, IDLE_MS + 1);
     assert_quiet(p, 0);
     pump_kill(p, 0);
-    for (uint32_t node = 1; node < 3; node++)
-        assert_ended(p, ask(p, node, session, CALL("1")), MESH_SESSION_UNKNOWN);
+    for (uint32_t node = 1; node < 3; node++) {
+        uint32_t client = ask(p, node, session, CALL("1"));
+        pump_run(p, OWNER_SEARCH_MS + 1);
+        assert_ended(p, client, MESH_SESSION_UNKNOWN);
+    }
     pump_free(p);
 }
 
@@ -395,6 +398,28 @@ static void test_who_speaks_of_a_deleted_session_is_told(void **state)
     pump_free(p);
 }
 
+/* Who took it over did not reach the home, which lives, and may die before it does. */
+static void test_an_end_is_told_to_the_home_in_place_of_who_died(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct core *taker = core_of(p, 1);
+    struct wire_message said = {.kind = WIRE_ENDED, .session = id_of(session)};
+    said.has_session = said.is_ended = true;
+    said.epoch = (struct mesh_epoch){2, core_self(taker)};
+    forget(core_of(p, 2), copy_at(p, 2, session));
+    tombs_on_ended(core_of(p, 2), core_self(taker), &said, p->now_ms);
+    pump_run(p, 2 * TOMBS_AGAIN_MS);
+    assert_non_null(owned_at(p, 0, session)); /* that is for who told us */
+    pump_kill(p, 1);
+    pump_run(p, TOMBS_AGAIN_LAST_MS);
+    assert_null(owned_at(p, 0, session));
+    assert_int_equal(copies_of(p, session), 0);
+    assert_int_equal(still_to_tell(core_of(p, 2)), 0);
+    pump_free(p);
+}
+
 static void test_an_end_under_an_id_that_is_none_of_ours_is_not_noted(void **state)
 {
     (void)state;
@@ -431,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
         cmocka_unit_test(test_an_owner_goes_on_above_an_epoch_that_ended),
         cmocka_unit_test(test_who_speaks_of_a_deleted_session_is_told),
+        cmocka_unit_test(test_an_end_is_told_to_the_home_in_place_of_who_died),
         cmocka_unit_test(test_an_end_under_an_id_that_is_none_of_ours_is_not_noted),
     };
     if (sodium_init() < 0)
