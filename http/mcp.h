@@ -41,7 +41,7 @@ struct mcp_config {
 /* --- A request ----------------------------------------------------------------------------- */
 
 struct mcp_input {
-    const struct h1_head *head;
+    struct h1_head *head; /* what is made of it is noted there */
     const struct gate_pass *pass;
     struct slice body;
     const struct rpc_message *rpc; /* facts of a POST's body on the MCP path; else may be NULL */
@@ -58,8 +58,9 @@ struct mcp_exchange {
     bool close; /* close the connection after the answer; mcp_write_head() may set it */
     enum h1_framing framing; /* of the answer, set by mcp_write_head() */
     enum mesh_form form;     /* as well */
-    struct bytes *kept;      /* id and Origin */
-    struct span id, origin;
+    struct span id, origin;  /* in `few`, or in `kept` if it is there */
+    uint8_t few[40];
+    struct bytes *kept;
 };
 void mcp_exchange_deinit(struct mcp_exchange *exchange);
 
@@ -162,7 +163,7 @@ struct mcp_upstream_answer {
 };
 /* 0 or -ENOMEM. Nothing of a PASS is looked into: its form is RAW or NONE. A JSON or SSE answer
  * that is compressed in spite of what we asked for is RAW. */
-int mcp_filter_response_head(const struct h1_head *head, enum mesh_want want,
+int mcp_filter_response_head(struct h1_head *head, enum mesh_want want,
                              struct mcp_upstream_answer *answer);
 /* Does an answer with this status and body (its first KiB is enough) to a request that carried the
  * upstream's own session id say that the id is not known any more (mcp.md §4.2 rule 8)? */

@@ -17,7 +17,7 @@ struct http_call;
 /* How the answer to a call is read, where that is not up_http_answer.c's way. */
 struct http_call_ops {
     /* 0 or negative errno: it is over, as one that is no answer. */
-    int (*on_head)(struct http_call *call, const struct h1_head *head);
+    int (*on_head)(struct http_call *call, struct h1_head *head);
     int (*on_part)(struct http_call *call, struct slice part);
     /* It is over: to its end (MESH_OK), or why not. Frees the call. */
     void (*on_over)(struct http_call *call, enum mesh_reason why);
