@@ -765,6 +765,67 @@ static void test_mcp_a_head_written_again_is_the_same(void **state)
     }
 }
 
+static void test_mcp_an_answers_head_written_again_is_the_same(void **state)
+{
+    struct mcp_config config = config_of(true);
+    static const char session[MESH_SESSION_TEXT + 1] = ID;
+    struct answer {
+        struct mcp_exchange exchange;
+        int status;
+        enum mesh_form form;
+        const char *lines, *session;
+        int64_t length;
+    } plain = {{.want = MESH_CALL}, 200, MESH_FORM_JSON, JSON, NULL, 12}, answers[14];
+    enum { COUNT = sizeof answers / sizeof answers[0] };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        answers[i] = plain;
+    answers[1].length = 1234567;
+    answers[2].lines = JSON "Set-Cookie: a=b\r\n";
+    answers[3].lines = "Set-Cookie: a=b\r\n";
+    answers[4].lines = "";
+    answers[5].status = 201;
+    answers[6].form = MESH_FORM_RAW;
+    answers[7].session = session;
+    answers[8].length = -1;
+    answers[9].length = 0;
+    answers[10].exchange.close = true;
+    answers[11].exchange.is_head = true;
+    answers[12].exchange.is_http10 = true;
+    memcpy(answers[13].exchange.few, "http://ok.example", 17);
+    answers[13].exchange.origin = (struct span){0, 17};
+    answers[13].lines = "";
+    for (size_t i = 0; i < COUNT * COUNT; i++) {
+        static struct mcp_heads heads;
+        const struct answer *three[] = {&answers[i / COUNT], &answers[i % COUNT],
+                                        &answers[i % COUNT]};
+
+        for (size_t n = 0; n < 3; n++) {
+            const struct answer *a = three[n];
+            struct mcp_exchange x = a->exchange, y = a->exchange;
+            struct bytes *wanted, *head;
+
+            assert_int_equal(mcp_write_head(&config, &x, a->status, a->form, slice_text(a->lines),
+                                            a->session, a->length, &wanted),
+                             0);
+            assert_int_equal(mcp_write_head_again(&config, &y, a->status, a->form,
+                                                  slice_text(a->lines), a->session, a->length,
+                                                  &heads, 7, &head),
+                             0);
+            assert_int_equal(head->length, wanted->length);
+            assert_memory_equal(head->data, wanted->data, wanted->length);
+            assert_int_equal(y.form, x.form);
+            assert_int_equal(y.framing, x.framing);
+            assert_int_equal(y.close, x.close);
+            bytes_unref(wanted);
+            bytes_unref(head);
+        }
+        mcp_heads_deinit(&heads);
+        assert_null(heads.kept[7].head);
+    }
+}
+
 static void test_mcp_an_upstreams_head_says_its_form(void **state)
 {
     static const struct {
@@ -1393,6 +1454,7 @@ int main(void)
         cmocka_unit_test(test_mcp_the_place_to_resume_from_is_the_cores),
         cmocka_unit_test(test_mcp_an_upstream_request_is_written_anew),
         cmocka_unit_test(test_mcp_a_head_written_again_is_the_same),
+        cmocka_unit_test(test_mcp_an_answers_head_written_again_is_the_same),
         cmocka_unit_test(test_mcp_an_upstreams_head_says_its_form),
         cmocka_unit_test(test_mcp_a_lost_upstream_session_is_told_from_other_refusals),
         cmocka_unit_test(test_mcp_every_unknown_session_gets_the_same_bytes),
