@@ -7,6 +7,7 @@
 #include "http/h1.h"
 #include "http/mcp.h"
 #include "http/sse.h"
+#include "mesh/base/spare.h"
 #include "node/host.h"
 #include "node/upstream.h"
 
@@ -92,6 +93,7 @@ struct up_http {
     uint32_t addresses_count, address; /* address: the one in use */
     struct http_conn *first, *idle;
     uint32_t idle_count;
+    struct spare calls;        /* memory of those that are over */
     struct h1_memo heads;      /* of answers */
     struct mcp_heads requests; /* heads, by slot of their session */
     /* is it there? */
