@@ -95,7 +95,7 @@ static bool path_is_well(const struct world *world, const struct path *path)
     return path->cuts == 0 && path->healed_us <= since_us && path->bad_until_us <= since_us &&
            path->slow_until_us <= since_us && path->clogged_until_us <= since_us &&
            path->loss_ppm == 0 && path->mtu_bytes == 0 && path->rate_kbs == 0 &&
-           path->bursts.bad_ms == 0 && path->more_us == 0;
+           path->bursts.bad_ms == 0 && path->more_us == 0 && path->gossip_more_us == 0;
 }
 
 /* A stall is a cut of all its wires, both ways. */

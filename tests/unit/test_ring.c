@@ -178,6 +178,45 @@ static void test_ring_from_a_former_one_is_the_ring_from_nothing(void **state)
     ring_deinit(&ring);
 }
 
+/* A ring of those at `order`, who came one after the other. */
+static void grow(struct ring *ring, const struct ring_peer *peers, const uint32_t *order,
+                 size_t count, unsigned bits)
+{
+    struct ring_peer here[PEERS];
+    for (size_t n = 0; n < count; n++) {
+        here[n] = peers[order[n]];
+        assert_int_equal(ring_build(ring, here, n + 1, bits), 0);
+    }
+}
+
+/* P28: two who met the same peers in other orders name the same owner for each point, and the same
+ * successors in the same order, though each point is that of several peers (ringpop's changelog).
+ */
+static void test_ring_of_points_that_collide_does_not_tell_who_came_first(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[12];
+    uint32_t order[12], other[12];
+    struct ring one = {0}, two = {0};
+    (void)state;
+    make_peers(peers, 12, &chance);
+    for (uint32_t n = 0; n < 12; n++) {
+        order[n] = n;
+        other[n] = 11 - n;
+    }
+    grow(&one, peers, order, 12, 10); /* 3,072 points at 1,024 places */
+    grow(&two, peers, other, 12, 10);
+    for (uint64_t place = 0; place < 1024; place++) {
+        struct peer_id walk[12], again[12];
+        assert_true(peer_id_equal(ring_lookup(&one, place << 54), ring_lookup(&two, place << 54)));
+        assert_int_equal(ring_walk(&one, place << 54, walk, 12), 12);
+        assert_int_equal(ring_walk(&two, place << 54, again, 12), 12);
+        assert_memory_equal(walk, again, sizeof walk);
+    }
+    ring_deinit(&one);
+    ring_deinit(&two);
+}
+
 static void test_ring_ties_go_to_the_lower_peer_id(void **state)
 {
     struct shuffle chance = seeded();
@@ -329,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_ring_losing_a_member_moves_only_its_keys),
         cmocka_unit_test(test_ring_is_the_same_from_any_order),
         cmocka_unit_test(test_ring_from_a_former_one_is_the_ring_from_nothing),
+        cmocka_unit_test(test_ring_of_points_that_collide_does_not_tell_who_came_first),
         cmocka_unit_test(test_ring_ties_go_to_the_lower_peer_id),
         cmocka_unit_test(test_ring_lookup_agrees_with_a_search_of_all_points),
         cmocka_unit_test(test_ring_walk_names_each_once_and_another_zone_second),
