@@ -254,7 +254,7 @@ size_t owner_candidates(struct core *core, const struct session_id *id, struct p
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     if (home != NULL && core_is_living(core, home->record->id) && count < peers_max)
         peers[count++] = home->record->id;
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     size_t walked = ring_walk(&core->ring, key_point(id), walk, MESH_CANDIDATES_MAX);
     for (size_t n = 0; n < walked && count < peers_max; n++)
         if (home == NULL || !peer_id_equal(walk[n], home->record->id))
