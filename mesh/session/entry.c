@@ -280,10 +280,13 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
     if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
         x->request.want == MESH_PASS)
         return true;
-    bool is_ours = key_read(&x->session, key->text);
+    bool is_known = key_recall(&core->keys, &x->session, key->text);
+    bool is_ours = is_known || key_read(&x->session, key->text);
     const struct session *session = is_ours ? session_find(core, &x->session) : NULL;
     bool is_here = session != NULL;
-    is_ours = is_here || (is_ours && key_verify(&core->keys, &x->session));
+    is_ours = is_known || is_here || (is_ours && key_verify(&core->keys, &x->session));
+    if (is_ours && !is_known)
+        key_remember(&core->keys, &x->session, key->text);
     if (is_here) {
         x->owner = core_self(core); /* no need to ask who owns it */
         x->epoch = session->epoch;
