@@ -237,6 +237,8 @@ static const struct wording {
     /* The client has its answer: it is quiet at once after a 405, and after nothing else. */
     [MESH_STREAM_OVER] = {"stream_over", false, 405, false, MCP_BAD_REQUEST,
                           "nothing follows this event"},
+    [MESH_RATE_LIMITED] = {"rate_limited", false, 429, true, RPC_INTERNAL_ERROR,
+                           "session mesh: too many requests; nothing ran"},
 };
 _Static_assert(sizeof wordings / sizeof wordings[0] == MESH_REASON_LAST + 1, "one row a reason");
 

@@ -123,6 +123,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     event_stream_init(core);
     tombs_init(core);
     park_init(core);
+    rate_init(core);
     relay_init(core);
     serve_init(core);
     entry_init(core);
@@ -165,6 +166,7 @@ void mesh_free(struct mesh *m)
     serve_deinit(core);
     owner_deinit(core);
     tombs_deinit(core);
+    rate_deinit(core);
     tasks_deinit(core);
     copies_deinit(core);
     evidence_deinit(core);
@@ -490,6 +492,8 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         links_forget(core->links, change->id, now_ms);
     if (is_gone && !peer_id_equal(change->id, core_self(core)))
         serve_entry_gone(core, change->id, now_ms);
+    if (is_gone)
+        tombs_on_dead(core, change->id, now_ms);
     if (change->to != MEMBER_SUSPECT)
         succession_on_view(core, now_ms);
     copies_on_view(core, now_ms);

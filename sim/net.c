@@ -234,6 +234,11 @@ void net_set_delay(struct world *world, uint32_t from, uint32_t to, uint32_t mor
     path_disturbed(world, from, to)->more_us = more_us;
 }
 
+void net_set_gossip_delay(struct world *world, uint32_t from, uint32_t to, uint32_t more_us)
+{
+    path_disturbed(world, from, to)->gossip_more_us = more_us;
+}
+
 void net_set_rate(struct world *world, uint32_t from, uint32_t to, uint32_t kbs,
                   uint32_t queue_bytes)
 {
@@ -395,7 +400,8 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     packet->to = effect->wire.to;
     packet->length = (uint32_t)length;
     memcpy(packet->data, effect->wire.sealed.at, packet->length);
-    uint64_t delay_us = net_delay(world, seat->index, to, packet->length + IP_UDP_BYTES);
+    uint64_t delay_us = net_delay(world, seat->index, to, packet->length + IP_UDP_BYTES) +
+                        net_path(world, seat->index, to)->gossip_more_us;
     if (net->keeps)
         packet_keep(world, packet, to);
     datagram_push(world, packet, to, world->now_us + delay_us);

@@ -39,6 +39,7 @@
  *     cut PEERS -> PEERS, mend PEERS -> PEERS, split PEERS | PEERS ..., heal (all of it)
  *     loss PEERS [-> PEERS] N%        without an arrow: whatever goes to or from them
  *     delay PEERS [-> PEERS] TIME     more than the 1 ms
+ *     delay-gossip PEERS [-> PEERS] TIME      likewise, of datagrams alone
  *     mtu PEERS [-> PEERS] N          bytes with headers; what is longer vanishes; 0: no bound
  *     duplicate N%, reorder N%, replay N%
  *     serving PEERS on|off            what the peer's server says
@@ -67,6 +68,7 @@
  *                                     as many as `nodes` says
  *     table at PEERS <= N             all rows, those of the dead as well
  *     sessions at PEERS = N           that it owns
+ *     moves at PEERS = N              how often it was sent on to another owner, since it started
  *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
  *     serving PEERS at PEERS is on|off
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
@@ -74,6 +76,7 @@
  * (outcome-unknown) call N heard K notifications    of servers; or <=, >= call N is told that
  * something may be missing epoch of N = K                  of session N, the highest; or <=, >=
  *     owners of N = K, copies of N = K
+ *     claims of N = K                 peers that believe somebody who says that it carries it on
  *     owner of N is PEERS             it is one of them
  *     servers of N = K                that were initialized for session N so far
  *     questions = K answered          of servers, by clients
@@ -119,8 +122,9 @@ enum deed_kind {
     DEED_MEND,
     DEED_SPLIT,
     DEED_HEAL,
-    DEED_LOSS,      /* number: ppm */
-    DEED_DELAY,     /* number: ms */
+    DEED_LOSS,  /* number: ppm */
+    DEED_DELAY, /* number: ms; so the next */
+    DEED_DELAY_GOSSIP,
     DEED_MTU,       /* number: bytes */
     DEED_DUPLICATE, /* number: ppm; so the next two */
     DEED_REORDER,
@@ -163,6 +167,7 @@ enum state_kind {
     STATE_MEMBERS,
     STATE_TABLE,
     STATE_SESSIONS,
+    STATE_MOVES,
     STATE_CANDIDATES, /* number: the session */
     STATE_SERVING,
     STATE_RUN,
@@ -173,9 +178,10 @@ enum state_kind {
     STATE_ENDS, /* number: the call; words: enum mesh_reason */
     STATE_HEARD,
     STATE_TOLD,
-    STATE_EPOCH, /* number: the session; so the next five */
+    STATE_EPOCH, /* number: the session; so the next six */
     STATE_OWNERS,
     STATE_COPIES,
+    STATE_CLAIMS,
     STATE_OWNER,
     STATE_SERVERS,
     STATE_QUESTIONS,

@@ -5,12 +5,12 @@
 #include "sim/scenario_words.h"
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start",       "crash",       "power-off", "restart", "leave",  "pause",      "stall",
-    "slow",        "twin",        "cut",       "mend",    "split",  "heal",       "loss",
-    "delay",       "mtu",         "duplicate", "reorder", "replay", "serving",    "dns",
-    "clock",       "open",        "call",      "read",    "get",    "delete",     "answer",
-    "say",         "vanish",      "resume",    "reject",  "admit",  "end-server", "hang-server",
-    "stop-server", "start-server"};
+    "start",       "crash",        "power-off",   "restart",   "leave",   "pause",  "stall",
+    "slow",        "twin",         "cut",         "mend",      "split",   "heal",   "loss",
+    "delay",       "delay-gossip", "mtu",         "duplicate", "reorder", "replay", "serving",
+    "dns",         "clock",        "open",        "call",      "read",    "get",    "delete",
+    "answer",      "say",          "vanish",      "resume",    "reject",  "admit",  "end-server",
+    "hang-server", "stop-server",  "start-server"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -47,8 +47,8 @@ static int read_quality(struct reader *reader, struct deed *deed)
         return rc;
     if (deed->kind == DEED_LOSS)
         return reader_percent(reader, &deed->number);
-    rc = deed->kind == DEED_DELAY ? reader_time(reader, &number)
-                                  : reader_number(reader, 65535, &number);
+    rc = deed->kind == DEED_MTU ? reader_number(reader, 65535, &number)
+                                : reader_time(reader, &number);
     deed->number = (int64_t)number;
     return rc;
 }
@@ -192,6 +192,7 @@ int reader_deed(struct reader *reader, struct deed *deed)
         return 0;
     case DEED_LOSS:
     case DEED_DELAY:
+    case DEED_DELAY_GOSSIP:
     case DEED_MTU:
         return read_quality(reader, deed);
     case DEED_DUPLICATE:

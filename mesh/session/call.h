@@ -44,7 +44,7 @@ struct call {
     bool is_other_version; /* or another protocol version than its session's, */
     bool is_denied;        /* or that its credentials are not accepted */
     struct slice up_id;    /* the id under which the upstream gets it, raw; empty: its own */
-    struct slice progress; /* it runs again: what its client knows, a raw number; empty: nothing */
+    struct slice progress; /* it ran before: what its client knows, a raw number; empty: nothing */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */
@@ -60,9 +60,10 @@ struct call {
     struct list in_check; /* its answer is held back until its session is certain (fence.h) */
     uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;
-    bool is_sent;  /* a byte was accepted by the upstream's socket */
-    bool is_heard; /* a byte of an answer came */
-    bool has_head; /* its head is known: added, or held */
+    uint32_t wishes; /* the session's, when it was given to an upstream first */
+    bool is_sent;    /* a byte was accepted by the upstream's socket */
+    bool is_heard;   /* a byte of an answer came */
+    bool has_head;   /* its head is known: added, or held */
     enum mesh_form form;
     /* An answer in one piece travels as one message: its head and text wait for its end. */
     bool is_held, holds_text, text_answers;

@@ -98,6 +98,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.has_position = x->has_position ||
                           (x->request.want == MESH_CALL && x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
+    m.open.progress = x->progress;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
         links_close(core->links, x->lane, LINKS_ENTRY);
@@ -319,6 +320,10 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
         return h;
     }
+    if (!rate_allows(core, request, x->has_session ? &x->session : NULL, now_ms)) {
+        exchange_fail(core, x, MESH_RATE_LIMITED);
+        return h;
+    }
     /* but for one that shows the last event of its stream: its answer is 405 (mcp.md §4.2) */
     if (request->want == MESH_LISTEN && x->has_session && !x->position.is_last)
         x->grace_ms = now_ms + ENTRY_LISTEN_GRACE_MS;
@@ -440,6 +445,7 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
             links_consumed(core->links, x->lane, LINKS_ENTRY, m->payload.length);
             return;
         }
+        exchange_note_progress(core, x, m->payload);
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
@@ -621,14 +627,14 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
     x->lane = (struct lane){0};
     if (x->state == EXCHANGE_BROKEN)
         return;
-    /* Counted anew from this loss, unless one follows the other: that has an end, too. Where nobody
-     * answered on the lane, it was lost before: counted from its OPEN. */
-    if (event->answered_ms <= x->asked_ms) {
-        if (x->give_up_ms == MESH_NEVER)
-            x->give_up_ms = x->asked_ms + core->config.park_ms;
-    } else if (event->sent && (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)) {
+    /* Counted anew from this loss, unless one follows the other: that has an end, too. It was lost
+     * when the other end was heard last: where nobody answered on the lane, that is its OPEN. */
+    uint64_t heard_ms = event->answered_ms != MESH_NEVER ? event->answered_ms : now_ms;
+    if (heard_ms > x->asked_ms && event->sent &&
+        (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS))
         exchange_is_heard(x);
-    }
+    if (x->give_up_ms == MESH_NEVER)
+        x->give_up_ms = (heard_ms > x->asked_ms ? heard_ms : x->asked_ms) + core->config.park_ms;
     if (event->sent) {
         /* it may have arrived: only its owner can say, by the exchange's name */
         if (!x->is_bound) {

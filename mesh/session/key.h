@@ -14,6 +14,7 @@
 #include "mesh/base/types.h"
 #include "mesh/mesh.h"
 
+#define KEY_RANDOM_AT 7   /* of an id's bytes, 16 of them */
 #define KEY_PEER_TEXT 20  /* characters of a peer's tag */
 #define KEY_VERIFIED 1024 /* a power of two: a session's requests come in a row */
 

@@ -127,7 +127,8 @@ enum open_flag {
     OPEN_HAS_TOKEN = 8,
     OPEN_IS_SSE = 16,
     OPEN_IS_OWNER_LOST = 32,
-    OPEN_FLAGS = 63
+    OPEN_HAS_PROGRESS = 64,
+    OPEN_FLAGS = 127
 };
 
 static unsigned open_flags(const struct wire_message *m)
@@ -138,13 +139,15 @@ static unsigned open_flags(const struct wire_message *m)
            (!principal_is_none(&r->who) ? OPEN_HAS_WHO : 0u) |
            (!principal_is_none(&r->token) ? OPEN_HAS_TOKEN : 0u) |
            (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u) |
-           (m->open.is_owner_lost ? OPEN_IS_OWNER_LOST : 0u);
+           (m->open.is_owner_lost ? OPEN_IS_OWNER_LOST : 0u) |
+           (m->open.progress.length > 0 ? OPEN_HAS_PROGRESS : 0u);
 }
 
 static size_t open_elements(unsigned flags)
 {
     return 15u + (flags & OPEN_IS_ATTACH ? 5u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
-           (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
+           (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u) +
+           (flags & OPEN_HAS_PROGRESS ? 1u : 0u);
 }
 
 static void put_open(struct codec_sink *sink, const struct wire_message *m)
@@ -181,6 +184,8 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
         codec_put_data(sink, r->who.hash, sizeof r->who.hash);
     if (flags & OPEN_HAS_TOKEN)
         codec_put_data(sink, r->token.hash, sizeof r->token.hash);
+    if (flags & OPEN_HAS_PROGRESS)
+        codec_put_data(sink, m->open.progress.at, m->open.progress.length);
 }
 
 /* Three elements. */
@@ -444,7 +449,7 @@ static void read_session(struct codec_cursor *c, struct wire_message *m)
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
 }
 
-static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
+static void read_open_rest(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
     struct mesh_request *r = &m->open.request;
     unsigned flags = (unsigned)codec_take_uint(c, OPEN_FLAGS);
@@ -465,6 +470,10 @@ static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
         codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
     if (flags & OPEN_HAS_TOKEN)
         codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
+    if (flags & OPEN_HAS_PROGRESS)
+        m->open.progress = codec_take_bin(c, buf);
+    if (m->open.progress.length > WIRE_PROGRESS_MAX)
+        c->bad = true;
 }
 
 static void read_open(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
@@ -482,7 +491,7 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     r->target = codec_take_bin(c, buf);
     r->head = codec_take_bin(c, buf);
     struct slice facts = codec_take_bin(c, NULL);
-    read_open_rest(c, m);
+    read_open_rest(c, m, buf);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||

@@ -961,6 +961,7 @@ static const struct outcome {
     {MESH_CANCELLED, 200, 503, -32603, false},
     {MESH_STOPPING, 200, 503, -32603, true},
     {MESH_STREAM_OVER, 405, 405, -32000, false},
+    {MESH_RATE_LIMITED, 429, 429, -32603, true},
 };
 
 static void check_outcome(const struct outcome *o, bool with_id)
@@ -982,7 +983,7 @@ static void check_outcome(const struct outcome *o, bool with_id)
     if (reply.h1.head->status != status)
         fail_msg("%s: %d instead of %d", mcp_reason_name(o->why), reply.h1.head->status, status);
     assert_header(&reply, "Retry-After",
-                  o->retry_after && status == o->without && status >= 500 ? "1" : NULL);
+                  o->retry_after && status == o->without && status >= 429 ? "1" : NULL);
     assert_header(&reply, "Content-Type", "application/json");
     snprintf(wanted, sizeof wanted, "\"code\":%d,", o->code);
     assert_non_null(strstr(reply.body, wanted));

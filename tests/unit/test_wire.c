@@ -588,6 +588,7 @@ static struct wire_message message_of(enum wire_kind kind)
         m.open.is_owner_lost = true;
         m.open.has_position = true;
         m.open.position = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
+        m.open.progress = slice_text("-1.7976931348623157e+308");
         m.open.request.front = MESH_FRONT_SSE;
         m.open.request.want = MESH_CALL;
         m.open.request.era = MESH_MODERN;
@@ -754,6 +755,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->open.is_owner_lost, b->open.is_owner_lost);
         assert_int_equal(a->open.has_position, b->open.has_position);
         assert_event_id_equal(&a->open.position, &b->open.position);
+        assert_true(slice_equal(a->open.progress, b->open.progress));
         assert_int_equal(r->want, s->want);
         assert_int_equal(r->era, s->era);
         assert_int_equal(r->front, s->front);
