@@ -492,6 +492,8 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         links_forget(core->links, change->id, now_ms);
     if (is_gone && !peer_id_equal(change->id, core_self(core)))
         serve_entry_gone(core, change->id, now_ms);
+    if (is_gone)
+        tombs_on_dead(core, change->id, now_ms);
     if (change->to != MEMBER_SUSPECT)
         succession_on_view(core, now_ms);
     copies_on_view(core, now_ms);

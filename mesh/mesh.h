@@ -47,6 +47,7 @@ enum mesh_rebalance {
 };
 
 struct records; /* mesh/member/records.h */
+struct rings;   /* mesh/member/rings.h */
 
 struct mesh_config {
     const char *name;      /* of this peer: 1 .. MESH_NAME_MAX of [a-z0-9-] */
@@ -73,6 +74,7 @@ struct mesh_config {
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
     struct records *records; /* of members, shared by meshes of one process; NULL: its own */
+    struct rings *rings;     /* the same of rings */
 };
 
 /* Fills every field that has a default: all but name, cluster, addr, entropy, boot_ms. */

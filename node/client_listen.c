@@ -168,6 +168,7 @@ void clients_free(struct clients *clients)
     table_deinit(&clients->addresses);
     slots_free(&clients->exchanges);
     h1_memo_deinit(&clients->heads);
+    mcp_heads_deinit(&clients->answers);
     free(clients);
 }
 

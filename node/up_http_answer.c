@@ -248,7 +248,7 @@ static int tell_head(struct http_call *call)
     return rc;
 }
 
-static int on_head(struct http_call *call, const struct h1_head *head)
+static int on_head(struct http_call *call, struct h1_head *head)
 {
     struct mcp_upstream_answer answer;
     if (call->up != NULL)

@@ -511,6 +511,7 @@ static void head_came(struct world *world, struct request *request,
     const struct mesh_member *self = mesh_self(world->seats[request->seat].mesh);
     check_head(world, request, effect);
     request->has_head = true;
+    request->answerer = world_life_of(world, effect->head.owner);
     request->status = effect->head.status;
     request->form = effect->head.form;
     if (peer_id_equal(self->record->id, effect->head.owner))

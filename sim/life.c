@@ -159,6 +159,8 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     config->rebalance = world->config.rebalances ? MESH_REBALANCE_IDLE : MESH_REBALANCE_OFF;
     config->copies = world->config.no_copies ? 0 : TENURE_COPIES;
     config->members_max = 2 * world->seats_max;
+    config->rings = world->rings;
+    config->records = world->records;
     config->sessions_max = 2048;
     config->exchanges_max = 2048;
 }

@@ -174,6 +174,9 @@ struct world {
     uint32_t seats_count, seats_max;
     uint32_t load_nodes; /* the load is that of so many peers */
     uint32_t hampered;   /* seats that are starved, or whose wires stood still once */
+    /* Of a large world: in a small one each peer makes its own, so that M4 and M5 compare. */
+    struct rings *rings;
+    struct records *records; /* mesh/member/records.h */
     struct life *lives;
     uint32_t lives_count, lives_capacity;
     uint32_t addresses_count; /* given out so far */

@@ -60,9 +60,10 @@ struct call {
     struct list in_check; /* its answer is held back until its session is certain (fence.h) */
     uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;
-    bool is_sent;  /* a byte was accepted by the upstream's socket */
-    bool is_heard; /* a byte of an answer came */
-    bool has_head; /* its head is known: added, or held */
+    uint32_t wishes; /* the session's, when it was given to an upstream first */
+    bool is_sent;    /* a byte was accepted by the upstream's socket */
+    bool is_heard;   /* a byte of an answer came */
+    bool has_head;   /* its head is known: added, or held */
     enum mesh_form form;
     /* An answer in one piece travels as one message: its head and text wait for its end. */
     bool is_held, holds_text, text_answers;

@@ -255,6 +255,24 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
     return place;
 }
 
+/* Where there is no candidate, those who are holders already go on as such. */
+static unsigned copies_choose_others(const struct core *core, const struct session *session,
+                                     uint64_t now_ms)
+{
+    uint32_t left = core->config.copies;
+    unsigned others = 0;
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX && left > 0; n++) {
+        const struct holder *holder = &session->holders[n];
+        const struct mesh_member *member = view_find(core->view, holder->peer);
+        if (member == NULL || member->record->draining ||
+            (holder->is_refused && holder->again_ms > now_ms))
+            continue;
+        others |= 1u << n;
+        left--;
+    }
+    return others;
+}
+
 /* Marks in a mask the holders that it should have: the first candidates, and one more for each of
  * them that is late. *is_changed: there is one that was none before. *is_full: there was no place
  * for one more. */
@@ -283,7 +301,7 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
         wanted |= 1u << (holder - session->holders);
         left -= !holder_is_late(holder, now_ms);
     }
-    return wanted;
+    return wanted != 0 ? wanted : copies_choose_others(core, session, now_ms);
 }
 
 static uint32_t copies_that_have_it(const struct session *session)
@@ -505,16 +523,30 @@ static void copies_on_refused(struct core *core, struct session *session, struct
         copies_due(core, session, now_ms);
 }
 
+/* While fewer have it than should, who has one yet goes on as a holder. */
+static bool copies_adopt(struct core *core, struct session *session, struct peer_id peer,
+                         uint64_t now_ms)
+{
+    struct holder *place = holder_of(session, (struct peer_id){0});
+    if (copies_that_have_it(session) >= core->config.copies || !copies_are_kept(session) ||
+        place == NULL)
+        return false;
+    *place = (struct holder){.peer = peer, .whole = session->version}; /* and may say so yet */
+    copies_due(core, session, now_ms);
+    return true;
+}
+
 /* It is ours, and that peer is none of its holders. */
-static void copies_on_strange(struct core *core, const struct session *session, struct peer_id peer,
+static void copies_on_strange(struct core *core, struct session *session, struct peer_id peer,
                               const struct wire_entry *entry, uint64_t now_ms)
 {
     const struct mesh_addr *addr = core_addr_of(core, peer);
     struct wire_message forget = {
         .kind = WIRE_COPY, .session = session->id, .has_session = true, .epoch = session->epoch};
     bool is_same = entry->epoch == session->epoch.counter;
-    if (is_same && !(entry->flags & (WIRE_ENTRY_ASKS | WIRE_ENTRY_LACKS)))
-        return;                             /* it was told since */
+    if (!(is_same && entry->version > session->version) &&
+        copies_adopt(core, session, peer, now_ms))
+        return;
     forget.copy.version = session->version; /* what it has may be of an earlier one, or of us */
     if (is_same && entry->version > session->version)
         forget.copy.version = entry->version;

@@ -270,10 +270,13 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
     if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
         x->request.want == MESH_PASS)
         return true;
-    bool is_ours = key_read(&x->session, key->text);
+    bool is_known = key_recall(&core->keys, &x->session, key->text);
+    bool is_ours = is_known || key_read(&x->session, key->text);
     const struct session *session = is_ours ? session_find(core, &x->session) : NULL;
     bool is_here = session != NULL;
-    is_ours = is_here || (is_ours && key_verify(&core->keys, &x->session));
+    is_ours = is_known || is_here || (is_ours && key_verify(&core->keys, &x->session));
+    if (is_ours && !is_known)
+        key_remember(&core->keys, &x->session, key->text);
     if (is_here) {
         x->owner = core_self(core); /* no need to ask who owns it */
         x->epoch = session->epoch;
@@ -624,14 +627,14 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
     x->lane = (struct lane){0};
     if (x->state == EXCHANGE_BROKEN)
         return;
-    /* Counted anew from this loss, unless one follows the other: that has an end, too. Where nobody
-     * answered on the lane, it was lost before: counted from its OPEN. */
-    if (event->answered_ms <= x->asked_ms) {
-        if (x->give_up_ms == MESH_NEVER)
-            x->give_up_ms = x->asked_ms + core->config.park_ms;
-    } else if (event->sent && (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)) {
+    /* Counted anew from this loss, unless one follows the other: that has an end, too. It was lost
+     * when the other end was heard last: where nobody answered on the lane, that is its OPEN. */
+    uint64_t heard_ms = event->answered_ms != MESH_NEVER ? event->answered_ms : now_ms;
+    if (heard_ms > x->asked_ms && event->sent &&
+        (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS))
         exchange_is_heard(x);
-    }
+    if (x->give_up_ms == MESH_NEVER)
+        x->give_up_ms = (heard_ms > x->asked_ms ? heard_ms : x->asked_ms) + core->config.park_ms;
     if (event->sent) {
         /* it may have arrived: only its owner can say, by the exchange's name */
         if (!x->is_bound) {

@@ -236,7 +236,7 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
     if (has_holder && mesh_epoch_compare(search->holds, found->epoch) > 0)
         found->epoch = search->holds;
     bool was_asked = search != NULL && search->is_over && owner_search_counts(core, search, now_ms);
-    if (tombs_ends(core, id, found->epoch.counter, now_ms))
+    if (!(has_holder && search->is_owned) && tombs_ends(core, id, found->epoch.counter, now_ms))
         found->verdict = was_asked || tombs_is_sure(core, id, now_ms) ? OWNER_ENDED : OWNER_AWAY;
     else if (copy != NULL || has_holder ||
              (hint.counter != 0 && core_is_living(core, hint.owner) &&
@@ -254,7 +254,7 @@ size_t owner_candidates(struct core *core, const struct session_id *id, struct p
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     if (home != NULL && core_is_living(core, home->record->id) && count < peers_max)
         peers[count++] = home->record->id;
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     size_t walked = ring_walk(&core->ring, key_point(id), walk, MESH_CANDIDATES_MAX);
     for (size_t n = 0; n < walked && count < peers_max; n++)
         if (home == NULL || !peer_id_equal(walk[n], home->record->id))
@@ -295,7 +295,7 @@ bool owner_search(struct core *core, const struct session_id *id, uint64_t now_m
             return false;
     }
     search->asked = search->answered = 0;
-    search->is_over = search->home_is_known = false;
+    search->is_over = search->home_is_known = search->is_owned = false;
     search->is_whole = true;
     search->came = o->came;
     search->holds = (struct mesh_epoch){0};
@@ -349,6 +349,10 @@ static void owner_search_end(struct core *core, struct owner_search *search, uin
 {
     search->is_over = true;
     search->is_whole = search->is_whole && search->answered >= search->asked;
+    if (search->is_owned)
+        tombs_forget(core, &search->id);
+    else if (search->is_whole)
+        tombs_confirm(core, &search->id, search->came, now_ms);
     core->owner.searching--;
     search->until_ms = now_ms + OWNER_NEGATIVE_MS;
     entry_wake(core);
@@ -371,8 +375,13 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
         tombs_on_ended(core, from, m, now_ms);
         entry_wake(core);
     } else if (m->epoch.counter != 0) {
+        /* an owner goes on above what ended elsewhere, and counts more than any copy */
+        bool owns = !m->has_copy && peer_id_equal(m->epoch.owner, from);
+        bool is_better =
+            owns != search->is_owned ? owns : mesh_epoch_compare(m->epoch, search->holds) > 0;
         owner_learn(core, &m->session, m->epoch);
-        if (m->has_copy && mesh_epoch_compare(m->epoch, search->holds) > 0) {
+        if (is_better && (owns || m->has_copy)) {
+            search->is_owned = owns;
             search->holder = from;
             search->holds = m->epoch;
         }

@@ -26,6 +26,7 @@ struct owner_search {
     bool is_over, is_used;
     bool is_whole;         /* over, and all of them answered: none has a record (invariant N1) */
     bool home_is_known;    /* somebody knows its home as living, or as silent only lately */
+    bool is_owned;         /* the holder says that it owns it */
     struct peer_id holder; /* has a copy of it, in this epoch; counter 0: nobody said so */
     struct mesh_epoch holds;
 };

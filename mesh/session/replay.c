@@ -119,6 +119,13 @@ static bool replay_uri(const struct call *call, struct slice *uri)
     return true;
 }
 
+/* It changes what the server knows of its client. */
+static bool replay_is_wish(const struct call *call)
+{
+    return call->rpc.method == RPC_SET_LEVEL || call->rpc.method == RPC_RESOURCES_SUBSCRIBE ||
+           call->rpc.method == RPC_RESOURCES_UNSUBSCRIBE;
+}
+
 void replay_note(struct core *core, struct session *session, const struct call *call,
                  const struct rpc_message *rpc, struct slice answer, uint64_t now_ms)
 {
@@ -135,6 +142,7 @@ void replay_note(struct core *core, struct session *session, const struct call *
         replay_note_result(core, session, call, answer, now_ms);
     else
         return;
+    session->wishes += replay_is_wish(call);
     copies_on_state(core, session, now_ms);
 }
 
@@ -484,13 +492,16 @@ void replay_note_progress(struct core *core, struct call *call, const struct eve
     }
 }
 
-static bool replay_may_run_again(const struct core *core, const struct call *call)
+static bool replay_may_run_again(struct core *core, const struct call *call)
 {
     bool is_out = call->has_head && !call->is_held && call->form != MESH_FORM_SSE && !call->is_told;
     bool was_got = call->is_sent || call->resumes > 0; /* by the last one; or any: */
     bool may_have_run = was_got || call->may_have_run;
     if (call->is_answered || is_out)
         return false;
+    const struct session *session = session_at(core, call->session);
+    if (may_have_run && replay_is_wish(call) && session != NULL && call->wishes != session->wishes)
+        return false; /* its client has wished something else since, which would be undone */
     return call->attempts < (was_got ? SERVE_ATTEMPTS_MAX : REPLAY_UNSENT_MAX) &&
            (!may_have_run || retry_class_of(&core->retry, &call->rpc, call->body,
                                             call->user_was_asked) == RETRY_SAFE);
@@ -551,7 +562,7 @@ static bool replay_was_given(const struct call *call)
            call->again.index != 0;
 }
 
-static bool replay_goes_on(const struct core *core, const struct call *call)
+static bool replay_goes_on(struct core *core, const struct call *call)
 {
     if (call->is_own)
         return false;

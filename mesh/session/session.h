@@ -62,6 +62,7 @@ struct session {
     struct slice level;          /* the last logging/setLevel that was accepted, whole */
     struct list subscriptions;   /* struct subscription */
     uint32_t subscriptions_count;
+    uint32_t wishes;         /* so many of those calls were answered here */
     uint32_t upstreams;      /* that it had so far, this one included */
     uint64_t replayed_ms;    /* when a replay began last; */
     uint32_t replay_wait_ms; /* what the next one waits if it comes too soon; 0: nothing */

@@ -12,7 +12,8 @@ struct telling_key {
 struct telling {
     struct handle self;
     struct telling_key key;
-    uint32_t wait_ms; /* before it is told again */
+    struct peer_id by; /* who tells it as long as it lives; nobody: it is ours to tell */
+    uint32_t wait_ms;  /* before it is told again */
     struct heap_node timer;
 };
 
@@ -49,7 +50,7 @@ void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, b
     if (tomb == NULL)
         return;
     if (tomb->until_ms == 0 || epoch > tomb->epoch)
-        tomb->came = core->owner.came;
+        tomb->is_sure = false;
     tomb->until_ms = now_ms + core->config.session_idle_ms;
     tomb->epoch = epoch > tomb->epoch ? epoch : tomb->epoch;
     tomb->is_final = tomb->is_final || is_final;
@@ -74,13 +75,22 @@ bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t e
 bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
-    return tomb != NULL && (tomb->is_final || tomb->came == core->owner.came);
+    return tomb != NULL && (tomb->is_final || (tomb->is_sure && tomb->came == core->owner.came));
+}
+
+void tombs_confirm(struct core *core, const struct session_id *id, uint32_t came, uint64_t now_ms)
+{
+    struct tomb *tomb = newest_find(&core->tombs.ends, id->bytes);
+    if (tomb == NULL || tomb->until_ms <= now_ms)
+        return;
+    tomb->is_sure = true;
+    tomb->came = came;
 }
 
 void tombs_forget(struct core *core, const struct session_id *id)
 {
     struct tomb *tomb = newest_find(&core->tombs.ends, id->bytes);
-    if (tomb != NULL)
+    if (tomb != NULL && !tomb->is_final)
         *tomb = (struct tomb){0};
 }
 
@@ -129,7 +139,7 @@ static struct telling_key telling_key(const struct session_id *id, struct peer_i
 
 /* Without room it is told once. */
 static void telling_begin(struct core *core, const struct session_id *id, struct peer_id peer,
-                          uint64_t now_ms)
+                          struct peer_id by, uint64_t now_ms)
 {
     struct tombs *t = &core->tombs;
     struct telling_key key = telling_key(id, peer);
@@ -139,10 +149,18 @@ static void telling_begin(struct core *core, const struct session_id *id, struct
         return;
     telling->self = h;
     telling->key = key;
+    telling->by = by;
     telling->wait_ms = TOMBS_AGAIN_MS;
     if (table_put(&t->told_slots, &key, h.slot) < 0 ||
         heap_set(&t->timers, &telling->timer, now_ms + telling->wait_ms) < 0)
         telling_free(t, telling);
+}
+
+/* Unless somebody else does. */
+static void telling_say(struct core *core, const struct telling *telling, uint64_t now_ms)
+{
+    if (!core_is_living(core, telling->by))
+        tombs_say(core, telling->key.peer, &telling->key.id, now_ms);
 }
 
 /* Its own epoch and the client's wish are the tomb's, and nothing is said of one that lives on. */
@@ -152,7 +170,7 @@ static void telling_again(struct core *core, struct telling *telling, uint64_t n
     bool is_over = telling->wait_ms >= TOMBS_AGAIN_LAST_MS;
     if (!is_over && tombs_has(core, &telling->key.id, now_ms)) {
         telling->wait_ms *= 2;
-        tombs_say(core, telling->key.peer, &telling->key.id, now_ms);
+        telling_say(core, telling, now_ms);
         is_over = heap_set(&t->timers, &telling->timer, now_ms + telling->wait_ms) < 0;
     } else {
         is_over = true;
@@ -175,7 +193,17 @@ void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms)
     for (uint32_t slot = 0; pool_count(&t->told) > 0 && slot < pool_span(&t->told); slot++) {
         const struct telling *telling = pool_slot(&t->told, slot, NULL);
         if (telling != NULL && peer_id_equal(telling->key.peer, peer))
-            tombs_say(core, peer, &telling->key.id, now_ms);
+            telling_say(core, telling, now_ms);
+    }
+}
+
+void tombs_on_dead(struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    struct tombs *t = &core->tombs;
+    for (uint32_t slot = 0; pool_count(&t->told) > 0 && slot < pool_span(&t->told); slot++) {
+        const struct telling *telling = pool_slot(&t->told, slot, NULL);
+        if (telling != NULL && peer_id_equal(telling->by, peer))
+            telling_say(core, telling, now_ms);
     }
 }
 
@@ -198,7 +226,7 @@ static void tombs_tell_again(struct core *core, const struct session_id *id, str
                              uint64_t now_ms)
 {
     tombs_say(core, peer, id, now_ms);
-    telling_begin(core, id, peer, now_ms);
+    telling_begin(core, id, peer, (struct peer_id){0}, now_ms);
 }
 
 /* Not by the tomb: there may have been no memory for one. */
@@ -210,7 +238,7 @@ static void tombs_tell_one(struct core *core, struct peer_id peer, const struct 
                                  .epoch = session->epoch,
                                  .is_ended = session->is_deleted};
     tombs_send(core, peer, &ended, now_ms);
-    telling_begin(core, &session->id, peer, now_ms);
+    telling_begin(core, &session->id, peer, (struct peer_id){0}, now_ms);
 }
 
 void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms)
@@ -218,6 +246,7 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
     struct peer_id peers[TOMBS_HOLDERS + 1];
     size_t count = owner_candidates(core, &session->id, peers, TOMBS_HOLDERS + 1), told = 0;
     tombs_add(core, &session->id, session->epoch.counter, session->is_deleted, now_ms);
+    tombs_confirm(core, &session->id, core->owner.came, now_ms);
     for (size_t n = 0; n < count && told < TOMBS_HOLDERS; n++) {
         if (peer_id_equal(peers[n], core_self(core)))
             continue;
@@ -230,12 +259,26 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
             tombs_tell_one(core, session->holders[n].peer, session, now_ms);
 }
 
+/* Whom it ended for, or its home, may not have been reached by who tells us: should that die before
+ * they are, one of them would carry on what is over, and ask others than us. */
+static void tombs_stand_in(struct core *core, struct peer_id from, const struct session_id *id,
+                           uint64_t now_ms)
+{
+    struct peer_id peers[TOMBS_HOLDERS + 1];
+    size_t count = owner_candidates(core, id, peers, TOMBS_HOLDERS + 1);
+    for (size_t n = 0; n < count; n++)
+        if (!peer_id_equal(peers[n], from) && !peer_id_equal(peers[n], core_self(core)))
+            telling_begin(core, id, peers[n], from, now_ms);
+}
+
 /* Who told us may die before it has told all who have a copy, or whoever carries it on: we tell
  * them as well. */
 static void tombs_note_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                              uint64_t now_ms)
 {
     bool is_final = m->kind == WIRE_ENDED && m->is_ended;
+    const struct tomb *tomb = tombs_find(core, &m->session, now_ms);
+    bool is_news = tomb == NULL || !tomb->is_final;
     struct session *owned = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     if (owned != NULL && !is_final) { /* ours to end; but nothing is said below what there was */
@@ -259,6 +302,8 @@ static void tombs_note_ended(struct core *core, struct peer_id from, const struc
                 !peer_id_equal(others[n], core_self(core)))
                 tombs_tell_again(core, &id, others[n], now_ms);
     }
+    if (is_final && is_news && owned == NULL)
+        tombs_stand_in(core, from, &m->session, now_ms);
 }
 
 /* It takes the session for one that is owned, or may be. Lists of sessions are looked through by

@@ -3,6 +3,7 @@
  * have lived, whoever dies meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers
  * again). Who was told says so, and is told again until it does, or a minute is over: a link that
  * broke with the word in it, or a split, does not leave a copy behind that somebody goes on with.
+ * Should the teller die before that, those whom it told go on telling.
  * Its client's wish beats every epoch; any other end is one of the epoch in which it came:
  * who owns it in a higher one goes on. Where a record is looked for is owner.h's business. */
 #ifndef MESH_TOMBS_H
@@ -30,8 +31,9 @@ struct wire_message;
 struct tomb {
     uint64_t until_ms;
     uint64_t epoch; /* its counter; 0: not known */
-    uint32_t came;  /* owner's, when that was told */
     bool is_final;  /* its client wished it */
+    bool is_sure;   /* it was ours, or all were asked; */
+    uint32_t came;  /* owner's, then */
 };
 
 struct tombs {
@@ -56,6 +58,8 @@ bool tombs_answer(struct core *core, struct peer_id from, const struct wire_mess
 void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
 /* A link to it stands: who has not said that it knows is told again. */
 void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms);
+/* It is gone: what it was to tell, we do. */
+void tombs_on_dead(struct core *core, struct peer_id peer, uint64_t now_ms);
 void tombs_now(struct core *core, uint64_t now_ms);
 uint64_t tombs_deadline_ms(const struct core *core);
 void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,
@@ -64,9 +68,13 @@ bool tombs_has(const struct core *core, const struct session_id *id, uint64_t no
 /* Is it over also for who knows of an epoch with that counter? */
 bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
                 uint64_t now_ms);
-/* Nobody came since who may own it: on the other side of a split it may not have ended. */
+/* On the other side of a split it may not have ended: it was ours, or all were asked, and nobody
+ * came since. */
 bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms);
-/* It lives on in a higher epoch than the one that ended. */
+/* All were asked who had come until then, and nobody owns it. */
+void tombs_confirm(struct core *core, const struct session_id *id, uint32_t came, uint64_t now_ms);
+/* Somebody owns it: it lives on in a higher epoch than the one that ended, or will. Not for one
+ * that its client ended. */
 void tombs_forget(struct core *core, const struct session_id *id);
 /* Says to a peer what we know of its end. */
 void tombs_say(struct core *core, struct peer_id to, const struct session_id *id, uint64_t now_ms);

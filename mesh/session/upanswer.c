@@ -218,6 +218,19 @@ static void upanswer_add_own(struct core *core, struct session *session, struct 
         event_stream_add(core, own, &event, now_ms);
 }
 
+/* What was accepted with 202 is answered there. Should its reader be cut for this one, the call has
+ * no answer, and its client is told that. */
+static void upanswer_add_accepted(struct core *core, struct session *session, struct call *call,
+                                  struct slice text, bool answers, uint64_t now_ms)
+{
+    struct handle self = call->self;
+    call->is_answered = call->is_answered && !answers;
+    upanswer_add_own(core, session, text, now_ms);
+    call = call_at(core, self);
+    if (call != NULL)
+        call->is_answered = call->is_answered || answers;
+}
+
 /* A response on the call of a notification: it is another request's. */
 static bool upanswer_is_foreign(const struct call *call, const struct rpc_message *rpc)
 {
@@ -263,7 +276,7 @@ static bool upanswer_deliver(struct core *core, struct call *call, const struct 
         return !is_foreign;
     }
     if (call->front == MESH_FRONT_SSE && call->is_told && session != NULL) {
-        upanswer_add_own(core, session, text, now_ms);
+        upanswer_add_accepted(core, session, call, text, answers, now_ms);
         return !is_foreign;
     }
     if (call_is_batch_on_stream(core, call) && rpc != NULL)

@@ -54,6 +54,7 @@ void upcall_cancel(struct core *core, struct call *call)
 int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind)
 {
     struct upstream *up = upstream_at(core, call->up);
+    const struct session *session = session_at(core, call->session);
     struct mesh_effect e = {.kind = kind, .handle = call->up};
     call->up_call = ++up->next_call;
     call->owed = 0;
@@ -73,8 +74,8 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     heap_remove(&core->serve.resumes, &call->again);
     call->is_sent = false;
     call->waits_ms = call->give_up_ms = 0;
-    if (kind == MESH_UP_SEND)
-        call->attempts++;
+    if (kind == MESH_UP_SEND && call->attempts++ == 0 && session != NULL)
+        call->wishes = session->wishes;
     return effects_push(&core->effects, &e);
 }
 

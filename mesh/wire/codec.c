@@ -74,7 +74,9 @@ static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
     per = tokens[type - 0xc0].per;
     if (type == CODEC_RESERVED || left < 1 + field)
         return SIZE_MAX;
-    n = read_be(at + 1, field);
+    if (field == 0) /* mostly: a number, a truth value, nil */
+        return tokens[type - 0xc0].body;
+    n = field == 1 ? at[1] : read_be(at + 1, field);
     if (per == 0)
         return field + tokens[type - 0xc0].body + (size_t)n;
     *holds = (int64_t)(n * per);
@@ -84,30 +86,32 @@ static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
 int wire_scan(const void *data, size_t length, uint32_t *elements_left)
 {
     const uint8_t *at = data, *end = at + length;
-    int64_t open[WIRE_DEPTH_MAX + 1]; /* elements still to come, by depth */
-    int64_t pending = 1, holds;       /* pending: of all depths together */
-    size_t depth = 0, more;
+    int64_t open[WIRE_DEPTH_MAX]; /* elements still to come in what is around, by depth */
+    int64_t here = 1, holds, pending;
+    size_t depth = 0, left, more;
 
-    open[0] = 1;
     for (;;) {
-        size_t left = (size_t)(end - at);
+        while (here == 0) {
+            if (depth == 0)
+                return (int)(at - (const uint8_t *)data);
+            here = open[--depth];
+        }
+        left = (size_t)(end - at);
         if (left == 0 || (more = token_read(at, left, &holds)) >= left)
             return -EBADMSG;
         at += 1 + more;
-        open[depth]--;
-        pending--;
-        if (holds >= 0) {
-            pending += holds;
-            if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
-                return -EBADMSG;
-            *elements_left -= (uint32_t)holds;
-            open[++depth] = holds;
-        }
-        if (pending > end - at)
+        here--;
+        if (holds < 0)
+            continue;
+        if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
             return -EBADMSG;
-        while (open[depth] == 0)
-            if (depth-- == 0)
-                return (int)(at - (const uint8_t *)data);
+        *elements_left -= (uint32_t)holds;
+        open[depth++] = here;
+        here = pending = holds;
+        for (size_t i = 0; i < depth; i++)
+            pending += open[i];
+        if (pending > end - at) /* each needs a byte at least */
+            return -EBADMSG;
     }
 }
 

@@ -4,6 +4,7 @@
 #ifndef MESH_CODEC_H
 #define MESH_CODEC_H
 
+#include <endian.h>
 #include <msgpack/pack_define.h>
 #include <msgpack/timestamp.h>
 
@@ -75,17 +76,17 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned,
 
 static inline void codec_write_le64(uint8_t *at, uint64_t n)
 {
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(n >> (8 * i));
+    uint64_t le = htole64(n);
+
+    memcpy(at, &le, sizeof le);
 }
 
 static inline uint64_t codec_read_le64(const uint8_t *at)
 {
-    uint64_t n = 0;
+    uint64_t le;
 
-    for (int i = 7; i >= 0; i--)
-        n = n << 8 | at[i];
-    return n;
+    memcpy(&le, at, sizeof le);
+    return le64toh(le);
 }
 
 #endif

@@ -2,6 +2,7 @@
  * elements that a later version appends are skipped. */
 #include "mesh/wire/wire.h"
 
+#include <endian.h>
 #include <errno.h>
 
 #include "mesh/wire/codec.h"
@@ -22,10 +23,11 @@ static const size_t spans_at[SPANS_COUNT] = {
     offsetof(struct rpc_message, params),
 };
 
-static void write_le32(uint8_t *at, uint32_t n)
+static inline void write_le32(uint8_t *at, uint32_t n)
 {
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(n >> (8 * i));
+    uint32_t le = htole32(n);
+
+    memcpy(at, &le, sizeof le);
 }
 
 static uint32_t read_le32(const uint8_t *at)
