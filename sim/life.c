@@ -140,7 +140,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     mesh_config_defaults(config);
     snprintf(name, 16, "p%u", seat->name);
     config->name = name;
-    config->cluster = seat->is_foreign ? "another" : "sim";
+    config->cluster = seat->is_foreign ? "another" : WORLD_LABEL;
     world_addr(&config->addr, seat->address);
     chance_init(&entropy, world->config.seed, 1000 + (uint64_t)seat->index * 4096 + seat->life);
     for (size_t n = 0; n < sizeof config->entropy; n++)

@@ -14,6 +14,7 @@
 #include "sim/client.h"
 #include "sim/members.h"
 #include "sim/modern.h"
+#include "sim/skew.h"
 #include "sim/sse.h"
 #include "sim/net.h"
 #include "sim/scenario.h"
@@ -462,6 +463,7 @@ void world_free(struct world *world)
     checks_free(world);
     members_free(world);
     watch_free(world);
+    skew_free(world);
     upstreams_free(world);
     net_free(world);
     rings_free(world->rings);
