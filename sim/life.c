@@ -239,6 +239,7 @@ void world_start(struct world *world, uint32_t index)
     seat->paused_until_us = 0;
     seat->wake_us = MESH_NEVER;
     seat->idle_wakes = 0;
+    seat->heard = 0;
     seat->clock_us = draw_clock_us(world);
     seat->started_us = seat->disturbed_us = seat->harmed_us = world->now_us;
     config_fill(world, seat, &config, name);

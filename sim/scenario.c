@@ -159,7 +159,9 @@ static void session_do(struct stage *stage, const struct deed *deed)
     while (seat < WORLD_SEATS_MAX && !who[seat])
         seat++;
     if (deed->kind == DEED_SAY) {
-        uint32_t up = *session == WORLD_NOBODY ? WORLD_NOBODY : upstream_of(world, *session);
+        uint32_t up = *session == WORLD_NOBODY
+                          ? WORLD_NOBODY
+                          : upstream_beside(world, *session, deed->is_there ? who : NULL);
         if (up != WORLD_NOBODY)
             upstream_notify(world, up);
         if (up != WORLD_NOBODY)

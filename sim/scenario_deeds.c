@@ -143,9 +143,11 @@ static int read_session(struct reader *reader, struct deed *deed)
     deed->number = (int64_t)number;
     if (rc == 0 && of_call && number == 0)
         return reader_bad(reader, "calls count from 1");
-    if (rc < 0 || deed->kind == DEED_SAY || deed->kind == DEED_VANISH)
+    if (rc < 0 || deed->kind == DEED_VANISH)
         return rc;
-    rc = reader_needs(reader, "at");
+    deed->is_there = reader_takes(reader, "at");
+    if (!deed->is_there)
+        return deed->kind == DEED_SAY ? 0 : reader_needs(reader, "at");
     if (rc == 0)
         rc = reader_peers(reader, &deed->who[0]);
     if (rc == 0 && (deed->kind == DEED_CALL || deed->kind == DEED_READ))

@@ -346,6 +346,8 @@ static enum verdict call_is(struct stage *stage, const struct state *state,
         return bounded(call->executions, state, "times that it ran", words);
     if (state->kind == STATE_HEARD)
         return bounded(call->notes, state, "notifications", words);
+    if (state->kind == STATE_GAPS)
+        return bounded(call->gaps, state, "gaps", words);
     if (state->kind == STATE_TOLD)
         return call->was_told_gap ? SO : tell(words, "it is not");
     bool is_so = state->kind == STATE_ENDS ? has_ended && (uint32_t)why == state->words
@@ -451,6 +453,7 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_RAN:
     case STATE_ENDS:
     case STATE_HEARD:
+    case STATE_GAPS:
     case STATE_TOLD:
         verdict = call_is(stage, state, told);
         break;

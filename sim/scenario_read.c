@@ -130,6 +130,10 @@ static int read_call_state(struct reader *reader, struct state *state)
     if (reader_takes(reader, "heard")) {
         state->kind = STATE_HEARD;
         rc = read_bounds(reader, state);
+        if (rc == 0 && reader_takes(reader, "gaps")) {
+            state->kind = STATE_GAPS;
+            return 0;
+        }
         return rc < 0 ? rc : reader_needs(reader, "notifications");
     }
     if (reader_takes(reader, "ends")) {

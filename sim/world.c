@@ -12,6 +12,7 @@
 #include "sim/agree.h"
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/heard.h"
 #include "sim/members.h"
 #include "sim/modern.h"
 #include "sim/skew.h"
@@ -224,6 +225,7 @@ static void drain(struct world *world, struct seat *seat)
     bool told = true;
     seat->drain_waits = false;
     world->turns++;
+    heard_turn(world, seat);
     while (told && !world->failed) {
         while (mesh_next_effect(seat->mesh, &effect, world_clock_ms(world, seat))) {
             count++;

@@ -152,6 +152,7 @@ struct seat {
     uint64_t started_us, joined_us;
     uint64_t disturbed_us; /* the last fault that this peer can have felt, */
     uint64_t harmed_us;    /* and the last that was not one of a path to another */
+    uint64_t heard;        /* of its core's heard_count: looked at */
     struct slot_map exchanges, ups, links;
 };
 

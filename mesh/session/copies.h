@@ -48,6 +48,7 @@ struct copying {
     uint64_t alone_ms;      /* the answer to initialize waits until then; 0: it does not */
     uint64_t heard_ms;      /* a copy: when its owner spoke of it last; 0: it did not */
     uint32_t asked;         /* likewise: how often others were asked about it since */
+    bool asks_whose;        /* likewise: somebody else than its owner was asked last */
 };
 
 /* Of copies that nobody spoke of, strays.c's own. */

@@ -151,6 +151,16 @@ static void exchange_fail_lost(struct core *core, struct exchange *x, enum mesh_
     exchange_fail(core, x, exchange_is_unknown(core, x) ? MESH_OUTCOME_UNKNOWN : why);
 }
 
+/* Nobody carries it on, but somebody may come back: of a GET that is no end. It has its 200, or
+ * gets it, and waits as long as it may. */
+static void exchange_owner_lost(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    if (x->request.want == MESH_LISTEN && (x->head_out || x->grace_ms != MESH_NEVER))
+        exchange_park_again(core, x, now_ms);
+    else
+        exchange_fail_lost(core, x, MESH_OWNER_LOST);
+}
+
 /* Its owner cannot be asked: `peer`, who has a copy or should have one, is. Nobody: none of those
  * can be reached either, so the first of them is tried all the same. */
 static void exchange_ask_successor(struct core *core, struct exchange *x, struct peer_id peer,
@@ -197,13 +207,13 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         break;
     case OWNER_GONE:
         if (found.is_searched)
-            exchange_fail_lost(core, x, MESH_OWNER_LOST);
+            exchange_owner_lost(core, x, now_ms);
         else
             exchange_ask_successor(core, x, found.peer, now_ms);
         break;
     case OWNER_AWAY:
         if (found.is_searched) {
-            exchange_fail_lost(core, x, MESH_OWNER_LOST);
+            exchange_owner_lost(core, x, now_ms);
             break;
         }
         (void)owner_search(core, &x->session, now_ms);

@@ -700,6 +700,9 @@ static struct wire_message message_of(enum wire_kind kind)
         m.round.is_given = kind == WIRE_TAKE;
         m.round.is_end = kind == WIRE_HAND;
         m.round.is_refused = kind == WIRE_HANDED;
+        m.round.is_unheard = kind == WIRE_YIELD;
+        if (m.round.is_unheard)
+            m.round.newest = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
         m.round.number = UINT64_MAX - 3;
         break;
     case WIRE_CANCEL:
@@ -818,6 +821,8 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->round.is_given, b->round.is_given);
         assert_int_equal(a->round.is_end, b->round.is_end);
         assert_int_equal(a->round.is_refused, b->round.is_refused);
+        assert_int_equal(a->round.is_unheard, b->round.is_unheard);
+        assert_event_id_equal(&a->round.newest, &b->round.newest);
         assert_true(a->round.number == b->round.number);
         break;
     case WIRE_END:
