@@ -349,6 +349,15 @@ bool tombs_answer(struct core *core, struct peer_id from, const struct wire_mess
     return true;
 }
 
+void tombs_on_deleted(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+                      uint64_t now_ms)
+{
+    struct wire_message ended = {
+        .kind = WIRE_ENDED, .session = *id, .epoch = epoch, .is_ended = true};
+    if (!peer_id_equal(epoch.owner, core_self(core)))
+        tombs_note_ended(core, epoch.owner, &ended, now_ms);
+}
+
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms)
 {

@@ -50,6 +50,10 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
 /* Somebody told us of the end of one of its own (ENDED), or that it knows of it (FOUND). */
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms);
+/* A DELETE that came through us was answered in that epoch: should its owner die with the word, we
+ * have it. */
+void tombs_on_deleted(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+                      uint64_t now_ms);
 /* Whoever speaks of a session that its client deleted is told so, whatever it says. False: that is
  * not so. */
 bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
