@@ -404,12 +404,36 @@ static enum gate_verdict check_body(const struct gate_config *config, const stru
     return GATE_PASS;
 }
 
-enum gate_verdict gate_check(const struct gate_config *config, const struct h1_head *head,
+static void note_pass(struct h1_head *head, const struct gate_pass *pass)
+{
+    struct h1_notes *notes = &head->notes;
+
+    notes->is_passed = true;
+    notes->route = (uint8_t)pass->route;
+    notes->path =
+        (struct span){(uint32_t)(pass->path.at - head->text.at), (uint32_t)pass->path.length};
+    notes->query =
+        (struct span){(uint32_t)(pass->query.at - head->text.at), (uint32_t)pass->query.length};
+}
+
+static struct slice noted(const struct h1_head *head, struct span part)
+{
+    return (struct slice){head->text.buf, head->text.at + part.at, part.length};
+}
+
+enum gate_verdict gate_check(const struct gate_config *config, struct h1_head *head,
                              struct gate_pass *pass)
 {
     struct slice host = {0};
-    enum gate_verdict verdict = check_site(config, head, &host);
+    enum gate_verdict verdict;
 
+    if (head->notes.is_passed) {
+        *pass = (struct gate_pass){.route = (enum gate_route)head->notes.route,
+                                   .path = noted(head, head->notes.path),
+                                   .query = noted(head, head->notes.query)};
+        return check_body(config, head);
+    }
+    verdict = check_site(config, head, &host);
     *pass = (struct gate_pass){.route = GATE_OTHER};
     if (verdict == GATE_PASS)
         verdict = check_target(config, head, host, pass);
@@ -419,6 +443,8 @@ enum gate_verdict gate_check(const struct gate_config *config, const struct h1_h
         verdict = GATE_DOUBLE_HEADER;
     if (verdict == GATE_PASS)
         verdict = check_body(config, head);
+    if (verdict == GATE_PASS)
+        note_pass(head, pass);
     return verdict;
 }
 

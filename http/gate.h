@@ -54,8 +54,8 @@ struct gate_pass {
 
 /* Bound to anything but loopback and without `hosts` every well-formed Host passes: the names of
  * a pod are unknown. An Origin must be listed, or be the very authority of a Host that passed by
- * name (not by "any"). *pass is filled for GATE_PASS. */
-enum gate_verdict gate_check(const struct gate_config *config, const struct h1_head *head,
+ * name (not by "any"). *pass is filled for GATE_PASS, which is noted in the head. */
+enum gate_verdict gate_check(const struct gate_config *config, struct h1_head *head,
                              struct gate_pass *pass);
 int gate_status(enum gate_verdict verdict);
 const char *gate_reason(enum gate_verdict verdict); /* constant text for a body or a log */

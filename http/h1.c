@@ -331,8 +331,10 @@ static struct h1_head *head_new(void)
 
 void h1_head_free(struct h1_head *head)
 {
-    if (head != NULL)
+    if (head != NULL) {
         bytes_unref(head->text.buf);
+        bytes_unref(head->notes.lines);
+    }
     free(head);
 }
 

@@ -5,7 +5,7 @@
 #ifndef HTTP_H1_H
 #define HTTP_H1_H
 
-#include "mesh/base/bytes.h"
+#include "mesh/base/types.h"
 
 /* --- One message's head ------------------------------------------------------------------- */
 
@@ -66,6 +66,23 @@ struct h1_header {
     bool stays;    /* here by its name alone, see h1_header_travels() */
 };
 
+/* What is made of a head by those who read it, and would be made of it again: it is kept with the
+ * head, and when that one comes again (h1_use_memo()) nothing but the digits of its Content-Length
+ * may differ. Each note is of one config. */
+struct h1_notes {
+    /* gate.c: it passed, where to */
+    bool is_passed;
+    uint8_t route; /* enum gate_route */
+    struct span path, query;
+    /* mcp.c, mcp_answer.c: the lines that travel */
+    struct bytes *lines;      /* NULL: not noted */
+    uint32_t lines_without;   /* of the head's, the fields that are left out */
+    struct span lines_client; /* in `lines`: whom they came from */
+    /* mcp.c: who asks */
+    bool knows_who;
+    struct principal who, token;
+};
+
 /* Valid from H1_HEAD to h1_next(). To keep slices of it longer: slice_keep() takes a reference
  * to the text, nothing is copied. */
 struct h1_head {
@@ -83,6 +100,7 @@ struct h1_head {
     bool has_connection_names; /* Connection names more than close and keep-alive */
     uint32_t fields, doubles;  /* sets: fields that came, and that came more than once */
     uint32_t first[H1_FIELDS]; /* of those that came: the index of the first */
+    struct h1_notes notes;
     uint32_t headers_count, headers_room;
     struct h1_header headers[];
 };

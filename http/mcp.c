@@ -468,12 +468,16 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
     /* The coding is ours to choose, the session id is ours and not the upstream's. */
     uint32_t without = h1_set(H1_FIELD_ACCEPT_ENCODING) | h1_set(H1_FIELD_MCP_SESSION_ID);
     struct slice authority;
+    struct span noted_client;
 
     /* Event ids are the owner's: the upstream knows others, or none. */
     if (request->want != MESH_PASS)
         without |= h1_set(H1_FIELD_LAST_EVENT_ID);
     if (is_message)
-        without |= h1_set(H1_FIELD_ACCEPT);
+        without |= h1_set(H1_FIELD_ACCEPT); /* which tells a message from the others, too */
+    *headp = mcp_noted_lines(&input->head->notes, without, input->client);
+    if (*headp != NULL)
+        return 0;
     h1_field(input->head, H1_FIELD_HOST, &authority);
     *headp =
         mcp_copy_lines(input->head, without,
@@ -481,12 +485,29 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
                            sizeof scheme - 1 + (is_message ? sizeof both - 1 : 0));
     if (*headp == NULL)
         return -ENOMEM;
+    noted_client = (struct span){(uint32_t)((*headp)->length + sizeof client - 1 + 2),
+                                 (uint32_t)input->client.length};
     forwarded_append(*headp, client, input->client);
     forwarded_append(*headp, host, authority);
     mcp_append(*headp, slice_borrow(scheme, sizeof scheme - 1));
     if (is_message)
         mcp_append(*headp, slice_borrow(both, sizeof both - 1));
+    mcp_note_lines(&input->head->notes, without, noted_client, *headp);
     return 0;
+}
+
+static void take_who(const struct mcp_config *config, struct h1_head *head,
+                     struct mesh_request *request)
+{
+    struct h1_notes *notes = &head->notes;
+
+    if (!notes->knows_who) {
+        notes->who = mcp_principal(config, head);
+        notes->token = mcp_token(config, head);
+        notes->knows_who = true;
+    }
+    request->who = notes->who;
+    request->token = notes->token;
 }
 
 /* ---- all together ------------------------------------------------------------------------- */
@@ -497,6 +518,7 @@ static int make_exchange(const struct mcp_input *input, const struct mesh_reques
 {
     const struct rpc_message *rpc = input->rpc;
     struct slice id = {NULL, NULL, 0}, origin;
+    uint8_t *to = exchange->few;
 
     exchange->want = request->want;
     exchange->era = request->era;
@@ -510,15 +532,19 @@ static int make_exchange(const struct mcp_input *input, const struct mesh_reques
         exchange->is_request = true;
         id = slice_part(input->body, rpc->id);
     }
-    if (id.length + origin.length == 0)
-        return 0;
-    exchange->kept = bytes_new(NULL, id.length + origin.length);
-    if (exchange->kept == NULL)
-        return -ENOMEM;
+    if (id.length + origin.length > sizeof exchange->few) {
+        exchange->kept = bytes_new(NULL, id.length + origin.length);
+        if (exchange->kept == NULL)
+            return -ENOMEM;
+        exchange->kept->length = id.length + origin.length;
+        to = exchange->kept->data;
+    }
     exchange->id = (struct span){0, (uint32_t)id.length};
     exchange->origin = (struct span){(uint32_t)id.length, (uint32_t)origin.length};
-    mcp_append(exchange->kept, id);
-    mcp_append(exchange->kept, origin);
+    if (id.length > 0)
+        memcpy(to, id.at, id.length);
+    if (origin.length > 0)
+        memcpy(to + id.length, origin.at, origin.length);
     return 0;
 }
 
@@ -557,9 +583,7 @@ int mcp_request_make(const struct mcp_config *config, const struct mcp_input *in
     if (rc < 0)
         goto fail;
     if (request->want != MESH_PASS && request->era == MESH_LEGACY)
-        request->who = mcp_principal(config, input->head);
-    if (request->want != MESH_PASS && request->era == MESH_LEGACY)
-        request->token = mcp_token(config, input->head);
+        take_who(config, input->head, request);
     request->method = slice_part(input->head->text, input->head->method_text);
     request->target = origin_form(input->pass);
     if (request->front == MESH_FRONT_SSE)

@@ -41,7 +41,7 @@ struct mcp_config {
 /* --- A request ----------------------------------------------------------------------------- */
 
 struct mcp_input {
-    const struct h1_head *head;
+    struct h1_head *head; /* what is made of it is noted there */
     const struct gate_pass *pass;
     struct slice body;
     const struct rpc_message *rpc; /* facts of a POST's body on the MCP path; else may be NULL */
@@ -58,8 +58,9 @@ struct mcp_exchange {
     bool close; /* close the connection after the answer; mcp_write_head() may set it */
     enum h1_framing framing; /* of the answer, set by mcp_write_head() */
     enum mesh_form form;     /* as well */
-    struct bytes *kept;      /* id and Origin */
-    struct span id, origin;
+    struct span id, origin;  /* in `few`, or in `kept` if it is there */
+    uint8_t few[40];
+    struct bytes *kept;
 };
 void mcp_exchange_deinit(struct mcp_exchange *exchange);
 
@@ -101,6 +102,27 @@ int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchang
                    enum mesh_form form, struct slice lines, const char *session, int64_t length,
                    struct bytes **headp);
 
+/* Heads written lately, of one config, all of them of requests or all of answers; zeroes to begin
+ * with. */
+#define MCP_HEADS 256u
+struct mcp_heads {
+    struct bytes_budget *budget; /* of what is written; or NULL */
+    struct mcp_head_kept {
+        struct bytes *head; /* NULL: none */
+        struct slice session;
+        struct span lines;    /* those that travel, in the head */
+        size_t before_digits; /* of Content-Length */
+    } kept[MCP_HEADS];
+};
+void mcp_heads_forget(struct mcp_heads *heads, uint32_t place); /* its user is gone */
+void mcp_heads_deinit(struct mcp_heads *heads);
+/* The same bytes as mcp_write_head(), with less work where the last head of this place had the same
+ * lines. `place`: any number that the connection keeps. */
+int mcp_write_head_again(const struct mcp_config *config, struct mcp_exchange *exchange, int status,
+                         enum mesh_form form, struct slice lines, const char *session,
+                         int64_t length, struct mcp_heads *heads, uint32_t place,
+                         struct bytes **headp);
+
 enum mcp_ending {
     MCP_END_WHOLE, /* write *textp, end the answer by its framing */
     MCP_END_CUT    /* nothing can be said any more: close without ending the framing */
@@ -138,22 +160,11 @@ struct mcp_upstream_request {
 int mcp_upstream_request_head(const struct mcp_config *config,
                               const struct mcp_upstream_request *request, struct bytes **headp);
 
-/* Heads written lately, of one config; zeroes to begin with. */
-#define MCP_HEADS 256u
-struct mcp_heads {
-    struct mcp_head_kept {
-        struct bytes *head; /* NULL: none */
-        struct slice session;
-        struct span lines;    /* those that travel, in the head */
-        size_t before_digits; /* of Content-Length */
-    } kept[MCP_HEADS];
-};
 /* The same bytes as mcp_upstream_request_head(), with less work where the last head of this place
  * was of the same session and lines. `place`: any number that the session keeps. */
 int mcp_upstream_request_head_again(const struct mcp_config *config,
                                     const struct mcp_upstream_request *request,
                                     struct mcp_heads *heads, uint32_t place, struct bytes **headp);
-void mcp_heads_forget(struct mcp_heads *heads, uint32_t place); /* the session is over */
 
 struct mcp_upstream_answer {
     enum mesh_form form;
@@ -162,7 +173,7 @@ struct mcp_upstream_answer {
 };
 /* 0 or -ENOMEM. Nothing of a PASS is looked into: its form is RAW or NONE. A JSON or SSE answer
  * that is compressed in spite of what we asked for is RAW. */
-int mcp_filter_response_head(const struct h1_head *head, enum mesh_want want,
+int mcp_filter_response_head(struct h1_head *head, enum mesh_want want,
                              struct mcp_upstream_answer *answer);
 /* Does an answer with this status and body (its first KiB is enough) to a request that carried the
  * upstream's own session id say that the id is not known any more (mcp.md §4.2 rule 8)? */

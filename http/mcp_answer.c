@@ -50,8 +50,10 @@ struct bytes *mcp_copy_lines(const struct h1_head *head, uint32_t without, size_
 
 static struct slice kept(const struct mcp_exchange *exchange, struct span part)
 {
-    if (exchange->kept == NULL || part.length == 0)
+    if (part.length == 0)
         return slice_borrow(NULL, 0);
+    if (exchange->kept == NULL)
+        return slice_borrow(exchange->few + part.at, part.length);
     return slice_part(slice_of(exchange->kept, 0, exchange->kept->length), part);
 }
 
@@ -235,6 +237,8 @@ static const struct wording {
     /* The client has its answer: it is quiet at once after a 405, and after nothing else. */
     [MESH_STREAM_OVER] = {"stream_over", false, 405, false, MCP_BAD_REQUEST,
                           "nothing follows this event"},
+    [MESH_RATE_LIMITED] = {"rate_limited", false, 429, true, RPC_INTERNAL_ERROR,
+                           "session mesh: too many requests; nothing ran"},
 };
 _Static_assert(sizeof wordings / sizeof wordings[0] == MESH_REASON_LAST + 1, "one row a reason");
 
@@ -439,12 +443,13 @@ static enum mesh_form answer_form(const struct h1_head *head, enum mesh_want wan
     return is_media(type, "application/json") ? MESH_FORM_JSON : MESH_FORM_RAW;
 }
 
-int mcp_filter_response_head(const struct h1_head *head, enum mesh_want want,
+int mcp_filter_response_head(struct h1_head *head, enum mesh_want want,
                              struct mcp_upstream_answer *answer)
 {
     /* The session id is written anew by the peer that has the client, the rest of these by whoever
      * frames or streams. */
     uint32_t without = h1_set(H1_FIELD_MCP_SESSION_ID) | h1_set(H1_FIELD_ALT_SVC);
+    const struct slice nobody = {NULL, NULL, 0};
 
     memset(answer, 0, sizeof *answer);
     answer->form = answer_form(head, want);
@@ -452,8 +457,14 @@ int mcp_filter_response_head(const struct h1_head *head, enum mesh_want want,
         without |= h1_set(H1_FIELD_CONTENT_TYPE) | h1_set(H1_FIELD_CACHE_CONTROL) |
                    h1_set(H1_FIELD_X_ACCEL_BUFFERING);
     h1_field(head, H1_FIELD_MCP_SESSION_ID, &answer->session);
+    answer->lines = mcp_noted_lines(&head->notes, without, nobody);
+    if (answer->lines != NULL)
+        return 0;
     answer->lines = mcp_copy_lines(head, without, 0);
-    return answer->lines == NULL ? -ENOMEM : 0;
+    if (answer->lines == NULL)
+        return -ENOMEM;
+    mcp_note_lines(&head->notes, without, (struct span){0}, answer->lines);
+    return 0;
 }
 
 static bool contains(struct slice text, const char *what)

@@ -44,6 +44,27 @@ static inline void mcp_append(struct bytes *into, struct slice what)
 }
 
 void mcp_append_line(struct bytes *into, struct slice name, struct slice value);
+/* Those that were noted, if they were made alike: a new reference. Else NULL. */
+static inline struct bytes *mcp_noted_lines(const struct h1_notes *notes, uint32_t without,
+                                            struct slice client)
+{
+    struct bytes *lines = notes->lines;
+
+    if (lines == NULL || notes->lines_without != without ||
+        !slice_equal(slice_part(slice_of(lines, 0, lines->length), notes->lines_client), client))
+        return NULL;
+    return bytes_ref(lines);
+}
+
+static inline void mcp_note_lines(struct h1_notes *notes, uint32_t without, struct span client,
+                                  struct bytes *lines)
+{
+    bytes_unref(notes->lines);
+    notes->lines = bytes_ref(lines);
+    notes->lines_without = without;
+    notes->lines_client = client;
+}
+
 /* The lines of a head that travel, but for the fields of the set `without`, in a new buffer with
  * room for `more` bytes. NULL: no memory. */
 struct bytes *mcp_copy_lines(const struct h1_head *head, uint32_t without, size_t more);

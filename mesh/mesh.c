@@ -123,6 +123,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     event_stream_init(core);
     tombs_init(core);
     park_init(core);
+    rate_init(core);
     relay_init(core);
     serve_init(core);
     entry_init(core);
@@ -165,6 +166,7 @@ void mesh_free(struct mesh *m)
     serve_deinit(core);
     owner_deinit(core);
     tombs_deinit(core);
+    rate_deinit(core);
     tasks_deinit(core);
     copies_deinit(core);
     evidence_deinit(core);

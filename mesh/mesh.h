@@ -47,6 +47,7 @@ enum mesh_rebalance {
 };
 
 struct records; /* mesh/member/records.h */
+struct rings;   /* mesh/member/rings.h */
 
 struct mesh_config {
     const char *name;      /* of this peer: 1 .. MESH_NAME_MAX of [a-z0-9-] */
@@ -66,11 +67,14 @@ struct mesh_config {
     enum mesh_loss_policy on_owner_loss;
     enum mesh_rebalance rebalance;
     uint32_t members_max, sessions_max, exchanges_max;
+    uint32_t rate,
+        rate_burst;    /* requests a second of one principal, 0: any; at once, 0: twice that */
     uint32_t copies;   /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
     size_t memory_max; /* bytes of bodies and kept answers, all together */
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
     struct records *records; /* of members, shared by meshes of one process; NULL: its own */
+    struct rings *rings;     /* the same of rings */
 };
 
 /* Fills every field that has a default: all but name, cluster, addr, entropy, boot_ms. */
@@ -317,6 +321,11 @@ struct mesh_tenure {
 bool mesh_tenure_of(struct mesh *mesh, const char *id_text, size_t length,
                     struct mesh_tenure *tenure);
 
+/* The highest epoch of a session that this peer heard of, by a record or anybody's word; counter 0:
+ * none, or only that in which its home minted it. */
+struct mesh_epoch mesh_heard_of(const struct mesh *mesh, const char *id_text, size_t length);
+uint64_t mesh_heard_count(const struct mesh *mesh); /* how often one of these became higher */
+
 /* Was this peer told that the session's client deleted it? */
 bool mesh_knows_deleted(struct mesh *mesh, const char *id_text, size_t length, uint64_t now_ms);
 
@@ -350,6 +359,7 @@ struct mesh_stats {
     uint64_t exchanges_owned, exchanges_forwarded, exchanges_parked;
     uint64_t answers_ok, answers_failed;
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
+    uint64_t rate_limited; /* requests of principals that sent too many */
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t relayed;     /* exchanges carried between peers that cannot reach each other */
     uint64_t handed_over; /* sessions given away: we drain, our server is gone, or --rebalance */

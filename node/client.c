@@ -136,7 +136,7 @@ static void refuse_verdict(struct client *client)
 static void on_head(struct client *client)
 {
     struct clients *clients = client->clients;
-    const struct h1_head *head = client->h1.head;
+    struct h1_head *head = client->h1.head;
     clients->stats.requests++;
     client->verdict = gate_check(&clients->host->gate, head, &client->pass);
     if (client->verdict != GATE_PASS) {
@@ -177,7 +177,7 @@ static void ask(struct client *client, struct mcp_made *made)
 static void on_request(struct client *client)
 {
     struct clients *clients = client->clients;
-    const struct h1_head *head = client->h1.head;
+    struct h1_head *head = client->h1.head;
     client->since_ms = client_now_ms(client);
     if (client->refused) {
         refuse_verdict(client);

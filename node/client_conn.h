@@ -66,7 +66,8 @@ struct clients {
     struct client *first, *unsettled;
     struct table addresses; /* connections per address */
     struct h1_memo heads;
-    uint32_t busy; /* connections whose answer is not written yet */
+    struct mcp_heads answers; /* their heads; a connection has the place that it has in `heads` */
+    uint32_t busy;            /* connections whose answer is not written yet */
     bool finishing, listening;
     struct clients_stats stats;
 };

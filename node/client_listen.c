@@ -116,6 +116,7 @@ int clients_new(struct clients **clientsp, struct host *host, struct mesh_addr *
         return UV_ENOMEM;
     *clientsp = clients;
     clients->host = host;
+    clients->answers.budget = &host->passing;
     clients->stats.connections_max = host->connections_max;
     int rc = uv_random(NULL, NULL, sip_key, sizeof sip_key, 0, NULL);
     table_init(&clients->addresses, sizeof sip_key, sip_key);
@@ -168,6 +169,7 @@ void clients_free(struct clients *clients)
     table_deinit(&clients->addresses);
     slots_free(&clients->exchanges);
     h1_memo_deinit(&clients->heads);
+    mcp_heads_deinit(&clients->answers);
     free(clients);
 }
 

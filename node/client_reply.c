@@ -151,8 +151,9 @@ static int put_head(struct client *client, int64_t length)
     struct bytes *head = NULL;
     if (host_is_leaving(host))
         client->x.close = true; /* the next request of this client belongs elsewhere */
-    int rc = mcp_write_head(&host->mcp, &client->x, reply->status, reply->form, reply->lines,
-                            reply->has_session ? reply->session : NULL, length, &head);
+    int rc = mcp_write_head_again(&host->mcp, &client->x, reply->status, reply->form, reply->lines,
+                                  reply->has_session ? reply->session : NULL, length,
+                                  &client->clients->answers, client->h1.memo_at, &head);
     if (rc == 0)
         rc = writer_add_take(&client->writer, head);
     if (rc == 0)

@@ -122,6 +122,11 @@ static const struct setting settings[] = {
      NULL, "processes of a stdio server that are started before a session needs them; they count "
      "against --max-children"},
 
+    {"rate", "N", "0", SECTION_LIMITS, CONFIG_RUN, read_number, FIELD(host.mesh.rate), 0, 1000000,
+     NULL, "requests a second that this peer takes of one principal (--bind-session; else of the same "
+     "credentials, else of a session), the others get 429; 0: any number"},
+    {"rate-burst", "N", "0", SECTION_LIMITS, CONFIG_RUN, read_number, FIELD(host.mesh.rate_burst), 0,
+     1000000, NULL, "of which so many may come at once; 0: twice --rate"},
     {"max-sessions", "N", "100000", SECTION_LIMITS, CONFIG_RUN, read_number,
      FIELD(host.mesh.sessions_max), 1, 1000000, NULL, "sessions owned by this peer"},
     {"max-connections", "N", "10000", SECTION_LIMITS, CONFIG_RUN, read_number,

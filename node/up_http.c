@@ -8,6 +8,8 @@
 #include "node/log.h"
 #include "node/up_sse.h"
 
+#define CALLS_SPARE 64u /* as many as a busy turn begins and ends */
+
 static struct http_up *up_of(struct up_http *kind, const struct mesh_effect *effect)
 {
     return slots_get(&kind->upstream->ups, effect->handle);
@@ -25,6 +27,7 @@ static struct http_call *call_of(struct http_up *up, uint32_t number)
 
 void http_call_free(struct http_call *call)
 {
+    struct http_up *up = call->up;
     if (call->link != NULL) {
         *call->link = call->next;
         if (call->next != NULL)
@@ -38,7 +41,10 @@ void http_call_free(struct http_call *call)
     sse_reader_deinit(&call->sse);
     free(call->scan);
     free(call->tools);
-    free(call);
+    if (up != NULL)
+        spare_give(&up->kind->calls, call, CALLS_SPARE);
+    else
+        free(call);
 }
 
 void http_call_end(struct http_call *call, enum mesh_reason why)
@@ -109,7 +115,8 @@ void http_call_start(struct up_http *kind, struct http_call *call,
 
 struct http_call *http_call_new(struct http_up *up)
 {
-    struct http_call *call = malloc(sizeof *call);
+    struct http_call *call =
+        up != NULL ? spare_take(&up->kind->calls, sizeof *call) : malloc(sizeof *call);
     if (call == NULL)
         return NULL;
     *call = (struct http_call){.room = MESH_UP_ROOM_FIRST};
@@ -346,6 +353,7 @@ static int start(struct upstream *upstream, void **kindp)
         free(kind);
         return UV_EINVAL;
     }
+    kind->requests.budget = &host->passing;
     kind->is_sse = upstream_speaks_sse(host->config);
     host->mcp.http_upstream = !kind->is_sse;
     host->mcp.passes_paths = true;
@@ -395,8 +403,11 @@ static void close_all(void *of)
 static void free_all(void *of)
 {
     struct up_http *kind = of;
-    if (kind != NULL)
+    if (kind != NULL) {
+        spare_deinit(&kind->calls);
         h1_memo_deinit(&kind->heads);
+        mcp_heads_deinit(&kind->requests);
+    }
     free(kind);
 }
 

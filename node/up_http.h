@@ -7,6 +7,7 @@
 #include "http/h1.h"
 #include "http/mcp.h"
 #include "http/sse.h"
+#include "mesh/base/spare.h"
 #include "node/host.h"
 #include "node/upstream.h"
 
@@ -17,7 +18,7 @@ struct http_call;
 /* How the answer to a call is read, where that is not up_http_answer.c's way. */
 struct http_call_ops {
     /* 0 or negative errno: it is over, as one that is no answer. */
-    int (*on_head)(struct http_call *call, const struct h1_head *head);
+    int (*on_head)(struct http_call *call, struct h1_head *head);
     int (*on_part)(struct http_call *call, struct slice part);
     /* It is over: to its end (MESH_OK), or why not. Frees the call. */
     void (*on_over)(struct http_call *call, enum mesh_reason why);
@@ -92,6 +93,7 @@ struct up_http {
     uint32_t addresses_count, address; /* address: the one in use */
     struct http_conn *first, *idle;
     uint32_t idle_count;
+    struct spare calls;        /* memory of those that are over */
     struct h1_memo heads;      /* of answers */
     struct mcp_heads requests; /* heads, by slot of their session */
     /* is it there? */

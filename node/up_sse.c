@@ -224,7 +224,7 @@ void sse_up_send(struct sse_up *sse, const struct mesh_effect *effect)
         http_up_close(sse->up, MESH_UPSTREAM_LOST); /* it takes nothing any more */
 }
 
-static int on_post_head(struct http_call *call, const struct h1_head *head)
+static int on_post_head(struct http_call *call, struct h1_head *head)
 {
     struct sse_up *sse = call->up->sse;
     bool is_taken = head->status >= 200 && head->status < 300;
@@ -351,7 +351,7 @@ static int on_event(struct sse_up *sse, const struct sse_event *event)
     return 0;
 }
 
-static int on_stream_head(struct http_call *call, const struct h1_head *head)
+static int on_stream_head(struct http_call *call, struct h1_head *head)
 {
     struct sse_up *sse = call->up->sse;
     struct mcp_upstream_answer answer;

@@ -61,6 +61,7 @@ static bool reason_denies_running(enum mesh_reason why)
     case MESH_CANCELLED:
     case MESH_STOPPING:
     case MESH_STREAM_OVER:
+    case MESH_RATE_LIMITED:
         break;
     }
     return false;
@@ -241,6 +242,15 @@ static void check_own_word(struct world *world, const struct request *request, s
                    request->n, (int)(text.length < 200 ? text.length : 200), (const char *)text.at);
 }
 
+/* It must only grow (MCP, progress), whoever runs the request, and however often. */
+static void check_progress(struct world *world, struct request *request, uint32_t progress)
+{
+    if (progress <= request->progress)
+        check_fail(world, "S1", "#%u gets progress %u after %u", request->n, progress,
+                   request->progress);
+    request->progress = progress;
+}
+
 void check_message(struct world *world, struct request *request, struct request *on,
                    struct slice text, const struct rpc_message *rpc, bool answers)
 {
@@ -269,6 +279,8 @@ void check_message(struct world *world, struct request *request, struct request 
     if (rpc->method == RPC_PROGRESS && text_number(text, "progressToken") != request->n)
         check_fail(world, "E3", "#%u gets the progress of #%u", request->n,
                    text_number(text, "progressToken"));
+    if (rpc->method == RPC_PROGRESS)
+        check_progress(world, request, text_number(text, "progress"));
     uint32_t note = text_number(text, "k");
     if (note != WORLD_NOBODY)
         check_note(world, on, note, text_number(text, "u"));

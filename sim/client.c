@@ -120,7 +120,7 @@ void clients_free(struct world *world)
         free(clients->requests[n]);
     }
     for (uint32_t n = 0; n < clients->sessions_count; n++) {
-        free(clients->sessions[n]->tenures.passed);
+        heard_free(&clients->sessions[n]->tenures.heard);
         free(clients->sessions[n]);
     }
     free(clients->requests);
@@ -464,12 +464,14 @@ struct request *request_behind(struct world *world, struct request *request)
 static void message_came(struct world *world, struct request *request, struct slice text,
                          bool answers)
 {
+    static const char missed[] = "events of this stream were missed";
     struct rpc_message rpc;
     struct request *behind = request_behind(world, request);
     rpc_read(&rpc, NULL, text.at, text.length);
     world_say(world, &world->seats[request->seat], "  #%u %s %.*s", request->n,
               answers ? "answer" : "message", (int)(text.length > 300 ? 300 : text.length),
               (const char *)text.at);
+    request->gaps += memmem(text.at, text.length, missed, sizeof missed - 1) != NULL;
     if (check_gap_told(world, request, text))
         return;
     check_message(world, behind, request, text, &rpc, answers);
@@ -511,7 +513,6 @@ static void head_came(struct world *world, struct request *request,
     const struct mesh_member *self = mesh_self(world->seats[request->seat].mesh);
     check_head(world, request, effect);
     request->has_head = true;
-    request->answerer = world_life_of(world, effect->head.owner);
     request->status = effect->head.status;
     request->form = effect->head.form;
     if (peer_id_equal(self->record->id, effect->head.owner))

@@ -76,14 +76,15 @@ struct request {
     char shown[72];   /* Last-Event-ID; empty: none */
     /* what came */
     bool has_head, has_answer, is_error;
-    uint32_t answerer; /* has_head: the life of the owner that it came from */
     int status;
     enum mesh_form form;
     enum mesh_end end;
     enum mesh_reason why;
     uint32_t events, notes, last_note, last_up; /* the newest notification, and of which upstream */
+    uint32_t progress;                          /* likewise; 0: none came */
     bool is_excused; /* the mesh said that something may be missing before the next of them */
     bool has_position, has_gap, was_told_gap;
+    uint32_t gaps;                 /* how often it was told that events were missed */
     struct event_id position;      /* of the newest event; before: what was shown */
     enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
     uint32_t retry_ms;

@@ -16,7 +16,8 @@ static const char *const names[FAULT_CLASSES] = {
     "mtu",     "truncate",  "stale",     "asymmetric", "bridge",  "majorities", "swizzle",
     "half",    "half-open", "mid-frame", "early-fin",  "stall",   "starve",     "clock",
     "foreign", "shared",    "mass",      "dns",        "files",   "up-twice",   "up-hangs",
-    "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout"};
+    "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout",
+    "skew"};
 
 const char *fault_name(enum fault_class class)
 {

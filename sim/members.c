@@ -10,7 +10,7 @@
 #include "sim/net.h"
 
 #define SAID_KEPT 16384u
-#define LIVES_KEPT 4096u
+#define LIVES_KEPT 16384u
 #define CALM_LOOK_US (500u * WORLD_MS)
 #define IDLE_LEAST_US (2u * WORLD_SECOND)
 
@@ -46,20 +46,30 @@ static bool is_life(const struct life *life, const struct mesh_record *record)
            (record->nonce == 0 || record->nonce == life->nonce);
 }
 
-/* The process of which a row speaks; NULL: there never was one. */
+static const struct life *life_among(const struct world *world, const struct mesh_record *record)
+{
+    for (uint32_t n = world->lives_count; n-- > 0;)
+        if (is_life(&world->lives[n], record))
+            return &world->lives[n];
+    return NULL;
+}
+
+/* The process of which a row speaks; NULL: there never was one. What living ones say of themselves
+ * is asked only where it may matter: of hundreds that takes long. */
 static const struct life *life_of(struct world *world, const struct mesh_record *record)
 {
     uint64_t hash = members_mix(members_mix(record->id.name, record->id.generation), record->nonce);
     uint32_t *at = &world->members->life_at[hash % LIVES_KEPT];
     if (*at < world->lives_count && is_life(&world->lives[*at], record))
         return &world->lives[*at];
-    world_lives_note(world);
-    for (uint32_t n = world->lives_count; n-- > 0;)
-        if (is_life(&world->lives[n], record)) {
-            *at = n;
-            return &world->lives[n];
-        }
-    return NULL;
+    const struct life *life = record->nonce != 0 ? life_among(world, record) : NULL;
+    if (life == NULL) {
+        world_lives_note(world);
+        life = life_among(world, record);
+    }
+    if (life != NULL)
+        *at = (uint32_t)(life - world->lives);
+    return life;
 }
 
 /* A row says no more than its subject ever did (M1), and is of somebody of our cluster (P7). */

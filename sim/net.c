@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "sim/check.h"
+#include "sim/skew.h"
 #include "sim/stream.h"
 #include "sim/watch.h"
 
@@ -234,6 +235,11 @@ void net_set_delay(struct world *world, uint32_t from, uint32_t to, uint32_t mor
     path_disturbed(world, from, to)->more_us = more_us;
 }
 
+void net_set_gossip_delay(struct world *world, uint32_t from, uint32_t to, uint32_t more_us)
+{
+    path_disturbed(world, from, to)->gossip_more_us = more_us;
+}
+
 void net_set_rate(struct world *world, uint32_t from, uint32_t to, uint32_t kbs,
                   uint32_t queue_bytes)
 {
@@ -381,10 +387,14 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     struct packet *packet = (struct packet *)(void *)space;
     uint32_t address = world_address_of(&effect->wire.to);
     uint32_t to = address == WORLD_NOBODY ? WORLD_NOBODY : world_seat_at(world, address);
-    size_t length = effect->wire.sealed.length;
+    struct slice sealed = effect->wire.sealed;
+    uint8_t later[MESH_DATAGRAM_MAX];
+    if (fault_is_on(world->faults, FAULT_SKEW))
+        sealed = skew_datagram(world, seat, sealed, later);
+    size_t length = sealed.length;
     net->datagrams++;
     net->datagram_bytes += length;
-    watch_datagram(world, seat, effect->wire.sealed);
+    watch_datagram(world, seat, sealed);
     if (to == WORLD_NOBODY || length > MESH_DATAGRAM_MAX)
         return;
     if (datagram_is_barred(world, seat->index, to, length))
@@ -394,8 +404,9 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     world_addr(&packet->from, seat->address);
     packet->to = effect->wire.to;
     packet->length = (uint32_t)length;
-    memcpy(packet->data, effect->wire.sealed.at, packet->length);
-    uint64_t delay_us = net_delay(world, seat->index, to, packet->length + IP_UDP_BYTES);
+    memcpy(packet->data, sealed.at, packet->length);
+    uint64_t delay_us = net_delay(world, seat->index, to, packet->length + IP_UDP_BYTES) +
+                        net_path(world, seat->index, to)->gossip_more_us;
     if (net->keeps)
         packet_keep(world, packet, to);
     datagram_push(world, packet, to, world->now_us + delay_us);

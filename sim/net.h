@@ -22,7 +22,7 @@ struct path {
     uint64_t healed_us; /* when the last of them ended */
     uint32_t sent;      /* draws so far: what chance does to one packet depends on nothing else */
     uint64_t bad_until_us, slow_until_us, clogged_until_us;
-    uint32_t loss_ppm, more_us, mtu_bytes;
+    uint32_t loss_ppm, more_us, gossip_more_us, mtu_bytes;
     uint32_t rate_kbs, queue_bytes; /* kB a second, and what waits for it at most */
     uint64_t queue_empty_us;
     struct bursts bursts;
@@ -124,6 +124,7 @@ void net_set_loss(struct world *world, uint32_t from, uint32_t to, uint32_t ppm)
 void net_set_bursts(struct world *world, uint32_t from, uint32_t to, uint32_t good_ms,
                     uint32_t bad_ms, uint32_t bad_ppm);
 void net_set_delay(struct world *world, uint32_t from, uint32_t to, uint32_t more_us);
+void net_set_gossip_delay(struct world *world, uint32_t from, uint32_t to, uint32_t more_us);
 /* kB a second; datagrams that find more than queue_bytes waiting are dropped, streams wait. */
 void net_set_rate(struct world *world, uint32_t from, uint32_t to, uint32_t kbs,
                   uint32_t queue_bytes);

@@ -46,6 +46,8 @@ static void quality_set(struct world *world, const struct deed *deed, uint32_t f
         net_set_loss(world, from, to, number);
     else if (deed->kind == DEED_DELAY)
         net_set_delay(world, from, to, number * WORLD_MS);
+    else if (deed->kind == DEED_DELAY_GOSSIP)
+        net_set_gossip_delay(world, from, to, number * WORLD_MS);
     else
         net_set_mtu(world, from, to, number);
 }
@@ -157,7 +159,9 @@ static void session_do(struct stage *stage, const struct deed *deed)
     while (seat < WORLD_SEATS_MAX && !who[seat])
         seat++;
     if (deed->kind == DEED_SAY) {
-        uint32_t up = *session == WORLD_NOBODY ? WORLD_NOBODY : upstream_of(world, *session);
+        uint32_t up = *session == WORLD_NOBODY
+                          ? WORLD_NOBODY
+                          : upstream_beside(world, *session, deed->is_there ? who : NULL);
         if (up != WORLD_NOBODY)
             upstream_notify(world, up);
         if (up != WORLD_NOBODY)
@@ -276,6 +280,7 @@ static void deed_do(struct stage *stage, const struct deed *deed)
         return;
     case DEED_LOSS:
     case DEED_DELAY:
+    case DEED_DELAY_GOSSIP:
     case DEED_MTU:
         quality_do(stage, deed);
         return;

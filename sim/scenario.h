@@ -39,6 +39,7 @@
  *     cut PEERS -> PEERS, mend PEERS -> PEERS, split PEERS | PEERS ..., heal (all of it)
  *     loss PEERS [-> PEERS] N%        without an arrow: whatever goes to or from them
  *     delay PEERS [-> PEERS] TIME     more than the 1 ms
+ *     delay-gossip PEERS [-> PEERS] TIME      likewise, of datagrams alone
  *     mtu PEERS [-> PEERS] N          bytes with headers; what is longer vanishes; 0: no bound
  *     duplicate N%, reorder N%, replay N%
  *     serving PEERS on|off            what the peer's server says
@@ -49,15 +50,18 @@
  *     end-server PEERS                their MCP server dies, and another is there at once
  *     stop-server PEERS, start-server PEERS           likewise, but until then nobody is there
  *     hang-server PEERS for TIME      it takes requests and answers late
- *     say N                           the server of session N sends a notification
+ *     say N [at PEERS]                the server of session N sends a notification; in a split that
+ *                                     beside one of those peers
  *     delete N at PEERS
  *     call N at PEERS [taking TIME] [in K events] [by asking]    a request of session N that must
  *                                     not run twice, answered after K events, or after a question
  *                                     to the client; of several peers the first
  *     read N at PEERS [taking TIME] [in K events]                one that may
  *     get N at PEERS                  GET: its own stream. The calls, reads and gets of a file
- * count from 1 vanish N                        the client of call N goes away resume N at PEERS and
- * comes back: counts as a call answer N at PEERS               to the newest question of session N
+ *                                     count from 1
+ *     vanish N                        the client of call N goes away
+ *     resume N at PEERS               and comes back: counts as a call
+ *     answer N at PEERS               to the newest question of session N
  *
  * STATE:
  *     PEERS agree                     equal views, which hold just them for alive
@@ -67,13 +71,19 @@
  *                                     as many as `nodes` says
  *     table at PEERS <= N             all rows, those of the dead as well
  *     sessions at PEERS = N           that it owns
+ *     moves at PEERS = N              how often it was sent on to another owner, since it started
  *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
  *     serving PEERS at PEERS is on|off
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
- *     call N is answered|refused|open|gone, call N ran N times, call N ends REASON
- * (outcome-unknown) call N heard K notifications    of servers; or <=, >= call N is told that
- * something may be missing epoch of N = K                  of session N, the highest; or <=, >=
+ *     call N is answered|refused|open|gone
+ *     call N ran N times
+ *     call N ends REASON              outcome-unknown, ...
+ *     call N heard K notifications    of servers; or <=, >=
+ *     call N heard K gaps             likewise: it was told that events were missed
+ *     call N is told                  that something may be missing
+ *     epoch of N = K                  of session N, the highest; or <=, >=
  *     owners of N = K, copies of N = K
+ *     claims of N = K                 peers that believe somebody who says that it carries it on
  *     owner of N is PEERS             it is one of them
  *     servers of N = K                that were initialized for session N so far
  *     questions = K answered          of servers, by clients
@@ -119,8 +129,9 @@ enum deed_kind {
     DEED_MEND,
     DEED_SPLIT,
     DEED_HEAL,
-    DEED_LOSS,      /* number: ppm */
-    DEED_DELAY,     /* number: ms */
+    DEED_LOSS,  /* number: ppm */
+    DEED_DELAY, /* number: ms; so the next */
+    DEED_DELAY_GOSSIP,
     DEED_MTU,       /* number: bytes */
     DEED_DUPLICATE, /* number: ppm; so the next two */
     DEED_REORDER,
@@ -153,8 +164,8 @@ struct deed {
     struct peers who[SCENARIO_GROUPS_MAX]; /* of paths: from, to; of SPLIT: the sides */
     uint32_t who_count;
     int64_t number, other;
-    uint32_t events; /* CALL, READ: before the answer */
-    bool asks;
+    uint32_t events;     /* CALL, READ: before the answer */
+    bool asks, is_there; /* SAY: is_there: beside one of those */
 };
 
 enum state_kind {
@@ -163,6 +174,7 @@ enum state_kind {
     STATE_MEMBERS,
     STATE_TABLE,
     STATE_SESSIONS,
+    STATE_MOVES,
     STATE_CANDIDATES, /* number: the session */
     STATE_SERVING,
     STATE_RUN,
@@ -172,10 +184,12 @@ enum state_kind {
     STATE_RAN,  /* number: the call; least, most: how often */
     STATE_ENDS, /* number: the call; words: enum mesh_reason */
     STATE_HEARD,
+    STATE_GAPS,
     STATE_TOLD,
-    STATE_EPOCH, /* number: the session; so the next five */
+    STATE_EPOCH, /* number: the session; so the next six */
     STATE_OWNERS,
     STATE_COPIES,
+    STATE_CLAIMS,
     STATE_OWNER,
     STATE_SERVERS,
     STATE_QUESTIONS,

@@ -5,12 +5,12 @@
 #include "sim/scenario_words.h"
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start",       "crash",       "power-off", "restart", "leave",  "pause",      "stall",
-    "slow",        "twin",        "cut",       "mend",    "split",  "heal",       "loss",
-    "delay",       "mtu",         "duplicate", "reorder", "replay", "serving",    "dns",
-    "clock",       "open",        "call",      "read",    "get",    "delete",     "answer",
-    "say",         "vanish",      "resume",    "reject",  "admit",  "end-server", "hang-server",
-    "stop-server", "start-server"};
+    "start",       "crash",        "power-off",   "restart",   "leave",   "pause",  "stall",
+    "slow",        "twin",         "cut",         "mend",      "split",   "heal",   "loss",
+    "delay",       "delay-gossip", "mtu",         "duplicate", "reorder", "replay", "serving",
+    "dns",         "clock",        "open",        "call",      "read",    "get",    "delete",
+    "answer",      "say",          "vanish",      "resume",    "reject",  "admit",  "end-server",
+    "hang-server", "stop-server",  "start-server"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -47,8 +47,8 @@ static int read_quality(struct reader *reader, struct deed *deed)
         return rc;
     if (deed->kind == DEED_LOSS)
         return reader_percent(reader, &deed->number);
-    rc = deed->kind == DEED_DELAY ? reader_time(reader, &number)
-                                  : reader_number(reader, 65535, &number);
+    rc = deed->kind == DEED_MTU ? reader_number(reader, 65535, &number)
+                                : reader_time(reader, &number);
     deed->number = (int64_t)number;
     return rc;
 }
@@ -143,9 +143,11 @@ static int read_session(struct reader *reader, struct deed *deed)
     deed->number = (int64_t)number;
     if (rc == 0 && of_call && number == 0)
         return reader_bad(reader, "calls count from 1");
-    if (rc < 0 || deed->kind == DEED_SAY || deed->kind == DEED_VANISH)
+    if (rc < 0 || deed->kind == DEED_VANISH)
         return rc;
-    rc = reader_needs(reader, "at");
+    deed->is_there = reader_takes(reader, "at");
+    if (!deed->is_there)
+        return deed->kind == DEED_SAY ? 0 : reader_needs(reader, "at");
     if (rc == 0)
         rc = reader_peers(reader, &deed->who[0]);
     if (rc == 0 && (deed->kind == DEED_CALL || deed->kind == DEED_READ))
@@ -192,6 +194,7 @@ int reader_deed(struct reader *reader, struct deed *deed)
         return 0;
     case DEED_LOSS:
     case DEED_DELAY:
+    case DEED_DELAY_GOSSIP:
     case DEED_MTU:
         return read_quality(reader, deed);
     case DEED_DUPLICATE:

@@ -208,11 +208,15 @@ uint64_t ring_sum(const struct mesh *mesh)
     return sum;
 }
 
-static uint32_t sessions_owned(const struct mesh *mesh)
+static uint32_t counted(const struct mesh *mesh, enum state_kind what)
 {
     struct mesh_stats stats;
+    if (what == STATE_MEMBERS)
+        return members_counted(mesh, 1u << MEMBER_ALIVE | 1u << MEMBER_SUSPECT);
+    if (what == STATE_TABLE)
+        return members_counted(mesh, UINT32_MAX);
     mesh_stats(mesh, &stats);
-    return stats.sessions;
+    return what == STATE_SESSIONS ? stats.sessions : (uint32_t)stats.moved_followed;
 }
 
 static enum verdict count_is(struct stage *stage, const struct state *state,
@@ -220,16 +224,11 @@ static enum verdict count_is(struct stage *stage, const struct state *state,
 {
     bool where[WORLD_SEATS_MAX];
     enum verdict verdict = NOBODY_THERE;
-    uint32_t states = 1u << MEMBER_ALIVE | 1u << MEMBER_SUSPECT;
-    if (state->kind == STATE_TABLE)
-        states = UINT32_MAX;
     peers_resolve(stage, &state->where, &state->where, PEERS_RUNNING, where);
     for (uint32_t at = 0; at < stage->world->seats_count; at++) {
         if (!where[at] || !has_view(stage, at))
             continue;
-        uint32_t count = members_counted(stage->world->seats[at].mesh, states);
-        if (state->kind == STATE_SESSIONS)
-            count = sessions_owned(stage->world->seats[at].mesh);
+        uint32_t count = counted(stage->world->seats[at].mesh, state->kind);
         verdict = SO;
         if (count < state->least || count > state->most)
             return tell(words, "p%u has %u", at, count);
@@ -347,6 +346,8 @@ static enum verdict call_is(struct stage *stage, const struct state *state,
         return bounded(call->executions, state, "times that it ran", words);
     if (state->kind == STATE_HEARD)
         return bounded(call->notes, state, "notifications", words);
+    if (state->kind == STATE_GAPS)
+        return bounded(call->gaps, state, "gaps", words);
     if (state->kind == STATE_TOLD)
         return call->was_told_gap ? SO : tell(words, "it is not");
     bool is_so = state->kind == STATE_ENDS ? has_ended && (uint32_t)why == state->words
@@ -364,6 +365,21 @@ static uint32_t servers_of(const struct world *world, uint32_t session)
     uint32_t count = 0;
     for (uint32_t n = 0; n < ups->ups_count; n++)
         count += ups->ups[n].session == session;
+    return count;
+}
+
+/* Who believes a claim to its shard (mesh/member/claims.h). */
+static uint32_t claims_to(struct world *world, const struct session *session)
+{
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < world->seats_count; n++) {
+        struct mesh_why why;
+        const struct seat *seat = &world->seats[n];
+        if (seat->mesh == NULL)
+            continue;
+        mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+        count += !peer_id_is_nobody(why.claim);
+    }
     return count;
 }
 
@@ -386,6 +402,8 @@ static enum verdict session_is(struct stage *stage, const struct state *state,
         return bounded(records.owners, state, "owners", words);
     case STATE_COPIES:
         return bounded(records.copies, state, "copies", words);
+    case STATE_CLAIMS:
+        return bounded(claims_to(world, world->clients->sessions[session]), state, "claims", words);
     case STATE_SERVERS:
         return bounded(servers_of(world, session), state, "servers", words);
     }
@@ -411,6 +429,7 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_MEMBERS:
     case STATE_TABLE:
     case STATE_SESSIONS:
+    case STATE_MOVES:
         verdict = count_is(stage, state, told);
         break;
     case STATE_CANDIDATES:
@@ -424,6 +443,7 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_EPOCH:
     case STATE_OWNERS:
     case STATE_COPIES:
+    case STATE_CLAIMS:
     case STATE_OWNER:
     case STATE_SERVERS:
     case STATE_QUESTIONS:
@@ -433,6 +453,7 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_RAN:
     case STATE_ENDS:
     case STATE_HEARD:
+    case STATE_GAPS:
     case STATE_TOLD:
         verdict = call_is(stage, state, told);
         break;

@@ -130,6 +130,10 @@ static int read_call_state(struct reader *reader, struct state *state)
     if (reader_takes(reader, "heard")) {
         state->kind = STATE_HEARD;
         rc = read_bounds(reader, state);
+        if (rc == 0 && reader_takes(reader, "gaps")) {
+            state->kind = STATE_GAPS;
+            return 0;
+        }
         return rc < 0 ? rc : reader_needs(reader, "notifications");
     }
     if (reader_takes(reader, "ends")) {
@@ -196,12 +200,12 @@ static int read_of_peers(struct reader *reader, struct state *state)
 
 static int read_state(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {"state", "members", "table",     "candidates", "serving",
-                                        "exit",  "call",    "epoch",     "owners",     "copies",
-                                        "owner", "servers", "questions", "sessions"};
+    static const char *const words[] = {
+        "state", "members", "table",  "candidates", "serving", "moves",   "claims",    "exit",
+        "call",  "epoch",   "owners", "copies",     "owner",   "servers", "questions", "sessions"};
     static const enum state_kind kinds[] = {
-        STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,     STATE_CANDIDATES, STATE_SERVING,
-        STATE_EXIT,   STATE_CALL,    STATE_EPOCH,     STATE_OWNERS,     STATE_COPIES,
+        STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,     STATE_CANDIDATES, STATE_SERVING, STATE_MOVES,
+        STATE_CLAIMS, STATE_EXIT,    STATE_CALL,      STATE_EPOCH,      STATE_OWNERS,  STATE_COPIES,
         STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS, STATE_SESSIONS};
     size_t n = 0;
     int rc = 0;
@@ -223,6 +227,7 @@ static int read_state(struct reader *reader, struct state *state)
     case STATE_EPOCH:
     case STATE_OWNERS:
     case STATE_COPIES:
+    case STATE_CLAIMS:
     case STATE_OWNER:
     case STATE_SERVERS:
         return read_of_session(reader, state);

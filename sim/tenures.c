@@ -95,7 +95,7 @@ static bool path_is_well(const struct world *world, const struct path *path)
     return path->cuts == 0 && path->healed_us <= since_us && path->bad_until_us <= since_us &&
            path->slow_until_us <= since_us && path->clogged_until_us <= since_us &&
            path->loss_ppm == 0 && path->mtu_bytes == 0 && path->rate_kbs == 0 &&
-           path->bursts.bad_ms == 0 && path->more_us == 0;
+           path->bursts.bad_ms == 0 && path->more_us == 0 && path->gossip_more_us == 0;
 }
 
 /* A stall is a cut of all its wires, both ways. */
@@ -188,19 +188,6 @@ void tenure_moves(struct world *world, uint32_t index)
     }
 }
 
-static struct passed *passed_at(struct session *session, uint32_t seat, uint32_t life)
-{
-    struct tenures *tenures = &session->tenures;
-    for (uint32_t n = 0; n < tenures->passed_count; n++)
-        if (tenures->passed[n].seat == seat && tenures->passed[n].life == life)
-            return &tenures->passed[n];
-    tenures->passed = sim_grow(tenures->passed, tenures->passed_count, &tenures->passed_capacity,
-                               sizeof *tenures->passed);
-    struct passed *passed = &tenures->passed[tenures->passed_count++];
-    *passed = (struct passed){.seat = seat, .life = life};
-    return passed;
-}
-
 /* A higher epoch was heard of so long ago that nothing of a lower one can be under way, and who has
  * a record could have said so to its former owner. */
 static bool is_too_late(struct world *world, const struct session *session,
@@ -237,20 +224,9 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
     /* of one that ended nobody can say any more in which epoch its owner sent its last words */
     if (up->epoch == 0 || up->session != request->session || session->delete_us != 0)
         return;
-    struct passed *passed = passed_at(session, request->seat, request->life);
-    /* what another owner took over with the log is sent in that one's epoch */
-    bool is_its_own = request->answerer == life_on(world, up->seat);
-    if (is_its_own && up->epoch < passed->epoch && said_us > passed->since_us)
-        check_fail(world, "O1",
-                   "#%u through p%u gets what upstream %u of epoch %" PRIu64
-                   " says, after something of epoch %" PRIu64,
-                   request->n, request->seat, index, up->epoch, passed->epoch);
+    heard_passes(world, request, index, said_us);
     /* what it said before is in the logs of others, too: no word of that epoch */
     bool is_of_epoch = said_us >= up->epoch_us;
-    if (is_of_epoch && up->epoch > passed->epoch) {
-        passed->epoch = up->epoch;
-        passed->since_us = world->now_us;
-    }
     if (is_of_epoch && up->epoch == tenures->top && tenures->top_said_us == 0)
         tenures->top_said_us = world->now_us;
     if (up->epoch < tenures->top && said_us > tenures->top_said_us &&

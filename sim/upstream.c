@@ -39,13 +39,19 @@ void upstreams_free(struct world *world)
     world->upstreams = NULL;
 }
 
-uint32_t upstream_of(const struct world *world, uint32_t session)
+uint32_t upstream_beside(const struct world *world, uint32_t session, const bool *who)
 {
     const struct upstreams *ups = world->upstreams;
     for (uint32_t n = ups->ups_count; n-- > 0;)
-        if (ups->ups[n].session == session && upstream_lives(&ups->ups[n]) && !ups->ups[n].lost)
+        if (ups->ups[n].session == session && upstream_lives(&ups->ups[n]) && !ups->ups[n].lost &&
+            (who == NULL || who[ups->ups[n].seat]))
             return n;
     return WORLD_NOBODY;
+}
+
+uint32_t upstream_of(const struct world *world, uint32_t session)
+{
+    return upstream_beside(world, session, NULL);
 }
 
 /* ---- what the core wishes -------------------------------------------------------------------

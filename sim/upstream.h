@@ -98,5 +98,7 @@ void upstream_notify(struct world *world, uint32_t upstream);
 void upstream_break(struct world *world, uint32_t upstream);
 /* The living upstream of a session, or NOBODY. */
 uint32_t upstream_of(const struct world *world, uint32_t session);
+/* Likewise, of those beside the seats that are set in `who`; NULL: any. */
+uint32_t upstream_beside(const struct world *world, uint32_t session, const bool *who);
 
 #endif

@@ -7,11 +7,15 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "mesh/member/records.h"
+#include "mesh/member/rings.h"
 #include "sim/agree.h"
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/heard.h"
 #include "sim/members.h"
 #include "sim/modern.h"
+#include "sim/skew.h"
 #include "sim/sse.h"
 #include "sim/net.h"
 #include "sim/scenario.h"
@@ -21,6 +25,7 @@
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
 #define OLD_SEATS_MAX 64u  /* of draws 1, whose paths were drawn for so many */
+#define LARGE_NODES 32u    /* more peers than that share what equal views have alike */
 #define LOAD_NODES_MAX 10u /* more peers make no more load: it proves nothing more */
 #define BACKLOG_MAX_US (1u * WORLD_SECOND) /* of a starved process; then datagrams are dropped */
 
@@ -220,6 +225,7 @@ static void drain(struct world *world, struct seat *seat)
     bool told = true;
     seat->drain_waits = false;
     world->turns++;
+    heard_turn(world, seat);
     while (told && !world->failed) {
         while (mesh_next_effect(seat->mesh, &effect, world_clock_ms(world, seat))) {
             count++;
@@ -404,7 +410,14 @@ int world_new(struct world **worldp, const struct world_config *config)
     bool is_early = config->calm_from_ms > 0 && config->calm_from_ms < config->chaos_ms;
     world->calm_from_us = (uint64_t)(is_early ? config->calm_from_ms : config->chaos_ms) * WORLD_MS;
     world->end_us = world->calm_from_us + (uint64_t)config->calm_ms * WORLD_MS;
-    int rc = net_new(world);
+    int rc = 0;
+    if (config->nodes > LARGE_NODES) {
+        rc = rings_new(&world->rings);
+        if (rc == 0)
+            rc = records_new(&world->records);
+    }
+    if (rc == 0)
+        rc = net_new(world);
     if (rc == 0)
         rc = upstreams_new(world);
     if (rc == 0)
@@ -452,8 +465,11 @@ void world_free(struct world *world)
     checks_free(world);
     members_free(world);
     watch_free(world);
+    skew_free(world);
     upstreams_free(world);
     net_free(world);
+    rings_free(world->rings);
+    records_free(world->records);
     free(world->lives);
     free(world->heap);
     free(world);

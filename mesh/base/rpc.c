@@ -73,12 +73,13 @@ static inline void end_value(struct scan_state *s)
     s->expect = s->depth > 0 ? EXPECT_NEXT : EXPECT_NOTHING;
 }
 
-static inline void end_scalar(struct rpc_scan *scan, uint32_t end)
+/* `text`: of a string that is collected, unescaped. */
+static inline void end_scalar(struct rpc_scan *scan, uint32_t end, struct slice text)
 {
     struct scan_state *s = scan_state_of(scan);
 
     if (s->role != ROLE_NONE)
-        rpc_facts_scalar(scan, (enum json_type)s->type, s->value_at, end);
+        rpc_facts_scalar(scan, (enum json_type)s->type, s->value_at, end, text);
     end_value(s);
 }
 
@@ -121,6 +122,11 @@ static inline void begin_string(struct scan_state *s, bool is_key, bool collects
     s->name_length = 0;
 }
 
+static inline void begin_key(struct scan_state *s)
+{
+    begin_string(s, true, s->place[s->depth] != PLACE_NONE);
+}
+
 static inline void begin_value(struct rpc_scan *scan, uint8_t c, uint32_t at)
 {
     struct scan_state *s = scan_state_of(scan);
@@ -161,7 +167,7 @@ static inline void take_next(struct rpc_scan *scan, uint8_t c, uint32_t at)
 }
 
 /* A byte outside of tokens that is no white space. */
-static void take_byte(struct rpc_scan *scan, uint8_t c, uint32_t at)
+static inline void take_byte(struct rpc_scan *scan, uint8_t c, uint32_t at)
 {
     struct scan_state *s = scan_state_of(scan);
 
@@ -197,22 +203,60 @@ static void take_byte(struct rpc_scan *scan, uint8_t c, uint32_t at)
         return;
     }
     if (c == '"')
-        begin_string(s, true, s->place[s->depth] != PLACE_NONE);
+        begin_key(s);
     else
         fail(scan);
+}
+
+/* What mostly follows, without a turn of the machine for each byte: after a value the ends of
+ * containers, and the next key. */
+static inline const uint8_t *scan_after_value(struct rpc_scan *scan, const uint8_t *p,
+                                              const uint8_t *end)
+{
+    struct scan_state *s = scan_state_of(scan);
+
+    for (; p < end && s->expect == EXPECT_NEXT; p++) {
+        bool object = in_object(s);
+
+        if (*p == (object ? '}' : ']')) {
+            close_container(scan, offset_of(s, p) + 1);
+        } else if (object && *p == ',' && end - p >= 2 && p[1] == '"') {
+            begin_key(s);
+            return p + 2;
+        } else {
+            break;
+        }
+    }
+    return p;
+}
+
+/* After a key the colon, and how its value begins. */
+static inline const uint8_t *scan_after_key(struct rpc_scan *scan, const uint8_t *p,
+                                            const uint8_t *end)
+{
+    struct scan_state *s = scan_state_of(scan);
+
+    s->token = TOKEN_NONE;
+    if (end - p < 2 || p[0] != ':' || p[1] <= ' ') {
+        s->expect = EXPECT_COLON;
+        return p;
+    }
+    s->expect = EXPECT_VALUE;
+    begin_value(scan, p[1], offset_of(s, p + 1));
+    return p + 2;
 }
 
 static const uint8_t *scan_between(struct rpc_scan *scan, const uint8_t *p, const uint8_t *end)
 {
     struct scan_state *s = scan_state_of(scan);
 
-    while (p < end && s->token == TOKEN_NONE) {
+    do {
         uint8_t c = *p;
 
-        if (c != ' ' && c != '\n' && c != '\r' && c != '\t')
+        if (c > ' ' || (c != ' ' && c != '\n' && c != '\r' && c != '\t'))
             take_byte(scan, c, offset_of(s, p));
         p++;
-    }
+    } while (p < end && s->token == TOKEN_NONE);
     return p;
 }
 
@@ -236,75 +280,80 @@ static void collect_code(struct scan_state *s, uint32_t code)
     collect(s, utf8, length);
 }
 
-/* The first byte from `p` on that is a quote, a backslash, a control or beyond ASCII. */
-static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
+/* Bit i: byte i is a quote, a backslash, a control or beyond ASCII. */
+static inline uint32_t mark_special(wide_bytes bytes)
 {
-    while (end - p >= WIDE) {
-        wide_bytes bytes = wide_load(p);
-        /* signed, what is beyond ASCII is below zero */
-        size_t plain = wide_unmarked(((wide_marks)bytes < 0x20) | (bytes == '"') | (bytes == '\\'));
+    /* signed, what is beyond ASCII is below zero */
+    return wide_bits(((wide_marks)bytes < 0x20) | (bytes == '"') | (bytes == '\\'));
+}
 
-        p += plain;
-        if (plain < WIDE)
-            return p;
+/* The first such byte from `p` on, of a text that begins at `part`. */
+static inline const uint8_t *skip_plain(const uint8_t *part, const uint8_t *p, const uint8_t *end)
+{
+    uint32_t left;
+
+    for (; end - p >= WIDE; p += WIDE) {
+        uint32_t special = mark_special(wide_load(p));
+
+        if (special != 0)
+            return p + __builtin_ctz(special);
     }
+    left = (uint32_t)(end - p);
+    if (end - part >= WIDE) /* those before `p` are read again, and shifted out */
+        return p + __builtin_ctz(mark_special(wide_load(end - WIDE)) >> (WIDE - left) | 1u << left);
     while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
         p++;
     return p;
 }
 
-/* The closing quote is at `p`. */
-static const uint8_t *end_string(struct rpc_scan *scan, const uint8_t *p, const uint8_t *end)
+/* The closing quote is at `p`, what it ends began at `run` if nothing of it was collected. */
+static inline const uint8_t *end_string(struct rpc_scan *scan, const uint8_t *run, const uint8_t *p,
+                                        const uint8_t *end)
 {
     struct scan_state *s = scan_state_of(scan);
+    struct slice text = slice_borrow(run, (size_t)(p - run));
 
+    if (s->name_length > 0) {
+        collect(s, run, text.length);
+        text = slice_borrow(s->name, s->name_length);
+    }
     p++;
     if (!s->is_key) {
-        end_scalar(scan, offset_of(s, p));
-        if (end - p >= 2 && p[0] == ',' && p[1] == '"' && in_object(s)) { /* often: a key */
-            s->expect = EXPECT_KEY;
-            begin_string(s, true, s->place[s->depth] != PLACE_NONE);
-            p += 2;
-        }
-        return p;
+        end_scalar(scan, offset_of(s, p), text);
+        return scan_after_value(scan, p, end);
     }
-    s->token = TOKEN_NONE;
-    s->expect = EXPECT_COLON;
     if (s->collects)
-        rpc_facts_key(scan);
-    if (p < end && *p == ':') { /* nearly always, and worth a turn of the machine */
-        s->expect = EXPECT_VALUE;
-        p++;
-        if (p < end && *p == '"') { /* often, likewise */
-            s->value_at = offset_of(s, p);
-            begin_string(s, false, rpc_facts_wants_text((enum rpc_role)s->role));
-            p++;
-        }
+        rpc_facts_key(scan, text);
+    return scan_after_key(scan, p, end);
+}
+
+/* The first byte from `p` on that is not simply part of a string. */
+static inline const uint8_t *skip_string(const uint8_t *part, const uint8_t *p, const uint8_t *end)
+{
+    for (;;) {
+        size_t length;
+
+        p = skip_plain(part, p, end);
+        if (p == end || *p < 0x80)
+            return p;
+        length = utf8_length(p, end);
+        if (length == 0)
+            return p;
+        p += length;
     }
-    return p;
 }
 
 static const uint8_t *scan_string(struct rpc_scan *scan, const uint8_t *p, const uint8_t *end)
 {
     struct scan_state *s = scan_state_of(scan);
-    const uint8_t *run = p, *wide;
+    const uint8_t *run = p;
 
-    do {
-        p = skip_plain(p, end);
-        wide = p;
-        while (p < end && *p >= 0x80) {
-            size_t length = utf8_length(p, end);
-
-            if (length == 0)
-                break;
-            p += length;
-        }
-    } while (p != wide);
+    p = skip_string(s->part, p, end);
+    if (p < end && *p == '"')
+        return end_string(scan, run, p, end);
     collect(s, run, (size_t)(p - run));
     if (p == end)
         return p;
-    if (*p == '"')
-        return end_string(scan, p, end);
     if (*p == '\\') {
         s->token = TOKEN_ESCAPE;
     } else {
@@ -424,14 +473,14 @@ static enum number step_number(enum number at, uint8_t c)
     return NUMBER_BAD;
 }
 
-static void end_number(struct rpc_scan *scan, uint32_t end)
+static inline void end_number(struct rpc_scan *scan, uint32_t end)
 {
     struct scan_state *s = scan_state_of(scan);
 
     if (end - s->value_at > NUMBER_MAX || s->exponent > EXPONENT_MAX)
         fail(scan);
     else
-        end_scalar(scan, end);
+        end_scalar(scan, end, (struct slice){0});
 }
 
 static const uint8_t *scan_number(struct rpc_scan *scan, const uint8_t *p, const uint8_t *end)
@@ -440,6 +489,8 @@ static const uint8_t *scan_number(struct rpc_scan *scan, const uint8_t *p, const
     enum number at = (enum number)s->number;
 
     for (; p < end; p++) {
+        if (at == NUMBER_INTEGER && is_digit(*p)) /* nearly always */
+            continue;
         at = step_number(at, *p);
         if (at >= NUMBER_END)
             break;
@@ -449,9 +500,10 @@ static const uint8_t *scan_number(struct rpc_scan *scan, const uint8_t *p, const
     s->number = (uint8_t)at;
     if (at == NUMBER_BAD)
         fail(scan);
-    else if (at == NUMBER_END)
-        end_number(scan, offset_of(s, p));
-    return p;
+    if (at != NUMBER_END)
+        return p;
+    end_number(scan, offset_of(s, p));
+    return scan_after_value(scan, p, end);
 }
 
 static const uint8_t *scan_literal(struct rpc_scan *scan, const uint8_t *p, const uint8_t *end)
@@ -467,9 +519,10 @@ static const uint8_t *scan_literal(struct rpc_scan *scan, const uint8_t *p, cons
         p++;
         s->literal_at++;
     }
-    if (text[s->literal_at] == '\0')
-        end_scalar(scan, offset_of(s, p));
-    return p;
+    if (text[s->literal_at] != '\0')
+        return p;
+    end_scalar(scan, offset_of(s, p), (struct slice){0});
+    return scan_after_value(scan, p, end);
 }
 
 void rpc_scan_begin(struct rpc_scan *scan, struct rpc_tools *tools)

@@ -7,22 +7,25 @@
 #define META_VERSION_KEY "io.modelcontextprotocol/protocolVersion"
 #define META_RELATED_KEY "io.modelcontextprotocol/related-task"
 
-struct key_rule {
-    const char *text;
+/* What a name means: of a key its role, of a method which it is. The text is padded with zeros.
+ * Two keys that mean nothing are among them, for being so frequent. */
+struct name_rule {
+    char text[48];
     uint8_t length;
-    uint8_t role;
+    uint8_t means;
 };
-#define KEY(text, role)                                                                            \
+#define KEY(text, means)                                                                           \
     {                                                                                              \
-        text, sizeof text - 1, role                                                                \
+        text, sizeof text - 1, means                                                               \
     }
 
-static const struct key_rule message_keys[] = {
+static const struct name_rule message_keys[] = {
     KEY("jsonrpc", ROLE_JSONRPC), KEY("method", ROLE_METHOD), KEY("id", ROLE_ID),
     KEY("params", ROLE_PARAMS),   KEY("result", ROLE_RESULT), KEY("error", ROLE_ERROR),
 };
-static const struct key_rule params_keys[] = {
+static const struct name_rule params_keys[] = {
     KEY("name", ROLE_NAME),
+    KEY("arguments", ROLE_NONE),
     KEY("uri", ROLE_URI),
     KEY("_meta", ROLE_META),
     KEY("requestId", ROLE_CANCELS),
@@ -32,25 +35,29 @@ static const struct key_rule params_keys[] = {
     KEY("task", ROLE_TASK),
     KEY("taskId", ROLE_TASK_ID),
 };
-static const struct key_rule params_meta_keys[] = {
+static const struct name_rule params_meta_keys[] = {
     KEY("progressToken", ROLE_META_TOKEN),
     KEY(META_VERSION_KEY, ROLE_META_VERSION),
     KEY(META_RELATED_KEY, ROLE_RELATED),
 };
-static const struct key_rule params_related_keys[] = {KEY("taskId", ROLE_RELATED_ID)};
-static const struct key_rule result_keys[] = {
-    KEY("_meta", ROLE_RESULT_META),         KEY("protocolVersion", ROLE_RESULT_VERSION),
-    KEY("requestState", ROLE_RESULT_STATE), KEY("task", ROLE_RESULT_TASK),
-    KEY("taskId", ROLE_RESULT_TASK_ID),     KEY("tools", ROLE_TOOLS),
+static const struct name_rule params_related_keys[] = {KEY("taskId", ROLE_RELATED_ID)};
+static const struct name_rule result_keys[] = {
+    KEY("content", ROLE_NONE),
+    KEY("_meta", ROLE_RESULT_META),
+    KEY("protocolVersion", ROLE_RESULT_VERSION),
+    KEY("requestState", ROLE_RESULT_STATE),
+    KEY("task", ROLE_RESULT_TASK),
+    KEY("taskId", ROLE_RESULT_TASK_ID),
+    KEY("tools", ROLE_TOOLS),
 };
-static const struct key_rule result_meta_keys[] = {KEY(META_RELATED_KEY, ROLE_RESULT_RELATED)};
-static const struct key_rule result_related_keys[] = {KEY("taskId", ROLE_RESULT_RELATED_ID)};
-static const struct key_rule result_task_keys[] = {KEY("taskId", ROLE_RESULT_TASK_TASK_ID)};
-static const struct key_rule tool_keys[] = {
+static const struct name_rule result_meta_keys[] = {KEY(META_RELATED_KEY, ROLE_RESULT_RELATED)};
+static const struct name_rule result_related_keys[] = {KEY("taskId", ROLE_RESULT_RELATED_ID)};
+static const struct name_rule result_task_keys[] = {KEY("taskId", ROLE_RESULT_TASK_TASK_ID)};
+static const struct name_rule tool_keys[] = {
     KEY("name", ROLE_TOOL_NAME),
     KEY("annotations", ROLE_HINTS),
 };
-static const struct key_rule hints_keys[] = {
+static const struct name_rule hints_keys[] = {
     KEY("readOnlyHint", ROLE_READ_ONLY),
     KEY("idempotentHint", ROLE_IDEMPOTENT),
 };
@@ -60,7 +67,7 @@ static const struct key_rule hints_keys[] = {
         array, sizeof array / sizeof *array                                                        \
     }
 static const struct place_rule {
-    const struct key_rule *keys;
+    const struct name_rule *keys;
     size_t count;
 } place_rules[PLACE_COUNT] = {
     [PLACE_MESSAGE] = KEYS(message_keys),
@@ -119,11 +126,7 @@ static const struct role_rule {
     [ROLE_HINTS] = {.object = PLACE_HINTS},
 };
 
-static const struct method_rule {
-    const char *text;
-    uint8_t length;
-    uint8_t method;
-} method_rules[] = {
+static const struct name_rule method_rules[] = {
     KEY("tools/call", RPC_TOOLS_CALL),
     KEY("tools/list", RPC_TOOLS_LIST),
     KEY("ping", RPC_PING),
@@ -150,51 +153,82 @@ static const struct method_rule {
     KEY("tasks/update", RPC_TASKS_UPDATE),
 };
 
-static bool name_is(const struct scan_state *s, const char *text, size_t length)
+/* The first eight bytes, zeros behind a shorter name. */
+static inline uint64_t name_head(const uint8_t *name, size_t length)
 {
-    return s->name_length == length && s->name[0] == (uint8_t)text[0] &&
-           memcmp(s->name, text, length) == 0;
+    uint64_t head;
+    uint32_t first, last;
+
+    if (length >= sizeof head) {
+        memcpy(&head, name, sizeof head);
+        return le64toh(head);
+    }
+    if (length >= sizeof first) { /* the two may share bytes, and say the same there */
+        memcpy(&first, name, sizeof first);
+        memcpy(&last, name + length - sizeof last, sizeof last);
+        return le32toh(first) | (uint64_t)le32toh(last) << 8 * (length - sizeof last);
+    }
+    if (length == 0)
+        return 0;
+    return name[0] | (uint64_t)name[length / 2] << 8 * (length / 2) |
+           (uint64_t)name[length - 1] << 8 * (length - 1);
 }
 
-static enum rpc_method method_of_name(const struct scan_state *s)
+/* Of two names whose heads and lengths are the same: so are the rests. */
+static inline bool has_same_rest(const char *text, struct slice name)
 {
-    for (size_t i = 0; i < sizeof method_rules / sizeof *method_rules; i++)
-        if (name_is(s, method_rules[i].text, method_rules[i].length))
-            return (enum rpc_method)method_rules[i].method;
-    return RPC_OTHER;
+    if (name.length <= 8)
+        return true;
+    if (name.length <= 16)
+        return memcmp(text + name.length - 8, name.at + name.length - 8, 8) == 0;
+    return memcmp(text, name.at, name.length) == 0;
+}
+
+/* What the rule of this name says; 0: there is none. */
+static inline uint8_t find_name(const struct name_rule *rules, size_t count, struct slice name)
+{
+    uint64_t head = name_head(name.at, name.length), its;
+
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&its, rules[i].text, sizeof its);
+        if (le64toh(its) == head && rules[i].length == name.length &&
+            has_same_rest(rules[i].text, name))
+            return rules[i].means;
+    }
+    return 0;
 }
 
 /* Whether some parser behind us may take the key in name[] for `text`: those that fold letter
  * case (Go's folds U+017F to s as well) or end a key at NUL. */
-static bool name_resembles(const struct scan_state *s, const char *text)
+static bool name_resembles(struct slice name, const char *text)
 {
     size_t i = 0;
 
     for (; *text != '\0'; text++, i++) {
-        if (i >= s->name_length)
+        if (i >= name.length)
             return false;
-        if (*text == 's' && s->name[i] == 0xC5 && i + 1 < s->name_length && s->name[i + 1] == 0xBF)
+        if (*text == 's' && name.at[i] == 0xC5 && i + 1 < name.length && name.at[i + 1] == 0xBF)
             i++;
-        else if ((s->name[i] | 0x20) != *text)
+        else if ((name.at[i] | 0x20) != *text)
             return false;
     }
-    return i == s->name_length || s->name[i] == '\0';
+    return i == name.length || name.at[i] == '\0';
 }
 
-static bool name_resembles_any(const struct scan_state *s)
+static bool name_resembles_any(struct slice name)
 {
     for (size_t i = 0; i < MESSAGE_KEYS; i++)
-        if (name_resembles(s, message_keys[i].text))
+        if (name_resembles(name, message_keys[i].text))
             return true;
     return false;
 }
 
-static void take_message_key(struct scan_state *s)
+static void take_message_key(struct scan_state *s, struct slice name)
 {
     uint8_t bit;
 
     if (s->role == ROLE_NONE) {
-        if (name_resembles_any(s))
+        if (name_resembles_any(name))
             s->is_invalid = true;
         return;
     }
@@ -229,24 +263,26 @@ static void take_tools_key(struct rpc_scan *scan, enum rpc_role role)
         tool->idempotent = false;
 }
 
-void rpc_facts_key(struct rpc_scan *scan)
+/* What the role's part of `found` says is undone. */
+static inline void forget(struct scan_state *s, const struct role_rule *rule)
+{
+    uint8_t *part = (uint8_t *)&s->found + rule->at;
+
+    if (rule->bytes == sizeof(struct span)) /* nearly always */
+        memset(part, 0, sizeof(struct span));
+    else if (rule->bytes > 0)
+        memset(part, 0, rule->bytes);
+}
+
+void rpc_facts_key(struct rpc_scan *scan, struct slice name)
 {
     struct scan_state *s = scan_state_of(scan);
     enum rpc_place place = (enum rpc_place)s->place[s->depth];
-    const struct place_rule *rules = &place_rules[place];
-    const struct role_rule *rule;
 
-    s->role = ROLE_NONE;
-    for (size_t i = 0; i < rules->count; i++) {
-        if (name_is(s, rules->keys[i].text, rules->keys[i].length)) {
-            s->role = rules->keys[i].role;
-            break;
-        }
-    }
-    rule = &role_rules[s->role];
-    memset((uint8_t *)&s->found + rule->at, 0, rule->bytes);
+    s->role = find_name(place_rules[place].keys, place_rules[place].count, name);
+    forget(s, &role_rules[s->role]);
     if (place == PLACE_MESSAGE)
-        take_message_key(s);
+        take_message_key(s, name);
     else if (s->role >= ROLE_TOOLS)
         take_tools_key(scan, (enum rpc_role)s->role);
     else if (s->role == ROLE_TASK)
@@ -290,33 +326,40 @@ enum rpc_place rpc_facts_open(struct rpc_scan *scan, enum json_type type, uint32
     return place;
 }
 
-void rpc_facts_scalar(struct rpc_scan *scan, enum json_type type, uint32_t at, uint32_t end)
+static void take_tools_scalar(struct rpc_scan *scan, enum json_type type, struct span name)
+{
+    struct scan_state *s = scan_state_of(scan);
+    struct rpc_tool *tool = tool_under_way(scan);
+
+    if (tool == NULL)
+        return;
+    if (s->role == ROLE_TOOL_NAME && type == JSON_STRING)
+        tool->name = name;
+    else if (s->role == ROLE_READ_ONLY)
+        tool->read_only = type == JSON_TRUE;
+    else if (s->role == ROLE_IDEMPOTENT)
+        tool->idempotent = type == JSON_TRUE;
+}
+
+void rpc_facts_scalar(struct rpc_scan *scan, enum json_type type, uint32_t at, uint32_t end,
+                      struct slice inside)
 {
     struct scan_state *s = scan_state_of(scan);
     const struct role_rule *rule = &role_rules[s->role];
-    struct span span = {at, end - at}, inside = {at + 1, end - at - 2};
-    struct rpc_tool *tool;
+    struct span span = {at, end - at}, bare = {at + 1, end - at - 2};
 
     note_type(s, type);
     if ((rule->accepts >> type & 1) != 0)
-        memcpy((uint8_t *)&s->found + rule->at, rule->is_bare ? &inside : &span, sizeof span);
-    if (s->role == ROLE_TOP || s->role == ROLE_ENTRY) {
+        memcpy((uint8_t *)&s->found + rule->at, rule->is_bare ? &bare : &span, sizeof span);
+    if (s->role == ROLE_TOP || s->role == ROLE_ENTRY)
         s->is_invalid = true;
-    } else if (s->role == ROLE_JSONRPC) {
-        s->found.is_version_2 = type == JSON_STRING && name_is(s, "2.0", 3);
-    } else if (s->role == ROLE_METHOD && type == JSON_STRING) {
-        s->found.method = (uint8_t)method_of_name(s);
-    } else if (s->role > ROLE_TOOLS) {
-        tool = tool_under_way(scan);
-        if (tool == NULL)
-            return;
-        if (s->role == ROLE_TOOL_NAME && type == JSON_STRING)
-            tool->name = inside;
-        else if (s->role == ROLE_READ_ONLY)
-            tool->read_only = type == JSON_TRUE;
-        else if (s->role == ROLE_IDEMPOTENT)
-            tool->idempotent = type == JSON_TRUE;
-    }
+    else if (s->role == ROLE_JSONRPC)
+        s->found.is_version_2 = type == JSON_STRING && slice_is(inside, "2.0");
+    else if (s->role == ROLE_METHOD && type == JSON_STRING)
+        s->found.method =
+            find_name(method_rules, sizeof method_rules / sizeof *method_rules, inside);
+    else if (s->role > ROLE_TOOLS)
+        take_tools_scalar(scan, type, bare);
 }
 
 /* JSON-RPC 2.0, sections 4 and 5, as MCP narrows them: an id is a string or a number (basic

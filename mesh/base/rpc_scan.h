@@ -122,7 +122,8 @@ struct scan_state {
     uint8_t name_length;
     uint32_t batch_count, params_at;
     uint8_t place[RPC_DEPTH_MAX + 1];
-    uint8_t name[RPC_NAME_MAX]; /* a key, a method or a version, unescaped; its first bytes */
+    uint8_t name[RPC_NAME_MAX]; /* of a key, a method or a version that is escaped or came in
+                                   parts: what was collected so far; its first bytes */
     struct rpc_found found;
 };
 _Static_assert(sizeof(struct scan_state) <= sizeof(struct rpc_scan_state), "opaque too small");
@@ -134,13 +135,15 @@ static inline struct scan_state *scan_state_of(struct rpc_scan *scan)
     return (struct scan_state *)(void *)&scan->state;
 }
 
-/* The role of a member, from the key in name[]; a key that comes again undoes what it said. */
-void rpc_facts_key(struct rpc_scan *scan);
+/* The role of a member of this name; a key that comes again undoes what it said. */
+void rpc_facts_key(struct rpc_scan *scan, struct slice name);
 /* A container opens in the current role, at this offset: what place it is. */
 enum rpc_place rpc_facts_open(struct rpc_scan *scan, enum json_type type, uint32_t at);
 void rpc_facts_close(struct rpc_scan *scan, enum rpc_place place, uint32_t end);
-/* A scalar in the current role, text[at, end) with its quotes. */
-void rpc_facts_scalar(struct rpc_scan *scan, enum json_type type, uint32_t at, uint32_t end);
+/* A scalar in the current role, text[at, end) with its quotes; `inside`: what it says, if the role
+ * wants that. */
+void rpc_facts_scalar(struct rpc_scan *scan, enum json_type type, uint32_t at, uint32_t end,
+                      struct slice inside);
 /* The text was whole and JSON: fills scan->facts. */
 void rpc_facts_end(struct rpc_scan *scan);
 

@@ -39,14 +39,28 @@ static inline void compress(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-void siphash_begin(struct siphash_state *state, const uint8_t key[16])
+static inline void begin(uint64_t v[4], const uint8_t key[16])
 {
     uint64_t k0 = load_word(key), k1 = load_word(key + 8);
 
-    state->v[0] = k0 ^ UINT64_C(0x736f6d6570736575);
-    state->v[1] = k1 ^ UINT64_C(0x646f72616e646f6d);
-    state->v[2] = k0 ^ UINT64_C(0x6c7967656e657261);
-    state->v[3] = k1 ^ UINT64_C(0x7465646279746573);
+    v[0] = k0 ^ UINT64_C(0x736f6d6570736575);
+    v[1] = k1 ^ UINT64_C(0x646f72616e646f6d);
+    v[2] = k0 ^ UINT64_C(0x6c7967656e657261);
+    v[3] = k1 ^ UINT64_C(0x7465646279746573);
+}
+
+static inline uint64_t end(uint64_t v[4], uint64_t last)
+{
+    compress(v, last);
+    v[2] ^= 0xff;
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void siphash_begin(struct siphash_state *state, const uint8_t key[16])
+{
+    begin(state->v, key);
     state->tail = 0;
     state->length = 0;
 }
@@ -74,25 +88,18 @@ void siphash_add(struct siphash_state *state, const void *data, size_t length)
 
 uint64_t siphash_end(struct siphash_state *state)
 {
-    uint64_t *v = state->v;
-
-    compress(v, state->tail | state->length << 56);
-    v[2] ^= 0xff;
-    for (int i = 0; i < 4; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return end(state->v, state->tail | state->length << 56);
 }
 
 uint64_t siphash(const uint8_t key[16], const void *data, size_t length)
 {
-    struct siphash_state state;
     const uint8_t *p = data, *words_end = p + length / 8 * 8;
+    uint64_t v[4], last = (uint64_t)length << 56;
 
-    siphash_begin(&state, key);
+    begin(v, key);
     for (; p < words_end; p += 8)
-        compress(state.v, load_word(p));
+        compress(v, load_word(p));
     for (size_t i = 0; i < length % 8; i++)
-        state.tail |= (uint64_t)p[i] << (8 * i);
-    state.length = length;
-    return siphash_end(&state);
+        last |= (uint64_t)p[i] << (8 * i);
+    return end(v, last);
 }

@@ -236,8 +236,9 @@ enum mesh_reason {
     MESH_READER_SLOW,         /* cut: a reader of this answer is too far behind */
     MESH_CANCELLED,           /* in-band: its client cancelled it, and no answer will come */
     MESH_STOPPING,            /* this process is going down */
-    MESH_STREAM_OVER          /* 405: a resume that shows the stream's last event */
+    MESH_STREAM_OVER,         /* 405: a resume that shows the stream's last event */
+    MESH_RATE_LIMITED         /* 429 + Retry-After: its principal sends too many */
 };
-#define MESH_REASON_LAST MESH_STREAM_OVER
+#define MESH_REASON_LAST MESH_RATE_LIMITED
 
 #endif

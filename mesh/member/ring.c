@@ -7,9 +7,9 @@
 #include <xxhash.h>
 
 #include "mesh/base/mutant.h"
-#include "mesh/member/ring.h"
+#include "mesh/member/rings.h"
 
-int ring_sync(struct ring *ring, const struct view *view)
+int ring_sync(struct ring *ring, const struct view *view, struct rings *rings)
 {
     uint64_t generation = view_ring_generation(view);
     size_t rows = view_count(view), count = 0;
@@ -30,7 +30,14 @@ int ring_sync(struct ring *ring, const struct view *view)
         peer->weight = member->record->weight;
         memcpy(peer->zone, member->record->zone, sizeof peer->zone);
     }
-    int rc = ring_build(ring, peers, count, MUTANT(RING_ORDER) ? 10 : RING_POINT_BITS);
+    const unsigned point_bits = MUTANT(RING_ORDER) ? 10 : RING_POINT_BITS;
+    int rc = 0;
+    if (rings == NULL || !rings_share(rings, ring, peers, count, point_bits)) {
+        const struct ring *former = rings ? rings_like(rings, ring, peers, count) : ring;
+        rc = ring_build_like(ring, former, peers, count, point_bits);
+        if (rc == 0 && rings != NULL)
+            rings_offer(rings, ring);
+    }
     if (rc == 0)
         ring->generation = generation;
     free(peers);

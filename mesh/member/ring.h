@@ -15,6 +15,9 @@
 #define RING_POINT_BITS 48         /* of a hash: two of 2^22 points meet once in 30 rings */
 #define RING_POINTS_AT_ONCE 4      /* a lookup looks at */
 
+struct rings; /* rings.h */
+struct ring_shared;
+
 struct ring_peer {
     struct peer_id id;
     char zone[MESH_ZONE_MAX + 1];
@@ -39,6 +42,7 @@ struct ring {
     struct ring_peer *peers; /* by id */
     struct peer_id *ids;     /* theirs alone: what a lookup ends with */
     uint16_t *zones;         /* theirs as numbers: two are equal if the zones are */
+    struct ring_shared *shared; /* these five are others', too; NULL: its own */
 };
 
 static inline uint64_t ring_point_at(uint64_t point)
@@ -56,14 +60,18 @@ static inline uint32_t ring_bucket_of(const struct ring *ring, uint64_t point)
 
 void ring_deinit(struct ring *ring); /* an empty one is fine, and what it becomes */
 
-/* Builds it anew if the view changed in what decides it: the eligible members, or all living ones
- * if none is. 0, or -ENOMEM: the former ring stays. */
-int ring_sync(struct ring *ring, const struct view *view);
+/* Makes it anew if the view changed in what decides it: the eligible members, or all living ones
+ * if none is. `rings`: what others have there is taken, and what is built is left there for them;
+ * NULL: there are no others. 0, or -ENOMEM: the former ring stays. */
+int ring_sync(struct ring *ring, const struct view *view, struct rings *rings);
 /* From peers in any order, without two of one id, VIEW_ROWS_MAX of them at most; who has no weight
  * is not on it. Only the upper `point_bits` of each point are used: RING_POINT_BITS, but for tests
  * that want ties. What a ring of nearly the same peers has is kept: one more peer costs a pass over
  * the points, not a sort. */
 int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count, unsigned point_bits);
+/* The same, out of what another ring has. */
+int ring_build_like(struct ring *ring, const struct ring *former, const struct ring_peer *peers,
+                    size_t count, unsigned point_bits);
 
 /* Where on the ring some bytes of ours are looked up. */
 uint64_t ring_point(const void *bytes, size_t length);

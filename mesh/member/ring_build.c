@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 #include "mesh/base/mutant.h"
-#include "mesh/member/ring.h"
+#include "mesh/member/rings.h"
 
 #define GONE UINT16_MAX /* no place in peers: VIEW_ROWS_MAX of them */
 #define OWNER_BITS 16
@@ -21,11 +21,13 @@ static_assert(VIEW_ROWS_MAX <= GONE, "an owner is of 16 bits");
 
 void ring_deinit(struct ring *ring)
 {
-    free(ring->points);
-    free(ring->index);
-    free(ring->peers);
-    free(ring->ids);
-    free(ring->zones);
+    if (!rings_give_back(ring)) {
+        free(ring->points);
+        free(ring->index);
+        free(ring->peers);
+        free(ring->ids);
+        free(ring->zones);
+    }
     memset(ring, 0, sizeof *ring);
 }
 
@@ -235,13 +237,19 @@ static int place_points(struct ring *ring, const struct ring *former)
 
 int ring_build(struct ring *ring, const struct ring_peer *peers, size_t count, unsigned point_bits)
 {
+    return ring_build_like(ring, ring, peers, count, point_bits);
+}
+
+int ring_build_like(struct ring *ring, const struct ring *former, const struct ring_peer *peers,
+                    size_t count, unsigned point_bits)
+{
     struct ring built;
     assert(point_bits >= 1 && point_bits <= RING_POINT_BITS && count <= VIEW_ROWS_MAX);
     int rc = begin(&built, peers, count, point_bits);
     if (rc == 0 && built.peers_count > 0)
         rc = number_zones(&built);
     if (rc == 0 && built.peers_count > 0)
-        rc = place_points(&built, ring);
+        rc = place_points(&built, former);
     if (rc < 0) {
         ring_deinit(&built);
         return rc;

@@ -47,7 +47,7 @@ struct affinity affinity_of(const struct core *core, const struct mesh_request *
  * and none of those is worth more than another. */
 static bool affinity_route_handle(struct core *core, uint64_t point, struct peer_id *peer)
 {
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     if (ring_walk(&core->ring, point, peer, 1) == 0)
         return false;
     const struct mesh_member *member = view_find(core->view, *peer);

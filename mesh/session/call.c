@@ -75,6 +75,7 @@ struct call *call_new(struct core *core, const struct wire_message *m)
         slice_keep(&call->target, r->target, &core->budget) < 0 ||
         slice_keep(&call->head, r->head, &core->budget) < 0 ||
         slice_keep(&call->body, m->payload, &core->budget) < 0 ||
+        slice_keep(&call->progress, m->open.progress, &core->budget) < 0 ||
         table_put(&core->serve.by_name, &call->name, h.slot) < 0) {
         call_keep_nothing(call);
         pool_give(&core->serve.calls, h);

@@ -44,7 +44,7 @@ struct call {
     bool is_other_version; /* or another protocol version than its session's, */
     bool is_denied;        /* or that its credentials are not accepted */
     struct slice up_id;    /* the id under which the upstream gets it, raw; empty: its own */
-    struct slice progress; /* it runs again: what its client knows, a raw number; empty: nothing */
+    struct slice progress; /* it ran before: what its client knows, a raw number; empty: nothing */
     struct handle batch;   /* an entry of it (batch.h); zero: it is none */
     uint32_t entries_open; /* a batch: requests without an answer */
     bool is_given;         /* a batch: all of its entries are */

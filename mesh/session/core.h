@@ -18,6 +18,7 @@
 #include "mesh/session/key.h"
 #include "mesh/session/owner.h"
 #include "mesh/session/park.h"
+#include "mesh/session/rate.h"
 #include "mesh/session/rebalance.h"
 #include "mesh/session/relay.h"
 #include "mesh/session/retry.h"
@@ -60,6 +61,7 @@ struct core {
     struct succession succession;
     struct handover handover;
     struct rebalance rebalance;
+    struct rate rate;
     struct parks parks;
     struct relays relays;
     struct mesh_stats stats;

@@ -98,6 +98,7 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.has_position = x->has_position ||
                           (x->request.want == MESH_CALL && x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
+    m.open.progress = x->progress;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
         links_close(core->links, x->lane, LINKS_ENTRY);
@@ -150,6 +151,16 @@ static void exchange_fail_lost(struct core *core, struct exchange *x, enum mesh_
     exchange_fail(core, x, exchange_is_unknown(core, x) ? MESH_OUTCOME_UNKNOWN : why);
 }
 
+/* Nobody carries it on, but somebody may come back: of a GET that is no end. It has its 200, or
+ * gets it, and waits as long as it may. */
+static void exchange_owner_lost(struct core *core, struct exchange *x, uint64_t now_ms)
+{
+    if (x->request.want == MESH_LISTEN && (x->head_out || x->grace_ms != MESH_NEVER))
+        exchange_park_again(core, x, now_ms);
+    else
+        exchange_fail_lost(core, x, MESH_OWNER_LOST);
+}
+
 /* Its owner cannot be asked: `peer`, who has a copy or should have one, is. Nobody: none of those
  * can be reached either, so the first of them is tried all the same. */
 static void exchange_ask_successor(struct core *core, struct exchange *x, struct peer_id peer,
@@ -196,13 +207,13 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         break;
     case OWNER_GONE:
         if (found.is_searched)
-            exchange_fail_lost(core, x, MESH_OWNER_LOST);
+            exchange_owner_lost(core, x, now_ms);
         else
             exchange_ask_successor(core, x, found.peer, now_ms);
         break;
     case OWNER_AWAY:
         if (found.is_searched) {
-            exchange_fail_lost(core, x, MESH_OWNER_LOST);
+            exchange_owner_lost(core, x, now_ms);
             break;
         }
         (void)owner_search(core, &x->session, now_ms);
@@ -269,10 +280,13 @@ static bool exchange_read_key(struct core *core, struct exchange *x, const struc
     if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
         x->request.want == MESH_PASS)
         return true;
-    bool is_ours = key_read(&x->session, key->text);
+    bool is_known = key_recall(&core->keys, &x->session, key->text);
+    bool is_ours = is_known || key_read(&x->session, key->text);
     const struct session *session = is_ours ? session_find(core, &x->session) : NULL;
     bool is_here = session != NULL;
-    is_ours = is_here || (is_ours && key_verify(&core->keys, &x->session));
+    is_ours = is_known || is_here || (is_ours && key_verify(&core->keys, &x->session));
+    if (is_ours && !is_known)
+        key_remember(&core->keys, &x->session, key->text);
     if (is_here) {
         x->owner = core_self(core); /* no need to ask who owns it */
         x->epoch = session->epoch;
@@ -314,6 +328,10 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
     if (!exchange_read_key(core, x, &request->key)) {
         core->stats.not_found_foreign++;
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
+        return h;
+    }
+    if (!rate_allows(core, request, x->has_session ? &x->session : NULL, now_ms)) {
+        exchange_fail(core, x, MESH_RATE_LIMITED);
         return h;
     }
     /* but for one that shows the last event of its stream: its answer is 405 (mcp.md §4.2) */
@@ -437,6 +455,7 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
             links_consumed(core->links, x->lane, LINKS_ENTRY, m->payload.length);
             return;
         }
+        exchange_note_progress(core, x, m->payload);
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
@@ -621,14 +640,14 @@ void entry_on_lane_lost(struct core *core, const struct links_event *event, uint
     x->lane = (struct lane){0};
     if (x->state == EXCHANGE_BROKEN)
         return;
-    /* Counted anew from this loss, unless one follows the other: that has an end, too. Where nobody
-     * answered on the lane, it was lost before: counted from its OPEN. */
-    if (event->answered_ms <= x->asked_ms) {
-        if (x->give_up_ms == MESH_NEVER)
-            x->give_up_ms = x->asked_ms + core->config.park_ms;
-    } else if (event->sent && (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS)) {
+    /* Counted anew from this loss, unless one follows the other: that has an end, too. It was lost
+     * when the other end was heard last: where nobody answered on the lane, that is its OPEN. */
+    uint64_t heard_ms = event->answered_ms != MESH_NEVER ? event->answered_ms : now_ms;
+    if (heard_ms > x->asked_ms && event->sent &&
+        (!x->may_have_run || now_ms - x->asked_ms > ENTRY_LANE_LIVED_MS))
         exchange_is_heard(x);
-    }
+    if (x->give_up_ms == MESH_NEVER)
+        x->give_up_ms = (heard_ms > x->asked_ms ? heard_ms : x->asked_ms) + core->config.park_ms;
     if (event->sent) {
         /* it may have arrived: only its owner can say, by the exchange's name */
         if (!x->is_bound) {

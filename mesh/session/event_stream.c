@@ -541,6 +541,22 @@ void event_stream_delivered(struct core *core, struct call *reader)
     event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
 }
 
+bool event_stream_unheard(const struct event_stream *stream, struct event_id *newest)
+{
+    *newest = event_stream_id(stream, stream->log.number, false);
+    return stream->log.number > stream->delivered;
+}
+
+void event_stream_on_unheard(struct core *core, struct event_stream *stream,
+                             const struct event_id *newest, uint64_t now_ms)
+{
+    struct logged event = {.text = slice_text(missed_text)};
+    bool has_gap = false;
+    (void)event_stream_after(stream, newest, &has_gap);
+    if (has_gap)
+        event_stream_add(core, stream, &event, now_ms);
+}
+
 /* ---- time ----------------------------------------------------------------------------------- */
 
 void event_stream_now(struct core *core, uint64_t now_ms)

@@ -21,6 +21,7 @@ void exchange_keep_nothing(struct exchange *x)
     exchange_drop_held(x);
     free(x->passed);
     x->passed = NULL;
+    slice_drop(&x->progress);
     slice_drop(&x->request.method);
     slice_drop(&x->request.target);
     slice_drop(&x->request.head);
@@ -241,6 +242,21 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
     memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
+}
+
+void exchange_note_progress(struct core *core, struct exchange *x, struct slice text)
+{
+    struct rpc_message rpc;
+    if (x->request.want != MESH_CALL || x->request.rpc.progress_token.length == 0)
+        return;
+    rpc_read(&rpc, NULL, text.at, text.length);
+    if (rpc.kind != RPC_NOTIFICATION || rpc.method != RPC_PROGRESS)
+        return;
+    struct slice value = rpc_member(slice_part(text, rpc.params), "progress");
+    slice_drop(&x->progress);
+    value.buf = NULL; /* a copy: it must not pin the text that it stands in */
+    if (value.length <= WIRE_PROGRESS_MAX)
+        (void)slice_keep(&x->progress, value, &core->budget);
 }
 
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)

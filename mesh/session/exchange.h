@@ -25,6 +25,9 @@ bool exchange_tell_head(struct core *core, struct exchange *x, const struct held
 bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m);
 /* Whether its client got this event before, from whichever owner; from now on it has. */
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
+/* Its client gets this event: if it is progress, the next owner that runs it is to go on from
+ * there. */
+void exchange_note_progress(struct core *core, struct exchange *x, struct slice text);
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);
 bool exchange_release_head(struct core *core, struct exchange *x);
 void exchange_grant_grace(struct core *core, struct exchange *x);

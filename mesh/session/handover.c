@@ -401,6 +401,7 @@ void handover_now(struct core *core, uint64_t now_ms)
     struct handover *h = &core->handover;
     enum handover_cause cause = handover_cause(core, now_ms);
     bool is_due = h->again_ms <= now_ms;
+    rebalance_watch(core, now_ms);
     if (!h->is_woken && !is_due && h->hands_count == 0)
         return;
     h->is_woken = false;

@@ -304,6 +304,8 @@ void held_on_message(struct core *core, struct peer_id from, const struct wire_m
     }
     if (!held_may_tell(core, from, &m->session, m->epoch, now_ms))
         return;
+    if (view_find(core->view, from) == NULL) /* it is asked of us before gossip tells of it */
+        owner_meet(core, from, now_ms);
     tombs_forget(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     if (m->kind == WIRE_COPY && m->copy.parts == RECORD_WHOLE)

@@ -12,6 +12,7 @@
 #define KEY_PEER_VERSION 2 /* of a peer's tag: none is ever taken for the beginning of an id */
 #define KEY_HOME_AT 1
 #define KEY_RANDOM_AT 7
+#define KEY_RANDOM_TEXT_AT 10 /* a character that is made of random bits alone, as is the next */
 #define KEY_TAG_AT 23
 #define KEY_TAG_BYTES 8
 #define KEY_PEER_TAG_AT 7
@@ -145,17 +146,43 @@ void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id)
     memcpy(text, out, MESH_SESSION_TEXT);
 }
 
-/* In a time that tells nothing of where they differ: a guess is compared with an id of ours. */
-static bool key_is_same(const struct session_id *a, const struct session_id *b)
+/* In a time that tells nothing of where they differ: a guess is compared with an id of ours. At
+ * least eight bytes. */
+static inline bool key_is_same(const void *a, const void *b, size_t length)
 {
     uint64_t x, y, differ = 0;
-    const size_t last = sizeof a->bytes - sizeof x;
+    const size_t last = length - sizeof x;
     for (size_t at = 0; at < last + sizeof x; at += sizeof x) {
-        memcpy(&x, a->bytes + (at < last ? at : last), sizeof x);
-        memcpy(&y, b->bytes + (at < last ? at : last), sizeof y);
+        memcpy(&x, (const uint8_t *)a + (at < last ? at : last), sizeof x);
+        memcpy(&y, (const uint8_t *)b + (at < last ? at : last), sizeof y);
         differ |= x ^ y;
     }
     return differ == 0;
+}
+
+/* By two characters of the random part. */
+static size_t key_known_place(struct slice text)
+{
+    return (size_t)(text.at[KEY_RANDOM_TEXT_AT] << 5 ^ text.at[KEY_RANDOM_TEXT_AT + 1]) %
+           KEY_VERIFIED;
+}
+
+bool key_recall(const struct key_ring *ring, struct session_id *id, struct slice text)
+{
+    if (text.length != MESH_SESSION_TEXT)
+        return false;
+    const struct key_known *known = &ring->known[key_known_place(text)];
+    if (!key_is_same(known->text, text.at, sizeof known->text) || known->text[0] == '\0')
+        return false;
+    *id = known->id;
+    return true;
+}
+
+void key_remember(struct key_ring *ring, const struct session_id *id, struct slice text)
+{
+    struct key_known *known = &ring->known[key_known_place(text)];
+    memcpy(known->text, text.at, sizeof known->text);
+    known->id = *id;
 }
 
 bool key_verify(struct key_ring *ring, const struct session_id *id)
@@ -163,7 +190,7 @@ bool key_verify(struct key_ring *ring, const struct session_id *id)
     uint8_t tag[KEY_TAG_BYTES];
     uint32_t at = (uint32_t)(id->bytes[KEY_RANDOM_AT + 1] << 8 | id->bytes[KEY_RANDOM_AT + 2]);
     struct session_id *verified = &ring->verified[at % KEY_VERIFIED];
-    if (key_is_same(verified, id) && id->bytes[0] != 0)
+    if (key_is_same(verified->bytes, id->bytes, sizeof id->bytes) && id->bytes[0] != 0)
         return true;
     if (id->bytes[0] >> 4 != KEY_VERSION)
         return false;

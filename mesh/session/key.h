@@ -14,6 +14,7 @@
 #include "mesh/base/types.h"
 #include "mesh/mesh.h"
 
+#define KEY_RANDOM_AT 7   /* of an id's bytes, 16 of them */
 #define KEY_PEER_TEXT 20  /* characters of a peer's tag */
 #define KEY_VERIFIED 1024 /* a power of two: a session's requests come in a row */
 
@@ -23,7 +24,11 @@ struct key_ring {
     uint8_t count;
     uint8_t minting; /* index of the key that new ids are made with: the first in use */
     struct session_id verified[KEY_VERIFIED]; /* lately; placed by their random part */
-    uint8_t log_key[32];                      /* hashes ids for logs: the same on every peer */
+    struct key_known {                        /* likewise, and how they are written */
+        char text[MESH_SESSION_TEXT];
+        struct session_id id;
+    } known[KEY_VERIFIED];
+    uint8_t log_key[32];  /* hashes ids for logs: the same on every peer */
     uint8_t task_key[16]; /* hashes task ids: of the label alone, equal while keys are changed */
 };
 
@@ -36,6 +41,10 @@ void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home,
 /* Decodes strictly: 42 characters of [A-Za-z0-9_-], unused bits zero. False: no id of ours. */
 bool key_read(struct session_id *id, struct slice text);
 void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id);
+/* An id that was remembered is neither decoded nor verified again: its text is compared, in
+ * constant time. False: it is not known, which says nothing of it. */
+bool key_recall(const struct key_ring *ring, struct session_id *id, struct slice text);
+void key_remember(struct key_ring *ring, const struct session_id *id, struct slice text);
 /* The tag fits a key of the ring, also one that only verifies. Costs a BLAKE2b, or for an id that
  * was verified lately a comparison in constant time. */
 bool key_verify(struct key_ring *ring, const struct session_id *id);

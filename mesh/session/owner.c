@@ -254,7 +254,7 @@ size_t owner_candidates(struct core *core, const struct session_id *id, struct p
     const struct mesh_member *home = view_find_tag(core->view, key_home(id));
     if (home != NULL && core_is_living(core, home->record->id) && count < peers_max)
         peers[count++] = home->record->id;
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     size_t walked = ring_walk(&core->ring, key_point(id), walk, MESH_CANDIDATES_MAX);
     for (size_t n = 0; n < walked && count < peers_max; n++)
         if (home == NULL || !peer_id_equal(walk[n], home->record->id))
@@ -358,14 +358,11 @@ static void owner_search_end(struct core *core, struct owner_search *search, uin
     entry_wake(core);
 }
 
-/* Somebody knows the home, we do not: views are exchanged, and the home is asked then. */
-static void owner_learn_home(struct core *core, struct peer_id from, uint64_t now_ms)
+void owner_meet(struct core *core, struct peer_id peer, uint64_t now_ms)
 {
     struct wire_message sums = {.kind = WIRE_BUCKETS_ARE};
-    const struct mesh_addr *addr = core_addr_of(core, from);
-    swim_exchange_begin(core->swim, from, &sums);
-    if (addr != NULL)
-        (void)links_tell(core->links, from, addr, &sums, now_ms);
+    swim_exchange_begin(core->swim, peer, &sums);
+    (void)links_tell(core->links, peer, core_addr_of(core, peer), &sums, now_ms);
 }
 
 void owner_on_found(struct core *core, struct peer_id from, const struct wire_message *m,
@@ -392,7 +389,7 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
     } else if (!peer_id_is_nobody(m->epoch.owner) && !search->home_is_known &&
                !peer_id_equal(m->epoch.owner, core_self(core))) {
         search->home_is_known = true;
-        owner_learn_home(core, from, now_ms);
+        owner_meet(core, from, now_ms); /* it knows the home, we do not: that is asked then */
     }
     if (++search->answered >= search->asked)
         owner_search_end(core, search, now_ms);

@@ -72,6 +72,9 @@ void owner_learn(struct core *core, const struct session_id *id, struct mesh_epo
 
 /* Begins to ask every living member, unless that runs already. False: over the rate, later. */
 bool owner_search(struct core *core, const struct session_id *id, uint64_t now_ms);
+/* Somebody whom we do not know, or who knows whom we do not: views are exchanged. Over the link
+ * that stands, if it is no member yet. */
+void owner_meet(struct core *core, struct peer_id peer, uint64_t now_ms);
 void owner_on_member(struct core *core, enum member_state from, enum member_state to);
 void owner_on_find(struct core *core, struct peer_id from, const struct wire_message *m,
                    uint64_t now_ms);

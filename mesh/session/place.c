@@ -34,7 +34,7 @@ static bool place_least(struct core *core, struct peer_id *peer)
 /* Somebody on the ring: never a peer that drains, nor one whose upstream is down. */
 static bool place_ring(struct core *core, struct peer_id *peer)
 {
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     if (ring_walk(&core->ring, shuffle_u64(&core->shuffle), peer, 1) == 0)
         return false;
     const struct mesh_member *member = view_find(core->view, *peer);

@@ -75,11 +75,16 @@ static void rebalance_note(struct core *core, uint64_t now_ms)
     r->calm_from_ms = now_ms + REBALANCE_CALM_MS;
 }
 
+void rebalance_watch(struct core *core, uint64_t now_ms)
+{
+    if (core->config.rebalance == MESH_REBALANCE_IDLE &&
+        core->rebalance.ring_generation != view_ring_generation(core->view))
+        rebalance_note(core, now_ms);
+}
+
 void rebalance_step(struct core *core, uint64_t now_ms)
 {
     struct rebalance *r = &core->rebalance;
-    if (r->ring_generation != view_ring_generation(core->view))
-        rebalance_note(core, now_ms);
     bool is_calm = r->ring_generation == view_ring_generation(core->view) &&
                    now_ms >= r->calm_from_ms && member_is_eligible(view_self(core->view));
     r->left = is_calm ? REBALANCE_PER_STEP : 0;

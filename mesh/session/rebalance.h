@@ -29,6 +29,8 @@ struct rebalance {
 };
 
 void rebalance_deinit(struct core *core);
+/* Each turn: a peer is as new as when the ring first had it, not as the step that looks at it. */
+void rebalance_watch(struct core *core, uint64_t now_ms);
 void rebalance_step(struct core *core, uint64_t now_ms);
 /* May one more session be looked at in this step? */
 bool rebalance_looks(struct core *core);

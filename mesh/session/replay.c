@@ -473,7 +473,7 @@ bool replay_is_old_progress(struct core *core, const struct call *call,
     return value.length > 0 && rpc_number_compare(value, call->progress) <= 0;
 }
 
-/* The newest progress in the log of its stream. */
+/* The newest progress in the log of its stream, unless its client was told more. */
 void replay_note_progress(struct core *core, struct call *call, const struct event_stream *stream)
 {
     struct rpc_message rpc;
@@ -485,7 +485,9 @@ void replay_note_progress(struct core *core, struct call *call, const struct eve
         if (rpc.kind != RPC_NOTIFICATION || rpc.method != RPC_PROGRESS ||
             rpc_id_hash(core->sip_key, slice_part(text, rpc.progress_token)) != call->token_hash)
             continue;
-        replay_keep(core, &call->progress, rpc_member(slice_part(text, rpc.params), "progress"));
+        struct slice value = rpc_member(slice_part(text, rpc.params), "progress");
+        if (call->progress.length == 0 || rpc_number_compare(value, call->progress) > 0)
+            replay_keep(core, &call->progress, value);
         return;
     }
 }

@@ -606,6 +606,9 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
 {
     struct takeover *t = &core->takeover;
     struct session *copy = session_find_copy(core, &m->session);
+    struct session *owned = session_find(core, &m->session);
+    if (owned != NULL && owned->own != NULL && m->round.is_unheard)
+        event_stream_on_unheard(core, owned->own, &m->round.newest, now_ms);
     if (copy != NULL)
         copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
     if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))

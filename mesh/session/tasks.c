@@ -75,7 +75,7 @@ bool tasks_is_here(const struct core *core, uint64_t hash)
 
 static size_t task_homes(struct core *core, uint64_t hash, struct peer_id homes[TASKS_HOMES])
 {
-    (void)ring_sync(&core->ring, core->view);
+    (void)ring_sync(&core->ring, core->view, core->config.rings);
     return ring_walk(&core->ring, ring_point(&hash, sizeof hash), homes, TASKS_HOMES);
 }
 

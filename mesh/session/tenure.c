@@ -97,6 +97,21 @@ static struct call *yield_next(struct upstream *up)
     return next;
 }
 
+/* What no reader took of our log goes with us: who owns it now says so to its client, unless it has
+ * that itself (S1). It may have been named by a holder, and be dead to us for a moment yet. */
+static void yield_tell_unheard(struct core *core, const struct session *session,
+                               struct mesh_epoch higher, uint64_t now_ms)
+{
+    struct wire_message m = {.kind = WIRE_YIELD, .session = session->id, .epoch = session->epoch};
+    const struct mesh_member *owner = view_find(core->view, higher.owner);
+    if (session->own == NULL || owner == NULL ||
+        !event_stream_unheard(session->own, &m.round.newest))
+        return;
+    m.round.other = higher;
+    m.round.is_unheard = true;
+    (void)links_tell(core->links, higher.owner, &owner->record->addr, &m, now_ms);
+}
+
 void takeover_yield(struct core *core, struct session *session, struct mesh_epoch higher,
                     uint64_t now_ms)
 {
@@ -115,6 +130,7 @@ void takeover_yield(struct core *core, struct session *session, struct mesh_epoc
     while ((call = yield_next(up)) != NULL)
         yield_call(core, call, higher, now_ms);
     upcall_forget_room(core, session->up);
+    yield_tell_unheard(core, session, higher, now_ms);
     if (session->version == 0 && higher.counter != 0) /* else once the other has its epoch */
         takeover_dismiss(core, session, higher, now_ms);
     succession_unclaim(core, session);

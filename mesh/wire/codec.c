@@ -74,7 +74,9 @@ static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
     per = tokens[type - 0xc0].per;
     if (type == CODEC_RESERVED || left < 1 + field)
         return SIZE_MAX;
-    n = read_be(at + 1, field);
+    if (field == 0) /* mostly: a number, a truth value, nil */
+        return tokens[type - 0xc0].body;
+    n = field == 1 ? at[1] : read_be(at + 1, field);
     if (per == 0)
         return field + tokens[type - 0xc0].body + (size_t)n;
     *holds = (int64_t)(n * per);
@@ -84,30 +86,32 @@ static inline size_t token_read(const uint8_t *at, size_t left, int64_t *holds)
 int wire_scan(const void *data, size_t length, uint32_t *elements_left)
 {
     const uint8_t *at = data, *end = at + length;
-    int64_t open[WIRE_DEPTH_MAX + 1]; /* elements still to come, by depth */
-    int64_t pending = 1, holds;       /* pending: of all depths together */
-    size_t depth = 0, more;
+    int64_t open[WIRE_DEPTH_MAX]; /* elements still to come in what is around, by depth */
+    int64_t here = 1, holds, pending;
+    size_t depth = 0, left, more;
 
-    open[0] = 1;
     for (;;) {
-        size_t left = (size_t)(end - at);
+        while (here == 0) {
+            if (depth == 0)
+                return (int)(at - (const uint8_t *)data);
+            here = open[--depth];
+        }
+        left = (size_t)(end - at);
         if (left == 0 || (more = token_read(at, left, &holds)) >= left)
             return -EBADMSG;
         at += 1 + more;
-        open[depth]--;
-        pending--;
-        if (holds >= 0) {
-            pending += holds;
-            if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
-                return -EBADMSG;
-            *elements_left -= (uint32_t)holds;
-            open[++depth] = holds;
-        }
-        if (pending > end - at)
+        here--;
+        if (holds < 0)
+            continue;
+        if (depth == WIRE_DEPTH_MAX || holds > *elements_left)
             return -EBADMSG;
-        while (open[depth] == 0)
-            if (depth-- == 0)
-                return (int)(at - (const uint8_t *)data);
+        *elements_left -= (uint32_t)holds;
+        open[depth++] = here;
+        here = pending = holds;
+        for (size_t i = 0; i < depth; i++)
+            pending += open[i];
+        if (pending > end - at) /* each needs a byte at least */
+            return -EBADMSG;
     }
 }
 
@@ -385,9 +389,14 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
 {
     struct codec_cursor c = codec_cursor(scanned, length);
     struct mesh_record *m = &u->record;
+    uint64_t kind = codec_take_uint(&c, UINT8_MAX);
 
     memset(u, 0, sizeof *u);
-    u->kind = (enum update_kind)codec_take_uint(&c, UPDATE_CLAIM);
+    if (c.bad || kind < UPDATE_ALIVE)
+        return -EBADMSG;
+    if (kind > UPDATE_CLAIM)
+        return 0;
+    u->kind = (enum update_kind)kind;
     m->id = codec_take_id(&c);
     u->incarnation = (uint32_t)codec_take_uint(&c, UINT32_MAX);
     if (u->kind == UPDATE_CLAIM) {
@@ -395,7 +404,7 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
         return c.bad || peer_id_is_nobody(m->id) ? -EBADMSG : 0;
     }
     u->accuser = codec_take_id(&c);
-    if (c.bad || u->kind < UPDATE_ALIVE || peer_id_is_nobody(m->id))
+    if (c.bad || peer_id_is_nobody(m->id))
         return -EBADMSG;
     if (c.left < RECORD_ELEMENTS)
         return u->kind == UPDATE_ALIVE ? -EBADMSG : 0;
@@ -415,6 +424,7 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
 uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates, uint16_t max)
 {
     struct codec_cursor list = {.bad = true};
+    uint16_t count = 0;
 
     if (c->left > 0)
         list = codec_cursor(c->at, (size_t)(c->end - c->at));
@@ -425,13 +435,15 @@ uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates,
     for (uint32_t i = 0; i < list.left; i++) {
         uint32_t elements_left = UINT32_MAX; /* bounded when the whole was scanned */
         int used = wire_scan(list.at, (size_t)(list.end - list.at), &elements_left);
-        if (used < 0 || codec_read_update(&updates[i], list.at, (size_t)used) < 0) {
+        if (used < 0 || codec_read_update(&updates[count], list.at, (size_t)used) < 0) {
             spoil(c);
             return 0;
         }
+        if (updates[count].kind != 0)
+            count++;
         list.at += used;
     }
     c->left--;
     c->at = list.at;
-    return (uint16_t)list.left;
+    return count;
 }

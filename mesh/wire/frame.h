@@ -3,6 +3,8 @@
 #ifndef MESH_FRAME_H
 #define MESH_FRAME_H
 
+#include <endian.h>
+
 #include "mesh/wire/link.h"
 
 #define FRAME_HEAD_BYTES 7
@@ -12,18 +14,19 @@
 
 enum frame_kind { FRAME_FIRST = 1, FRAME_MORE, FRAME_CREDIT, FRAME_CLOSE, FRAME_PING, FRAME_PONG };
 
+/* `bytes`: at most 8, little-endian. */
 static inline uint64_t frame_get(const uint8_t *at, size_t bytes)
 {
-    uint64_t n = 0;
+    uint64_t le = 0;
 
-    while (bytes-- > 0)
-        n = n << 8 | at[bytes];
-    return n;
+    memcpy(&le, at, bytes);
+    return le64toh(le);
 }
 static inline void frame_put(uint8_t *at, uint64_t n, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
-        at[i] = (uint8_t)(n >> (8 * i));
+    uint64_t le = htole64(n);
+
+    memcpy(at, &le, bytes);
 }
 
 void link_fail(struct link *link, enum link_failure failure);

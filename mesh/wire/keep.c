@@ -13,6 +13,7 @@ static size_t message_slices(struct wire_message *m, struct slice *slices[MESSAG
         slices[count++] = &m->open.request.method;
         slices[count++] = &m->open.request.target;
         slices[count++] = &m->open.request.head;
+        slices[count++] = &m->open.progress;
         break;
     case WIRE_HEAD:
     case WIRE_WHOLE:

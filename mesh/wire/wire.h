@@ -19,6 +19,7 @@
 #define WIRE_DATAGRAM_MAX 1200
 #define WIRE_SEAL_BYTES 46                                   /* around the sealed part */
 #define WIRE_PLAIN_MAX (WIRE_DATAGRAM_MAX - WIRE_SEAL_BYTES) /* what may be sealed */
+#define WIRE_PROGRESS_MAX 32      /* bytes of a number; JavaScript writes none longer than 25 */
 #define WIRE_HEAD_MAX (48u << 10) /* encoded head of a link message: header lines and names */
 #define WIRE_PAYLOAD_MAX (10u << 20)
 #define WIRE_VIEW_MAX (64u << 10) /* encoded head of a WIRE_VIEW */
@@ -186,6 +187,8 @@ struct wire_message {
                                       there may be several */
             bool has_position;     /* LISTEN: the client showed an event's id */
             struct event_id position; /* has_position: none if it is no id of ours */
+            struct slice progress;    /* what its client was told last, a raw number of at most
+                                         WIRE_PROGRESS_MAX bytes; empty: nothing */
         } open;
         struct {
             int status;
@@ -234,6 +237,8 @@ struct wire_message {
             bool runs;        /* CHECKED: something but the replay ran in `other` */
             bool is_given;    /* TAKE: the owner of `other` says that it does not own it */
             bool is_end, is_refused; /* HAND and HANDED: the second step; HANDED: no */
+            bool is_unheard;         /* YIELD: its own stream has events that no reader took: */
+            struct event_id newest;  /* the last of them */
             /* CHECK: of the question, CHECKED repeats it; 0: told unasked */
             uint64_t number;
         } round;

@@ -2,12 +2,20 @@
  * elements that a later version appends are skipped. */
 #include "mesh/wire/wire.h"
 
+#include <endian.h>
 #include <errno.h>
 
 #include "mesh/wire/codec.h"
 
 #define FACTS_BYTES 10 /* of the packed rpc_message, before its spans */
 #define SPANS_COUNT 11
+
+/* Of what follows the head of a message that is neither OPEN nor BUCKETS_ARE. */
+#define SMALL_KINDS_BYTES 96
+#define FITS(part) (sizeof(((struct wire_message *)0)->part) <= SMALL_KINDS_BYTES)
+_Static_assert(FITS(head) && FITS(text) && FITS(end) && FITS(not_yet) && FITS(task) && FITS(copy) &&
+                   FITS(round) && FITS(view),
+               "SMALL_KINDS_BYTES");
 
 /* ---- the facts of a body -------------------------------------------------------------------- */
 
@@ -22,10 +30,11 @@ static const size_t spans_at[SPANS_COUNT] = {
     offsetof(struct rpc_message, params),
 };
 
-static void write_le32(uint8_t *at, uint32_t n)
+static inline void write_le32(uint8_t *at, uint32_t n)
 {
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(n >> (8 * i));
+    uint32_t le = htole32(n);
+
+    memcpy(at, &le, sizeof le);
 }
 
 static uint32_t read_le32(const uint8_t *at)
@@ -118,7 +127,8 @@ enum open_flag {
     OPEN_HAS_TOKEN = 8,
     OPEN_IS_SSE = 16,
     OPEN_IS_OWNER_LOST = 32,
-    OPEN_FLAGS = 63
+    OPEN_HAS_PROGRESS = 64,
+    OPEN_FLAGS = 127
 };
 
 static unsigned open_flags(const struct wire_message *m)
@@ -129,13 +139,15 @@ static unsigned open_flags(const struct wire_message *m)
            (!principal_is_none(&r->who) ? OPEN_HAS_WHO : 0u) |
            (!principal_is_none(&r->token) ? OPEN_HAS_TOKEN : 0u) |
            (r->front == MESH_FRONT_SSE ? OPEN_IS_SSE : 0u) |
-           (m->open.is_owner_lost ? OPEN_IS_OWNER_LOST : 0u);
+           (m->open.is_owner_lost ? OPEN_IS_OWNER_LOST : 0u) |
+           (m->open.progress.length > 0 ? OPEN_HAS_PROGRESS : 0u);
 }
 
 static size_t open_elements(unsigned flags)
 {
     return 15u + (flags & OPEN_IS_ATTACH ? 5u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
-           (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u);
+           (flags & OPEN_HAS_WHO ? 1u : 0u) + (flags & OPEN_HAS_TOKEN ? 1u : 0u) +
+           (flags & OPEN_HAS_PROGRESS ? 1u : 0u);
 }
 
 static void put_open(struct codec_sink *sink, const struct wire_message *m)
@@ -172,6 +184,8 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
         codec_put_data(sink, r->who.hash, sizeof r->who.hash);
     if (flags & OPEN_HAS_TOKEN)
         codec_put_data(sink, r->token.hash, sizeof r->token.hash);
+    if (flags & OPEN_HAS_PROGRESS)
+        codec_put_data(sink, m->open.progress.at, m->open.progress.length);
 }
 
 /* Three elements. */
@@ -273,22 +287,26 @@ enum {
     ROUND_IS_END = 2,
     ROUND_IS_REFUSED = 4,
     ROUND_IS_GIVEN = 8,
-    ROUND_FLAGS = 15
+    ROUND_IS_UNHEARD = 16, /* an event id */
+    ROUND_FLAGS = 31
 };
 
 static void put_round(struct codec_sink *sink, const struct wire_message *m)
 {
     unsigned flags = (m->round.runs ? ROUND_RUNS : 0u) | (m->round.is_end ? ROUND_IS_END : 0u) |
                      (m->round.is_refused ? ROUND_IS_REFUSED : 0u) |
-                     (m->round.is_given ? ROUND_IS_GIVEN : 0u);
+                     (m->round.is_given ? ROUND_IS_GIVEN : 0u) |
+                     (m->round.is_unheard ? ROUND_IS_UNHEARD : 0u);
 
-    codec_put_array(sink, 10);
+    codec_put_array(sink, m->round.is_unheard ? 14 : 10);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     codec_put_epoch(sink, m->epoch);
     codec_put_epoch(sink, m->round.other);
     codec_put_uint64(sink, m->round.version);
     codec_put_uint8(sink, (uint8_t)flags);
     codec_put_uint64(sink, m->round.number);
+    if (m->round.is_unheard)
+        put_event_id(sink, &m->round.newest);
 }
 
 static void read_round(struct codec_cursor *c, struct wire_message *m)
@@ -303,6 +321,9 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     m->round.is_refused = flags & ROUND_IS_REFUSED;
     m->round.is_given = flags & ROUND_IS_GIVEN;
     m->round.number = codec_take_uint(c, UINT64_MAX);
+    m->round.is_unheard = flags & ROUND_IS_UNHEARD;
+    if (m->round.is_unheard)
+        m->round.newest = take_event_id(c);
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)
@@ -435,7 +456,7 @@ static void read_session(struct codec_cursor *c, struct wire_message *m)
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
 }
 
-static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
+static void read_open_rest(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
 {
     struct mesh_request *r = &m->open.request;
     unsigned flags = (unsigned)codec_take_uint(c, OPEN_FLAGS);
@@ -456,6 +477,10 @@ static void read_open_rest(struct codec_cursor *c, struct wire_message *m)
         codec_take_bytes(c, r->who.hash, sizeof r->who.hash);
     if (flags & OPEN_HAS_TOKEN)
         codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
+    if (flags & OPEN_HAS_PROGRESS)
+        m->open.progress = codec_take_bin(c, buf);
+    if (m->open.progress.length > WIRE_PROGRESS_MAX)
+        c->bad = true;
 }
 
 static void read_open(struct codec_cursor *c, struct wire_message *m, struct bytes *buf)
@@ -473,7 +498,7 @@ static void read_open(struct codec_cursor *c, struct wire_message *m, struct byt
     r->target = codec_take_bin(c, buf);
     r->head = codec_take_bin(c, buf);
     struct slice facts = codec_take_bin(c, NULL);
-    read_open_rest(c, m);
+    read_open_rest(c, m, buf);
     if (c->bad || peer_id_is_nobody(m->name.entry) || !is_request_part(r->method, 32) ||
         !is_request_part(r->target, WIRE_HEAD_MAX) ||
         read_facts(&r->rpc, facts, m->payload.length) < 0 ||
@@ -631,6 +656,17 @@ static bool has_payload(enum wire_kind kind)
            (kind >= WIRE_COPY && kind <= WIRE_DIGEST) || kind == WIRE_TOOLS;
 }
 
+/* Bytes of a message of this kind that are cleared before it is read. */
+static size_t message_bytes(uint8_t kind)
+{
+    size_t before = offsetof(struct wire_message, open);
+
+    if (kind == WIRE_BUCKETS_ARE) /* it fills them all */
+        return before;
+    return before +
+           (kind == WIRE_OPEN ? sizeof(((struct wire_message *)0)->open) : SMALL_KINDS_BYTES);
+}
+
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)
 {
     uint8_t kind = text.length > 0 ? text.at[0] : 0;
@@ -642,7 +678,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)
         return -EBADMSG;
-    memset(m, 0, kind == WIRE_BUCKETS_ARE ? offsetof(struct wire_message, open) : sizeof *m);
+    memset(m, 0, message_bytes(kind));
     m->kind = kind;
     m->payload = text;
     m->payload.at += 1 + head_length;

@@ -420,6 +420,35 @@ def too_many():
     peer.kill()
 
 
+def too_fast():
+    peer = start_peers(1, cluster="rate", each=lambda i: {"log": "rate"},
+                       flags=["--rate", "60", "--rate-burst", "60", "--bind-session", "token"])[0]
+    canary = Canary([peer])  # 50 requests a second at most
+    with check("A12: --rate: who sends more than its principal may gets 429 with Retry-After, nothing of it "
+               "runs, and nobody else notices"):
+        mine = Holder(peer.port, "Bearer of-a-flood")
+        before = peer.metrics()
+        answers = [request(peer.port, "POST", "/mcp", {**BOTH, "Authorization": "Bearer of-a-flood"},
+                           json.dumps(INITIALIZE).encode()) for _ in range(500)]
+        refusals = [one for one in answers if one.status != 200]
+        sure(50 < len(refusals) <= 440, len(refusals))
+        for one in refusals:
+            sure(one.status == 429 and one.headers.get("retry-after") == "1" and b"-32603" in one.body, one)
+        after = peer.metrics()
+        sure(after["mesh_rate_limited_total"] - before["mesh_rate_limited_total"] == len(refusals))
+        sure(after["mesh_sessions"] - before["mesh_sessions"] == 500 - len(refusals))
+        sure(request(peer.port, "DELETE", "/mcp", with_token(mine, mine.token)).status == 200)
+    with check("A12: a second later it may send again; the anonymous share no bucket"):
+        time.sleep(1.0)
+        sure(Holder(peer.port, "Bearer of-a-flood").ask(peer.port, "ping")[1]["result"] == {})
+        for _ in range(200):
+            answer = request(peer.port, "POST", "/mcp", BOTH, json.dumps(INITIALIZE).encode())
+            sure(answer.status == 200, answer)
+        errors = canary.end()
+        sure(not errors and canary.count > 20, errors[:3], canary.count)
+    peer.kill()
+
+
 # ---- A14, A17 -----------------------------------------------------------------------------------
 
 def headers_and_bodies(server, peers):
@@ -483,7 +512,7 @@ def run():
     for peer in peers:
         peer.kill()
     works = [threading.Thread(target=work) for work in (
-        lambda: bindings(Guarded()), where_tokens_go, too_many, ids_of_the_dead)]
+        lambda: bindings(Guarded()), where_tokens_go, too_many, too_fast, ids_of_the_dead)]
     for work in works:
         work.start()
     for work in works:

@@ -2,10 +2,11 @@
 // ride along while peers come and go: whatever happens, their users see no failure. Every request is
 // a new connection to the next target; one that refuses is passed over, as a balancer does.
 //
-//   node judges.mjs --to PORT[,PORT...] [--open-at PORT[,...]] [--sessions 10] [--pause 300]
+//   node judges.mjs --to HOST:PORT[,...] [--open-at HOST:PORT[,...]] [--sessions 10] [--pause 300]
 //
 // Calls are echo (safe to repeat) and, while it is `loud`, say (not), whose event has to come on the
-// GET stream, once. Reads lines: "out N", "in N" (a target, from 0), "quiet", "loud", "end".
+// GET stream, once. Reads lines: "out N", "in N" (a target, from 0), "quiet", "loud", "end"; "lenient":
+// from now on failures may be (they are counted as forgiven), until "strict".
 // Says "judging" once all are connected; then one line of JSON. Exit code 0: no failure.
 import readline from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -24,18 +25,20 @@ const { values: options } = parseArgs({
     pause: { ...text, default: '300' },
   },
 });
-const targets = options.to.split(',').map((port) => ({ port, isOut: false }));
-const openers = (options['open-at'] ?? options.to).split(',').map((port) => ({ port, isOut: false }));
+const targets = options.to.split(',').map((host) => ({ host, isOut: false }));
+const openers = (options['open-at'] ?? options.to).split(',').map((host) => ({ host, isOut: false }));
 const timeout = 12000;
-const report = { sessions: 0, calls: 0, said: 0, events: 0, streams: 0, failures: 0, kinds: {} };
+const report = { sessions: 0, calls: 0, said: 0, events: 0, streams: 0, failures: 0, kinds: {}, forgiven: {} };
 let isLoud = false;
+let isLenient = false;
 let isOver = false;
 let turn = 0;
 
-function failed(who, error) {
+function failed(who, error, isForgiven = isLenient) {
   const kind = `${who}: ${String(error?.message ?? error)}`.slice(0, 200);
-  report.failures++;
-  report.kinds[kind] = (report.kinds[kind] ?? 0) + 1;
+  const kinds = isForgiven ? report.forgiven : report.kinds;
+  if (!isForgiven) report.failures++;
+  kinds[kind] = (kinds[kind] ?? 0) + 1;
 }
 
 function nextOf(list) {
@@ -53,7 +56,7 @@ class Spread extends Wire {
     for (let tries = 1; ; tries++) {
       try {
         const next = new URL(url);
-        next.port = nextOf(list).port;
+        next.host = nextOf(list).host;
         if ((init.method ?? 'GET') === 'GET') report.streams++;
         return await super.request(next, init);
       } catch (error) {
@@ -129,7 +132,8 @@ class Judge {
     const pause = Number(options.pause);
     await new Promise((resolve) => setTimeout(resolve, (pause * this.number) / Number(options.sessions)));
     for (let i = 0; !isOver; i++) {
-      await this.once(i).catch((error) => failed(this.who, error));
+      const wasLenient = isLenient;
+      await this.once(i).catch((error) => failed(this.who, error, wasLenient));
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -150,6 +154,7 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
   const [word, number] = line.split(' ');
   if (word === 'end') isOver = true;
   else if (word === 'loud' || word === 'quiet') isLoud = word === 'loud';
+  else if (word === 'lenient' || word === 'strict') isLenient = word === 'lenient';
   else targets[Number(number)].isOut = word === 'out';
 });
 

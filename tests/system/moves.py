@@ -200,9 +200,9 @@ class Judges(Process):
 
     def __init__(self, name, entries, opens=(), sessions=10, pause=300):
         argv = [NODE, os.path.join(HERE, "judges.mjs"), "--sessions", sessions, "--pause", pause, "--to",
-                ",".join(str(pod.place.port) for pod in entries)]
+                ",".join(pod.entry for pod in entries)]
         if opens:
-            argv += ["--open-at", ",".join(str(pod.place.port) for pod in opens)]
+            argv += ["--open-at", ",".join(pod.entry for pod in opens)]
         super().__init__(name, argv, stdin=subprocess.PIPE)
 
     def tell(self, *words):

@@ -103,6 +103,27 @@ static void test_reading_agrees_with_another_decoder_on_every_byte_at_every_plac
     }
 }
 
+static void test_what_was_remembered_is_known_by_its_whole_text_alone(void **state)
+{
+    (void)state;
+    struct key_ring ring = ring_of("test", 1);
+    struct session_id id = minted(&ring, 3), known;
+    char text[MESH_SESSION_TEXT];
+    key_write(text, &id);
+    assert_false(key_recall(&ring, &known, slice_borrow(text, sizeof text)));
+    key_remember(&ring, &id, slice_borrow(text, sizeof text));
+    assert_true(key_recall(&ring, &known, slice_borrow(text, sizeof text)));
+    assert_true(session_id_equal(&id, &known));
+    assert_false(key_recall(&ring, &known, slice_borrow(text, sizeof text - 1)));
+    for (size_t at = 0; at < sizeof text; at++) {
+        text[at] ^= 1;
+        assert_false(key_recall(&ring, &known, slice_borrow(text, sizeof text)));
+        text[at] ^= 1;
+    }
+    memset(text, 0, sizeof text); /* as places are that hold nothing */
+    assert_false(key_recall(&ring, &known, slice_borrow(text, sizeof text)));
+}
+
 static void test_only_one_of_sixteen_spellings_of_the_last_character_is_legal(void **state)
 {
     (void)state;
@@ -312,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_id_that_was_written_reads_as_itself),
         cmocka_unit_test(test_reading_agrees_with_another_decoder_on_every_byte_at_every_place),
+        cmocka_unit_test(test_what_was_remembered_is_known_by_its_whole_text_alone),
         cmocka_unit_test(test_only_one_of_sixteen_spellings_of_the_last_character_is_legal),
         cmocka_unit_test(test_any_other_length_is_refused),
         cmocka_unit_test(test_every_changed_bit_fails_to_verify),

@@ -71,6 +71,27 @@ static void feed(struct h1 *h1, const char *text, size_t length)
     assert_int_equal(length, 0);
 }
 
+/* Of a head that comes again nothing else is made, though most of it was noted the first time. */
+static void make_again(struct fixture *f, const struct gate_config *gate,
+                       const struct mcp_input *input)
+{
+    const struct mesh_request *first = &f->made.request, *second;
+    struct gate_pass pass;
+    struct mcp_made made;
+
+    assert_int_equal(gate_check(gate, f->h1.head, &pass), GATE_PASS);
+    assert_int_equal(pass.route, f->pass.route);
+    assert_true(slice_equal(pass.path, f->pass.path));
+    assert_true(slice_equal(pass.query, f->pass.query));
+    assert_int_equal(mcp_request_make(&f->config, input, &made), 0);
+    second = &made.request;
+    assert_true(slice_equal(second->head, first->head));
+    assert_true(principal_equal(&second->who, &first->who));
+    assert_true(principal_equal(&second->token, &first->token));
+    assert_int_equal(made.status, f->made.status);
+    mcp_made_deinit(&made);
+}
+
 static void open_request(struct fixture *f, const struct mcp_config *config, const char *line,
                          const char *lines, const char *body)
 {
@@ -83,6 +104,7 @@ static void open_request(struct fixture *f, const struct mcp_config *config, con
     struct h1_limits limits = h1_limits_default(H1_REQUESTS);
     size_t room = strlen(line) + strlen(lines) + strlen(body) + 128;
     char *text = malloc(room);
+    enum gate_verdict verdict;
     struct mcp_input input;
     int length;
 
@@ -98,7 +120,7 @@ static void open_request(struct fixture *f, const struct mcp_config *config, con
     h1_init(&f->h1, H1_REQUESTS, &limits, NULL);
     feed(&f->h1, text, (size_t)length);
     free(text);
-    gate_check(&gate, f->h1.head, &f->pass);
+    verdict = gate_check(&gate, f->h1.head, &f->pass);
     input = (struct mcp_input){.head = f->h1.head,
                                .pass = &f->pass,
                                .body = h1_body(&f->h1),
@@ -109,6 +131,8 @@ static void open_request(struct fixture *f, const struct mcp_config *config, con
     }
     assert_int_equal(mcp_request_make(&f->config, &input, &f->made), 0);
     assert_int_equal(f->made.answer == NULL, f->made.status == 0);
+    if (verdict == GATE_PASS)
+        make_again(f, &gate, &input);
 }
 
 static void close_request(struct fixture *f)
@@ -549,6 +573,28 @@ static void test_mcp_only_lines_for_the_upstream_travel(void **state)
     close_request(&f);
 }
 
+static void test_mcp_the_lines_of_a_head_name_the_client_that_sends_it_now(void **state)
+{
+    struct mcp_config config = config_of(true);
+    struct fixture f;
+    struct mcp_input input;
+    struct mcp_made made;
+
+    (void)state;
+    open_request(&f, &config, POST, BOTH JSON SESSION, LIST);
+    input = (struct mcp_input){.head = f.h1.head,
+                               .pass = &f.pass,
+                               .body = h1_body(&f.h1),
+                               .rpc = &f.rpc,
+                               .client = slice_text("192.0.2.8")};
+    assert_int_equal(mcp_request_make(&f.config, &input, &made), 0);
+    assert_true(slice_is(made.request.head, BOTH JSON "X-Forwarded-For: 192.0.2.8\r\n"
+                                                      "X-Forwarded-Host: mesh.example:8080\r\n"
+                                                      "X-Forwarded-Proto: http\r\n"));
+    mcp_made_deinit(&made);
+    close_request(&f);
+}
+
 /* Streamable HTTP servers refuse whoever does not accept both; clients of HTTP+SSE ask for less. */
 static void test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http(void **state)
 {
@@ -719,6 +765,67 @@ static void test_mcp_a_head_written_again_is_the_same(void **state)
     }
 }
 
+static void test_mcp_an_answers_head_written_again_is_the_same(void **state)
+{
+    struct mcp_config config = config_of(true);
+    static const char session[MESH_SESSION_TEXT + 1] = ID;
+    struct answer {
+        struct mcp_exchange exchange;
+        int status;
+        enum mesh_form form;
+        const char *lines, *session;
+        int64_t length;
+    } plain = {{.want = MESH_CALL}, 200, MESH_FORM_JSON, JSON, NULL, 12}, answers[14];
+    enum { COUNT = sizeof answers / sizeof answers[0] };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        answers[i] = plain;
+    answers[1].length = 1234567;
+    answers[2].lines = JSON "Set-Cookie: a=b\r\n";
+    answers[3].lines = "Set-Cookie: a=b\r\n";
+    answers[4].lines = "";
+    answers[5].status = 201;
+    answers[6].form = MESH_FORM_RAW;
+    answers[7].session = session;
+    answers[8].length = -1;
+    answers[9].length = 0;
+    answers[10].exchange.close = true;
+    answers[11].exchange.is_head = true;
+    answers[12].exchange.is_http10 = true;
+    memcpy(answers[13].exchange.few, "http://ok.example", 17);
+    answers[13].exchange.origin = (struct span){0, 17};
+    answers[13].lines = "";
+    for (size_t i = 0; i < COUNT * COUNT; i++) {
+        static struct mcp_heads heads;
+        const struct answer *three[] = {&answers[i / COUNT], &answers[i % COUNT],
+                                        &answers[i % COUNT]};
+
+        for (size_t n = 0; n < 3; n++) {
+            const struct answer *a = three[n];
+            struct mcp_exchange x = a->exchange, y = a->exchange;
+            struct bytes *wanted, *head;
+
+            assert_int_equal(mcp_write_head(&config, &x, a->status, a->form, slice_text(a->lines),
+                                            a->session, a->length, &wanted),
+                             0);
+            assert_int_equal(mcp_write_head_again(&config, &y, a->status, a->form,
+                                                  slice_text(a->lines), a->session, a->length,
+                                                  &heads, 7, &head),
+                             0);
+            assert_int_equal(head->length, wanted->length);
+            assert_memory_equal(head->data, wanted->data, wanted->length);
+            assert_int_equal(y.form, x.form);
+            assert_int_equal(y.framing, x.framing);
+            assert_int_equal(y.close, x.close);
+            bytes_unref(wanted);
+            bytes_unref(head);
+        }
+        mcp_heads_deinit(&heads);
+        assert_null(heads.kept[7].head);
+    }
+}
+
 static void test_mcp_an_upstreams_head_says_its_form(void **state)
 {
     static const struct {
@@ -760,6 +867,11 @@ static void test_mcp_an_upstreams_head_says_its_form(void **state)
         h1_init(&h1, H1_RESPONSES, &limits, NULL);
         h1_expect_response(&h1, H1_METHOD_POST);
         feed(&h1, text, strlen(text));
+        /* whatever was asked when it came before */
+        for (enum mesh_want want = MESH_CALL; want <= MESH_WANT_LAST; want++) {
+            assert_int_equal(mcp_filter_response_head(h1.head, want, &answer), 0);
+            bytes_unref(answer.lines);
+        }
         assert_int_equal(mcp_filter_response_head(h1.head, answers[i].want, &answer), 0);
         assert_int_equal(answer.form, answers[i].form);
         assert_text(answer.lines, answers[i].lines);
@@ -849,6 +961,7 @@ static const struct outcome {
     {MESH_CANCELLED, 200, 503, -32603, false},
     {MESH_STOPPING, 200, 503, -32603, true},
     {MESH_STREAM_OVER, 405, 405, -32000, false},
+    {MESH_RATE_LIMITED, 429, 429, -32603, true},
 };
 
 static void check_outcome(const struct outcome *o, bool with_id)
@@ -870,7 +983,7 @@ static void check_outcome(const struct outcome *o, bool with_id)
     if (reply.h1.head->status != status)
         fail_msg("%s: %d instead of %d", mcp_reason_name(o->why), reply.h1.head->status, status);
     assert_header(&reply, "Retry-After",
-                  o->retry_after && status == o->without && status >= 500 ? "1" : NULL);
+                  o->retry_after && status == o->without && status >= 429 ? "1" : NULL);
     assert_header(&reply, "Content-Type", "application/json");
     snprintf(wanted, sizeof wanted, "\"code\":%d,", o->code);
     assert_non_null(strstr(reply.body, wanted));
@@ -1337,10 +1450,12 @@ int main(void)
         cmocka_unit_test(test_mcp_a_handle_is_taken_from_the_header_that_the_operator_named),
         cmocka_unit_test(test_mcp_errors_carry_the_id_byte_for_byte),
         cmocka_unit_test(test_mcp_only_lines_for_the_upstream_travel),
+        cmocka_unit_test(test_mcp_the_lines_of_a_head_name_the_client_that_sends_it_now),
         cmocka_unit_test(test_mcp_a_message_is_passed_on_as_a_post_of_streamable_http),
         cmocka_unit_test(test_mcp_the_place_to_resume_from_is_the_cores),
         cmocka_unit_test(test_mcp_an_upstream_request_is_written_anew),
         cmocka_unit_test(test_mcp_a_head_written_again_is_the_same),
+        cmocka_unit_test(test_mcp_an_answers_head_written_again_is_the_same),
         cmocka_unit_test(test_mcp_an_upstreams_head_says_its_form),
         cmocka_unit_test(test_mcp_a_lost_upstream_session_is_told_from_other_refusals),
         cmocka_unit_test(test_mcp_every_unknown_session_gets_the_same_bytes),

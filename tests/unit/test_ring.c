@@ -4,12 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "mesh/base/rng.h"
-#include "mesh/member/ring.h"
+#include "mesh/member/rings.h"
 
 #define PEERS 100
 #define KEYS 200000
@@ -29,6 +30,11 @@ static void make_peers(struct ring_peer *peers, size_t count, struct shuffle *ch
         peers[n] = (struct ring_peer){.weight = 1};
         peers[n].id = (struct peer_id){shuffle_u64(chance), 1760000000000u + n};
     }
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return peer_id_compare(((const struct ring_peer *)a)->id, ((const struct ring_peer *)b)->id);
 }
 
 static size_t peer_at(const struct ring_peer *peers, size_t count, struct peer_id id)
@@ -178,6 +184,45 @@ static void test_ring_from_a_former_one_is_the_ring_from_nothing(void **state)
     ring_deinit(&ring);
 }
 
+/* A ring of those at `order`, who came one after the other. */
+static void grow(struct ring *ring, const struct ring_peer *peers, const uint32_t *order,
+                 size_t count, unsigned bits)
+{
+    struct ring_peer here[PEERS];
+    for (size_t n = 0; n < count; n++) {
+        here[n] = peers[order[n]];
+        assert_int_equal(ring_build(ring, here, n + 1, bits), 0);
+    }
+}
+
+/* P28: two who met the same peers in other orders name the same owner for each point, and the same
+ * successors in the same order, though each point is that of several peers (ringpop's changelog).
+ */
+static void test_ring_of_points_that_collide_does_not_tell_who_came_first(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[12];
+    uint32_t order[12], other[12];
+    struct ring one = {0}, two = {0};
+    (void)state;
+    make_peers(peers, 12, &chance);
+    for (uint32_t n = 0; n < 12; n++) {
+        order[n] = n;
+        other[n] = 11 - n;
+    }
+    grow(&one, peers, order, 12, 10); /* 3,072 points at 1,024 places */
+    grow(&two, peers, other, 12, 10);
+    for (uint64_t place = 0; place < 1024; place++) {
+        struct peer_id walk[12], again[12];
+        assert_true(peer_id_equal(ring_lookup(&one, place << 54), ring_lookup(&two, place << 54)));
+        assert_int_equal(ring_walk(&one, place << 54, walk, 12), 12);
+        assert_int_equal(ring_walk(&two, place << 54, again, 12), 12);
+        assert_memory_equal(walk, again, sizeof walk);
+    }
+    ring_deinit(&one);
+    ring_deinit(&two);
+}
+
 static void test_ring_ties_go_to_the_lower_peer_id(void **state)
 {
     struct shuffle chance = seeded();
@@ -302,23 +347,99 @@ static void test_ring_holds_the_eligible_or_else_the_living(void **state)
     assert_int_equal(view_new(&view, &config), 0);
     assert_int_equal(view_announce(view, 7, 1000), 0);
     say(view, UPDATE_ALIVE, "b", 1, false);
-    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_sync(&ring, view, NULL), 0);
     assert_int_equal(ring_walk(&ring, 0, walk, 8), 2); /* nobody serves: the living park */
     say(view, UPDATE_ALIVE, "b", 2, true);
     say(view, UPDATE_ALIVE, "c", 1, true);
-    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_sync(&ring, view, NULL), 0);
     assert_int_equal(ring_walk(&ring, 0, walk, 8), 2);
     for (size_t n = 0; n < 2; n++)
         assert_false(peer_id_equal(walk[n], view_self(view)->record->id));
     const uint64_t *points = ring.points;
     say(view, UPDATE_SUSPECT, "b", 2, true); /* suspects stay: nothing is built anew */
-    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_sync(&ring, view, NULL), 0);
     assert_ptr_equal(points, ring.points);
     say(view, UPDATE_DEAD, "b", 2, true);
-    assert_int_equal(ring_sync(&ring, view), 0);
+    assert_int_equal(ring_sync(&ring, view, NULL), 0);
     assert_int_equal(ring_walk(&ring, 0, walk, 8), 1);
     ring_deinit(&ring);
     view_free(view);
+}
+
+static struct view *view_of(const char *name)
+{
+    struct view_config config = {.members_max = 8, .contacts_max = 8};
+    struct view *view = NULL;
+    snprintf(config.self.name, sizeof config.self.name, "%s", name);
+    config.self.nonce = 1;
+    config.self.weight = 1;
+    config.self.addr.port = 1;
+    assert_int_equal(view_new(&view, &config), 0);
+    assert_int_equal(view_announce(view, 7, 1000), 0);
+    say(view, UPDATE_ALIVE, "b", 1, true);
+    say(view, UPDATE_ALIVE, "c", 1, true);
+    return view;
+}
+
+static void test_rings_of_equal_views_are_one(void **state)
+{
+    struct view *views[3] = {view_of("x"), view_of("y"), view_of("z")};
+    struct ring ring[3] = {{0}}, fresh = {0};
+    struct rings *rings = NULL;
+    (void)state;
+    assert_int_equal(rings_new(&rings), 0);
+    for (size_t n = 0; n < 3; n++)
+        assert_int_equal(ring_sync(&ring[n], views[n], rings), 0);
+    assert_int_equal(rings_count(rings), 1);
+    assert_ptr_equal(ring[0].points, ring[2].points);
+    say(views[1], UPDATE_ALIVE, "d", 1, true); /* who sees more leaves the others theirs */
+    assert_int_equal(ring_sync(&ring[1], views[1], rings), 0);
+    assert_int_equal(rings_count(rings), 2);
+    assert_ptr_equal(ring[0].points, ring[2].points);
+    assert_int_equal(ring[0].peers_count, 2);
+    assert_int_equal(ring_sync(&fresh, views[1], NULL), 0); /* as if there were nobody else */
+    assert_int_equal(ring[1].points_count, fresh.points_count);
+    assert_memory_equal(ring[1].points, fresh.points, fresh.points_count * sizeof *fresh.points);
+    for (size_t n = 0; n < 3; n++) { /* and whoever sees the same later shares that */
+        say(views[n], UPDATE_ALIVE, "d", 1, true);
+        assert_int_equal(ring_sync(&ring[n], views[n], rings), 0);
+    }
+    assert_int_equal(rings_count(rings), 1);
+    ring_deinit(&fresh);
+    for (size_t n = 0; n < 3; n++) {
+        ring_deinit(&ring[n]);
+        view_free(views[n]);
+    }
+    assert_int_equal(rings_count(rings), 0);
+    rings_free(rings);
+}
+
+static void test_rings_of_other_weight_or_zone_are_others(void **state)
+{
+    struct shuffle chance = seeded();
+    struct ring_peer peers[3];
+    struct ring one = {0}, other = {0};
+    struct rings *rings = NULL;
+    (void)state;
+    make_peers(peers, 3, &chance);
+    qsort(peers, 3, sizeof *peers, compare_ids);
+    assert_int_equal(rings_new(&rings), 0);
+    assert_int_equal(ring_build(&one, peers, 3, RING_POINT_BITS), 0);
+    rings_offer(rings, &one);
+    peers[1].weight = 2;
+    assert_false(rings_share(rings, &other, peers, 3, RING_POINT_BITS));
+    peers[1].weight = 1;
+    peers[1].zone[0] = 'a';
+    assert_false(rings_share(rings, &other, peers, 3, RING_POINT_BITS));
+    assert_false(rings_share(rings, &other, peers, 2, RING_POINT_BITS));
+    peers[1].zone[0] = '\0';
+    assert_true(rings_share(rings, &other, peers, 3, RING_POINT_BITS));
+    assert_true(rings_share(rings, &other, peers, 3, RING_POINT_BITS)); /* again: it is ours */
+    ring_deinit(&one);
+    assert_int_equal(rings_count(rings), 1);
+    assert_int_equal(other.peers_count, 3);
+    ring_deinit(&other);
+    rings_free(rings);
 }
 
 int main(void)
@@ -329,11 +450,14 @@ int main(void)
         cmocka_unit_test(test_ring_losing_a_member_moves_only_its_keys),
         cmocka_unit_test(test_ring_is_the_same_from_any_order),
         cmocka_unit_test(test_ring_from_a_former_one_is_the_ring_from_nothing),
+        cmocka_unit_test(test_ring_of_points_that_collide_does_not_tell_who_came_first),
         cmocka_unit_test(test_ring_ties_go_to_the_lower_peer_id),
         cmocka_unit_test(test_ring_lookup_agrees_with_a_search_of_all_points),
         cmocka_unit_test(test_ring_walk_names_each_once_and_another_zone_second),
         cmocka_unit_test(test_ring_of_nobody_and_of_one),
         cmocka_unit_test(test_ring_holds_the_eligible_or_else_the_living),
+        cmocka_unit_test(test_rings_of_equal_views_are_one),
+        cmocka_unit_test(test_rings_of_other_weight_or_zone_are_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

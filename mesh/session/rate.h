@@ -1,0 +1,29 @@
+/* rate.h - how many requests a second one principal may send to this peer (--rate, --rate-burst;
+ * DESIGN §17): a bucket of tokens for each principal, as --bind-session tells it, else for the
+ * credentials, else for the session. Who shows none of these shares a bucket with nobody and is not
+ * counted: behind a balancer that is everybody, and --max-sessions bounds what they begin. A bucket
+ * is one number, the time at which it is full again (the virtual scheduling of ITU-T I.371, annex
+ * A, known as GCRA). */
+#ifndef MESH_RATE_H
+#define MESH_RATE_H
+
+#include "mesh/base/newest.h"
+#include "mesh/base/types.h"
+
+#define RATE_BUCKETS_MAX 65536 /* the one put first gives way, and is full when it is put again */
+
+struct core;
+
+struct rate {
+    struct newest buckets; /* struct principal -> uint64_t, when it is full, in µs */
+};
+
+void rate_init(struct core *core);
+void rate_deinit(struct core *core);
+/* May it go on? Takes a token if so. What ends or answers something goes on always: a
+ * DELETE, a cancellation, the answer to a server's question. `session`: a genuine id of ours, or
+ * NULL. */
+bool rate_allows(struct core *core, const struct mesh_request *request,
+                 const struct session_id *session, uint64_t now_ms);
+
+#endif
