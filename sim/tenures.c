@@ -361,6 +361,18 @@ static bool knows_wishes(const struct world *world, uint32_t number, uint32_t se
     return false;
 }
 
+/* Who has a record of a higher epoch, from the other side of a split, is the next owner with that.
+ */
+static bool has_rival(const struct world *world, const struct session *session,
+                      struct mesh_epoch epoch)
+{
+    struct mesh_tenure theirs;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenure_at(world, seat, session, &theirs) && mesh_epoch_compare(theirs.epoch, epoch) > 0)
+            return true;
+    return false;
+}
+
 /* Everybody who has a copy has all of it: whoever of them is the next owner knows what was answered
  * until now. */
 static void safe_note(struct world *world, uint32_t number, uint32_t owner)
@@ -371,7 +383,8 @@ static void safe_note(struct world *world, uint32_t number, uint32_t owner)
     uint32_t lives[MESH_HOLDERS_SEEN];
     if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy)
         return;
-    if (!knows_wishes(world, number, owner)) { /* from now on its record is what others have */
+    if (!knows_wishes(world, number, owner) ||
+        has_rival(world, session, tenure.epoch)) { /* from now on its record is what others have */
         wishes->safe_count = 0;
         return;
     }
