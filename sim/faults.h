@@ -72,8 +72,10 @@ enum fault_class {
     FAULT_REJECT,   /* a firewall refuses dials, datagrams pass */
     /* in builds with the option `failpoints` alone */
     FAULT_FAILPOINT, /* who has a session dies at a named place */
-    /* of a campaign of its own: not among `all` */
+    /* of campaigns of their own: not among `all` */
     FAULT_ROLLOUT, /* all leave, one after the other */
+    FAULT_RIVALS,  /* of all peers one hears the owner of a session, and is heard too late to object
+                      to the next one: it hears both */
     FAULT_CLASSES
 };
 #define FAULTS_ALL ((UINT64_C(1) << FAULT_ROLLOUT) - 1)
