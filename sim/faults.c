@@ -55,10 +55,12 @@ void faults_print(uint64_t mask, char *text, size_t room)
 }
 
 /* Swarm testing (Groce et al., "Swarm Testing", 2012): some seeds with few classes, some with many;
- * a class that is always there hides what others would show. */
+ * a class that is always there hides what others would show. Alone it hides none. */
 static uint64_t swarm_draw(const struct world *world)
 {
     struct shuffle chance;
+    if ((world->config.faults & (world->config.faults - 1)) == 0)
+        return world->config.faults;
     chance_init(&chance, world->config.seed, 11);
     uint64_t a = shuffle_u64(&chance), b = shuffle_u64(&chance), c = shuffle_u64(&chance);
     switch (chance_below(&chance, 16)) {
