@@ -9,6 +9,7 @@
 
 #include "sim/campaign.h"
 #include "sim/client.h"
+#include "sim/huge.h"
 #include "sim/scenario.h"
 #include "sim/shrink.h"
 
@@ -514,6 +515,8 @@ int main(int argc, char **argv)
         return 2;
     if (options.scenario != NULL)
         return run_scenario(&options);
+    if (options.wide)
+        huge_pages(argv);
     clock_gettime(CLOCK_MONOTONIC, &totals.began);
     if (options.file != NULL) {
         rc = run_file(&options, &totals);
