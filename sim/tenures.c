@@ -319,6 +319,18 @@ static bool is_over_at(const struct world *world, uint32_t seat, const struct se
     return session->is_single && why.verdict == OWNER_ENDED;
 }
 
+/* Who has a record of a higher epoch, from the other side of a split, is the next owner with that.
+ */
+static bool has_rival(const struct world *world, const struct session *session,
+                      struct mesh_epoch epoch)
+{
+    struct mesh_tenure theirs;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenure_at(world, seat, session, &theirs) && mesh_epoch_compare(theirs.epoch, epoch) > 0)
+            return true;
+    return false;
+}
+
 /* What its owner takes for acknowledged is there. */
 static void acked_check(struct world *world, uint32_t number, uint32_t owner)
 {
@@ -326,7 +338,7 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     struct mesh_tenure ours, theirs;
     if (!tenure_at(world, owner, session, &ours) || ours.is_copy || session->delete_us != 0)
         return;
-    if (session->tenures.top > ours.epoch.counter)
+    if (session->tenures.top > ours.epoch.counter || has_rival(world, session, ours.epoch))
         return; /* it went on elsewhere, and has its holders there */
     for (uint8_t n = 0; n < ours.holders_count; n++) {
         uint32_t seat = seat_of(world, ours.holders[n].peer);
@@ -357,18 +369,6 @@ static bool knows_wishes(const struct world *world, uint32_t number, uint32_t se
         return up->shaken.level == wishes->level && up->shaken.uris == wishes->uris;
     for (uint32_t n = 0; n < wishes->safe_count; n++)
         if (wishes->safe_us >= wishes->changed_us && wishes->safe[n] == life_on(world, seat))
-            return true;
-    return false;
-}
-
-/* Who has a record of a higher epoch, from the other side of a split, is the next owner with that.
- */
-static bool has_rival(const struct world *world, const struct session *session,
-                      struct mesh_epoch epoch)
-{
-    struct mesh_tenure theirs;
-    for (uint32_t seat = 0; seat < world->seats_count; seat++)
-        if (tenure_at(world, seat, session, &theirs) && mesh_epoch_compare(theirs.epoch, epoch) > 0)
             return true;
     return false;
 }
