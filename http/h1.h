@@ -78,6 +78,7 @@ struct h1_notes {
     struct bytes *lines;      /* NULL: not noted */
     uint32_t lines_without;   /* of the head's, the fields that are left out */
     struct span lines_client; /* in `lines`: whom they came from */
+    bool is_session_text;     /* mcp.c: its Mcp-Session-Id could be one */
     /* mcp.c: who asks */
     bool knows_who;
     struct principal who, token;
@@ -194,7 +195,11 @@ struct h1 {
 /* Heads that were read lately: an idle connection holds none itself. */
 #define H1_MEMO_HEADS 256u
 struct h1_memo {
-    struct h1_head *heads[H1_MEMO_HEADS];
+    struct h1_memo_place {
+        struct h1_head *head; /* NULL: none */
+        uint32_t length;      /* of its text */
+        struct span digits;   /* of its Content-Length, in the text; length 0: none */
+    } places[H1_MEMO_HEADS];
     uint32_t next;
 };
 

@@ -14,36 +14,38 @@ void h1_use_memo(struct h1 *h, struct h1_memo *memo)
     h->memo_at = memo->next++ % H1_MEMO_HEADS;
 }
 
+static void place_drop(struct h1_memo_place *place)
+{
+    h1_head_free(place->head);
+    *place = (struct h1_memo_place){0};
+}
+
 void h1_memo_deinit(struct h1_memo *memo)
 {
-    for (uint32_t i = 0; i < H1_MEMO_HEADS; i++) {
-        h1_head_free(memo->heads[i]);
-        memo->heads[i] = NULL;
-    }
+    for (uint32_t i = 0; i < H1_MEMO_HEADS; i++)
+        place_drop(&memo->places[i]);
 }
 
 void h1_memo_keep(struct h1 *h)
 {
-    struct h1_head **place;
+    struct h1_memo_place *place;
+    const struct h1_head *head = h->head;
 
     if (h->memo == NULL || h->phase != H1_PHASE_DONE || h->is_asked_head ||
-        h->head->text.length > TEXT_MAX)
+        head->text.length > TEXT_MAX)
         return;
-    place = &h->memo->heads[h->memo_at];
-    h1_head_free(*place);
-    *place = h->head;
+    place = &h->memo->places[h->memo_at];
+    place_drop(place);
+    *place = (struct h1_memo_place){.head = h->head, .length = (uint32_t)head->text.length};
+    if (head->framing == H1_LENGTH)
+        place->digits = head->headers[head->first[H1_FIELD_CONTENT_LENGTH]].value;
     h->head = NULL;
 }
 
 void h1_memo_forget(struct h1 *h)
 {
-    struct h1_head **place;
-
-    if (h->memo == NULL)
-        return;
-    place = &h->memo->heads[h->memo_at];
-    h1_head_free(*place);
-    *place = NULL;
+    if (h->memo != NULL)
+        place_drop(&h->memo->places[h->memo_at]);
 }
 
 /* The digits of another length, which frames as the former one did. */
@@ -65,24 +67,25 @@ static bool take_digits(const struct h1 *h, struct h1_head *head, struct span di
 
 size_t h1_memo_find(struct h1 *h, const uint8_t *data, size_t length)
 {
+    struct h1_memo_place *place;
     struct h1_head *head;
-    struct span digits = {0};
+    struct span digits;
     size_t whole, behind;
 
     if (h->memo == NULL || h->is_asked_head || h->state != LEX_START || h->blank_lines > 0)
         return 0;
-    head = h->memo->heads[h->memo_at];
-    if (head == NULL || head->text.length > length)
+    place = &h->memo->places[h->memo_at];
+    head = place->head;
+    whole = place->length;
+    digits = place->digits;
+    if (head == NULL || whole > length)
         return 0;
-    whole = head->text.length;
-    if (head->framing == H1_LENGTH)
-        digits = head->headers[head->first[H1_FIELD_CONTENT_LENGTH]].value;
     behind = digits.at + digits.length;
     if (memcmp(data, head->text.at, digits.at) != 0 ||
         memcmp(data + behind, head->text.at + behind, whole - behind) != 0 ||
         (digits.length > 0 && !take_digits(h, head, digits, data)))
         return 0;
-    h->memo->heads[h->memo_at] = NULL;
+    place->head = NULL;
     h->head = head;
     h->state = LEX_DONE;
     return whole;

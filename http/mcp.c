@@ -232,8 +232,9 @@ static struct mcp_own take_key(const struct mcp_input *input, struct mesh_reques
 
     if (!h1_field(input->head, H1_FIELD_MCP_SESSION_ID, &value))
         return no_refusal;
-    if (!is_session_text(value))
+    if (!input->head->notes.is_session_text && !is_session_text(value))
         return refuse(400, MCP_BAD_REQUEST, "Bad Request: Mcp-Session-Id is not visible ASCII");
+    input->head->notes.is_session_text = true;
     request->key = (struct mesh_key){MESH_KEY_SESSION, value};
     return no_refusal;
 }

@@ -106,6 +106,7 @@ int mcp_write_head(const struct mcp_config *config, struct mcp_exchange *exchang
  * with. */
 #define MCP_HEADS 256u
 struct mcp_heads {
+    struct bytes_budget *budget; /* of what is written; or NULL */
     struct mcp_head_kept {
         struct bytes *head; /* NULL: none */
         struct slice session;

@@ -81,9 +81,11 @@ static void keep(struct mcp_head_kept *kept, struct slice session, struct slice 
         forget(kept); /* it was written otherwise than we think */
 }
 
-static int write_again(const struct mcp_head_kept *kept, uint64_t body_bytes, struct bytes **headp)
+static int write_again(const struct mcp_heads *heads, const struct mcp_head_kept *kept,
+                       uint64_t body_bytes, struct bytes **headp)
 {
-    struct bytes *head = bytes_new(NULL, kept->before_digits + DIGITS_MAX + sizeof end_of_head);
+    struct bytes *head =
+        bytes_new(heads->budget, kept->before_digits + DIGITS_MAX + sizeof end_of_head);
 
     if (head == NULL)
         return -ENOMEM;
@@ -105,7 +107,7 @@ int mcp_upstream_request_head_again(const struct mcp_config *config,
     if (!is_plain(request))
         return mcp_upstream_request_head(config, request, headp);
     if (is_same(kept, request->session, request->head))
-        return write_again(kept, request->body_bytes, headp);
+        return write_again(heads, kept, request->body_bytes, headp);
     rc = mcp_upstream_request_head(config, request, headp);
     if (rc == 0)
         keep(kept, request->session, request->head, request->body_bytes, *headp);
@@ -129,7 +131,7 @@ int mcp_write_head_again(const struct mcp_config *config, struct mcp_exchange *e
     if (is_same(kept, none, lines)) {
         exchange->form = form;
         exchange->framing = H1_LENGTH;
-        return write_again(kept, (uint64_t)length, headp);
+        return write_again(heads, kept, (uint64_t)length, headp);
     }
     rc = mcp_write_head(config, exchange, status, form, lines, session, length, headp);
     if (rc == 0)

@@ -494,6 +494,8 @@ static void mesh_on_view_change(struct mesh *m, const struct view_change *change
         serve_entry_gone(core, change->id, now_ms);
     if (is_gone)
         tombs_on_dead(core, change->id, now_ms);
+    else if (!member_state_is_living(change->from))
+        tombs_on_came(core, change->id, now_ms);
     if (change->to != MEMBER_SUSPECT)
         succession_on_view(core, now_ms);
     copies_on_view(core, now_ms);

@@ -321,6 +321,11 @@ struct mesh_tenure {
 bool mesh_tenure_of(struct mesh *mesh, const char *id_text, size_t length,
                     struct mesh_tenure *tenure);
 
+/* The highest epoch of a session that this peer heard of, by a record or anybody's word; counter 0:
+ * none, or only that in which its home minted it. */
+struct mesh_epoch mesh_heard_of(const struct mesh *mesh, const char *id_text, size_t length);
+uint64_t mesh_heard_count(const struct mesh *mesh); /* how often one of these became higher */
+
 /* Was this peer told that the session's client deleted it? */
 bool mesh_knows_deleted(struct mesh *mesh, const char *id_text, size_t length, uint64_t now_ms);
 

@@ -39,6 +39,19 @@ bool mesh_tenure_of(struct mesh *m, const char *id_text, size_t length, struct m
     return true;
 }
 
+struct mesh_epoch mesh_heard_of(const struct mesh *m, const char *id_text, size_t length)
+{
+    struct session_id id;
+    if (!key_read(&id, slice_borrow(id_text, length)))
+        return (struct mesh_epoch){0};
+    return owner_hint(&m->core, &id);
+}
+
+uint64_t mesh_heard_count(const struct mesh *m)
+{
+    return m->core.owner.risen;
+}
+
 bool mesh_knows_deleted(struct mesh *m, const char *id_text, size_t length, uint64_t now_ms)
 {
     struct session_id id;

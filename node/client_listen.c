@@ -116,6 +116,7 @@ int clients_new(struct clients **clientsp, struct host *host, struct mesh_addr *
         return UV_ENOMEM;
     *clientsp = clients;
     clients->host = host;
+    clients->answers.budget = &host->passing;
     clients->stats.connections_max = host->connections_max;
     int rc = uv_random(NULL, NULL, sip_key, sizeof sip_key, 0, NULL);
     table_init(&clients->addresses, sizeof sip_key, sip_key);

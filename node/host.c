@@ -17,6 +17,7 @@
 
 #define ROUNDS_MAX 64u /* of effects and writes in one turn */
 #define SLEEP_MAX_MS 3600000u
+#define BUFFERS_KEPT 64u   /* small ones, as many as a busy turn fills */
 #define FINISH_MS 1000u    /* for the last answers, once the mesh is left */
 #define FILES_RESERVED 64u /* for everything but clients, at least */
 
@@ -522,6 +523,9 @@ int host_new(struct host **hostp, const struct host_config *config)
     wheel_init(&host->wheel, core->started_ms);
     host->connections_max = connections_allowed(config);
     host->bodies.max = config->mesh.memory_max;
+    host->passing.max = SIZE_MAX;
+    bytes_budget_keep(&host->bodies, BUFFERS_KEPT);
+    bytes_budget_keep(&host->passing, BUFFERS_KEPT);
     host->mcp = config->mcp;
     host->gate = config->gate;
     addr_host_text(&config->listen, core->listen_host);
@@ -581,6 +585,8 @@ bool host_free(struct host *host)
     status_free(host->status);
     resolver_free(host->resolver);
     mesh_free(host->mesh);
+    bytes_budget_deinit(&host->bodies);
+    bytes_budget_deinit(&host->passing);
     free(core);
     free(host);
     return true;

@@ -69,11 +69,12 @@ struct host {
     struct status *status;
     struct writers writers;
     struct wheel wheel;
-    struct host_core *core;     /* host.c's own */
-    struct gate_config gate;    /* with what depends on the listener */
-    struct mcp_config mcp;      /* with what depends on the upstream: upstream_new() fills it */
-    uint32_t connections_max;   /* as the descriptors allow */
-    struct bytes_budget bodies; /* of requests and lines of children, on their way in */
+    struct host_core *core;      /* host.c's own */
+    struct gate_config gate;     /* with what depends on the listener */
+    struct mcp_config mcp;       /* with what depends on the upstream: upstream_new() fills it */
+    uint32_t connections_max;    /* as the descriptors allow */
+    struct bytes_budget bodies;  /* of requests and lines of children, on their way in */
+    struct bytes_budget passing; /* heads, and answers of the upstream: counted elsewhere */
     /* Where sockets are read into: what is to outlive the callback is copied or referenced. */
     char read_buffer[HOST_READ_BYTES];
 };

@@ -94,7 +94,7 @@ void child_end(struct child *child)
                            : cannot_run     ? MESH_UPSTREAM_DOWN
                                             : MESH_UPSTREAM_LOST;
     child->state = CHILD_GONE;
-    spare_drop(child);
+    up_spare_drop(child);
     child_note_start_over(child);
     wheel_stop(&child->timer);
     child_io_end(child);
@@ -124,7 +124,7 @@ void child_end_exited(struct child *child)
 static void on_exit_child(uv_process_t *process, int64_t status, int signal_number)
 {
     struct child *child = process->data;
-    spare_drop(child);
+    up_spare_drop(child);
     child->exited = true;
     child->exit_status = signal_number != 0 ? 128 + signal_number : status;
     child_kill_group(child, SIGKILL); /* what it left behind holds our pipes */
@@ -140,7 +140,7 @@ void child_begin_end(struct child *child)
     if (child->state != CHILD_RUNNING)
         return;
     child->state = CHILD_ENDING;
-    spare_drop(child);
+    up_spare_drop(child);
     if (child->writer.length == 0 || child->writer.failed)
         child_close_handle((uv_handle_t *)&child->in); /* else once all is written */
     wheel_set(&child->kind->upstream->host->wheel, &child->timer,

@@ -353,6 +353,7 @@ static int start(struct upstream *upstream, void **kindp)
         free(kind);
         return UV_EINVAL;
     }
+    kind->requests.budget = &host->passing;
     kind->is_sse = upstream_speaks_sse(host->config);
     host->mcp.http_upstream = !kind->is_sse;
     host->mcp.passes_paths = true;

@@ -49,7 +49,8 @@ static int gather(struct http_call *call, struct slice part)
     if (part.length == 0)
         return 0;
     if (call->gathered == NULL) {
-        call->gathered = bytes_new(NULL, first_room(call, part.length));
+        call->gathered =
+            bytes_new(&call->conn->kind->upstream->host->passing, first_room(call, part.length));
         rc = call->gathered == NULL ? -ENOMEM : 0;
     } else if (call->gathered->capacity - have < part.length)
         rc = bytes_grow(&call->gathered, part.length > have ? part.length : have);

@@ -16,7 +16,7 @@ static bool may_start(const struct up_stdio *kind, uint64_t now_ms)
            kind->starting + kind->spares_starting < starting_max && now_ms >= kind->spares_after_ms;
 }
 
-void spare_fill(struct up_stdio *kind, uint64_t now_ms)
+void up_spare_fill(struct up_stdio *kind, uint64_t now_ms)
 {
     while (may_start(kind, now_ms)) {
         struct child *child = child_new(kind);
@@ -30,7 +30,7 @@ void spare_fill(struct up_stdio *kind, uint64_t now_ms)
     }
 }
 
-struct child *spare_first(const struct up_stdio *kind)
+struct child *up_spare_first(const struct up_stdio *kind)
 {
     struct list *first = list_first(&kind->spares);
     return first != NULL ? container_of(first, struct child, in_spares) : NULL;
@@ -42,7 +42,7 @@ static void unlist(struct child *child)
     child->kind->upstream->stats.spares--;
 }
 
-void spare_take(struct child *child, struct handle handle)
+void up_spare_take(struct child *child, struct handle handle)
 {
     struct up_stdio *kind = child->kind;
     if (child->starting) {
@@ -55,7 +55,7 @@ void spare_take(struct child *child, struct handle handle)
     child_io_read_kept(child);
 }
 
-void spare_drop(struct child *child)
+void up_spare_drop(struct child *child)
 {
     if (!child_is_spare(child))
         return;
@@ -66,7 +66,7 @@ void spare_drop(struct child *child)
 
 void spare_end_all(struct up_stdio *kind)
 {
-    for (struct child *child = spare_first(kind); child != NULL; child = spare_first(kind)) {
+    for (struct child *child = up_spare_first(kind); child != NULL; child = up_spare_first(kind)) {
         child->wished = true;
         child_begin_end(child);
     }

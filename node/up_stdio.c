@@ -106,7 +106,7 @@ static void open_child(void *of, const struct mesh_effect *effect)
 {
     struct up_stdio *kind = of;
     struct upstream *upstream = kind->upstream;
-    struct child *spare = spare_first(kind);
+    struct child *spare = up_spare_first(kind);
     struct child *child = spare != NULL ? spare : child_new(kind);
     if (child == NULL || slots_put(&upstream->ups, effect->handle, child) < 0) {
         if (spare == NULL)
@@ -117,7 +117,7 @@ static void open_child(void *of, const struct mesh_effect *effect)
     }
     upstream->stats.open++;
     if (spare != NULL) {
-        spare_take(spare, effect->handle);
+        up_spare_take(spare, effect->handle);
         return;
     }
     child->handle = effect->handle;
@@ -181,7 +181,7 @@ static void turn(void *of, uint64_t now_ms)
     if (host_is_leaving(kind->upstream->host))
         spare_end_all(kind);
     else
-        spare_fill(kind, now_ms);
+        up_spare_fill(kind, now_ms);
     if (kind->running > 0)
         watch_keep(&kind->watch, now_ms);
 }

@@ -124,10 +124,10 @@ void child_give_room(struct child *child, size_t bytes);
 
 /* ---- up_spare.c ------------------------------------------------------------------------------ */
 
-void spare_fill(struct up_stdio *kind, uint64_t now_ms); /* starts what is missing, if it may */
-struct child *spare_first(const struct up_stdio *kind);  /* NULL: none */
-void spare_take(struct child *child, struct handle handle);
-void spare_drop(struct child *child); /* it ends; one that is none is fine */
+void up_spare_fill(struct up_stdio *kind, uint64_t now_ms); /* starts what is missing, if it may */
+struct child *up_spare_first(const struct up_stdio *kind);  /* NULL: none */
+void up_spare_take(struct child *child, struct handle handle);
+void up_spare_drop(struct child *child); /* it ends; one that is none is fine */
 void spare_end_all(struct up_stdio *kind);
 
 /* ---- up_stdio.c ------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/heard.h"
 #include "sim/modern.h"
 #include "sim/sse.h"
 
@@ -368,6 +369,7 @@ void client_open(struct world *world, const struct world_event *event)
         client_request_over(world, request, REQUEST_ENDED);
     } else {
         request->state = REQUEST_OPEN;
+        heard_listen(world, request);
         if (!slots_put(&seat->exchanges, request->handle, request->n))
             check_fail(world, "X1", "p%u: exchange %u.%u is given out twice", seat->index,
                        request->handle.slot, request->handle.generation);

@@ -19,7 +19,8 @@
 #define GENTLE                                                                                     \
     (fault_bit(FAULT_LEAVE) | fault_bit(FAULT_ROLLOUT) | fault_bit(FAULT_DUPLICATE) |              \
      fault_bit(FAULT_REORDER) | fault_bit(FAULT_REPLAY) | fault_bit(FAULT_VANISH) |                \
-     fault_bit(FAULT_READER) | fault_bit(FAULT_BOGUS) | fault_bit(FAULT_UP_SLOW))
+     fault_bit(FAULT_READER) | fault_bit(FAULT_BOGUS) | fault_bit(FAULT_UP_SLOW) |                 \
+     fault_bit(FAULT_SKEW))
 #define LINKS (fault_bit(FAULT_RESET) | fault_bit(FAULT_MID_FRAME) | fault_bit(FAULT_EARLY_FIN))
 #define OVER_US (500u * WORLD_MS) /* G3: turns, and the last words */
 #define LAST_US                                                                                    \

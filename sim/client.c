@@ -120,7 +120,7 @@ void clients_free(struct world *world)
         free(clients->requests[n]);
     }
     for (uint32_t n = 0; n < clients->sessions_count; n++) {
-        free(clients->sessions[n]->tenures.passed);
+        heard_free(&clients->sessions[n]->tenures.heard);
         free(clients->sessions[n]);
     }
     free(clients->requests);
@@ -513,7 +513,6 @@ static void head_came(struct world *world, struct request *request,
     const struct mesh_member *self = mesh_self(world->seats[request->seat].mesh);
     check_head(world, request, effect);
     request->has_head = true;
-    request->answerer = world_life_of(world, effect->head.owner);
     request->status = effect->head.status;
     request->form = effect->head.form;
     if (peer_id_equal(self->record->id, effect->head.owner))

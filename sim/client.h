@@ -76,7 +76,6 @@ struct request {
     char shown[72];   /* Last-Event-ID; empty: none */
     /* what came */
     bool has_head, has_answer, is_error;
-    uint32_t answerer; /* has_head: the life of the owner that it came from */
     int status;
     enum mesh_form form;
     enum mesh_end end;

@@ -16,7 +16,8 @@ static const char *const names[FAULT_CLASSES] = {
     "mtu",     "truncate",  "stale",     "asymmetric", "bridge",  "majorities", "swizzle",
     "half",    "half-open", "mid-frame", "early-fin",  "stall",   "starve",     "clock",
     "foreign", "shared",    "mass",      "dns",        "files",   "up-twice",   "up-hangs",
-    "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout"};
+    "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout",
+    "skew",    "rivals"};
 
 const char *fault_name(enum fault_class class)
 {
@@ -54,10 +55,12 @@ void faults_print(uint64_t mask, char *text, size_t room)
 }
 
 /* Swarm testing (Groce et al., "Swarm Testing", 2012): some seeds with few classes, some with many;
- * a class that is always there hides what others would show. */
+ * a class that is always there hides what others would show. Alone it hides none. */
 static uint64_t swarm_draw(const struct world *world)
 {
     struct shuffle chance;
+    if ((world->config.faults & (world->config.faults - 1)) == 0)
+        return world->config.faults;
     chance_init(&chance, world->config.seed, 11);
     uint64_t a = shuffle_u64(&chance), b = shuffle_u64(&chance), c = shuffle_u64(&chance);
     switch (chance_below(&chance, 16)) {
@@ -96,7 +99,8 @@ int faults_new(struct world *world)
     if (world->config.draws == 1)
         faults->on = on & fewer & FAULTS_OF_DRAWS_1 & world->config.faults;
     else
-        faults->on = (swarm_draw(world) | fault_bit(FAULT_FAILPOINT) | fault_bit(FAULT_ROLLOUT)) &
+        faults->on = (swarm_draw(world) | fault_bit(FAULT_FAILPOINT) | fault_bit(FAULT_ROLLOUT) |
+                      fault_bit(FAULT_RIVALS)) &
                      world->config.faults & FAULTS_BUILT;
     uint64_t loss = chance_log(&chance, 1000, 250000);
     uint64_t duplicate = chance_log(&chance, 1000, 200000);

@@ -74,9 +74,16 @@ enum fault_class {
     FAULT_FAILPOINT, /* who has a session dies at a named place */
     /* of a campaign of its own: not among `all` */
     FAULT_ROLLOUT, /* all leave, one after the other */
+    /* datagrams again */
+    FAULT_SKEW, /* F22: peers of a later version say more than ours knows */
+    /* of a campaign of its own, too */
+    FAULT_RIVALS, /* of all peers one hears the owner of a session, and is heard too late to object
+                     to the next one: it hears both */
     FAULT_CLASSES
 };
-#define FAULTS_ALL ((UINT64_C(1) << FAULT_ROLLOUT) - 1)
+#define FAULTS_ALL                                                                                 \
+    (((UINT64_C(1) << FAULT_CLASSES) - 1) &                                                        \
+     ~(UINT64_C(1) << FAULT_ROLLOUT | UINT64_C(1) << FAULT_RIVALS))
 #define FAULTS_OF_DRAWS_1 ((UINT64_C(2) << FAULT_BOGUS) - 1)
 
 static inline uint64_t fault_bit(enum fault_class class)

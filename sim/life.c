@@ -140,7 +140,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     mesh_config_defaults(config);
     snprintf(name, 16, "p%u", seat->name);
     config->name = name;
-    config->cluster = seat->is_foreign ? "another" : "sim";
+    config->cluster = seat->is_foreign ? "another" : WORLD_LABEL;
     world_addr(&config->addr, seat->address);
     chance_init(&entropy, world->config.seed, 1000 + (uint64_t)seat->index * 4096 + seat->life);
     for (size_t n = 0; n < sizeof config->entropy; n++)
@@ -239,6 +239,7 @@ void world_start(struct world *world, uint32_t index)
     seat->paused_until_us = 0;
     seat->wake_us = MESH_NEVER;
     seat->idle_wakes = 0;
+    seat->heard = 0;
     seat->clock_us = draw_clock_us(world);
     seat->started_us = seat->disturbed_us = seat->harmed_us = world->now_us;
     config_fill(world, seat, &config, name);

@@ -9,6 +9,7 @@
 
 #include "sim/campaign.h"
 #include "sim/client.h"
+#include "sim/huge.h"
 #include "sim/scenario.h"
 #include "sim/shrink.h"
 
@@ -41,7 +42,7 @@ static const char usage[] =
     "  --nodes N    peers, up to 200; 0: drawn from 2 to 63 (the default)\n"
     "  --wide       one seed in eight has 64 to 200 peers instead\n"
     "  --seconds S  of virtual time; two thirds with faults, the rest (at least 20) in calm\n"
-    "  --faults L   classes that may be on; others are off, and change nothing else\n"
+    "  --faults L   classes that may be on, one alone is; others are off, and change nothing else\n"
     "  --only L     faults of the plan that happen, by the numbers that --trace shows\n"
     "  --calm-from  chaos ends as early as that\n"
     "  --file F     lines `seed nodes seconds # why`, after the seconds perhaps draws1 or legacy\n"
@@ -514,6 +515,8 @@ int main(int argc, char **argv)
         return 2;
     if (options.scenario != NULL)
         return run_scenario(&options);
+    if (options.wide)
+        huge_pages(argv);
     clock_gettime(CLOCK_MONOTONIC, &totals.began);
     if (options.file != NULL) {
         rc = run_file(&options, &totals);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "sim/check.h"
+#include "sim/skew.h"
 #include "sim/stream.h"
 #include "sim/watch.h"
 
@@ -386,10 +387,14 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     struct packet *packet = (struct packet *)(void *)space;
     uint32_t address = world_address_of(&effect->wire.to);
     uint32_t to = address == WORLD_NOBODY ? WORLD_NOBODY : world_seat_at(world, address);
-    size_t length = effect->wire.sealed.length;
+    struct slice sealed = effect->wire.sealed;
+    uint8_t later[MESH_DATAGRAM_MAX];
+    if (fault_is_on(world->faults, FAULT_SKEW))
+        sealed = skew_datagram(world, seat, sealed, later);
+    size_t length = sealed.length;
     net->datagrams++;
     net->datagram_bytes += length;
-    watch_datagram(world, seat, effect->wire.sealed);
+    watch_datagram(world, seat, sealed);
     if (to == WORLD_NOBODY || length > MESH_DATAGRAM_MAX)
         return;
     if (datagram_is_barred(world, seat->index, to, length))
@@ -399,7 +404,7 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     world_addr(&packet->from, seat->address);
     packet->to = effect->wire.to;
     packet->length = (uint32_t)length;
-    memcpy(packet->data, effect->wire.sealed.at, packet->length);
+    memcpy(packet->data, sealed.at, packet->length);
     uint64_t delay_us = net_delay(world, seat->index, to, packet->length + IP_UDP_BYTES) +
                         net_path(world, seat->index, to)->gossip_more_us;
     if (net->keeps)

@@ -71,6 +71,7 @@ static const struct plan_row rows[] = {
     {FAULT_MASS, 1, 100, 5000},
     {FAULT_FAILPOINT, 10, 1500, 12000},
     {FAULT_ROLLOUT, 1, 0, 0},
+    {FAULT_RIVALS, 6, 3000, 10000},
 };
 
 static bool is_wanted(const struct world *world, uint32_t number)
@@ -512,6 +513,7 @@ bool plan_do(struct world *world, struct fault *fault, bool begins)
     case FAULT_WAKE:
     case FAULT_UNHEARD:
     case FAULT_REJECT:
+    case FAULT_RIVALS:
     case FAULT_FAILPOINT:
         return plan_session_do(world, fault, begins);
     default:

@@ -8,7 +8,8 @@
 
 #define LEAVER_STAYS_MS 2000u
 #define LEAVER_GOES_MS 6000u
-#define PASSED_BEFORE_MAX 6u /* how often a place is passed before it is deadly */
+#define TOO_LATE_US (500u * WORLD_MS) /* who is to grant a takeover is waited for 300 ms */
+#define PASSED_BEFORE_MAX 6u          /* how often a place is passed before it is deadly */
 
 /* ---- who ------------------------------------------------------------------------------------ */
 
@@ -33,15 +34,15 @@ static const struct session *session_pick(const struct world *world, const struc
     return found;
 }
 
-/* Another peer that has a record of it, by lot, or if there is none any other. */
+/* Another peer that has a record of it, by lot, or if there is none any other; neither of these. */
 static uint32_t holder_pick(const struct world *world, const struct fault *fault,
-                            const struct session *session, uint32_t owner)
+                            const struct session *session, uint32_t owner, uint32_t next)
 {
     uint32_t any = WORLD_NOBODY, nodes = world->config.nodes;
     for (uint32_t n = 0; n < nodes; n++) {
         struct mesh_tenure tenure;
         uint32_t seat = (uint32_t)(((fault->salt >> 32) + n) % nodes);
-        if (seat == owner || !world_serves(world, seat))
+        if (seat == owner || seat == next || !world_serves(world, seat))
             continue;
         if (mesh_tenure_of(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, &tenure))
             return seat;
@@ -73,8 +74,10 @@ static bool target_set(const struct world *world, struct fault *fault, bool want
     if (session == NULL)
         return false;
     fault->seat = records.owner;
-    fault->other = wants_next ? next_pick(world, session, records.owner)
-                              : holder_pick(world, fault, session, records.owner);
+    uint32_t next = wants_next || fault->class == FAULT_RIVALS
+                        ? next_pick(world, session, records.owner)
+                        : WORLD_NOBODY;
+    fault->other = wants_next ? next : holder_pick(world, fault, session, records.owner, next);
     fault->serial = 0;
     return true;
 }
@@ -102,6 +105,22 @@ static bool unheard_do(struct world *world, const struct fault *fault, bool begi
         return false;
     (begins ? world_cut : world_heal)(world, is_back ? fault->other : fault->seat,
                                       is_back ? fault->seat : fault->other);
+    return begins;
+}
+
+/* Its owner is cut off from all but one, whose words come late to all but the owner. */
+static bool rivals_do(struct world *world, const struct fault *fault, bool begins)
+{
+    uint32_t owner = fault->seat, both = fault->other;
+    if (both == WORLD_NOBODY)
+        return false;
+    for (uint32_t n = 0; n < world->config.nodes; n++) {
+        if (n == owner || n == both)
+            continue;
+        (begins ? world_cut : world_heal)(world, owner, n);
+        (begins ? world_cut : world_heal)(world, n, owner);
+        net_set_delay(world, both, n, begins ? TOO_LATE_US : 0);
+    }
     return begins;
 }
 
@@ -231,6 +250,8 @@ bool plan_session_do(struct world *world, struct fault *fault, bool begins)
         return begins;
     case FAULT_UNHEARD:
         return unheard_do(world, fault, begins);
+    case FAULT_RIVALS:
+        return rivals_do(world, fault, begins);
     case FAULT_FAILPOINT: /* counted by who dies */
         failpoint_do(world, fault, begins);
         return false;

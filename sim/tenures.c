@@ -188,19 +188,6 @@ void tenure_moves(struct world *world, uint32_t index)
     }
 }
 
-static struct passed *passed_at(struct session *session, uint32_t seat, uint32_t life)
-{
-    struct tenures *tenures = &session->tenures;
-    for (uint32_t n = 0; n < tenures->passed_count; n++)
-        if (tenures->passed[n].seat == seat && tenures->passed[n].life == life)
-            return &tenures->passed[n];
-    tenures->passed = sim_grow(tenures->passed, tenures->passed_count, &tenures->passed_capacity,
-                               sizeof *tenures->passed);
-    struct passed *passed = &tenures->passed[tenures->passed_count++];
-    *passed = (struct passed){.seat = seat, .life = life};
-    return passed;
-}
-
 /* A higher epoch was heard of so long ago that nothing of a lower one can be under way, and who has
  * a record could have said so to its former owner. */
 static bool is_too_late(struct world *world, const struct session *session,
@@ -237,20 +224,9 @@ void tenure_passes(struct world *world, const struct request *request, uint32_t 
     /* of one that ended nobody can say any more in which epoch its owner sent its last words */
     if (up->epoch == 0 || up->session != request->session || session->delete_us != 0)
         return;
-    struct passed *passed = passed_at(session, request->seat, request->life);
-    /* what another owner took over with the log is sent in that one's epoch */
-    bool is_its_own = request->answerer == life_on(world, up->seat);
-    if (is_its_own && up->epoch < passed->epoch && said_us > passed->since_us)
-        check_fail(world, "O1",
-                   "#%u through p%u gets what upstream %u of epoch %" PRIu64
-                   " says, after something of epoch %" PRIu64,
-                   request->n, request->seat, index, up->epoch, passed->epoch);
+    heard_passes(world, request, index, said_us);
     /* what it said before is in the logs of others, too: no word of that epoch */
     bool is_of_epoch = said_us >= up->epoch_us;
-    if (is_of_epoch && up->epoch > passed->epoch) {
-        passed->epoch = up->epoch;
-        passed->since_us = world->now_us;
-    }
     if (is_of_epoch && up->epoch == tenures->top && tenures->top_said_us == 0)
         tenures->top_said_us = world->now_us;
     if (up->epoch < tenures->top && said_us > tenures->top_said_us &&
@@ -343,6 +319,18 @@ static bool is_over_at(const struct world *world, uint32_t seat, const struct se
     return session->is_single && why.verdict == OWNER_ENDED;
 }
 
+/* Who has a record of a higher epoch, from the other side of a split, is the next owner with that.
+ */
+static bool has_rival(const struct world *world, const struct session *session,
+                      struct mesh_epoch epoch)
+{
+    struct mesh_tenure theirs;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenure_at(world, seat, session, &theirs) && mesh_epoch_compare(theirs.epoch, epoch) > 0)
+            return true;
+    return false;
+}
+
 /* What its owner takes for acknowledged is there. */
 static void acked_check(struct world *world, uint32_t number, uint32_t owner)
 {
@@ -350,7 +338,7 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     struct mesh_tenure ours, theirs;
     if (!tenure_at(world, owner, session, &ours) || ours.is_copy || session->delete_us != 0)
         return;
-    if (session->tenures.top > ours.epoch.counter)
+    if (session->tenures.top > ours.epoch.counter || has_rival(world, session, ours.epoch))
         return; /* it went on elsewhere, and has its holders there */
     for (uint8_t n = 0; n < ours.holders_count; n++) {
         uint32_t seat = seat_of(world, ours.holders[n].peer);
@@ -395,7 +383,8 @@ static void safe_note(struct world *world, uint32_t number, uint32_t owner)
     uint32_t lives[MESH_HOLDERS_SEEN];
     if (!tenure_at(world, owner, session, &tenure) || tenure.is_copy)
         return;
-    if (!knows_wishes(world, number, owner)) { /* from now on its record is what others have */
+    if (!knows_wishes(world, number, owner) ||
+        has_rival(world, session, tenure.epoch)) { /* from now on its record is what others have */
         wishes->safe_count = 0;
         return;
     }

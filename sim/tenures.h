@@ -2,14 +2,15 @@
  * has a record of it, who owns it in which epoch, whose words reach its clients. By the numbers of
  * DESIGN §16:
  *
- *   O1  nothing of a lower epoch is passed on by a peer that passed on something of a higher one;
- *       nor by any, a second after the higher epoch was heard of anywhere, unless something is
- * wrong with the wires or with those who have a record; who does not own it runs nothing O2  after
- * calm the records of a session agree on one epoch, and one peer owns it O3  nobody is taken over
- * who lives and is heard by all who have a record R1  what an owner takes for acknowledged is
- * there; initialize is answered when somebody has a copy; in calm there are as many copies as there
- * should be, and no record gets lost T1  a fresh upstream hears the session's own handshake before
- * anything else
+ *   O1  nothing that was said in a lower epoch is passed on by a peer that heard of a higher one
+ *       (heard.h); nor by any, a second after the higher epoch was heard of anywhere, unless
+ *       something is wrong with the wires or with those who have a record; who does not own it
+ *       runs nothing
+ *   O2  after calm the records of a session agree on one epoch, and one peer owns it
+ *   O3  nobody is taken over who lives and is heard by all who have a record
+ *   R1  what an owner takes for acknowledged is there; initialize is answered when somebody has a
+ *       copy; in calm there are as many copies as there should be, and no record gets lost
+ *   T1  a fresh upstream hears the session's own handshake before anything else
  *
  * and what N1 says of records: no 404 while somebody has one. */
 #ifndef SIM_TENURES_H
@@ -18,6 +19,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "sim/heard.h"
 
 #define TENURE_COPIES 2u /* beside the owner's own, unless the world has none */
 #define TENURE_LOST 16u  /* lives that ended with a record; the oldest is forgotten */
@@ -37,11 +40,7 @@ struct tenures {
     uint64_t top_said_us; /* when first something of it reached a client; 0: not yet */
     uint32_t lost[TENURE_LOST], lost_count; /* lives that ended with a record of it */
     uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */
-    struct passed { /* what a peer passed on to clients of this session, at most */
-        uint32_t seat, life;
-        uint64_t epoch, since_us;
-    } * passed;
-    uint32_t passed_count, passed_capacity;
+    struct heard heard;
     uint64_t since_us; /* when somebody was seen to have a record first; 0: not yet */
     bool is_gone;      /* nobody that runs has a record of it any more */
 };

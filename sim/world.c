@@ -12,8 +12,10 @@
 #include "sim/agree.h"
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/heard.h"
 #include "sim/members.h"
 #include "sim/modern.h"
+#include "sim/skew.h"
 #include "sim/sse.h"
 #include "sim/net.h"
 #include "sim/scenario.h"
@@ -223,6 +225,7 @@ static void drain(struct world *world, struct seat *seat)
     bool told = true;
     seat->drain_waits = false;
     world->turns++;
+    heard_turn(world, seat);
     while (told && !world->failed) {
         while (mesh_next_effect(seat->mesh, &effect, world_clock_ms(world, seat))) {
             count++;
@@ -462,6 +465,7 @@ void world_free(struct world *world)
     checks_free(world);
     members_free(world);
     watch_free(world);
+    skew_free(world);
     upstreams_free(world);
     net_free(world);
     rings_free(world->rings);

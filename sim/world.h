@@ -22,6 +22,7 @@
 #define WORLD_NOBODY UINT32_MAX
 #define WORLD_MS 1000u /* in microseconds, the unit of the world's clock */
 #define WORLD_SECOND 1000000u
+#define WORLD_LABEL "sim"   /* of our cluster */
 #define WORLD_KEY_BYTE 0x5a /* the key of a world that has one is made of it */
 
 struct checks;
@@ -29,6 +30,7 @@ struct members;
 struct clients;
 struct modern;
 struct net;
+struct skew;
 struct sse;
 struct stage;
 struct upstreams;
@@ -150,6 +152,7 @@ struct seat {
     uint64_t started_us, joined_us;
     uint64_t disturbed_us; /* the last fault that this peer can have felt, */
     uint64_t harmed_us;    /* and the last that was not one of a path to another */
+    uint64_t heard;        /* of its core's heard_count: looked at */
     struct slot_map exchanges, ups, links;
 };
 
@@ -198,6 +201,7 @@ struct world {
     struct members *members;
     struct stage *stage; /* the scenario that is told; NULL: none */
     struct watch *watch;
+    struct skew *skew; /* NULL before the first datagram of a later version */
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */

@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes of a small buffer. Under AddressSanitizer all are as large as was asked for. */
+#ifdef SPARE_NONE
+#define SMALL ((size_t)0)
+#else
+#define SMALL ((size_t)512)
+#endif
+
 static bool budget_take(struct bytes_budget *budget, size_t amount)
 {
     if (budget == NULL)
@@ -25,13 +32,33 @@ static void budget_give(struct bytes_budget *budget, size_t amount)
     budget->used -= amount;
 }
 
+void bytes_budget_keep(struct bytes_budget *budget, uint32_t small_max)
+{
+    assert(budget->used == 0);
+    budget->small_max = SMALL > 0 ? small_max : 0;
+}
+
+void bytes_budget_deinit(struct bytes_budget *budget)
+{
+    spare_deinit(&budget->small);
+}
+
+/* Such a buffer has room for SMALL bytes, whatever its capacity. */
+static inline bool is_small(const struct bytes_budget *budget, size_t capacity)
+{
+    return budget != NULL && budget->small_max > 0 && capacity <= SMALL;
+}
+
 struct bytes *bytes_new(struct bytes_budget *budget, size_t capacity)
 {
     struct bytes *buf = NULL;
 
     if (capacity > SIZE_MAX - sizeof *buf || !budget_take(budget, capacity))
         return NULL;
-    buf = malloc(sizeof *buf + capacity);
+    if (is_small(budget, capacity))
+        buf = spare_take(&budget->small, sizeof *buf + SMALL);
+    else
+        buf = malloc(sizeof *buf + capacity);
     if (buf == NULL) {
         budget_give(budget, capacity);
         return NULL;
@@ -61,7 +88,7 @@ static int resize(struct bytes **bufp, size_t capacity)
 
     if (capacity > SIZE_MAX - sizeof *buf || !budget_take(buf->budget, more))
         return -ENOMEM;
-    moved = realloc(buf, sizeof *buf + capacity);
+    moved = is_small(buf->budget, capacity) ? buf : realloc(buf, sizeof *buf + capacity);
     if (moved == NULL) {
         budget_give(buf->budget, more);
         return -ENOMEM;
@@ -94,7 +121,10 @@ int bytes_grow(struct bytes **bufp, size_t more)
 void bytes_free(struct bytes *buf)
 {
     budget_give(buf->budget, buf->capacity);
-    free(buf);
+    if (is_small(buf->budget, buf->capacity))
+        spare_give(&buf->budget->small, buf, buf->budget->small_max);
+    else
+        free(buf);
 }
 
 int slice_copy(struct slice *keep, struct slice s, struct bytes_budget *budget)

@@ -10,9 +10,14 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A cap on what a group of buffers may hold together, in bytes of capacity. */
+#include "mesh/base/spare.h"
+
+/* A cap on what a group of buffers may hold together, in bytes of capacity. Of small ones that come
+ * and go with each request the memory of the last few may be kept: see bytes_budget_keep(). */
 struct bytes_budget {
     size_t used, max;
+    struct spare small;
+    uint32_t small_max; /* how many; 0: none are kept */
 };
 
 /* A ref-counted buffer. `length` bytes of `data` are filled; who made it may append up to
@@ -42,6 +47,10 @@ struct patch {
 struct span {
     uint32_t at, length;
 };
+
+/* Before the first buffer: so many small ones are kept. Who calls this ends it after the last. */
+void bytes_budget_keep(struct bytes_budget *budget, uint32_t small_max);
+void bytes_budget_deinit(struct bytes_budget *budget);
 
 /* A new buffer with one reference; NULL when the budget or the machine has no room. A buffer's
  * budget must outlive it. */

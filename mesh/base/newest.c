@@ -79,3 +79,10 @@ void *newest_put(struct newest *newest, const void *key)
     newest->next++;
     return entry + value_at(newest);
 }
+
+const void *newest_at(const struct newest *newest, uint32_t slot, const void **key)
+{
+    const uint8_t *entry = entry_at(newest, slot);
+    *key = entry + 1;
+    return entry[0] != 0 ? entry + value_at(newest) : NULL;
+}

@@ -24,5 +24,7 @@ void *newest_find(const struct newest *newest, const void *key);
 /* Likewise; a new one is zeroed. NULL: no memory, nothing changed but that the oldest may be gone.
  */
 void *newest_put(struct newest *newest, const void *key);
+/* Each in turn, for slots from 0 to `capacity`; NULL: nothing there. */
+const void *newest_at(const struct newest *newest, uint32_t slot, const void **key);
 
 #endif

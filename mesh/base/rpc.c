@@ -63,7 +63,7 @@ static void fail(struct rpc_scan *scan)
 
 static inline bool in_object(const struct scan_state *s)
 {
-    return s->depth > 0 && (s->objects >> (s->depth - 1) & 1) != 0;
+    return s->closer == '}';
 }
 
 static inline void end_value(struct scan_state *s)
@@ -98,6 +98,7 @@ static void open_container(struct rpc_scan *scan, bool is_object, uint32_t at)
     bit = (uint64_t)1 << s->depth;
     s->objects = is_object ? s->objects | bit : s->objects & ~bit;
     s->place[++s->depth] = (uint8_t)place;
+    s->closer = is_object ? '}' : ']';
     s->role = is_object ? ROLE_NONE : (uint8_t)rpc_facts_element(place);
     s->expect = is_object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
 }
@@ -108,6 +109,7 @@ static void close_container(struct rpc_scan *scan, uint32_t end)
     enum rpc_place place = (enum rpc_place)s->place[s->depth];
 
     s->depth--;
+    s->closer = s->depth == 0 ? 0 : (s->objects >> (s->depth - 1) & 1) != 0 ? '}' : ']';
     if (place != PLACE_NONE)
         rpc_facts_close(scan, place, end);
     end_value(s);
@@ -153,13 +155,12 @@ static inline void begin_value(struct rpc_scan *scan, uint8_t c, uint32_t at)
 static inline void take_next(struct rpc_scan *scan, uint8_t c, uint32_t at)
 {
     struct scan_state *s = scan_state_of(scan);
-    bool object = in_object(s);
 
     if (c == ',') {
-        s->expect = object ? EXPECT_KEY : EXPECT_VALUE;
-        if (!object)
+        s->expect = in_object(s) ? EXPECT_KEY : EXPECT_VALUE;
+        if (!in_object(s))
             s->role = (uint8_t)rpc_facts_element((enum rpc_place)s->place[s->depth]);
-    } else if (c == (object ? '}' : ']')) {
+    } else if (c == s->closer) {
         close_container(scan, at + 1);
     } else {
         fail(scan);
@@ -216,11 +217,9 @@ static inline const uint8_t *scan_after_value(struct rpc_scan *scan, const uint8
     struct scan_state *s = scan_state_of(scan);
 
     for (; p < end && s->expect == EXPECT_NEXT; p++) {
-        bool object = in_object(s);
-
-        if (*p == (object ? '}' : ']')) {
+        if (*p == s->closer) {
             close_container(scan, offset_of(s, p) + 1);
-        } else if (object && *p == ',' && end - p >= 2 && p[1] == '"') {
+        } else if (*p == ',' && in_object(s) && end - p >= 2 && p[1] == '"') {
             begin_key(s);
             return p + 2;
         } else {

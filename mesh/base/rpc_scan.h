@@ -106,6 +106,7 @@ struct scan_state {
     uint8_t number;      /* rpc.c: where inside a number */
     uint8_t depth;
     uint64_t objects; /* bit per level: an object, not an array */
+    uint8_t closer;   /* what ends the container that the scan is in; 0: it is in none */
     uint8_t role;     /* of the value that comes next or is under way */
     uint8_t type;     /* of the scalar under way */
     bool is_key;

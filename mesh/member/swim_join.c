@@ -6,8 +6,10 @@
 
 #define UNRESOLVED_MS 5000     /* contacts were promised and none was given */
 #define UNJOINED_MS 5000       /* somebody answered, and no link to it came about */
-#define HELLO_FIRST_MS 125     /* doubling to a second, while nobody answers */
-#define LONELY_MS 3000         /* so long we ask as often after we began alone */
+#define HELLO_FIRST_MS 125     /* while nobody answers: doubling, */
+#define HELLO_MOST_MS 250      /* so far. Half of what is sent may be lost: of 8 one is answered */
+#define LONELY_MS 3000         /* so long we go on asking after we began alone, */
+#define LONELY_HELLO_MS 60     /* more often: others know of us now, and some of them wait */
 #define FOUND_MS 250           /* before the lowest of several askers begins */
 #define INTRODUCE_FIRST_MS 100 /* a link has brought the views by then, or datagrams are lost */
 #define INTRODUCE_MS 150       /* between introductions, as long as no link brings them */
@@ -343,7 +345,7 @@ static void lonely_now(struct swim *swim, uint64_t now_ms)
 {
     if (!is_lonely(swim) || now_ms < swim->hello_at_ms)
         return;
-    swim->hello_at_ms = now_ms + HELLO_FIRST_MS;
+    swim->hello_at_ms = now_ms + LONELY_HELLO_MS;
     if (now_ms >= swim->lonely_until_ms)
         swim->lonely_until_ms = 0;
     ask_contacts(swim);
@@ -528,7 +530,7 @@ void join_now(struct swim *swim, uint64_t now_ms)
         } else if (now_ms >= swim->hello_at_ms) {
             swim->hello_wait_ms = swim->hello_wait_ms == 0 ? HELLO_FIRST_MS : swim->hello_wait_ms;
             swim->hello_at_ms = now_ms + swim->hello_wait_ms;
-            if (swim->hello_wait_ms < SECOND_MS)
+            if (swim->hello_wait_ms < HELLO_MOST_MS)
                 swim->hello_wait_ms *= 2; /* peers that start together hear each other soon */
             ask_contacts(swim);
         }

@@ -340,8 +340,10 @@ static void call_add_failure(struct core *core, struct call *call, enum mesh_rea
     struct session *session = session_at(core, call->session);
     struct event_stream *stream = call->stream;
     bool is_last = stream != NULL, is_refused = call->has_head && !call->is_told;
-    if (call->front == MESH_FRONT_SSE && session != NULL && !is_refused)
+    if (call->front == MESH_FRONT_SSE && session != NULL && !is_refused) {
         stream = session->own;
+        is_last = false;
+    }
     if (call_is_batch_on_stream(core, call) && !call->is_answered && why != MESH_OK) {
         batch_fail_rest(core, call, why, now_ms);
         return;

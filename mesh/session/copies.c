@@ -89,7 +89,8 @@ struct peer_id copies_newest(const struct core *core, const struct session *sess
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++) {
         const struct holder *holder = &session->holders[n];
         const struct mesh_member *member = view_find(core->view, holder->peer);
-        if (holder_has_it(holder) && member != NULL && member_is_eligible(member) &&
+        bool has_it = holder_has_it(holder) || (holder->sent != 0 && newest == NULL);
+        if (has_it && member != NULL && member_is_eligible(member) &&
             (newest == NULL || holder->acked > newest->acked))
             newest = holder;
     }

@@ -48,6 +48,7 @@ struct copying {
     uint64_t alone_ms;      /* the answer to initialize waits until then; 0: it does not */
     uint64_t heard_ms;      /* a copy: when its owner spoke of it last; 0: it did not */
     uint32_t asked;         /* likewise: how often others were asked about it since */
+    bool asks_whose;        /* likewise: somebody else than its owner was asked last */
 };
 
 /* Of copies that nobody spoke of, strays.c's own. */
@@ -98,7 +99,8 @@ void copies_on_event(struct core *core, struct session *session, const struct ev
 uint32_t copies_whole(const struct core *core, const struct session *session);
 /* Does this holder have all of it? For a hand-over. */
 bool copies_is_whole_at(const struct session *session, struct peer_id peer);
-/* The holder that has most of it, of those that take sessions; nobody: none has any. */
+/* The holder that has most of it, of those that take sessions, or one to which it is on its way;
+ * nobody: there is none. */
 struct peer_id copies_newest(const struct core *core, const struct session *session);
 /* That peer knows of a higher epoch: it has a record of that, or forgot ours for it. */
 void copies_not_at(struct core *core, struct session *session, struct peer_id peer,

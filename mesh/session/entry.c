@@ -467,7 +467,8 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
         x->is_answered = true;
 }
 
-static void exchange_on_whole(struct core *core, struct exchange *x, const struct wire_message *m)
+static void exchange_on_whole(struct core *core, struct exchange *x, const struct wire_message *m,
+                              uint64_t now_ms)
 {
     struct held_head head = {.status = m->head.status,
                              .form = m->head.form,
@@ -488,6 +489,8 @@ static void exchange_on_whole(struct core *core, struct exchange *x, const struc
     if (m->payload.length > 0 && !exchange_tell(core, x, &e))
         return;
     x->is_answered = m->head.answers;
+    if (x->request.want == MESH_DELETE && x->has_session && m->head.status / 100 == 2)
+        tombs_on_deleted(core, &x->session, m->epoch, now_ms);
     exchange_end(core, x, MESH_END_WHOLE, MESH_OK);
 }
 
@@ -587,7 +590,7 @@ void entry_on_message(struct core *core, const struct links_event *event, uint64
         exchange_on_text(core, x, m);
         break;
     case WIRE_WHOLE:
-        exchange_on_whole(core, x, m);
+        exchange_on_whole(core, x, m, now_ms);
         break;
     case WIRE_END:
         if (m->end.why == MESH_UPSTREAM_DOWN && exchange_is_probe(x)) {

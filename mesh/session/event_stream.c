@@ -158,6 +158,24 @@ struct event_stream *event_stream_open(struct core *core, struct session *sessio
     return stream;
 }
 
+void event_stream_accept(struct core *core, struct session *session, struct call *source,
+                         uint64_t now_ms)
+{
+    struct event_stream *stream =
+        source->stream == NULL ? event_stream_open(core, session, source, 0) : NULL;
+    if (stream == NULL)
+        return; /* it runs again, or there is no memory */
+    stream->reader = (struct handle){0};
+    copies_on_stream(core, session, stream, now_ms);
+}
+
+/* What it is to say is said on the session's own. */
+static bool event_stream_is_accepted(const struct session *session,
+                                     const struct event_stream *stream)
+{
+    return session->is_single && stream->number != 0;
+}
+
 struct event_stream *event_stream_find(struct session *session, uint32_t number)
 {
     LIST_EACH (at, &session->streams) {
@@ -345,25 +363,50 @@ void event_stream_let_go(struct core *core, struct call *source)
 void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh_reason why,
                        uint64_t now_ms)
 {
-    struct logged event = {.text = stream->request, .why = why, .answers = true, .is_last = true};
+    struct session *session = session_at(core, stream->session);
+    struct event_stream *on = stream;
+    struct logged event = {.text = stream->request, .why = why, .answers = true};
     if (stream->request.length == 0) /* of a batch: its ids are not known */
-        event = (struct logged){.text = slice_text(missed_text), .is_last = true};
-    event_stream_add(core, stream, &event, now_ms);
+        event = (struct logged){.text = slice_text(missed_text)};
+    if (event_stream_is_accepted(session, stream))
+        on = event_stream_own(core, session);
+    event.is_last = on == stream;
+    if (on != NULL)
+        event_stream_add(core, on, &event, now_ms);
     event_stream_end(core, stream, now_ms);
+}
+
+void event_stream_accepted_lost(struct core *core, struct session *session, bool has_gap,
+                                uint64_t now_ms)
+{
+    LIST_EACH_SAFE (at, after, &session->streams) {
+        struct event_stream *stream = container_of(at, struct event_stream, in_session);
+        if (!event_stream_is_accepted(session, stream) || !event_stream_is_orphan(stream))
+            continue;
+        if (has_gap)
+            event_stream_end(core, stream, now_ms);
+        else
+            event_stream_fail(core, stream, MESH_OUTCOME_UNKNOWN, now_ms);
+    }
 }
 
 void event_stream_end(struct core *core, struct event_stream *stream, uint64_t now_ms)
 {
     struct call *reader = call_at(core, stream->reader), *source = call_at(core, stream->source);
+    struct session *session = session_at(core, stream->session);
     event_stream_found(stream);
     stream->is_ended = true;
     stream->ended_ms = now_ms;
     stream->source = stream->reader = (struct handle){0};
     slice_drop(&stream->request);
     list_push_back(&core->streams.ended, &stream->in_ended);
-    copies_on_stream(core, session_at(core, stream->session), stream, now_ms);
+    copies_on_stream(core, session, stream, now_ms);
     if (source != NULL)
         source->stream = NULL;
+    if (event_stream_is_accepted(session, stream)) { /* nobody comes back for that */
+        event_stream_free(core, stream);
+        return;
+    }
     if (reader == NULL || reader == source)
         return;
     reader->stream = NULL;

@@ -61,6 +61,14 @@ struct event_stream *event_stream_own(struct core *core, struct session *session
  * have no numbers. */
 struct event_stream *event_stream_open(struct core *core, struct session *session,
                                        struct call *source, uint32_t number);
+/* HTTP+SSE: this request was accepted, and is answered on the session's own stream. So long as it
+ * is not, copies have it as a stream on which nothing comes. */
+void event_stream_accept(struct core *core, struct session *session, struct call *source,
+                         uint64_t now_ms);
+/* The session's own stream is read: what another owner accepted and did not answer is lost. If the
+ * reader had more of it than we have (has_gap), its answer may have been there. */
+void event_stream_accepted_lost(struct core *core, struct session *session, bool has_gap,
+                                uint64_t now_ms);
 /* Of a copy: the stream of that number, without a source. NULL: no memory. */
 struct event_stream *event_stream_make(struct core *core, struct session *session, uint32_t number);
 /* Of a copy: nothing that came before that number is kept, and the next event has it. */

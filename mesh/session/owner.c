@@ -395,24 +395,37 @@ void owner_on_found(struct core *core, struct peer_id from, const struct wire_me
         owner_search_end(core, search, now_ms);
 }
 
+/* One that runs, the youngest first, or NULL. Those that do are among the last to have begun: not
+ * many are looked at. `*n` begins at 0, `*left` at how many run. */
+static struct owner_search *owner_search_next(const struct owner *o, uint32_t *n, uint32_t *left)
+{
+    while (*left > 0 && *n < OWNER_SEARCHES_MAX) {
+        struct owner_search *search = &o->searches[(o->searches_next - ++*n) % OWNER_SEARCHES_MAX];
+        if (!search->is_used || search->is_over)
+            continue;
+        --*left;
+        return search;
+    }
+    return NULL;
+}
+
 void owner_now(struct core *core, uint64_t now_ms)
 {
-    for (uint32_t n = 0; core->owner.searching > 0 && n < OWNER_SEARCHES_MAX; n++) {
-        struct owner_search *search = &core->owner.searches[n];
-        if (search->is_used && !search->is_over &&
-            (search->until_ms <= now_ms || search->asked == 0))
+    uint32_t n = 0, left = core->owner.searching;
+    struct owner_search *search;
+    while ((search = owner_search_next(&core->owner, &n, &left)) != NULL)
+        if (search->until_ms <= now_ms || search->asked == 0)
             owner_search_end(core, search, now_ms);
-    }
 }
 
 uint64_t owner_deadline_ms(const struct core *core)
 {
     uint64_t deadline = MESH_NEVER;
-    for (uint32_t n = 0; core->owner.searching > 0 && n < OWNER_SEARCHES_MAX; n++) {
-        const struct owner_search *search = &core->owner.searches[n];
-        if (search->is_used && !search->is_over && search->until_ms < deadline)
+    uint32_t n = 0, left = core->owner.searching;
+    const struct owner_search *search;
+    while ((search = owner_search_next(&core->owner, &n, &left)) != NULL)
+        if (search->until_ms < deadline)
             deadline = search->asked == 0 ? 0 : search->until_ms;
-    }
     return deadline;
 }
 

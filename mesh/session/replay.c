@@ -184,7 +184,7 @@ static void replay_cancel_questions(struct core *core, struct session *session, 
                          question->id, ",\"reason\":\"the server that asked is gone\"}}");
         if (text.length == 0)
             continue;
-        if (asker != NULL && !asker->is_ended && asker->stream != NULL)
+        if (asker != NULL && !asker->is_ended && asker->stream != NULL && !session->is_single)
             call_add_text(core, asker, WIRE_EVENT, text, false, now_ms);
         else
             replay_say(core, session, text, now_ms);

@@ -340,6 +340,13 @@ static bool serve_lacks_stream(const struct session *session, const struct mesh_
            event_stream_is_orphan(session->own);
 }
 
+/* What an OPEN says of its session's epoch is mostly nothing new: of one that we own the first, in
+ * which we minted it, or none. */
+static bool serve_knows_epoch(const struct session *session, struct mesh_epoch epoch)
+{
+    return session != NULL && epoch.counter <= 1 && mesh_epoch_compare(epoch, session->epoch) <= 0;
+}
+
 void serve_open(struct core *core, struct lane lane, const struct wire_message *open,
                 uint64_t now_ms)
 {
@@ -362,7 +369,9 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
     }
     if (open->open.is_attach)
         links_cut(core->links, open->name.entry, open->open.lost_link, now_ms);
-    if (open->has_session) {
+    if (open->has_session)
+        session = session_find(core, &open->session);
+    if (open->has_session && !serve_knows_epoch(session, open->epoch)) {
         owner_learn(core, &open->session, open->epoch);
         fence_claimed(core, &open->session, open->epoch, now_ms);
         session = session_find(core, &open->session);

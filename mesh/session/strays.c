@@ -147,17 +147,23 @@ static void stray_ask(struct core *core, struct session *copy, uint64_t now_ms)
 {
     struct target targets[STRAY_CANDIDATES + 2];
     size_t count = stray_targets(core, copy, targets);
-    if (count > 0)
-        stray_say(core, copy, targets[copy->copying.asked++ % count], now_ms);
+    if (count == 0)
+        return;
+    struct target to = targets[copy->copying.asked++ % count];
+    copy->copying.asks_whose = !peer_id_equal(to.peer, to.epoch.owner);
+    stray_say(core, copy, to, now_ms);
 }
 
-/* Somebody said that this one owns it. */
+/* Somebody said that this one owns it. If that is what we asked, it is asked even if we knew of it,
+ * and it has not answered so far. */
 static void stray_follow(struct core *core, struct session *copy, struct mesh_epoch epoch,
                          uint64_t now_ms)
 {
     bool is_news = mesh_epoch_compare(epoch, stray_highest(core, copy)) > 0;
+    bool is_answer = copy->copying.asks_whose;
+    copy->copying.asks_whose = false;
     owner_learn(core, &copy->id, epoch);
-    if (is_news && stray_can_ask(core, copy, epoch))
+    if ((is_news || is_answer) && stray_can_ask(core, copy, epoch))
         stray_say(core, copy, (struct target){epoch.owner, epoch}, now_ms);
     copies_post(core, now_ms);
 }

@@ -259,6 +259,29 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
             tombs_tell_one(core, session->holders[n].peer, session, now_ms);
 }
 
+static bool tombs_is_candidate(struct core *core, const struct session_id *id, struct peer_id peer)
+{
+    struct peer_id peers[TOMBS_HOLDERS + 1];
+    size_t count = owner_candidates(core, id, peers, TOMBS_HOLDERS + 1);
+    for (size_t n = 0; n < count; n++)
+        if (peer_id_equal(peers[n], peer))
+            return true;
+    return false;
+}
+
+void tombs_on_came(struct core *core, struct peer_id peer, uint64_t now_ms)
+{
+    const struct newest *ends = &core->tombs.ends;
+    const void *key;
+    for (uint32_t slot = 0; slot < ends->capacity; slot++) {
+        const struct tomb *tomb = newest_at(ends, slot, &key);
+        if (tomb != NULL && tomb->is_final &&
+            tomb->until_ms + 2 * TOMBS_AGAIN_LAST_MS > now_ms + core->config.session_idle_ms &&
+            tombs_is_candidate(core, key, peer))
+            tombs_tell_again(core, key, peer, now_ms);
+    }
+}
+
 /* Whom it ended for, or its home, may not have been reached by who tells us: should that die before
  * they are, one of them would carry on what is over, and ask others than us. */
 static void tombs_stand_in(struct core *core, struct peer_id from, const struct session_id *id,
@@ -324,6 +347,15 @@ bool tombs_answer(struct core *core, struct peer_id from, const struct wire_mess
         return false;
     tombs_say(core, from, &m->session, now_ms);
     return true;
+}
+
+void tombs_on_deleted(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+                      uint64_t now_ms)
+{
+    struct wire_message ended = {
+        .kind = WIRE_ENDED, .session = *id, .epoch = epoch, .is_ended = true};
+    if (!peer_id_equal(epoch.owner, core_self(core)))
+        tombs_note_ended(core, epoch.owner, &ended, now_ms);
 }
 
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,

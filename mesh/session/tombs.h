@@ -3,7 +3,7 @@
  * have lived, whoever dies meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers
  * again). Who was told says so, and is told again until it does, or a minute is over: a link that
  * broke with the word in it, or a split, does not leave a copy behind that somebody goes on with.
- * Should the teller die before that, those whom it told go on telling.
+ * Should the teller die before that, those whom it told go on telling; and all tell who comes.
  * Its client's wish beats every epoch; any other end is one of the epoch in which it came:
  * who owns it in a higher one goes on. Where a record is looked for is owner.h's business. */
 #ifndef MESH_TOMBS_H
@@ -50,6 +50,10 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
 /* Somebody told us of the end of one of its own (ENDED), or that it knows of it (FOUND). */
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms);
+/* A DELETE that came through us was answered in that epoch: should its owner die with the word, we
+ * have it. */
+void tombs_on_deleted(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+                      uint64_t now_ms);
 /* Whoever speaks of a session that its client deleted is told so, whatever it says. False: that is
  * not so. */
 bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
@@ -58,6 +62,8 @@ bool tombs_answer(struct core *core, struct peer_id from, const struct wire_mess
 void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
 /* A link to it stands: who has not said that it knows is told again. */
 void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms);
+/* It came, or came back: what ended lately, and it is a candidate for, it may not know of. */
+void tombs_on_came(struct core *core, struct peer_id peer, uint64_t now_ms);
 /* It is gone: what it was to tell, we do. */
 void tombs_on_dead(struct core *core, struct peer_id peer, uint64_t now_ms);
 void tombs_now(struct core *core, uint64_t now_ms);

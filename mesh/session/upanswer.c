@@ -82,6 +82,7 @@ static bool upanswer_is_single(struct core *core, struct session *session, struc
     if (call->front != MESH_FRONT_SSE || session == NULL || status / 100 != 2)
         return false;
     if (call_is_request(call)) {
+        event_stream_accept(core, session, call, now_ms);
         upcall_accept_single(core, call, now_ms);
         call->form = form;
     } else {

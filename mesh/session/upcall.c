@@ -367,6 +367,8 @@ static void upcall_give(struct core *core, struct call *call, uint64_t now_ms)
             upcall_on_cancelled(core, session, call, now_ms);
         upcall_accept(core, call, now_ms);
     } else if (call->front == MESH_FRONT_SSE) {
+        if (session != NULL)
+            event_stream_accept(core, session, call, now_ms);
         upcall_accept_single(core, call, now_ms);
     } else if (session != NULL && session->is_announced && handle_is_none(call->batch)) {
         call->stream_at_ms = now_ms + CALL_STREAM_MS;

@@ -109,6 +109,8 @@ static void uplisten_read_own(struct core *core, struct call *call, struct sessi
     if (has_gap && call->want == MESH_SSE && after > own->delivered)
         after = own->delivered;
     event_stream_read(core, own, call, after, has_gap, now_ms);
+    if (call->want == MESH_SSE)
+        event_stream_accepted_lost(core, session, has_gap, now_ms);
 }
 
 /* The newest credentials are those to ask with. */

@@ -389,9 +389,14 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
 {
     struct codec_cursor c = codec_cursor(scanned, length);
     struct mesh_record *m = &u->record;
+    uint64_t kind = codec_take_uint(&c, UINT8_MAX);
 
     memset(u, 0, sizeof *u);
-    u->kind = (enum update_kind)codec_take_uint(&c, UPDATE_CLAIM);
+    if (c.bad || kind < UPDATE_ALIVE)
+        return -EBADMSG;
+    if (kind > UPDATE_CLAIM)
+        return 0;
+    u->kind = (enum update_kind)kind;
     m->id = codec_take_id(&c);
     u->incarnation = (uint32_t)codec_take_uint(&c, UINT32_MAX);
     if (u->kind == UPDATE_CLAIM) {
@@ -399,7 +404,7 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
         return c.bad || peer_id_is_nobody(m->id) ? -EBADMSG : 0;
     }
     u->accuser = codec_take_id(&c);
-    if (c.bad || u->kind < UPDATE_ALIVE || peer_id_is_nobody(m->id))
+    if (c.bad || peer_id_is_nobody(m->id))
         return -EBADMSG;
     if (c.left < RECORD_ELEMENTS)
         return u->kind == UPDATE_ALIVE ? -EBADMSG : 0;
@@ -419,6 +424,7 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
 uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates, uint16_t max)
 {
     struct codec_cursor list = {.bad = true};
+    uint16_t count = 0;
 
     if (c->left > 0)
         list = codec_cursor(c->at, (size_t)(c->end - c->at));
@@ -429,13 +435,15 @@ uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates,
     for (uint32_t i = 0; i < list.left; i++) {
         uint32_t elements_left = UINT32_MAX; /* bounded when the whole was scanned */
         int used = wire_scan(list.at, (size_t)(list.end - list.at), &elements_left);
-        if (used < 0 || codec_read_update(&updates[i], list.at, (size_t)used) < 0) {
+        if (used < 0 || codec_read_update(&updates[count], list.at, (size_t)used) < 0) {
             spoil(c);
             return 0;
         }
+        if (updates[count].kind != 0)
+            count++;
         list.at += used;
     }
     c->left--;
     c->at = list.at;
-    return (uint16_t)list.left;
+    return count;
 }

@@ -69,10 +69,10 @@ struct peer_id codec_take_id(struct codec_cursor *c);
 struct mesh_epoch codec_take_epoch(struct codec_cursor *c);
 void codec_take_name(struct codec_cursor *c, char name[MESH_NAME_MAX + 1]);
 struct mesh_addr codec_take_addr(struct codec_cursor *c);
-/* A list of at most `max` updates. Returns how many. */
+/* A list of at most `max` updates. Returns how many there are of kinds that we know. */
 uint16_t codec_take_updates(struct codec_cursor *c, struct wire_update *updates, uint16_t max);
-int codec_read_update(struct wire_update *u, const uint8_t *scanned,
-                      size_t length); /* 0, -EBADMSG */
+/* 0; -EBADMSG. A kind of a later version: u->kind is 0. */
+int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t length);
 
 static inline void codec_write_le64(uint8_t *at, uint64_t n)
 {

@@ -106,10 +106,11 @@ static uint64_t links_dial_doubt_ms(const struct peer_link *l)
 }
 
 /* A link without lanes: when its ping counts as unanswered, or the next is due. Whose other end is
- * gone without a word is to be found before somebody needs it. */
+ * gone without a word is to be found before somebody needs it, and what is only said on it puts
+ * that off by nothing. */
 static uint64_t links_idle_due_ms(const struct peer_link *l)
 {
-    uint64_t last_ms = l->pinged_ms > l->busy_ms ? l->pinged_ms : l->busy_ms;
+    uint64_t last_ms = l->pinged_ms > l->ponged_ms ? l->pinged_ms : l->ponged_ms;
     return l->is_unanswered ? l->pinged_ms + LINKS_SILENT_MS : last_ms + LINKS_IDLE_PING_MS;
 }
 

@@ -1,7 +1,7 @@
 /* wire.c - the codec of datagrams. Each message is one flat array, read element by element;
- * elements that a later version appends are skipped. Nothing is decoded before wire_scan() has
- * bounded what it may ask for. Whether a message makes sense in the state of its receiver is not
- * judged here. */
+ * elements that a later version appends are skipped, and so are updates of kinds that it adds.
+ * Nothing is decoded before wire_scan() has bounded what it may ask for. Whether a message makes
+ * sense in the state of its receiver is not judged here. */
 #include "mesh/wire/wire.h"
 
 #include <errno.h>
@@ -166,6 +166,16 @@ static bool is_padding(const uint8_t *at, size_t length)
     return true;
 }
 
+static int read_update(struct wire_datagram *d, const uint8_t *scanned, size_t length)
+{
+    struct wire_update *update = &d->updates[d->updates_count];
+    int rc =
+        d->updates_count < WIRE_UPDATES_MAX ? codec_read_update(update, scanned, length) : -EBADMSG;
+    if (rc == 0 && update->kind != 0) /* else it is of a later version */
+        d->updates_count++;
+    return rc;
+}
+
 int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length)
 {
     uint32_t elements_left = WIRE_ELEMENTS_MAX;
@@ -185,10 +195,8 @@ int wire_datagram_read(struct wire_datagram *d, const void *plain, size_t length
             return used;
         if (!has_head)
             rc = read_datagram_head(d, bytes + at, (size_t)used);
-        else if (d->updates_count == WIRE_UPDATES_MAX)
-            rc = -EBADMSG;
         else
-            rc = codec_read_update(&d->updates[d->updates_count++], bytes + at, (size_t)used);
+            rc = read_update(d, bytes + at, (size_t)used);
         has_head = true;
         at += (size_t)used;
     }

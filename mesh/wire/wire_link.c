@@ -10,6 +10,13 @@
 #define FACTS_BYTES 10 /* of the packed rpc_message, before its spans */
 #define SPANS_COUNT 11
 
+/* Of what follows the head of a message that is neither OPEN nor BUCKETS_ARE. */
+#define SMALL_KINDS_BYTES 96
+#define FITS(part) (sizeof(((struct wire_message *)0)->part) <= SMALL_KINDS_BYTES)
+_Static_assert(FITS(head) && FITS(text) && FITS(end) && FITS(not_yet) && FITS(task) && FITS(copy) &&
+                   FITS(round) && FITS(view),
+               "SMALL_KINDS_BYTES");
+
 /* ---- the facts of a body -------------------------------------------------------------------- */
 
 /* Packed: kind 1 | method 1 | fault 1 | flags 1 | batch_count 4 | present 2 | at 4, length 4 for
@@ -649,6 +656,17 @@ static bool has_payload(enum wire_kind kind)
            (kind >= WIRE_COPY && kind <= WIRE_DIGEST) || kind == WIRE_TOOLS;
 }
 
+/* Bytes of a message of this kind that are cleared before it is read. */
+static size_t message_bytes(uint8_t kind)
+{
+    size_t before = offsetof(struct wire_message, open);
+
+    if (kind == WIRE_BUCKETS_ARE) /* it fills them all */
+        return before;
+    return before +
+           (kind == WIRE_OPEN ? sizeof(((struct wire_message *)0)->open) : SMALL_KINDS_BYTES);
+}
+
 int wire_link_read(struct wire_message *m, struct slice text, struct wire_update *records)
 {
     uint8_t kind = text.length > 0 ? text.at[0] : 0;
@@ -660,7 +678,7 @@ int wire_link_read(struct wire_message *m, struct slice text, struct wire_update
     int head_length = wire_scan(text.at + 1, text.length - 1, &elements_left);
     if (head_length < 0 || (size_t)head_length >= head_max)
         return -EBADMSG;
-    memset(m, 0, kind == WIRE_BUCKETS_ARE ? offsetof(struct wire_message, open) : sizeof *m);
+    memset(m, 0, message_bytes(kind));
     m->kind = kind;
     m->payload = text;
     m->payload.at += 1 + head_length;

@@ -1,6 +1,7 @@
 /* story_faults.c - the verbs of the simulator do what they say, and the mesh lives through them. */
 #include "story.h"
 
+#include "sim/campaign.h"
 #include "sim/members.h"
 
 static bool is_alive_at(const struct world *world, uint32_t observer, struct peer_id id)
@@ -231,6 +232,25 @@ static void test_wrong_contacts_are_made_up_for_when_they_are_right(void **state
     }
 }
 
+/* F22: peers of a later version say more than ours knows, and everything goes as if they did not.
+ */
+static void test_what_a_later_version_adds_changes_nothing(void **state)
+{
+    static const uint64_t seeds[] = {5, 6, 11, 16}; /* in which there are some */
+    (void)state;
+    for (size_t n = 0; n < sizeof seeds / sizeof *seeds; n++) {
+        static struct run_result alike, later;
+        struct run_options options = {.seed = seeds[n], .nodes = 9, .seconds = 45};
+        assert_int_equal(campaign_run(&options, &alike), 0);
+        options.faults = fault_bit(FAULT_SKEW);
+        assert_int_equal(campaign_run(&options, &later), 0);
+        assert_false(later.failed);
+        assert_true(later.hits[FAULT_SKEW] > 200);
+        assert_true(later.datagram_bytes > alike.datagram_bytes);
+        assert_true(later.trace == alike.trace);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_restarts_with_a_wrong_clock_join_at_once),
         cmocka_unit_test(test_a_restart_of_all_heals),
         cmocka_unit_test(test_wrong_contacts_are_made_up_for_when_they_are_right),
+        cmocka_unit_test(test_what_a_later_version_adds_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 static void test_a_budget_counts_capacity_until_the_last_reference_goes(void **state)
 {
-    struct bytes_budget budget = {0, 100};
+    struct bytes_budget budget = {.max = 100};
     struct bytes *a = bytes_new(&budget, 60), *b;
 
     (void)state;
@@ -35,7 +35,7 @@ static void test_a_budget_counts_capacity_until_the_last_reference_goes(void **s
 
 static void test_a_size_near_the_end_of_memory_is_refused(void **state)
 {
-    struct bytes_budget budget = {0, SIZE_MAX};
+    struct bytes_budget budget = {.max = SIZE_MAX};
     struct bytes *buf;
 
     (void)state;
@@ -53,7 +53,7 @@ static void test_a_size_near_the_end_of_memory_is_refused(void **state)
 
 static void test_growing_keeps_the_content_and_stays_within_the_budget(void **state)
 {
-    struct bytes_budget budget = {0, 100};
+    struct bytes_budget budget = {.max = 100};
     struct bytes *buf = bytes_copy(&budget, "abcdefgh", 8), *before;
 
     (void)state;
@@ -77,6 +77,38 @@ static void test_growing_keeps_the_content_and_stays_within_the_budget(void **st
     assert_memory_equal(buf->data, "abcdefgh", 8);
     bytes_unref(buf);
     assert_int_equal(budget.used, 0);
+}
+
+static void test_memory_of_small_buffers_is_used_again_and_counted_as_before(void **state)
+{
+    struct bytes_budget budget = {.max = 2000};
+    struct bytes *bufs[5];
+
+    (void)state;
+    bytes_budget_keep(&budget, 3);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 5; i++) {
+            bufs[i] = bytes_new(&budget, 10 * i);
+            assert_non_null(bufs[i]);
+            memset(bufs[i]->data, 'a', 10 * i);
+            bufs[i]->length = 10 * i;
+        }
+        assert_int_equal(budget.used, 100);
+        assert_null(bytes_new(&budget, 1901));
+        assert_int_equal(bytes_grow(&bufs[1], 500), 0); /* within what a small one has room for */
+        assert_true(bufs[1]->capacity >= 510);
+        memset(bufs[1]->data + 10, 'b', 500);
+        assert_int_equal(bytes_grow(&bufs[2], 900), 0); /* beyond */
+        memset(bufs[2]->data + 20, 'c', 900);
+        assert_memory_equal(bufs[1]->data, "aaaaaaaaaab", 11);
+        assert_memory_equal(bufs[2]->data, "aaaaaaaaaaaaaaaaaaaac", 21);
+        assert_int_equal(budget.used, 70 + 510 + 920);
+        for (size_t i = 0; i < 5; i++)
+            bytes_unref(bufs[i]);
+        assert_int_equal(budget.used, 0);
+        assert_true(budget.small.count <= 3);
+    }
+    bytes_budget_deinit(&budget);
 }
 
 static void test_an_empty_copy_is_a_buffer(void **state)
@@ -105,7 +137,7 @@ static void test_a_part_that_does_not_fit_is_empty(void **state)
 
 static void test_keeping_shares_a_buffer_and_copies_what_is_borrowed(void **state)
 {
-    struct bytes_budget budget = {0, 5};
+    struct bytes_budget budget = {.max = 5};
     struct bytes *buf = bytes_copy(NULL, "hello world", 11);
     char borrowed[] = "abcde";
     struct slice keep, part;
@@ -156,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_a_budget_counts_capacity_until_the_last_reference_goes),
         cmocka_unit_test(test_a_size_near_the_end_of_memory_is_refused),
         cmocka_unit_test(test_growing_keeps_the_content_and_stays_within_the_budget),
+        cmocka_unit_test(test_memory_of_small_buffers_is_used_again_and_counted_as_before),
         cmocka_unit_test(test_an_empty_copy_is_a_buffer),
         cmocka_unit_test(test_a_part_that_does_not_fit_is_empty),
         cmocka_unit_test(test_keeping_shares_a_buffer_and_copies_what_is_borrowed),

@@ -88,6 +88,7 @@ static void test_a_wrong_line_is_refused_and_named(void **state)
     assert_refused(START "at 5s loss all 101%\n", "3: '101%': no share");
     assert_refused(START "at 5s twin p1 as p4\n", "3: the next twin is p3");
     assert_refused(START "at 5s clock p1 1h\n", "3: '1h': no jump");
+    assert_refused(START "at 5s delay-gossip p1 5\n", "3: '5': no time");
     assert_refused(START "from 5s to 5s always all agree\n", "3: from a time to a later one");
     assert_refused(START "from 5s to 9s every 0 crash p1\n", "3: every 0");
     assert_refused(START "from 5s to 9s sometimes all agree\n", "3: 'sometimes' where");
@@ -146,6 +147,10 @@ static void test_what_comes_true_is_found_true(void **state)
     assert_told(START
                 "at 6s open 1 at p0\nat 7s call 1 at p1 taking 2s\nat 8s expect call 1 is open\n"
                 "by 10s call 1 is answered\nat 10s expect call 1 ran 1 times\n");
+    assert_told(START "at 6s open 1 at p0\nat 7s expect moves at all = 0\n"
+                      "at 7s power-off p0\nby 30s claims of 1 = 2\n");
+    assert_told(START "at 6s open 1 at p0\nat 7s delay-gossip all 5s\nat 7s call 1 at p1\n"
+                      "by 7010ms call 1 is answered\n");
 }
 
 static void test_what_does_not_come_true_is_told_with_its_line(void **state)
@@ -174,6 +179,11 @@ static void test_what_does_not_come_true_is_told_with_its_line(void **state)
                   "nobody was ever there to look at");
     assert_broken("nodes 2\nat 0 start p0\nby 2s members at p1 = 1\n", "nobody is there");
     assert_broken(START "at 6s call 1 at p0\n", "not opened");
+    assert_broken(START "at 6s open 1 at p0\nat 7s expect claims of 1 >= 1\n", "claims: 0");
+    assert_broken(START "at 6s open 1 at p0\nat 7s call 1 at p1\nat 8s expect moves at all >= 1\n",
+                  "p0 has 0");
+    assert_broken("nodes 3\nat 0 delay-gossip p0..p2 9s\nat 0 start all\nby 5s all agree\n",
+                  "p0 takes 1 for alive");
 }
 
 int main(void)

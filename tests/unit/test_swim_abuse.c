@@ -319,6 +319,78 @@ static void test_swim_many_lies_evict_nobody_for_good(void **state)
     world_deinit(&w);
 }
 
+/* Well-formed, sealed by a member, and nothing that can be. */
+static void poison(const struct peer *about, unsigned kind, struct wire_update *news)
+{
+    const struct mesh_member *self = view_self(swim_view(about->swim));
+    view_tell(self, news);
+    switch (kind) {
+    case 0: /* more often suspected than it can have been */
+        news->incarnation += VIEW_JUMP_MAX + 1;
+        break;
+    case 1: /* its record was written anew too often */
+        news->record.version += VIEW_JUMP_MAX + 1;
+        break;
+    case 2: /* under the hash of another name */
+        strcpy(news->record.name, "nobody1");
+        news->record.id.generation++;
+        break;
+    case 3: /* where nobody else can reach it */
+        news->record.addr = (struct mesh_addr){.ip = {[10] = 0xff, [11] = 0xff, [12] = 127}};
+        news->record.addr.port = 1;
+        news->record.version++;
+        break;
+    case 4: /* of a time to come */
+        news->record.id.generation += 2 * (uint64_t)DAY_MS;
+        break;
+    case 5: /* gone, long after it can have lived */
+        news->kind = UPDATE_DEAD;
+        news->incarnation = UINT32_MAX;
+        break;
+    }
+}
+
+static unsigned rows_that_differ(struct world *w, const struct peer *about)
+{
+    const struct mesh_member *is = view_self(swim_view(about->swim));
+    unsigned count = 0;
+    for (size_t n = 0; n < w->count; n++) {
+        const struct mesh_member *row = view_find(swim_view(w->peers[n].swim), is->record->id);
+        count += row == NULL || row->incarnation != is->incarnation ||
+                 row->record->version != is->record->version ||
+                 view_count(swim_view(w->peers[n].swim)) != w->count;
+    }
+    return count;
+}
+
+/* P23: what one peer could not take in deadlocked all, for each had passed it on first (corrosion's
+ * post-mortem). Who is told what cannot be tells nobody: no other peer ever has to refuse it. */
+static void test_swim_news_that_cannot_be_goes_no_further(void **state)
+{
+    static struct wire_datagram d;
+    (void)state;
+    for (unsigned kind = 0; kind < 6; kind++) {
+        struct world w;
+        struct swim_stats stats;
+        world_init(&w, 27);
+        world_make(&w, 7);
+        memset(&d, 0, sizeof d);
+        d.kind = DATAGRAM_GOSSIP;
+        d.updates_count = 1;
+        poison(&w.peers[3], kind, &d.updates[0]);
+        tell(&w, &w.peers[1], &w.peers[2], &d);
+        drain(&w, &w.peers[2]);
+        world_run(&w, 20000);
+        for (unsigned n = 0; n < 7; n++) {
+            swim_stats(w.peers[n].swim, &stats);
+            assert_int_equal(stats.news_refused, n == 2 ? 1 : 0);
+        }
+        assert_int_equal(rows_that_differ(&w, &w.peers[3]), 0);
+        assert_true(world_agrees(&w));
+        world_deinit(&w);
+    }
+}
+
 /* Without nacks, too, an answer to who pinged for us is an answer. */
 static void test_swim_relays_help_under_every_preset(void **state)
 {
@@ -356,6 +428,7 @@ int main(void)
             test_swim_with_a_clock_days_behind_one_knows_who_is_younger_than_its_welcomer),
         cmocka_unit_test(test_swim_who_was_driven_far_by_lies_is_heard_again),
         cmocka_unit_test(test_swim_many_lies_evict_nobody_for_good),
+        cmocka_unit_test(test_swim_news_that_cannot_be_goes_no_further),
         cmocka_unit_test(test_swim_relays_help_under_every_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
