@@ -26,7 +26,7 @@ import places
 import plots
 from figures import commit, machine, memory_kib
 from harness import ROOT, Settings, sure, wait_until
-from moves import (PATIENCE_S, Judges, Load, Pod, Verdict, at, executions, fallen, rollout, show, start_pods,
+from moves import (PATIENCE_S, UNKNOWN, Judges, Load, Pod, Verdict, at, executions, fallen, rollout, show, start_pods,
                    tell, wait_mesh)
 
 # What a call of the load draws.
@@ -288,7 +288,7 @@ def split_errors(verdict, healed):
     unserved, in_flight, wrong = [], [], []
     for call in verdict.failed + verdict.unknown:
         is_during = verdict.fault - PATIENCE_S < call.due < healed
-        may_have_run = "not known whether it ran" in call.detail
+        may_have_run = UNKNOWN in call.detail
         if call.outcome != "error":
             wrong.append(call)
         elif is_during and call.done > verdict.fault and side(call) not in served and not may_have_run:
@@ -491,7 +491,8 @@ which logs what it runs; load, peers and servers share the machine. "A session w
 most from the fault, or from its first call after it, until it was served again; of those that asked within 2 s of the
 fault (cut off: 5 s), since later ones find it repaired. "Failed": calls without an answer
 that are not calls with effects caught in flight, which are told in-band that their outcome is unknown (the next
-column). Of several rounds: medians, the greatest of the maxima, the worst counts.
+column); in a split they are, but for those in flight, calls on a side without a record of their session, counted
+below. Of several rounds: medians, the greatest of the maxima, the worst counts.
 
 {chr(10).join(lines)}
 

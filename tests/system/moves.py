@@ -17,6 +17,7 @@ from harness import HERE, NODE, Process, Settings, free_port, sure, wait_until
 
 UNSAFE = {"counter", "slow_counter", "say"}
 SLOW = {"slow", "slow_counter"}
+UNKNOWN = "not known whether it ran"
 STEADY = 0.95  # of the rate that was asked for: below it a run says nothing
 PATIENCE_S = 10.5  # within which a client has its outcome: 10 s, and a busy machine
 
@@ -345,7 +346,7 @@ class Verdict:
                 continue
             self.reasons[word, call.detail[:100]] += 1
             in_flight = call.tool in UNSAFE and call.outcome == "error" and call.done > self.fault and \
-                "-32603" in call.detail
+                UNKNOWN in call.detail
             (self.unknown if in_flight else self.failed).append(call)
         self.late = [call for call in calls if call.done - call.due > PATIENCE_S]
         self.lost = sorted(session for session in self.record.opened if not self.is_there(session))
