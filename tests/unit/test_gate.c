@@ -115,6 +115,55 @@ static void test_gate_splits_path_and_query(void **state)
     h1_deinit(&h);
 }
 
+/* A head that comes again has passed already, but for the size of what it brings. */
+static void test_gate_judges_the_length_of_a_head_that_comes_again(void **state)
+{
+    static const struct {
+        int length;
+        enum gate_verdict verdict;
+    } messages[] = {{10, GATE_PASS}, {20, GATE_PASS}, {99, GATE_BODY_TOO_LARGE}, {10, GATE_PASS}};
+    struct gate_config config = loopback;
+    struct h1_limits limits = h1_limits_default(H1_REQUESTS);
+    struct h1_memo memo = {.next = 0};
+    const void *first = NULL;
+    struct h1 h;
+
+    (void)state;
+    config.body_max = 50;
+    h1_init(&h, H1_REQUESTS, &limits, NULL);
+    h1_use_memo(&h, &memo);
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        struct gate_pass pass;
+        char text[256];
+        size_t used, at;
+        int length = snprintf(text, sizeof text,
+                              "POST /mcp?a=b HTTP/1.1\r\nHost: localhost\r\n"
+                              "Content-Length: %d\r\n\r\n%0*d",
+                              messages[i].length, messages[i].length, 0);
+
+        assert_int_equal(h1_feed(&h, (const uint8_t *)text, (size_t)length, &used), H1_HEAD);
+        if (first == NULL)
+            first = h.head;
+        assert_ptr_equal(h.head, first);
+        assert_int_equal(gate_check(&config, h.head, &pass), messages[i].verdict);
+        assert_int_equal(pass.route, GATE_MCP);
+        assert_true(slice_is(pass.path, "/mcp"));
+        assert_true(slice_is(pass.query, "a=b"));
+        at = used;
+        do {
+            enum h1_event event =
+                h1_feed(&h, (const uint8_t *)text + at, (size_t)length - at, &used);
+            at += used;
+            if (event == H1_END)
+                break;
+            assert_int_equal(event, H1_BODY);
+        } while (true);
+        h1_next(&h);
+    }
+    h1_deinit(&h);
+    h1_memo_deinit(&memo);
+}
+
 static void test_gate_refuses_malformed_hosts_on_every_route(void **state)
 {
     static const char *const bad[] = {"",         "a, b", "a@b",    "a/b",      "a#b",   "a:99999",
@@ -397,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_gate_refuses_bodies_where_none_belongs),
         cmocka_unit_test(test_gate_refuses_doubled_headers_on_every_route),
         cmocka_unit_test(test_gate_judges_codings_expectations_and_sizes),
+        cmocka_unit_test(test_gate_judges_the_length_of_a_head_that_comes_again),
         cmocka_unit_test(test_gate_closes_what_could_fall_out_of_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
