@@ -415,10 +415,8 @@ struct call *session_reader(struct core *core, const struct session *session)
 static enum session_place session_place_on(const struct session *session, struct call *call,
                                            struct call **callp)
 {
-    if (call == NULL || session->is_single)
-        return SESSION_PLACE_OWN;
     *callp = call;
-    return SESSION_PLACE_CALL;
+    return call == NULL || session->is_single ? SESSION_PLACE_OWN : SESSION_PLACE_CALL;
 }
 
 enum session_place session_place(struct core *core, struct session *session,

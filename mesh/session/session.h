@@ -156,8 +156,8 @@ bool session_answered(struct session *session, uint64_t id_hash, struct handle *
 
 /* Where a message goes that no call brought (stdio, built in, HTTP+SSE). */
 enum session_place {
-    SESSION_PLACE_CALL,   /* the request *callp: its stream, or its answer */
-    SESSION_PLACE_OWN,    /* the session's own stream */
+    SESSION_PLACE_CALL, /* the request *callp: its stream, or its answer */
+    SESSION_PLACE_OWN,  /* the session's own stream, whatever request *callp it is about, if any */
     SESSION_PLACE_NOWHERE /* an answer to nothing, or no message at all */
 };
 enum session_place session_place(struct core *core, struct session *session,

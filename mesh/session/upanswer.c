@@ -394,6 +394,10 @@ static void upanswer_place(struct core *core, struct session *session,
         core->stats.messages_bad++; /* an answer to nothing, or nothing at all */
         return;
     case SESSION_PLACE_OWN:
+        if (call != NULL && replay_is_old_progress(core, call, rpc, text)) {
+            upcall_waste(core, upstream_at(core, call->up), call->up_call, text.length);
+            return;
+        }
         upanswer_note_question(core, session, NULL, rpc, &text, made, now_ms);
         upanswer_add_own(core, session, text, now_ms);
         return;
