@@ -48,7 +48,8 @@ struct field_meter {
     uint64_t dials;
 };
 
-/* A place for one peer at a time. Fields above `swim` are faults, to be set by whoever measures. */
+/* A place for one peer at a time. Fields above `is_stalled` are faults, to be set by whoever
+ * measures. */
 struct seat {
     uint32_t lost_out_ppm, lost_in_ppm; /* of datagrams, and of segments of links, beside the
                                            field's own */
@@ -56,19 +57,19 @@ struct seat {
     uint32_t group;                     /* reaches those of the same */
     bool is_off;                        /* without power: dials go unanswered, none is refused */
 
-    struct swim *swim; /* NULL: no process runs */
-    struct peer_id id; /* once announced */
-    uint32_t life;     /* how many processes have lived here */
-    uint32_t address;
-    uint64_t nonce;
     bool is_stalled, has_left, is_joined;
+    uint32_t life;     /* how many processes have lived here */
+    struct swim *swim; /* NULL: no process runs */
+    uint32_t address;
     uint64_t paused_until_us; /* stopped: what comes waits until then */
-    uint64_t started_us, joined_us;
-    uint64_t wake_us; /* of the wake that counts; MESH_NEVER: none */
+    uint64_t wake_us;         /* of the wake that counts; MESH_NEVER: none */
+    struct field_meter meter;
+    struct peer_id id; /* once announced */
+    uint64_t nonce;
     uint64_t cpu_free_us, wire_free_us, inbox_bytes;
+    uint64_t started_us, joined_us;
     uint64_t strangers_since_ms, strangers, strangers_refused;
     struct field_held *held, **held_end; /* while stalled, in order */
-    struct field_meter meter;
 };
 
 struct field_event {

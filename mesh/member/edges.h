@@ -38,9 +38,9 @@ struct edge_observer {
 
 /* All zero: all were heard. */
 struct edges {
-    struct edge kept[EDGES_KEPT];
     uint32_t count;
     uint64_t due_ms; /* of the next pings, while any edge is kept */
+    struct edge kept[EDGES_KEPT];
     struct pings others;
     uint64_t others_ms; /* of the last of those */
     struct edge_observer observers[EDGE_OBSERVERS];

@@ -28,10 +28,10 @@ struct guard_contact {
 
 /* All zero: nobody contacted, nobody dead. */
 struct guard {
-    struct guard_contact contacts[GUARD_CONTACTS_MAX];
     uint32_t contacts_count, contacts_next;
     uint64_t deaths_since_ms;
     uint32_t deaths, deaths_before; /* since then, and in the BRAKE_RECENT_MS before it */
+    struct guard_contact contacts[GUARD_CONTACTS_MAX];
 };
 
 /* We sent something that asks for an answer. */

@@ -18,8 +18,7 @@
 #define UNWIPED
 #endif
 
-#define SENDS_FIRST 16
-#define SENDS_KEPT 64     /* once all are sent */
+#define SENDS_FIRST 4
 #define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
 
@@ -54,7 +53,7 @@ static bool sends_grow(struct swim *swim)
     size_t room = swim->sends_room == 0 ? SENDS_FIRST : 2 * swim->sends_room;
     if (swim->sends_room == SWIM_SENDS_MAX)
         return false;
-    struct swim_send *sends = calloc(room, sizeof *sends);
+    struct swim_send *sends = malloc(room * sizeof *sends);
     if (sends == NULL)
         return false;
     for (size_t n = 0; n < swim->sends_count; n++)
@@ -104,8 +103,7 @@ bool swim_next_send(struct swim *swim, struct swim_send *send)
         return false;
     *send = swim->sends[swim->sends_at];
     swim->sends_at = (swim->sends_at + 1) % swim->sends_room;
-    swim->sends_count--;
-    if (swim->sends_count == 0 && swim->sends_room > SENDS_KEPT) {
+    if (--swim->sends_count == 0) { /* the next turn's may well be another peer's: less to cache */
         free(swim->sends);
         swim->sends = NULL;
         swim->sends_room = 0;

@@ -120,26 +120,19 @@ struct swim {
     struct gossip *gossip;
     struct claims *claims;
     struct shuffle chance;
-    struct swim_stats stats;
     enum swim_phase phase;
     uint64_t boot_ms, start_ms, due_ms;
     uint32_t name_wait_ms, load, awareness, number;
     bool serving, draining; /* what our record is to say, besides hold */
 
     /* detection */
-    struct probe probes[PROBES_MAX];
     size_t probes_count;
     uint64_t probe_at_ms, watch_at_ms;
     struct in_round *round; /* in probing order */
     size_t round_room, round_count, round_at;
     unsigned round_number;
-    struct relay relays[RELAYS_MAX];
     size_t relays_count;
     struct suspects suspects;
-    struct guard guard;
-    struct accusers accusers;
-    struct edges edges;
-    struct swim_check checks[CHECKS_MAX];
     size_t checks_count;
     uint64_t checked_since_ms;
     uint32_t checked; /* since then */
@@ -153,11 +146,9 @@ struct swim {
     uint64_t sync_at_ms;
 
     /* ways in */
-    struct mesh_addr contacts[SWIM_CONTACTS_MAX];
-    struct handle contacts_there[SWIM_CONTACTS_MAX]; /* the member found there last */
-    size_t contacts_count, contacts_next;            /* next: to be asked, and to be replaced */
-    bool has_contacts, named_ourselves; /* named: our own address was given as a contact */
-    uint64_t first_contact_ms;          /* when swim_join() first gave another's address */
+    size_t contacts_count, contacts_next; /* next: to be asked, and to be replaced */
+    bool has_contacts, named_ourselves;   /* named: our own address was given as a contact */
+    uint64_t first_contact_ms;            /* when swim_join() first gave another's address */
     uint64_t hello_at_ms, heal_at_ms;
     uint32_t hello_wait_ms; /* between the hellos of one who asks */
     uint64_t lonely_until_ms;
@@ -165,18 +156,11 @@ struct swim {
     bool heard_lower;            /* somebody with a lower name asks, too */
     uint32_t heals;              /* ticks of heal_at_ms */
     uint64_t highest_generation; /* known of our name */
-    struct swim_wish welcomer;   /* who answered last */
-    uint64_t welcomer_nonce;
     uint64_t introduce_at_ms, introduce_until_ms; /* until: or until views came over a link */
-    struct peer_id incumbent;
-    struct mesh_addr incumbent_addr;
-    uint64_t waiting_since_ms, incumbent_answered_ms;
-    uint32_t incumbent_unanswered;
     uint64_t joined_ms;
     bool mints;
 
     /* ways out */
-    struct farewell farewells[FAREWELLS_MAX];
     size_t farewells_count;
     uint64_t leave_began_ms, farewell_at_ms;
 
@@ -185,25 +169,44 @@ struct swim {
     uint64_t differing_hash;  /* ours at that time */
     uint64_t differing_due_ms;
     uint32_t differing_restless; /* how often our own hash had changed until then */
-    struct stranger strangers[STRANGERS_MAX];
     size_t strangers_count, strangers_next;
     uint64_t asked_since_ms;
     uint32_t asked; /* exchanges begun with us since then */
-    struct view_answer answers[ANSWERS_MAX];
     size_t answers_count;
-    struct swim_wish wishes[WISHES_MAX];
     size_t wishes_count;
-    struct {
-        struct peer_id with;
-        uint64_t at_ms;
-    } wished[WISHES_MAX];
     size_t wished_next;
 
     /* out */
     struct swim_send *sends; /* a ring, grown up to SWIM_SENDS_MAX */
     size_t sends_room, sends_at, sends_count;
-    struct swim_event events[EVENTS_MAX];
     size_t events_count;
+
+    /* What is long, or rarely looked at, stands last: what every turn looks at, the counts of these
+     * among it, is then in few lines of the cache, and thousands of peers are simulated in turn. */
+    struct edges edges;
+    struct swim_stats stats;
+    struct swim_wish welcomer; /* who answered last */
+    uint64_t welcomer_nonce;
+    struct peer_id incumbent;
+    struct mesh_addr incumbent_addr;
+    uint64_t waiting_since_ms, incumbent_answered_ms;
+    uint32_t incumbent_unanswered;
+    struct guard guard;
+    struct accusers accusers;
+    struct swim_event events[EVENTS_MAX];
+    struct probe probes[PROBES_MAX];
+    struct relay relays[RELAYS_MAX];
+    struct swim_check checks[CHECKS_MAX];
+    struct mesh_addr contacts[SWIM_CONTACTS_MAX];
+    struct handle contacts_there[SWIM_CONTACTS_MAX]; /* the member found there last */
+    struct farewell farewells[FAREWELLS_MAX];
+    struct stranger strangers[STRANGERS_MAX];
+    struct view_answer answers[ANSWERS_MAX];
+    struct swim_wish wishes[WISHES_MAX];
+    struct {
+        struct peer_id with;
+        uint64_t at_ms;
+    } wished[WISHES_MAX];
 };
 
 /* swim.c, swim_news.c */

@@ -478,9 +478,9 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms)
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
 {
     struct mesh_member m = *view_row(view, 0);
-    struct mesh_record says = *m.record;
-    if (says.serving == serving && says.draining == draining && says.hold == hold)
+    if (m.record->serving == serving && m.record->draining == draining && m.record->hold == hold)
         return 0;
+    struct mesh_record says = *m.record;
     says.serving = serving;
     says.draining = draining;
     says.hold = hold;
@@ -676,7 +676,8 @@ bool view_next_change(struct view *view, struct view_change *change)
     }
     *change = view->changes[view->changes_at];
     view->changes_at = (view->changes_at + 1) % view->changes_room;
-    view->changes_count--;
+    if (--view->changes_count == 0)
+        view->changes_at = 0; /* where the cache has it, not all around the ring */
     return true;
 }
 

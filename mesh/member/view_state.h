@@ -20,7 +20,6 @@ struct view {
     bool hears_subject;   /* the news that comes now is its subject's own word */
     bool is_clock_behind; /* by more than a day, as a peer showed: no judge of generations */
     uint64_t hash, ring_generation;
-    uint64_t buckets[WIRE_BUCKETS];
     struct records *records, *own_records; /* own: made here, freed here */
 
     uint32_t slots;       /* the most that there may be */
@@ -34,6 +33,8 @@ struct view {
 
     struct view_change *changes; /* a ring, grown up to 2 * slots; small again once drained */
     uint32_t changes_room, changes_at, changes_count;
+
+    uint64_t buckets[WIRE_BUCKETS]; /* last: the rest is in a few lines of the cache */
 };
 
 /* A slot below view->room. */

@@ -63,6 +63,8 @@ struct call {
     uint32_t wishes; /* the session's, when it was given to an upstream first */
     bool is_sent;    /* a byte was accepted by the upstream's socket */
     bool is_heard;   /* a byte of an answer came */
+    bool is_unknown; /* the session, to this server: unless it is heard, it did not run there; what
+                        may not run twice does not rely on that */
     bool has_head;   /* its head is known: added, or held */
     enum mesh_form form;
     /* An answer in one piece travels as one message: its head and text wait for its end. */

@@ -497,12 +497,13 @@ static bool replay_may_run_again(struct core *core, const struct call *call)
     bool is_out = call->has_head && !call->is_held && call->form != MESH_FORM_SSE && !call->is_told;
     bool was_got = call->is_sent || call->resumes > 0; /* by the last one; or any: */
     bool may_have_run = was_got || call->may_have_run;
+    bool is_unrun = call->is_unknown && !call->is_heard && call->resumes == 0;
     if (call->is_answered || is_out)
         return false;
     const struct session *session = session_at(core, call->session);
     if (may_have_run && replay_is_wish(call) && session != NULL && call->wishes != session->wishes)
         return false; /* its client has wished something else since, which would be undone */
-    return call->attempts < (was_got ? SERVE_ATTEMPTS_MAX : REPLAY_UNSENT_MAX) &&
+    return call->attempts < (was_got && !is_unrun ? SERVE_ATTEMPTS_MAX : REPLAY_UNSENT_MAX) &&
            (!may_have_run || retry_class_of(&core->retry, &call->rpc, call->body,
                                             call->user_was_asked) == RETRY_SAFE);
 }
@@ -516,7 +517,7 @@ static void replay_take_back(struct core *core, struct call *call, uint64_t now_
     slice_drop(&call->up_mark);
     call->up_call = 0;
     call->may_have_run = call->may_have_run || call->is_sent || call->resumes > 0;
-    call->is_sent = call->is_heard = false;
+    call->is_sent = call->is_heard = call->is_unknown = false;
     call->resumes = 0;
     call->up_retry_ms = 0;
     if (call->is_asking) {

@@ -54,6 +54,11 @@ static void upanswer_session_lost(struct core *core, struct session *session, st
     /* refused for its session: it did not run; unless it is the rest that is asked for */
     if (call != NULL && call->resumes == 0)
         call->is_sent = call->is_heard = false;
+    /* what else is under way there is refused as well */
+    struct upstream *up = upstream_at(core, session->up);
+    if (up != NULL)
+        LIST_EACH (at, &up->calls)
+            container_of(at, struct call, by_up)->is_unknown = true;
     if (!replay_upstream_lost(core, session, MESH_UPSTREAM_LOST, now_ms))
         serve_end_session(core, session, MESH_UPSTREAM_LOST, now_ms);
 }

@@ -645,6 +645,28 @@ static void test_a_request_does_not_die_twice_of_one_death(void **state)
     bench_free(&b);
 }
 
+/* It was given to the next server when another request's 404 says that this one knows nothing of
+ * the session: that was no second run. */
+static void test_a_request_at_a_server_that_refuses_its_session_did_not_run_there(void **state)
+{
+    (void)state;
+    struct bench b = bench_new(2, http);
+    uint32_t client = ask(b.p, 1, b.session, LIST("1"));
+    pump_end(b.p, told(&b), MESH_END_CUT, MESH_UPSTREAM_LOST);
+    pump_run(b.p, REPLAY_AGAIN_FIRST_MS + 10);
+    assert_string_equal(told(&b)->text, LIST("1"));
+    uint32_t other = ask(b.p, 1, b.session, LIST("2"));
+    pump_head(b.p, told(&b), 404, MESH_FORM_RAW, MESH_UP_SESSION_LOST);
+    pump_run(b.p, REPLAY_AGAIN_FIRST_MS + 10);
+    assert_true(b.p->clients[client].is_open);
+    (void)shake(&b);
+    answer(&b, told(&b), RESULT("1"));
+    answer(&b, told(&b), RESULT("2"));
+    assert_whole(b.p, client);
+    assert_whole(b.p, other);
+    bench_free(&b);
+}
+
 /* The server dies, with it the connection of an answer that has begun; nobody is there for a while;
  * then one that does not know the session. */
 static void test_an_answer_that_has_begun_goes_on_with_the_next_server(void **state)
@@ -1112,6 +1134,7 @@ int main(void)
         cmocka_unit_test(test_a_delete_under_way_ends_the_session_with_its_upstream),
         cmocka_unit_test(test_where_sessions_end_with_their_upstream_nothing_is_resumed),
         cmocka_unit_test(test_a_request_does_not_die_twice_of_one_death),
+        cmocka_unit_test(test_a_request_at_a_server_that_refuses_its_session_did_not_run_there),
         cmocka_unit_test(test_an_answer_that_has_begun_goes_on_with_the_next_server),
         cmocka_unit_test(test_a_request_waits_ten_seconds_for_a_server_that_refuses),
         cmocka_unit_test(
