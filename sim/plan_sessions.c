@@ -34,15 +34,15 @@ static const struct session *session_pick(const struct world *world, const struc
     return found;
 }
 
-/* Another peer that has a record of it, by lot, or if there is none any other; neither of these. */
+/* Another peer that has a record of it, by lot, or if there is none any other. */
 static uint32_t holder_pick(const struct world *world, const struct fault *fault,
-                            const struct session *session, uint32_t owner, uint32_t next)
+                            const struct session *session, uint32_t owner)
 {
     uint32_t any = WORLD_NOBODY, nodes = world->config.nodes;
     for (uint32_t n = 0; n < nodes; n++) {
         struct mesh_tenure tenure;
         uint32_t seat = (uint32_t)(((fault->salt >> 32) + n) % nodes);
-        if (seat == owner || seat == next || !world_serves(world, seat))
+        if (seat == owner || !world_serves(world, seat))
             continue;
         if (mesh_tenure_of(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, &tenure))
             return seat;
@@ -74,12 +74,36 @@ static bool target_set(const struct world *world, struct fault *fault, bool want
     if (session == NULL)
         return false;
     fault->seat = records.owner;
-    uint32_t next = wants_next || fault->class == FAULT_RIVALS
-                        ? next_pick(world, session, records.owner)
-                        : WORLD_NOBODY;
-    fault->other = wants_next ? next : holder_pick(world, fault, session, records.owner, next);
+    fault->other = wants_next ? next_pick(world, session, records.owner)
+                              : holder_pick(world, fault, session, records.owner);
     fault->serial = 0;
     return true;
+}
+
+/* `other` has a copy, is not the next to own it, and holds the stream of its client, if there is
+ * such a session; with many peers there is mostly none. */
+static bool rivals_set(const struct world *world, struct fault *fault)
+{
+    const struct clients *clients = world->clients;
+    for (uint32_t n = 0; n < clients->sessions_count; n++) {
+        const struct session *session =
+            clients->sessions[(fault->salt + n) % clients->sessions_count];
+        struct records records;
+        struct mesh_tenure tenure;
+        if (!session->has_id || session->listen == WORLD_NOBODY)
+            continue;
+        records_of(world, session, &records);
+        uint32_t other = clients->requests[session->listen]->seat;
+        if (records.owner == WORLD_NOBODY || other == records.owner ||
+            !world_serves(world, other) || other == next_pick(world, session, records.owner) ||
+            !mesh_tenure_of(world->seats[other].mesh, session->id, MESH_SESSION_TEXT, &tenure))
+            continue;
+        fault->seat = records.owner;
+        fault->other = other;
+        fault->serial = 0;
+        return true;
+    }
+    return target_set(world, fault, false);
 }
 
 /* ---- what ----------------------------------------------------------------------------------- */
@@ -234,7 +258,8 @@ void failpoint_reached(struct world *world, struct seat *seat)
 bool plan_session_do(struct world *world, struct fault *fault, bool begins)
 {
     bool wants_next = fault->class == FAULT_FAILPOINT && places[place_drawn(fault)].who == TAKER;
-    if (begins && !target_set(world, fault, wants_next))
+    if (begins && !(fault->class == FAULT_RIVALS ? rivals_set(world, fault)
+                                                 : target_set(world, fault, wants_next)))
         return false;
     if (fault->serial == WORLD_NOBODY)
         return false;
