@@ -18,7 +18,8 @@
 #define UNWIPED
 #endif
 
-#define SENDS_FIRST 4
+#define SENDS_FIRST 16
+#define SENDS_KEPT 64     /* once all are sent: without memory peers still hear from us */
 #define NUMBER_MAX 65535u /* of probes: three bytes in each datagram; few are under way at once */
 #define DRAWN_MAX 8
 
@@ -103,7 +104,10 @@ bool swim_next_send(struct swim *swim, struct swim_send *send)
         return false;
     *send = swim->sends[swim->sends_at];
     swim->sends_at = (swim->sends_at + 1) % swim->sends_room;
-    if (--swim->sends_count == 0) { /* the next turn's may well be another peer's: less to cache */
+    if (--swim->sends_count > 0)
+        return true;
+    swim->sends_at = 0; /* where the cache has it */
+    if (swim->sends_room > SENDS_KEPT) {
         free(swim->sends);
         swim->sends = NULL;
         swim->sends_room = 0;

@@ -256,6 +256,8 @@ def local_server_lost():
         stream.wait_for("notifications/message", 1, 12)
     with check("it is killed for good: whoever asks waits, and is answered by the server of another peer under "
                "the same id; its own peer is not ready until its server is back"):
+        wait_until(5, owner.is_ready, "it serves, after what was before")
+        time.sleep(1.2)  # and was asked again meanwhile: no failure counts any more
         owner.stub.kill()
         begun = time.monotonic()
         statuses, message = [], None
