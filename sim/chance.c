@@ -98,7 +98,8 @@ bool slots_put(struct slot_map *map, struct handle handle, uint32_t index)
     }
     struct slot_entry *entry = &map->slots[handle.slot];
     bool is_fresh = entry->generation == 0 && handle.generation > entry->newest;
-    *entry = (struct slot_entry){handle.generation, index, handle.generation};
+    *entry = (struct slot_entry){
+        .generation = handle.generation, .index = index, .newest = handle.generation};
     return is_fresh;
 }
 

@@ -73,6 +73,15 @@ static void flow_plan(struct world *world, uint32_t index, uint32_t dir, uint64_
              dir);
 }
 
+/* Of hundreds of links few have something to tell, and to look at each takes long. */
+static void note_untold(struct world *world, uint32_t index, const struct stream_end *end)
+{
+    struct seat *seat = &world->seats[end->seat];
+    seat->has_untold = true;
+    if (end->is_bound && slots_get(&seat->links, end->handle) == index)
+        seat->links.slots[end->handle.slot].is_untold = true;
+}
+
 /* Lets go what the send buffer has room for. */
 static void flow_pump(struct world *world, uint32_t index, uint32_t dir)
 {
@@ -92,7 +101,7 @@ static void flow_pump(struct world *world, uint32_t index, uint32_t dir)
             at_us += RETRANSMIT_US;
         flow->arrival_us = at_us > behind_us ? at_us : behind_us;
         flow->taken += segment->length;
-        world->seats[from].has_untold = true;
+        note_untold(world, index, &stream->end[dir]);
         flow->next = segment->next;
         if (segment == flow->first)
             flow_plan(world, index, dir, flow->arrival_us);
@@ -191,9 +200,11 @@ bool net_settle(struct world *world, struct seat *seat)
         return false;
     seat->has_untold = false;
     for (uint32_t n = 0; n < seat->links.count; n++) {
-        if (seat->links.slots[n].generation == 0)
+        struct slot_entry *slot = &seat->links.slots[n];
+        if (slot->generation == 0 || !slot->is_untold)
             continue;
-        uint32_t index = seat->links.slots[n].index;
+        slot->is_untold = false;
+        uint32_t index = slot->index;
         const struct stream *stream = &net->streams[index];
         uint32_t dir = stream->end[0].seat == seat->index && stream->end[0].is_bound &&
                                stream->end[0].handle.slot == n

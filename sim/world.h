@@ -110,6 +110,7 @@ struct slot_map {
         uint32_t generation; /* 0: free */
         uint32_t index;
         uint32_t newest; /* generation given out so far */
+        bool is_untold;  /* a link: see seat.has_untold */
     } * slots;
     uint32_t count;
 };
