@@ -466,8 +466,6 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     int rc = wire_datagram_begin(w, &d, into, room);
     if (rc < 0)
         return rc;
-    if (send->kind == DATAGRAM_HELLO && send->target_nonce == 0)
-        wire_datagram_pad(w, SWIM_HELLO_BYTES);
     if (!peer_id_is_nobody(send->tell) &&
         gossip_update_of(swim->gossip, swim->view, send->tell, &tell))
         (void)wire_datagram_add(w, &tell);
@@ -476,6 +474,8 @@ int swim_write_send(struct swim *swim, const struct swim_send *send, struct wire
     if (send->is_full && gossip_fill(swim->gossip, swim->view, w, send->to, send->tell) &&
         to != NULL)
         view_notes(swim->view, to)->told = true;
+    if (send->kind == DATAGRAM_HELLO && send->target_nonce == 0)
+        wire_datagram_pad(w, SWIM_HELLO_BYTES); /* last: nothing is read behind it */
     return send->kind == DATAGRAM_GOSSIP && w->updates == 0 ? -ENODATA : 0;
 }
 
