@@ -3,6 +3,7 @@ replicas on free ports, an HTTP client without opinions, MCP sessions over it, a
 one line each. It judges nothing."""
 import atexit
 import contextlib
+import fcntl
 import ctypes
 import http.client
 import json
@@ -209,10 +210,26 @@ def is_alive(pid, line):
     return False
 
 
+PORTS = range(20000, 32000)
+
+
+def next_port():
+    """Each is given once in a round of all, whichever process asks: who got one may bind it later."""
+    path = os.path.join(tempfile.gettempdir(), f"mesh-tests-{os.getuid()}.port")
+    with open(path, "a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = int(file.read() or random.choice(PORTS))
+        port = last + 1 if last + 1 in PORTS else PORTS[0]
+        file.truncate(0)
+        file.write(str(port))
+        return port
+
+
 def free_port():
     """Below the range of outgoing connections, so that none of those takes it meanwhile."""
     for _ in range(1000):
-        port = random.randrange(20000, 32000)
+        port = next_port()
         with contextlib.suppress(OSError), socket.socket() as tcp, \
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", port))

@@ -2,7 +2,9 @@
 `failpoints`): three peers, twenty sessions of the first under load; it is killed, stopped or made to stand
 still, so that it or another comes to the place. Every request has one outcome, what has effects runs once
 at most, and the sessions go on under their ids. Two meshes at a time."""
+import contextlib
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,9 +38,19 @@ def suffer(owner, what):
         owner.signal(signal.SIGCONT)
 
 
+TRIES = 4  # who takes over is up to the sessions' ids: all may be the other's
+
+
 def dies_at(number, place):
+    """A peer dies there after it passed `number` % 3 times."""
+    for left in reversed(range(TRIES)):
+        if comes_to(place, number % 3, left == 0):
+            return
+
+
+def comes_to(place, passed, is_last):
+    """False: the peer that was to die had nothing to take over, or not so often, and lives."""
     who, what = PLACES[place]
-    passed = number % 3  # so often before
     pods = [Pod(f"p{i + 1}", place, place=Here(), flags=["--drain-grace", "2s"]) for i in range(3)]
     owner, taker, _ = pods
     victim = owner if who == "owner" else taker
@@ -53,10 +65,13 @@ def dies_at(number, place):
         begun = load.wait_running()
         time.sleep(1)
         fault = time.monotonic()
+        victim.is_gone = True
+        suffer(owner, what)
+        code = how_it_ends(victim)
+        if code is None and not is_last and who == "taker" and min(shares(victim)) <= passed:
+            load.finish()
+            return False
         with check(f"{place}, passed {passed} times before: a peer dies there"):
-            victim.is_gone = True
-            suffer(owner, what)
-            code = victim.meshd.wait(8)
             sure(code == -signal.SIGKILL, victim.name, "ended with", code)
         time.sleep(2.5)
         with check(f"{place}: every request has one outcome, none with effects runs twice, "
@@ -67,6 +82,20 @@ def dies_at(number, place):
     finally:
         for pod in pods:
             pod.end()
+    return True
+
+
+def how_it_ends(pod):
+    """Its exit code; None: it lives."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return pod.meshd.wait(8)
+    return None
+
+
+def shares(pod):
+    """Sessions that became its own, and the others."""
+    own = int(pod.metrics()["mesh_sessions"])
+    return own, SESSIONS - own
 
 
 def run():
