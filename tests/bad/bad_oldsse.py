@@ -226,7 +226,7 @@ def posts_taken():
                 sure(session.call(peer.port, "any", timeout=5) == "ok")
             if answer is not None and len(answer) > 1 << 20:
                 wait_until(5, lambda: server.broken > 0, "only so much of a body is read")
-            else:
+            elif "more" not in what:  # what is behind a body may be met by a reset: nobody wants it
                 sure(server.broken == 0, "a body is read to its end")
             sure(session.end(peer.port).status == 200)
     with check("a server that answers no POST at all: 700 calls of one session are answered, and its "
