@@ -64,7 +64,7 @@ void up_spare_drop(struct child *child)
     child->kind->spares_after_ms = child_now_ms(child) + SPARE_AGAIN_MS;
 }
 
-void spare_end_all(struct up_stdio *kind)
+void up_spare_end_all(struct up_stdio *kind)
 {
     for (struct child *child = up_spare_first(kind); child != NULL; child = up_spare_first(kind)) {
         child->wished = true;

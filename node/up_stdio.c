@@ -179,7 +179,7 @@ static void turn(void *of, uint64_t now_ms)
 {
     struct up_stdio *kind = of;
     if (host_is_leaving(kind->upstream->host))
-        spare_end_all(kind);
+        up_spare_end_all(kind);
     else
         up_spare_fill(kind, now_ms);
     if (kind->running > 0)

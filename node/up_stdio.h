@@ -128,7 +128,7 @@ void up_spare_fill(struct up_stdio *kind, uint64_t now_ms); /* starts what is mi
 struct child *up_spare_first(const struct up_stdio *kind);  /* NULL: none */
 void up_spare_take(struct child *child, struct handle handle);
 void up_spare_drop(struct child *child); /* it ends; one that is none is fine */
-void spare_end_all(struct up_stdio *kind);
+void up_spare_end_all(struct up_stdio *kind);
 
 /* ---- up_stdio.c ------------------------------------------------------------------------------ */
 

@@ -130,6 +130,8 @@ int rpc_number_compare(struct slice a, struct slice b);
 /* For the few facts that no scan collects: the raw value of a member of a JSON object that was
  * scanned before, of two equal keys the last one; empty: it has none, or is no object. */
 struct slice rpc_member(struct slice object, const char *name);
+/* False: it is no notifications/progress. *value: what it says of it, raw; empty: nothing. */
+bool rpc_progress(const struct rpc_message *message, struct slice text, struct slice *value);
 
 /* {"jsonrpc":"2.0","id":<id raw>,"error":{"code":..,"message":".."}} into at most `room` bytes;
  * an empty id is written as null. `message` is escaped. Returns the length, 0 if it has no room. */

@@ -367,6 +367,14 @@ struct slice rpc_member(struct slice object, const char *name)
     return found;
 }
 
+bool rpc_progress(const struct rpc_message *message, struct slice text, struct slice *value)
+{
+    if (message->kind != RPC_NOTIFICATION || message->method != RPC_PROGRESS)
+        return false;
+    *value = rpc_member(slice_part(text, message->params), "progress");
+    return true;
+}
+
 uint64_t rpc_id_hash(const uint8_t key[16], struct slice raw)
 {
     const uint8_t *p = raw.at, *end = p + raw.length;

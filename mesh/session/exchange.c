@@ -247,12 +247,12 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
 void exchange_note_progress(struct core *core, struct exchange *x, struct slice text)
 {
     struct rpc_message rpc;
+    struct slice value;
     if (x->request.want != MESH_CALL || x->request.rpc.progress_token.length == 0)
         return;
     rpc_read(&rpc, NULL, text.at, text.length);
-    if (rpc.kind != RPC_NOTIFICATION || rpc.method != RPC_PROGRESS)
+    if (!rpc_progress(&rpc, text, &value))
         return;
-    struct slice value = rpc_member(slice_part(text, rpc.params), "progress");
     slice_drop(&x->progress);
     value.buf = NULL; /* a copy: it must not pin the text that it stands in */
     if (value.length <= WIRE_PROGRESS_MAX)

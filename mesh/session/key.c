@@ -11,7 +11,6 @@
 #define KEY_VERSION 1
 #define KEY_PEER_VERSION 2 /* of a peer's tag: none is ever taken for the beginning of an id */
 #define KEY_HOME_AT 1
-#define KEY_RANDOM_AT 7
 #define KEY_RANDOM_TEXT_AT 10 /* a character that is made of random bits alone, as is the next */
 #define KEY_TAG_AT 23
 #define KEY_TAG_BYTES 8

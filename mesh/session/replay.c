@@ -465,11 +465,10 @@ void replay_over(struct core *core, struct upstream *up, enum handshake_end end,
 bool replay_is_old_progress(struct core *core, const struct call *call,
                             const struct rpc_message *rpc, struct slice text)
 {
-    if (call->progress.length == 0 || rpc == NULL || rpc->kind != RPC_NOTIFICATION ||
-        rpc->method != RPC_PROGRESS ||
+    struct slice value;
+    if (call->progress.length == 0 || rpc == NULL || !rpc_progress(rpc, text, &value) ||
         rpc_id_hash(core->sip_key, slice_part(text, rpc->progress_token)) != call->token_hash)
         return false;
-    struct slice value = rpc_member(slice_part(text, rpc->params), "progress");
     return value.length > 0 && rpc_number_compare(value, call->progress) <= 0;
 }
 
@@ -477,15 +476,15 @@ bool replay_is_old_progress(struct core *core, const struct call *call,
 void replay_note_progress(struct core *core, struct call *call, const struct event_stream *stream)
 {
     struct rpc_message rpc;
+    struct slice value;
     if (stream == NULL || call->token_hash == 0)
         return;
     for (uint64_t number = stream->log.number; number >= events_oldest(&stream->log); number--) {
         struct slice text = events_at(&stream->log, number)->text;
         rpc_read(&rpc, NULL, text.at, text.length);
-        if (rpc.kind != RPC_NOTIFICATION || rpc.method != RPC_PROGRESS ||
+        if (!rpc_progress(&rpc, text, &value) ||
             rpc_id_hash(core->sip_key, slice_part(text, rpc.progress_token)) != call->token_hash)
             continue;
-        struct slice value = rpc_member(slice_part(text, rpc.params), "progress");
         if (call->progress.length == 0 || rpc_number_compare(value, call->progress) > 0)
             replay_keep(core, &call->progress, value);
         return;

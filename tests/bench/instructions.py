@@ -27,7 +27,7 @@ import harness
 from harness import Peer, Settings, start_stub, wait_until
 
 # As libc's functions are called; what valgrind puts in place of malloc() is not counted with it.
-SYSTEM_CALLS = ("read", "write", "send", "writev", "sendmsg", "recvmsg", "epoll_ctl", "epoll_wait", "epoll_pwait")
+SYSTEM_CALLS = ("read", "write", "writev", "sendmsg", "recvmsg", "epoll_ctl", "epoll_wait", "epoll_pwait")
 ALLOCATIONS = ("malloc", "calloc", "realloc")
 TOOL_BYTES = 98  # of a call without padding
 
