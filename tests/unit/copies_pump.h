@@ -7,11 +7,6 @@
 #include "mesh/session/record.h"
 #include "tests/unit/streams_pump.h"
 
-static inline struct core *core_of(const struct pump *p, uint32_t node)
-{
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
 static inline struct session_id id_of(const char *session)
 {
     struct session_id id;

@@ -27,6 +27,8 @@
 #define UPS_MAX 512
 #define PUMP_HEAD_MAX 64 /* bytes of header lines, and of an event's id, that tests use */
 
+struct core;
+
 static int pump_outside; /* above 0: what is allocated now is the test's own */
 
 struct node {
@@ -114,6 +116,12 @@ struct pump {
         uint32_t counts[16];
     } changes[NODES_MAX];
 };
+
+/* What only mesh/ knows of a node, for tests that look inside: its first member. */
+static inline struct core *core_of(const struct pump *p, uint32_t node)
+{
+    return (struct core *)(void *)p->nodes[node].mesh;
+}
 
 /* ---- making --------------------------------------------------------------------------------- */
 

@@ -30,11 +30,6 @@ static uint32_t below(struct disorder *d, uint32_t limit)
     return shuffle_below(&d->chance, limit);
 }
 
-static struct core *core_of(struct pump *p, uint32_t node)
-{
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
 /* ---- clients --------------------------------------------------------------------------------- */
 
 static const char *text_of_a_client(struct disorder *d)

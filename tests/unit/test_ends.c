@@ -8,11 +8,6 @@
 #define CANCEL(id)                                                                                 \
     "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":" id "}}"
 
-static struct core *core_of(struct pump *p, uint32_t node)
-{
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
 static void up_is_ready(struct pump *p, uint32_t up)
 {
     mesh_up_ready(p->nodes[p->ups[up].node].mesh, p->ups[up].handle, p->now_ms);

@@ -11,11 +11,6 @@ static void http(struct mesh_config *config)
     config->upstream = MESH_UP_HTTP;
 }
 
-static struct core *core_of(struct pump *p, uint32_t node)
-{
-    return &p->nodes[node].mesh->core;
-}
-
 static struct session_id id_of(const char *session)
 {
     struct session_id id;

@@ -17,11 +17,6 @@ static void limited_at_once(struct mesh_config *config)
     config->rate_burst = 3;
 }
 
-static struct core *core_of(const struct pump *p, uint32_t node)
-{
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
 static struct mesh_request request_of(uint8_t who, uint8_t token)
 {
     struct mesh_request r = {.want = MESH_CALL, .rpc = {.kind = RPC_REQUEST}};

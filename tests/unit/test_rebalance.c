@@ -11,11 +11,6 @@ static void moves_idle(struct mesh_config *config)
     config->rebalance = MESH_REBALANCE_IDLE;
 }
 
-static struct core *core_of(const struct pump *p, uint32_t node)
-{
-    return (struct core *)(void *)p->nodes[node].mesh; /* its first member */
-}
-
 static uint32_t owned_by(const struct pump *p, uint32_t node)
 {
     struct mesh_stats stats;
