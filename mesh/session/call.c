@@ -123,6 +123,7 @@ void call_free(struct core *core, struct call *call)
     heap_remove(&core->serve.timers, &call->timer);
     heap_remove(&core->serve.resumes, &call->again);
     list_remove(&call->in_check);
+    list_remove(&call->by_up);
     answer_deinit(&call->answer);
     call_keep_nothing(call);
     pool_give(&core->serve.calls, call->self);
@@ -399,6 +400,7 @@ void call_end(struct core *core, struct call *call, enum mesh_end end, enum mesh
     call->stream_at_ms = 0;
     if (session != NULL) {
         session->calls_open--;
+        list_push_back(&session->answers, &call->by_up);
         if (!call->is_own)
             session_touch(core, session, now_ms);
     } else {

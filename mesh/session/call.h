@@ -56,7 +56,7 @@ struct call {
     struct handle up;
     uint32_t up_call; /* its number at the upstream; 0: not given to it yet */
     size_t owed;      /* HTTP: bytes that came and whose room was not given back */
-    struct list by_up;
+    struct list by_up; /* of its upstream; once it is ended, of its session's answers */
     struct list in_check; /* its answer is held back until its session is certain (fence.h) */
     uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;

@@ -108,13 +108,19 @@ static bool handover_taker(struct core *core, const struct session *session, str
     return false;
 }
 
-/* A request of it is under way here: not its held streams, which go on elsewhere, nor what no
- * upstream was given yet, which waits there as well. */
+/* A request of it is under way here, or its answer: an entry that has heard of the next epoch drops
+ * what it did not take before. Not its held streams, which go on elsewhere, nor what no upstream was
+ * given yet, which waits there as well. */
 static bool handover_is_busy(struct core *core, const struct session *session)
 {
     const struct upstream *up = upstream_at(core, session->up);
     if (!session->is_announced)
         return true;
+    LIST_EACH (at, &session->answers) {
+        const struct call *call = container_of(at, struct call, by_up);
+        if (!call_is_held_stream(call) && !lane_is_none(call->answer.lane))
+            return true;
+    }
     if (up == NULL)
         return false;
     LIST_EACH (at, &up->calls) {

@@ -89,6 +89,7 @@ static struct session *session_make(struct core *core, const struct session_id *
     session->id = *id;
     session->opened_ms = session->used_ms = now_ms;
     session->doubt = core->fence.doubt;
+    list_init(&session->answers);
     list_init(&session->questions);
     list_init(&session->streams);
     list_init(&session->subscriptions);
@@ -172,6 +173,8 @@ void session_drop_questions(struct session *session)
 
 void session_free(struct core *core, struct session *session)
 {
+    while (!list_is_empty(&session->answers)) /* they arrive without it */
+        list_remove(list_first(&session->answers));
     copies_leave(core, session);
     session_drop_questions(session);
     event_stream_free_all(core, session);

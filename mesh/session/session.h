@@ -30,6 +30,7 @@ struct session {
     uint64_t opened_ms, used_ms;
     struct heap_node expiry;
     uint32_t calls_open;
+    struct list answers; /* struct call, by_up: those that ended, and whose answer is under way */
     uint64_t calls_total;
     struct trusted *trusted; /* tokens that its upstream accepted; NULL: none */
     uint32_t trusted_count;
