@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FLUSH_BYTES (256u << 10)
 
@@ -252,6 +253,21 @@ static int write_later(struct writer *writer)
     return 0;
 }
 
+/* How many bytes the kernel took, or a negative errno. One piece for a TCP socket is sent as libuv
+ * would write it, on a shorter way through the kernel. */
+static int write_now(struct writer *writer, const uv_buf_t *bufs, uint32_t n)
+{
+    uv_stream_t *stream = writer->stream;
+    uv_os_fd_t fd;
+    if (n != 1 || stream->type != UV_TCP || uv_stream_get_write_queue_size(stream) > 0 ||
+        uv_fileno((uv_handle_t *)stream, &fd) < 0)
+        return uv_try_write(stream, bufs, n);
+    ssize_t sent = send(fd, bufs[0].base, bufs[0].len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0)
+        return errno == EINTR || errno == EWOULDBLOCK ? UV_EAGAIN : uv_translate_sys_error(errno);
+    return (int)sent;
+}
+
 static void flush(struct writer *writer)
 {
     uv_buf_t *bufs = writer->all->bufs;
@@ -260,7 +276,7 @@ static void flush(struct writer *writer)
     int rc = 0;
     while (writer->count > 0 && rc >= 0) {
         uint32_t n = gather(writer, bufs, &bytes);
-        rc = uv_try_write(writer->stream, bufs, join_small(writer->all, n, bytes));
+        rc = write_now(writer, bufs, join_small(writer->all, n, bytes));
         if (rc > 0)
             took(writer, (size_t)rc);
     }
