@@ -104,9 +104,13 @@ void heard_passes(struct world *world, const struct request *request, uint32_t u
                   uint64_t said_us)
 {
     const struct upstream *up = &world->upstreams->ups[upstream];
-    const struct heard *heard = &world->clients->sessions[request->session]->tenures.heard;
-    const struct listener *listener = listener_find(heard, request->seat, request->life);
+    const struct session *session = world->clients->sessions[request->session];
+    const struct heard *heard = &session->tenures.heard;
+    struct listener *listener = listener_find(heard, request->seat, request->life);
     struct mesh_epoch said = {up->epoch, peer_of(world, up->seat, up->life)};
+    /* a successor may say it that has it from the log of that epoch: its own is heard by it */
+    if (listener != NULL)
+        listener_look(world, session, listener);
     /* of this turn it may be that the word came first */
     if (listener == NULL || listener->since_us == world->now_us ||
         mesh_epoch_compare(said, listener->epoch) >= 0 ||
