@@ -232,6 +232,14 @@ static void copies_drop_gone(struct core *core, struct session *session)
     }
 }
 
+static uint32_t copies_that_have_it(const struct session *session)
+{
+    uint32_t count = 0;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        count += holder_has_it(&session->holders[n]);
+    return count;
+}
+
 /* A place for one more holder: a free one, or that of one that is not wanted and has nothing yet.
  * Who refused keeps its place until it may be asked again. NULL: there is none. */
 static struct holder *copies_place_for(struct core *core, struct session *session, unsigned wanted,
@@ -250,7 +258,9 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
     }
     if (place == NULL)
         return NULL;
-    if (!peer_id_is_nobody(place->peer))
+    /* while nobody has the record, what it has of an earlier epoch may be all there is (R1): once it
+     * wonders, it asks whose that is (strays.c) */
+    if (!peer_id_is_nobody(place->peer) && copies_that_have_it(session) > 0)
         holder_forget(core, session, place, now_ms);
     *place = (struct holder){.peer = peer};
     return place;
@@ -303,14 +313,6 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
         left -= !holder_is_late(holder, now_ms);
     }
     return wanted != 0 ? wanted : copies_choose_others(core, session, now_ms);
-}
-
-static uint32_t copies_that_have_it(const struct session *session)
-{
-    uint32_t count = 0;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
-        count += holder_has_it(&session->holders[n]);
-    return count;
 }
 
 /* Who is not wanted goes once all others have the record: never before (invariant R1). While there
