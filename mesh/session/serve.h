@@ -10,10 +10,8 @@
 #include "mesh/session/session.h"
 
 #define SERVE_HOPS_MAX 2 /* peers asked one after the other (invariant B3) */
-/* Where nothing else holds its upstream back, a reader so far behind is cut that takes nothing for
- * CALL_STALL_PAUSED_MS; answers of many requests may come at once on one stream. */
-#define SERVE_BEHIND_MAX (256u << 10)
-#define SERVE_BEHIND_FAR (1u << 20) /* likewise, and whatever it takes */
+#define SERVE_BEHIND_MAX                                                                           \
+    (256u << 10) /* a reader so far behind is cut, where nothing else holds its upstream back */
 #define SERVE_ATTEMPTS_MAX 2       /* times that one request is sent to our upstream */
 #define SERVE_RELISTEN_FIRST_MS 50 /* before an upstream's stream is asked for again, doubling */
 #define SERVE_RELISTEN_MAX_MS 1000

@@ -203,13 +203,6 @@ static bool upanswer_is_unheld(const struct core *core, const struct session *se
     return core->config.upstream == MESH_UP_BUILTIN || (session->is_single && upcall_is_http(core));
 }
 
-static bool upanswer_is_behind(const struct call *reader, uint64_t now_ms)
-{
-    return answer_is_behind(&reader->answer, reader->progress_ms + CALL_STALL_PAUSED_MS > now_ms
-                                                 ? SERVE_BEHIND_FAR
-                                                 : SERVE_BEHIND_MAX);
-}
-
 /* The session's own stream. Where nothing holds its upstream back, a reader too far behind is cut:
  * the log has what it misses. */
 static void upanswer_add_own(struct core *core, struct session *session, struct slice text,
@@ -225,7 +218,7 @@ static void upanswer_add_own(struct core *core, struct session *session, struct 
     replay_tell_first(core, session, now_ms);
     struct call *reader = call_at(core, own->reader);
     if (reader != NULL && upanswer_is_unheld(core, session) &&
-        upanswer_is_behind(reader, now_ms))
+        answer_is_behind(&reader->answer, SERVE_BEHIND_MAX))
         serve_cut_reader(core, reader, now_ms);
     if (session_at(core, self) != NULL)
         event_stream_add(core, own, &event, now_ms);

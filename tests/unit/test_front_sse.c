@@ -343,61 +343,6 @@ static void test_a_stream_that_is_not_read_ends_its_session(void **state)
     pump_free(p);
 }
 
-/* A request whose answer has that many bytes more. */
-static void answer_long(struct pump *p, uint32_t held, size_t bytes)
-{
-    char *text = malloc(bytes + 64);
-    assert_non_null(text);
-    (void)post(p, 0, pump_session(p, held), CALL("1"));
-    struct ucall *u = pump_last(p);
-    int length = snprintf(text, 64, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"a\":\"");
-    memset(text + length, 'x', bytes);
-    memcpy(text + length + bytes, "\"}}", 4);
-    pump_head(p, u, 200, MESH_FORM_JSON, MESH_UP_SESSION_SAME);
-    event(p, u, text);
-    pump_end(p, u, MESH_END_WHOLE, MESH_OK);
-    pump_settle(p);
-    free(text);
-}
-
-/* Their session would end, though they take all of it soon. */
-static void test_answers_that_come_at_once_do_not_cut_a_reader_that_takes_them(void **state)
-{
-    (void)state;
-    struct pump *p = pump_new(1, http);
-    struct ucall *u;
-    uint32_t held = stream_begun(p, 0, true, &u);
-    p->clients[held].is_slow = true;
-    for (int n = 0; n < 5; n++) {
-        for (int k = 0; k < 9; k++)
-            answer_long(p, held, 40000);
-        pump_run(p, 1000);
-        pump_take(p, held, p->clients[held].untaken);
-        pump_settle(p);
-    }
-    assert_true(p->clients[held].is_open);
-    assert_int_equal(p->clients[held].texts, 1 + 5 * 9);
-    pump_free(p);
-}
-
-static void test_a_reader_that_takes_nothing_of_much_is_cut(void **state)
-{
-    (void)state;
-    for (int is_far = 0; is_far < 2; is_far++) {
-        struct pump *p = pump_new(1, http);
-        struct ucall *u;
-        uint32_t held = stream_begun(p, 0, true, &u);
-        p->clients[held].is_slow = true;
-        for (int n = 0; n < (is_far ? 28 : 9); n++)
-            answer_long(p, held, 40000);
-        assert_true(p->clients[held].is_open);
-        pump_run(p, is_far ? 0 : CALL_STALL_PAUSED_MS);
-        answer_long(p, held, 40000);
-        assert_false(p->clients[held].is_open);
-        pump_free(p);
-    }
-}
-
 static void test_a_stream_goes_on_over_another_link(void **state)
 {
     (void)state;
@@ -524,8 +469,6 @@ int main(void)
         cmocka_unit_test(test_a_session_ends_with_its_stream),
         cmocka_unit_test(test_a_session_ends_with_its_upstream_and_its_stream_says_so),
         cmocka_unit_test(test_a_stream_that_is_not_read_ends_its_session),
-        cmocka_unit_test(test_answers_that_come_at_once_do_not_cut_a_reader_that_takes_them),
-        cmocka_unit_test(test_a_reader_that_takes_nothing_of_much_is_cut),
         cmocka_unit_test(test_a_stream_goes_on_over_another_link),
         cmocka_unit_test(test_a_stream_goes_on_when_its_owner_leaves),
         cmocka_unit_test(test_a_stream_goes_on_when_its_owners_server_is_gone),
