@@ -203,6 +203,13 @@ static bool upanswer_is_unheld(const struct core *core, const struct session *se
     return core->config.upstream == MESH_UP_BUILTIN || (session->is_single && upcall_is_http(core));
 }
 
+/* A session of HTTP+SSE ends with its reader, who could not come back for the rest: that one may be
+ * as far behind as with one message of the largest size. */
+static size_t upanswer_behind_max(const struct session *session)
+{
+    return session->is_single ? WIRE_PAYLOAD_MAX : SERVE_BEHIND_MAX;
+}
+
 /* The session's own stream. Where nothing holds its upstream back, a reader too far behind is cut:
  * the log has what it misses. */
 static void upanswer_add_own(struct core *core, struct session *session, struct slice text,
@@ -218,7 +225,7 @@ static void upanswer_add_own(struct core *core, struct session *session, struct 
     replay_tell_first(core, session, now_ms);
     struct call *reader = call_at(core, own->reader);
     if (reader != NULL && upanswer_is_unheld(core, session) &&
-        answer_is_behind(&reader->answer, SERVE_BEHIND_MAX))
+        answer_is_behind(&reader->answer, upanswer_behind_max(session)))
         serve_cut_reader(core, reader, now_ms);
     if (session_at(core, self) != NULL)
         event_stream_add(core, own, &event, now_ms);

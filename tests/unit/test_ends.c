@@ -277,6 +277,40 @@ static void test_an_answer_in_parts_is_too_large_for_http_sse(void **state)
     pump_free(p);
 }
 
+/* Whose session would end with it. */
+static void test_a_reader_of_http_sse_is_cut_when_it_takes_nothing_and_not_before(void **state)
+{
+    (void)state;
+    static char text[200 * KIB];
+    struct pump *p = pump_new(2, http);
+    uint32_t held = pump_sse(p, 1);
+    pump_settle(p);
+    const char *session = pump_session(p, held);
+    int head = snprintf(text, sizeof text, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"pad\":\"");
+    memset(text + head, 'x', sizeof text - (size_t)head);
+    memcpy(text + sizeof text - 4, "\"}}", 4);
+    p->clients[held].is_slow = true;
+    for (int n = 0; n < 4; n++) {
+        (void)post(p, 1, session, CALL("1"));
+        struct ucall *u = stream_begins(p);
+        event(p, u, text);
+        pump_end(p, u, MESH_END_WHOLE, MESH_OK);
+        pump_run(p, 1000);
+    }
+    assert_true(p->clients[held].is_open);
+    p->clients[held].is_slow = false;
+    pump_take(p, held, p->clients[held].untaken);
+    pump_settle(p);
+    assert_heard(p, held, "****");
+    (void)post(p, 1, session, CALL("1"));
+    struct ucall *u = stream_begins(p);
+    p->clients[held].is_slow = true;
+    event(p, u, text);
+    pump_run(p, 31000);
+    assert_false(p->clients[held].is_open);
+    pump_free(p);
+}
+
 /* ---- bounds ---------------------------------------------------------------------------------- */
 
 static void small(struct mesh_config *config)
@@ -485,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_what_comes_behind_an_answer_is_not_on_its_stream),
         cmocka_unit_test(test_in_the_modern_era_what_comes_behind_an_answer_is_nobodys),
         cmocka_unit_test(test_what_makes_no_sense_costs_a_stream_none_of_its_room),
+        cmocka_unit_test(test_a_reader_of_http_sse_is_cut_when_it_takes_nothing_and_not_before),
         cmocka_unit_test(test_an_answer_in_parts_is_too_large_for_http_sse),
         cmocka_unit_test(test_the_logs_of_many_living_streams_leave_room_for_requests),
         cmocka_unit_test(test_readers_that_never_read_do_not_add_up),
