@@ -108,7 +108,7 @@ void entry_close(struct core *core, struct handle x, uint64_t now_ms);
  * `is_end`: it is the REPLY_END, which closes the handle. */
 bool entry_may_tell(struct core *core, struct handle x, bool is_end);
 
-/* From the owner's side of a lane. */
+/* From the owner's side of a lane (exchange_hear.c). */
 void entry_on_message(struct core *core, const struct links_event *event, uint64_t now_ms);
 void entry_on_lane_lost(struct core *core, const struct links_event *event, uint64_t now_ms);
 

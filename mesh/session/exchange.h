@@ -1,4 +1,5 @@
-/* exchange.h - one exchange, for entry.c alone: its states, and what its client is told. */
+/* exchange.h - one exchange, for entry.c and exchange_*.c alone: its states, whom it asks, and what
+ * its client is told. */
 #ifndef MESH_EXCHANGE_H
 #define MESH_EXCHANGE_H
 
@@ -17,6 +18,22 @@ void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
 void exchange_is_heard(struct exchange *x);
 /* Says the last word (DONE, CANCEL) and closes the lane, if there is one. */
 void exchange_leave_lane(struct core *core, struct exchange *x, enum wire_kind last_word);
+
+/* ---- whom it asks (exchange_route.c) -------------------------------------------------------- */
+
+/* One try to go on with a parked exchange: asks somebody, parks it again, or ends it. */
+void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms);
+void exchange_learn(struct exchange *x, struct mesh_epoch epoch);
+/* What others said meanwhile of its session; each message of an answer asks. */
+void exchange_look_up_epoch(const struct core *core, struct exchange *x);
+/* It may have run where nobody can be asked any more, and may not run twice (E2). */
+bool exchange_is_unknown(const struct core *core, const struct exchange *x);
+/* Nobody has a record, or its time is over. */
+void exchange_fail_lost(struct core *core, struct exchange *x, enum mesh_reason why);
+/* We stop looking, whatever may come of it; what may have run is told as that. */
+void exchange_stop(struct core *core, struct exchange *x, enum mesh_reason why);
+
+/* ---- what its client is told ---------------------------------------------------------------- */
 
 /* Queues an effect for its client. False: no memory; it is BROKEN and will be ended later. */
 bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *effect);
