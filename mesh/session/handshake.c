@@ -230,6 +230,8 @@ void handshake_step_over(struct core *core, struct call *step, uint64_t now_ms)
     up->step = (struct handle){0};
     up->steps_lost += step->is_refused;
     up->steps_over++;
+    if (end == HANDSHAKE_DONE && up->is_fresh && upcall_end_early(core, up, now_ms))
+        return;
     if (end == HANDSHAKE_DONE && step_text(up, session, &text, room)) {
         struct call *next = step_new(core, up, step, text);
         if (next != NULL && step_send(core, up, next, now_ms))

@@ -402,15 +402,38 @@ static void upcall_give_nobody(struct core *core, struct call *call, uint64_t no
     upcall_accept(core, call, now_ms);
 }
 
+/* A fresh upstream need not have heard the whole handshake to hear that its session is over. */
+static bool upcall_ends_without(const struct core *core, const struct session *session,
+                                const struct call *call, uint64_t now_ms)
+{
+    return call->want == MESH_DELETE && call->up_call == 0 && session != NULL &&
+           trust_is_good(core, session, call, now_ms);
+}
+
+bool upcall_end_early(struct core *core, struct upstream *up, uint64_t now_ms)
+{
+    const struct session *session = session_at(core, up->session);
+    LIST_EACH (at, &up->calls) {
+        struct call *call = container_of(at, struct call, by_up);
+        if (!upcall_ends_without(core, session, call, now_ms))
+            continue;
+        upcall_give_nobody(core, call, now_ms);
+        return true;
+    }
+    return false;
+}
+
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms)
 {
     struct upstream *up = upstream_at(core, call->up);
-    if (up == NULL) {
+    bool waits = up != NULL && !up->is_ready && up->is_fresh;
+    if (up != NULL)
+        list_push_back(&up->calls, &call->by_up);
+    if (up == NULL ||
+        (waits && upcall_ends_without(core, session_at(core, call->session), call, now_ms))) {
         upcall_give_nobody(core, call, now_ms);
         return;
     }
-    list_push_back(&up->calls, &call->by_up);
-    bool waits = !up->is_ready && up->is_fresh;
     if ((up->is_ready || waits) && trust_must_ask(core, call, now_ms)) {
         call->must_ask = true;
         if (up->is_ready)

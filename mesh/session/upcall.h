@@ -18,6 +18,9 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
                    const struct principal *who, uint64_t now_ms);
 /* Gives it to the upstream, or lets it wait for a child that is not up yet. */
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms);
+/* A fresh upstream accepted credentials: a DELETE under these that waits for the rest of the
+ * handshake ends the session at once. True: it did. */
+bool upcall_end_early(struct core *core, struct upstream *up, uint64_t now_ms);
 /* The upstream was asked whether it accepts its token, and does. */
 void upcall_go_on(struct core *core, struct call *call, uint64_t now_ms);
 /* What waits for it is given to it. */

@@ -578,6 +578,35 @@ static void test_a_delete_under_way_ends_the_session_with_its_upstream(void **st
     bench_free(&b);
 }
 
+static void test_a_delete_does_not_wait_for_the_whole_handshake(void **state)
+{
+    (void)state;
+    for (int is_known = 0; is_known < 2; is_known++) {
+        struct bench b = bench_new(2, http);
+        struct mesh_request r = {.want = MESH_DELETE};
+        char id[32];
+        agree(&b, SUBSCRIBE("1", "a:1"), RESULT("1"));
+        lose(&b, pump_last(b.p));
+        if (is_known) /* one that does not open a fresh upstream by itself */
+            (void)ask(b.p, 0, b.session, LIST("2"));
+        else
+            r.token.hash[0] = 9;
+        uint32_t end = pump_open(b.p, 1, r, b.session, "");
+        pump_settle(b.p);
+        struct ucall *u = told_step(&b, "\"initialize\"", 0, id);
+        assert_int_equal(b.p->clients[end].is_open, !is_known);
+        if (!is_known) /* then its credentials are accepted */
+            answer_step(&b, u, id, AGREES("2025-11-25"));
+        assert_whole(b.p, end);
+        assert_int_equal(b.p->clients[end].status, 200);
+        assert_nothing_told(&b);
+        assert_ended(b.p, ask(b.p, 0, b.session, LIST("3")), MESH_SESSION_UNKNOWN);
+        pump_run(b.p, 1000);
+        assert_quiet(b.p, 0);
+        bench_free(&b);
+    }
+}
+
 static void test_where_sessions_end_with_their_upstream_nothing_is_resumed(void **state)
 {
     (void)state;
@@ -1132,6 +1161,7 @@ int main(void)
         cmocka_unit_test(test_of_notifications_under_way_only_changed_roots_go_on),
         cmocka_unit_test(test_what_needs_no_upstream_opens_none),
         cmocka_unit_test(test_a_delete_under_way_ends_the_session_with_its_upstream),
+        cmocka_unit_test(test_a_delete_does_not_wait_for_the_whole_handshake),
         cmocka_unit_test(test_where_sessions_end_with_their_upstream_nothing_is_resumed),
         cmocka_unit_test(test_a_request_does_not_die_twice_of_one_death),
         cmocka_unit_test(test_a_request_at_a_server_that_refuses_its_session_did_not_run_there),
