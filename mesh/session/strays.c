@@ -236,7 +236,9 @@ void strays_on_found(struct core *core, struct peer_id from, const struct wire_m
     int is_newer = copy != NULL ? mesh_epoch_compare(m->epoch, copy->epoch) : 0;
     if (copy == NULL || m->is_ended)
         return;
-    if (m->epoch.counter != 0 && is_newer > 0)
+    /* of the epoch that we have as well: its owner did not hear us, or we not what it said */
+    bool is_owned = is_newer > 0 || (is_newer == 0 && stray_can_ask(core, copy, m->epoch));
+    if (m->epoch.counter != 0 && is_owned)
         stray_follow(core, copy, m->epoch, now_ms);
     else if (!(m->has_copy && is_newer == 0) && stray_is_nobodys(core, copy) &&
              stray_is_candidate(core, copy, from) && copies_may_move(core, now_ms))
