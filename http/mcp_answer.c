@@ -212,7 +212,7 @@ static const struct wording {
                          "carries it on"},
     [MESH_OUTCOME_UNKNOWN] = {"outcome_unknown", true, 502, false, RPC_INTERNAL_ERROR,
                               "session mesh: the peer that ran this request was lost; not known "
-                              "whether it ran; not retried: not marked read-only or idempotent"},
+                              "whether it ran; only what is read-only or idempotent is sent again"},
     [MESH_UPSTREAM_DOWN] = {"upstream_down", true, 503, true, RPC_INTERNAL_ERROR,
                             "session mesh: the MCP server cannot be reached; nothing ran"},
     [MESH_UPSTREAM_LOST] = {"upstream_lost", true, 502, false, RPC_INTERNAL_ERROR,
