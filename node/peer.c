@@ -13,6 +13,8 @@
 #define LINGER_MS 2000u /* what a closed link may take to be read out and closed by the other */
 #define SOCKETS_MAX 4096u
 #define ACCEPT_AGAIN_MS 500u
+#define DATAGRAMS_AT_ONCE 16u
+#define DATAGRAM_ROOM_BYTES (64u << 10) /* that libuv takes for each */
 
 struct peers {
     struct host *host;
@@ -23,6 +25,7 @@ struct peers {
     uint32_t count;
     uint64_t datagrams_dropped, datagrams_partial;
     struct wheel_item accept_again;
+    char datagrams[]; /* rooms for those that one call reads; what is never filled costs nothing */
 };
 
 enum link_state {
@@ -237,6 +240,13 @@ static void on_accept_again(struct wheel_item *item, uint64_t now_ms)
     on_connection((uv_stream_t *)&peers->listener, 0);
 }
 
+static void alloc_datagrams(uv_handle_t *handle, size_t wanted, uv_buf_t *buf)
+{
+    struct peers *peers = handle->data;
+    (void)wanted;
+    *buf = uv_buf_init(peers->datagrams, DATAGRAMS_AT_ONCE * DATAGRAM_ROOM_BYTES);
+}
+
 static void on_datagram(uv_udp_t *udp, ssize_t length, const uv_buf_t *buf,
                         const struct sockaddr *name, unsigned flags)
 {
@@ -311,7 +321,7 @@ static int bind_both(struct peers *peers, struct mesh_addr *listen)
     if (rc == 0)
         rc = uv_udp_bind(&peers->udp, (struct sockaddr *)&at, 0);
     if (rc == 0)
-        rc = uv_udp_recv_start(&peers->udp, host_alloc, on_datagram);
+        rc = uv_udp_recv_start(&peers->udp, alloc_datagrams, on_datagram);
     if (rc == 0)
         addr_of_socket(listen, (struct sockaddr *)&at);
     return rc;
@@ -319,13 +329,13 @@ static int bind_both(struct peers *peers, struct mesh_addr *listen)
 
 int peers_new(struct peers **peersp, struct host *host, struct mesh_addr *listen)
 {
-    struct peers *peers = calloc(1, sizeof *peers);
+    struct peers *peers = calloc(1, sizeof *peers + DATAGRAMS_AT_ONCE * DATAGRAM_ROOM_BYTES);
     if (peers == NULL)
         return UV_ENOMEM;
     peers->host = host;
     peers->udp.data = peers->listener.data = peers;
     peers->accept_again.on_due = on_accept_again;
-    int rc = uv_udp_init(&host->loop, &peers->udp);
+    int rc = uv_udp_init_ex(&host->loop, &peers->udp, AF_UNSPEC | UV_UDP_RECVMMSG);
     if (rc == 0)
         rc = uv_tcp_init(&host->loop, &peers->listener);
     if (rc < 0) { /* no socket is made yet: only a lack of memory gets here */
