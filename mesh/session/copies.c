@@ -258,8 +258,8 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
     }
     if (place == NULL)
         return NULL;
-    /* while nobody has the record, what it has of an earlier epoch may be all there is (R1): once it
-     * wonders, it asks whose that is (strays.c) */
+    /* while nobody has the record, what it has of an earlier epoch may be all there is (R1): once
+     * it wonders, it asks whose that is (strays.c) */
     if (!peer_id_is_nobody(place->peer) && copies_that_have_it(session) > 0)
         holder_forget(core, session, place, now_ms);
     *place = (struct holder){.peer = peer};
@@ -315,15 +315,24 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
     return wanted != 0 ? wanted : copies_choose_others(core, session, now_ms);
 }
 
-/* Who is not wanted goes once all others have the record: never before (invariant R1). While there
- * is no place for another that is to have it, one goes at a time, and enough stay. */
+/* It was sent something a while ago, and has not said that it has that: it may be gone. */
+static bool holder_is_silent(const struct holder *holder, uint64_t now_ms)
+{
+    return holder->acked < holder->sent && now_ms >= holder->since_ms + COPIES_DOUBLE_MS;
+}
+
+/* Who is not wanted goes once all others have the record, and answer: never before (invariant R1).
+ * While there is no place for another that is to have it, one goes at a time, and enough stay. */
 static bool copies_drop_unwanted(struct core *core, struct session *session, unsigned wanted,
                                  bool is_full, uint64_t now_ms)
 {
-    bool is_changed = false;
-    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
+    bool is_changed = false, is_silent = false;
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++) {
         if ((wanted & 1u << n) && !holder_has_it(&session->holders[n]))
             return false;
+        is_silent =
+            is_silent || ((wanted & 1u << n) && holder_is_silent(&session->holders[n], now_ms));
+    }
     if (is_full ? copies_that_have_it(session) <= core->config.copies : wanted == 0)
         return false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX && !(is_full && is_changed); n++) {
@@ -331,6 +340,10 @@ static bool copies_drop_unwanted(struct core *core, struct session *session, uns
         if ((wanted & 1u << n) || peer_id_is_nobody(holder->peer) ||
             (holder->is_refused && holder->again_ms > now_ms))
             continue;
+        if (is_silent) {
+            copies_due(core, session, now_ms + COPIES_DOUBLE_MS);
+            return false;
+        }
         holder_forget(core, session, holder, now_ms);
         is_changed = true;
     }
