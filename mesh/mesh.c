@@ -10,8 +10,9 @@
 #define MESH_CONTACTS_MAX 1024
 #define MESH_WINDOWS_SPARE 64 /* replay windows beyond one a member: for those who join */
 #define MESH_STALL_MS 500     /* so late after the deadline: this process stood still */
-#define MESH_LEAVE_POLL_MS 20
-#define MESH_LEAVE_TELL_MS 250 /* for the ends of our sessions, a dial included */
+#define MESH_LEAVE_POLL_MS 20 /* before a leaver looks whether all is over: longer and longer, */
+#define MESH_LEAVE_POLL_MAX_MS 250 /* up to so long */
+#define MESH_LEAVE_TELL_MS 250     /* for the ends of our sessions, a dial included */
 
 void mesh_config_defaults(struct mesh_config *config)
 {
@@ -459,7 +460,17 @@ static uint64_t mesh_leave_deadline_ms(const struct mesh *m)
 {
     if (!m->core.is_leaving || m->has_told_left)
         return MESH_NEVER;
-    return m->now_ms < m->stay_until_ms ? m->stay_until_ms : m->now_ms + MESH_LEAVE_POLL_MS;
+    if (m->now_ms < m->stay_until_ms)
+        return m->stay_until_ms;
+    uint64_t wait_ms = (m->now_ms - m->stay_until_ms) / 16;
+    if (wait_ms < MESH_LEAVE_POLL_MS)
+        wait_ms = MESH_LEAVE_POLL_MS;
+    if (wait_ms > MESH_LEAVE_POLL_MAX_MS)
+        wait_ms = MESH_LEAVE_POLL_MAX_MS;
+    uint64_t at_ms = m->now_ms + wait_ms;
+    if (m->farewell_ms > m->now_ms && m->farewell_ms < at_ms)
+        at_ms = m->farewell_ms;
+    return at_ms < m->leave_until_ms ? at_ms : m->leave_until_ms;
 }
 
 uint64_t mesh_deadline_ms(const struct mesh *m)

@@ -518,6 +518,21 @@ void tenures_died(struct world *world, const struct seat *seat)
     }
 }
 
+void tenures_closed(struct world *world, const struct seat *seat, uint32_t hash)
+{
+    const struct clients *clients = world->clients;
+    char hex[9];
+    snprintf(hex, sizeof hex, "%08" PRIx32, hash);
+    for (uint32_t n = 0; seat->leaving && n < clients->sessions_count; n++) {
+        struct session *session = clients->sessions[n];
+        struct mesh_why why;
+        if (!session->has_id || session->was_left)
+            continue;
+        mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+        session->was_left = strcmp(why.id_hash, hex) == 0;
+    }
+}
+
 /* ---- N1 ------------------------------------------------------------------------------------- */
 
 /* Does a peer that runs know of a newer generation of this name? Then this one is superseded,

@@ -62,6 +62,8 @@ void tenures_new(struct world *world);
 void tenures_look(struct world *world); /* CHECK_TENURES */
 /* Before the peer's memory is gone. */
 void tenures_died(struct world *world, const struct seat *seat);
+/* A peer ends the session of that hash, as logs name it. Who leaves so ends what nobody took. */
+void tenures_closed(struct world *world, const struct seat *seat, uint32_t hash);
 /* O2, R1: at the end of calm. */
 void tenures_check_calm(struct world *world);
 

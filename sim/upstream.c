@@ -286,12 +286,10 @@ static void up_cancel(struct world *world, uint32_t upstream, const struct mesh_
         ups->ups[upstream].listen = 0;
 }
 
-/* Who leaves gave its session away, or ended it. */
-static void left_note(struct world *world, const struct seat *seat, struct session *session)
+/* Who leaves before the client learned its session's id ends it. */
+static void left_note(struct session *session)
 {
-    struct mesh_why why;
-    mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
-    session->was_left = session->was_left || !session->has_id || why.verdict == OWNER_ENDED;
+    session->was_left = session->was_left || !session->has_id;
 }
 
 void upstream_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect)
@@ -330,7 +328,7 @@ void upstream_effect(struct world *world, struct seat *seat, const struct mesh_e
         world_say(world, seat, "UP_CLOSE upstream %u", upstream);
         ups->ups[upstream].state = UPSTREAM_CLOSING;
         if (seat->leaving && ups->ups[upstream].session != WORLD_NOBODY)
-            left_note(world, seat, world->clients->sessions[ups->ups[upstream].session]);
+            left_note(world->clients->sessions[ups->ups[upstream].session]);
         world_at(world, world->now_us + WORLD_MS, UPSTREAM_CLOSED, seat->index, upstream, 0);
         break;
     }

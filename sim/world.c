@@ -169,8 +169,11 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         if (peer_id_equal(effect->changed.peer, mesh_self(seat->mesh)->record->id))
             seat->is_announced = effect->changed.state == MEMBER_ALIVE;
         break;
-    case MESH_SESSION_OPENED:
     case MESH_SESSION_CLOSED:
+        tenures_closed(world, seat, (uint32_t)effect->changed.value);
+        leave_taken(world, seat);
+        break;
+    case MESH_SESSION_OPENED:
     case MESH_SESSION_TAKEN:
     case MESH_SESSION_HANDED:
         leave_taken(world, seat);
