@@ -69,6 +69,7 @@ static int mesh_make_swim(struct mesh *m, uint64_t nonce, uint64_t now_ms)
     swim.self.nonce = nonce;
     swim.self.addr = c->addr;
     swim.self.weight = c->weight;
+    swim.self.keys_count = mesh_keys_said(m, swim.self.keys);
     shuffle_init(&swim.chance, &m->core.rng);
     int rc = swim_new(&m->core.swim, &swim, now_ms);
     if (rc == 0)
@@ -79,9 +80,6 @@ static int mesh_make_swim(struct mesh *m, uint64_t nonce, uint64_t now_ms)
 static int mesh_make_wire(struct mesh *m, uint64_t nonce)
 {
     const struct mesh_config *c = &m->core.config;
-    int rc = seal_ring_init(&m->seal_ring, c->keys, c->keys_count, c->verify_only, c->cluster);
-    if (rc < 0)
-        return rc;
     seal_init(&m->seal, &m->seal_ring, view_name_hash(c->name), nonce,
               c->members_max + MESH_WINDOWS_SPARE, &m->core.rng);
     struct links_config links = {.self = core_self(&m->core),
@@ -108,6 +106,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     struct core *core = &m->core;
     core->config = *config;
     sodium_memzero(core->config.entropy, sizeof core->config.entropy);
+    sodium_memzero(core->config.keys, sizeof core->config.keys);
     core->budget.max = config->memory_max;
     m->now_ms = core->started_ms = now_ms;
     m->leave_until_ms = m->farewell_ms = m->due_ms = MESH_NEVER;
@@ -128,7 +127,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     relay_init(core);
     serve_init(core);
     entry_init(core);
-    int rc = key_ring_init(&core->keys, config);
+    int rc = mesh_keys_init(m, config);
     if (rc == 0)
         rc = owner_init(core);
     if (rc == 0)
@@ -182,9 +181,8 @@ void mesh_free(struct mesh *m)
     ring_deinit(&core->ring);
     retry_deinit(&core->retry);
     effects_deinit(&core->effects);
-    key_ring_deinit(&core->keys);
     seal_deinit(&m->seal);
-    seal_ring_deinit(&m->seal_ring);
+    mesh_keys_deinit(m);
     sodium_memzero(core, sizeof *core);
     free(m);
 }
@@ -441,6 +439,7 @@ void mesh_now(struct mesh *m, uint64_t now_ms)
     m->now_ms = now_ms;
     swim_set_load(core->swim, core->sessions.owned);
     swim_now(core->swim, now_ms);
+    mesh_keys_now(m, now_ms);
     links_now(core->links, now_ms);
     owner_now(core, now_ms);
     tombs_now(core, now_ms);
@@ -482,7 +481,9 @@ uint64_t mesh_deadline_ms(const struct mesh *m)
         takeover_deadline_ms(core),   fence_deadline_ms(core),        succession_deadline_ms(core),
         copies_deadline_ms(core),     handover_deadline_ms(core),     serve_deadline_ms(core),
         entry_deadline_ms(core)};
-    uint64_t first = mesh_leave_deadline_ms(m);
+    uint64_t first = mesh_leave_deadline_ms(m), keys_ms = mesh_keys_deadline_ms(m);
+    if (keys_ms < first)
+        first = keys_ms;
     for (size_t n = 0; n < sizeof deadlines / sizeof deadlines[0]; n++)
         if (deadlines[n] < first)
             first = deadlines[n];
@@ -596,7 +597,8 @@ static bool mesh_next_datagram(struct mesh *m, struct mesh_effect *effect)
     while (swim_next_send(m->core.swim, &send)) {
         if (swim_write_send(m->core.swim, &send, &w, m->plain, sizeof m->plain) < 0)
             continue;
-        size_t length = seal_datagram(&m->seal, m->plain, w.length, m->sealed);
+        const struct seal_key *key = mesh_key_for(m, send.to);
+        size_t length = seal_datagram(&m->seal, key, m->plain, w.length, m->sealed);
         if (length == 0)
             continue;
         memset(effect, 0, sizeof *effect);

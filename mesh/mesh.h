@@ -13,7 +13,8 @@
 #include "mesh/base/types.h"
 
 #define MESH_CANDIDATES_MAX 8 /* how many of a key's candidates mesh_why() names */
-#define MESH_KEYS_MAX 4
+#define MESH_KEYS_MAX 4       /* of a key file */
+#define MESH_KEYS_ALL 8       /* and those that left it, while others seal with them */
 #define MESH_LABEL_MAX 63
 #define MESH_DATAGRAM_MAX 1200       /* bytes of UDP payload (invariant B2) */
 #define MESH_MESSAGE_MAX (10u << 20) /* bytes of one upstream message (DESIGN §17) */
@@ -55,7 +56,7 @@ struct mesh_config {
     const char *zone;      /* or NULL */
     struct mesh_addr addr; /* what others dial, UDP and TCP */
     uint8_t weight;
-    uint8_t keys[MESH_KEYS_MAX][32]; /* the first seals */
+    uint8_t keys[MESH_KEYS_MAX][32]; /* the first that does more than verify seals */
     uint8_t keys_count;              /* 0: keyless, for loopback only (a key made of the label) */
     uint8_t verify_only;             /* bit n: keys[n] verifies old session ids, nothing else */
     uint8_t entropy[32];             /* the only source of chance */
@@ -96,6 +97,17 @@ void mesh_serving(struct mesh *mesh, bool serving, uint64_t now_ms);
  * what is left with definite answers. MESH_CHANGED with MESH_LEFT_MESH says that the process may
  * go; at until_ms at the latest. A second wish hurries. */
 void mesh_leave(struct mesh *mesh, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms);
+
+/* The key file reads otherwise now (as in mesh_config; the order counts). The first key in use
+ * begins to seal, and to mint, as soon as all living members accept it; one that left the file is
+ * accepted as long as one of them seals with it. 0; nothing changes: -EINVAL (as mesh_new(); or we
+ * have no keys at all), -EBUSY (one of them shares the low 4 bits of its id with one that others
+ * still seal with: try again). */
+int mesh_set_keys(struct mesh *mesh, const uint8_t (*keys)[32], uint8_t count, uint8_t verify_only,
+                  uint64_t now_ms);
+/* This key of the file is the one that is to seal, until the file changes. 0; -ENOENT: no such key
+ * is in use; -EBUSY: not all living members accept it. */
+int mesh_use_key(struct mesh *mesh, uint32_t id, uint64_t now_ms);
 
 /* ---- a client's request, at the peer that holds its socket (entry) -------------------------- */
 
@@ -213,6 +225,8 @@ enum mesh_change {
     MESH_SESSION_TAKEN,   /* it is carried on here; value likewise */
     MESH_SESSION_HANDED,  /* likewise, since its former owner (peer) gave it */
     MESH_SESSION_YIELDED, /* it is another's (peer) */
+    MESH_KEY_USED,        /* value: id of the cluster's key that seals and mints from now on */
+    MESH_KEY_GIVEN_UP,    /* value: id of one that left the key file: it opens nothing more */
     MESH_STOOD_STILL,     /* value: ms that the loop was late */
     MESH_FAILPOINT        /* mesh_fail_at(): this peer is to die now; nothing more will come */
 };
@@ -328,6 +342,22 @@ uint64_t mesh_heard_count(const struct mesh *mesh); /* how often one of these be
 
 /* Was this peer told that the session's client deleted it? */
 bool mesh_knows_deleted(struct mesh *mesh, const char *id_text, size_t length, uint64_t now_ms);
+
+/* A key of the cluster, as this peer has it. */
+struct mesh_key_info {
+    uint32_t id; /* 0: there is none, all is made of the label */
+    enum mesh_key_use {
+        MESH_KEY_IN_USE,
+        MESH_KEY_VERIFIES, /* old session ids, nothing else */
+        MESH_KEY_LEAVING   /* it left the file, and is accepted while others seal with it */
+    } use;
+    bool seals, is_wanted;    /* is_wanted: it seals as soon as everybody accepts it */
+    size_t refusing;          /* living others that do not say that they accept it */
+    size_t sealing_others;    /* living others that seal with it */
+    uint8_t principal[2][16]; /* made of it, for hashes of principals: equal on every peer */
+};
+/* In the order of the file; returns how many there are, at least one. */
+size_t mesh_keys(const struct mesh *mesh, struct mesh_key_info infos[MESH_KEYS_ALL]);
 
 const struct mesh_member *mesh_self(const struct mesh *mesh);
 /* Copies up to members_max members (ourselves among them), ordered by id; returns how many there

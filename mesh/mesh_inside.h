@@ -1,14 +1,25 @@
 /* mesh_inside.h - what the files of the boundary share: mesh.c (facts in, effects out),
- * mesh_links.c (what came over links), mesh_look.c (questions). */
+ * mesh_links.c (what came over links), mesh_keys.c (the cluster's keys), mesh_look.c (questions).
+ */
 #ifndef MESH_MESH_INSIDE_H
 #define MESH_MESH_INSIDE_H
 
 #include "mesh/mesh.h"
 #include "mesh/session/core.h"
+#include "mesh/wire/keyset.h"
 #include "mesh/wire/seal.h"
+
+/* mesh_keys.c */
+struct mesh_keyring {
+    struct keyset set; /* without a key: empty */
+    uint64_t view;     /* hash of the view that the last decision was made by */
+    uint64_t
+        give_up_ms; /* when keys that nobody seals with are given up; MESH_NEVER: there are none */
+};
 
 struct mesh {
     struct core core;
+    struct mesh_keyring keys;
     struct seal_ring seal_ring;
     struct seal seal;
     uint64_t now_ms;
@@ -26,5 +37,13 @@ struct mesh {
 
 /* What a link did, or a message that came over it, to whom it concerns. */
 void mesh_on_links(struct core *core, const struct links_event *event, uint64_t now_ms);
+
+int mesh_keys_init(struct mesh *mesh, const struct mesh_config *config);
+void mesh_keys_deinit(struct mesh *mesh);
+uint8_t mesh_keys_said(const struct mesh *mesh, uint32_t said[MESH_KEYS_SAID_MAX]);
+void mesh_keys_now(struct mesh *mesh, uint64_t now_ms);
+uint64_t mesh_keys_deadline_ms(const struct mesh *mesh);
+/* What is said to this peer is sealed with it; nobody: a stranger. */
+const struct seal_key *mesh_key_for(struct mesh *mesh, struct peer_id to);
 
 #endif

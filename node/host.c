@@ -175,6 +175,12 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_SESSION_YIELDED:
         log_info("session_yielded", "session=%08x to=%s", (uint32_t)value, name);
         break;
+    case MESH_KEY_USED:
+        log_info("key_used", "key=%08" PRIx64, value);
+        break;
+    case MESH_KEY_GIVEN_UP:
+        log_info("key_given_up", "key=%08" PRIx64, value);
+        break;
     case MESH_FAILPOINT:
         host->core->is_at_place = true;
         break;

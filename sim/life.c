@@ -145,10 +145,8 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     chance_init(&entropy, world->config.seed, 1000 + (uint64_t)seat->index * 4096 + seat->life);
     for (size_t n = 0; n < sizeof config->entropy; n++)
         config->entropy[n] = (uint8_t)shuffle_below(&entropy, 256);
-    if (world->keyed) {
-        config->keys_count = 1;
-        memset(config->keys[0], WORLD_KEY_BYTE, sizeof config->keys[0]);
-    }
+    if (world->keyed)
+        keyfile_read(&seat->key_file, config);
     config->boot_ms = WALL_MS + world->now_us / WORLD_MS;
     /* Names are on clocks that are wrong by up to an hour; a generation must not care. */
     if (!world->config.steady && seat->name % 4 == 3)

@@ -119,6 +119,8 @@ static void check_record(struct world *world, const struct seat *seat,
         digest = members_mix(digest, (uint8_t)record->name[n]);
     digest = members_mix(digest, (uint64_t)record->serving << 2 | (uint64_t)record->draining << 1 |
                                      (uint64_t)record->hold);
+    for (uint8_t n = 0; n < record->keys_count; n++)
+        digest = members_mix(digest, record->keys[n]);
     if (record->version == 0)
         return; /* nothing but its end is known */
     struct said *said = &world->members->said[key % SAID_KEPT];

@@ -235,6 +235,14 @@ static void seat_do(struct world *world, const struct deed *deed, uint32_t seat)
     case DEED_SERVING:
         world_at(world, world->now_us, EVENT_SERVING, seat, deed->number != 0, 0);
         break;
+    case DEED_KEYS:
+        world->seats[seat].key_file = deed->keys;
+        if (world->seats[seat].mesh != NULL)
+            world_at(world, world->now_us, EVENT_KEYS, seat, 0, 0);
+        break;
+    case DEED_USE_KEY:
+        world_at(world, world->now_us, EVENT_USE_KEY, seat, (uint32_t)deed->number, 0);
+        break;
     case DEED_CLOCK:
         world_set_wall(world, seat, deed->number);
         break;
@@ -307,6 +315,7 @@ static void deed_do(struct stage *stage, const struct deed *deed)
         which = PEERS_STILL;
         break;
     case DEED_CLOCK:
+    case DEED_KEYS: /* a file is there whether anybody runs or not */
         which = PEERS_NODES;
         break;
     }
@@ -498,6 +507,7 @@ int scenario_run(const struct scenario *scenario, uint64_t seed, bool trace,
     stage->scenario = scenario;
     stage->world = world;
     world->stage = stage;
+    world->keyed = scenario->keyed;
     chance_init(&stage->chance, seed, 8);
     for (uint32_t n = 0; n < scenario->nodes; n++) {
         world->seats[n].start_serial++; /* nobody starts but by a deed */

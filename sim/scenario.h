@@ -14,6 +14,7 @@
  *
  *     servers by-seed             http, stdio, built in, in turn; else http
  *     rebalance idle              --rebalance of all peers
+ *     keyed                       peers have a key file; there is key 1 in it, until a deed says so
  *
  *     at TIME DEED
  *     from TIME to TIME every TIME DEED       the first time at the first time
@@ -44,20 +45,18 @@
  *     duplicate N%, reorder N%, replay N%
  *     serving PEERS on|off            what the peer's server says
  *     dns right|empty|stale           what contacts resolve to, every 10 s; stale: as they are now
- *     clock PEERS +TIME|-TIME         how wrong the wall clock is that the next start finds
- *     open N at p0                    a client opens session N
- *     reject PEERS, admit PEERS       a firewall refuses who dials them; datagrams pass
- *     end-server PEERS                their MCP server dies, and another is there at once
- *     stop-server PEERS, start-server PEERS           likewise, but until then nobody is there
- *     hang-server PEERS for TIME      it takes requests and answers late
- *     say N [at PEERS]                the server of session N sends a notification; in a split that
- *                                     beside one of those peers
- *     delete N at PEERS
- *     call N at PEERS [taking TIME] [in K events] [by asking]    a request of session N that must
- *                                     not run twice, answered after K events, or after a question
- *                                     to the client; of several peers the first
- *     read N at PEERS [taking TIME] [in K events]                one that may
- *     get N at PEERS                  GET: its own stream. The calls, reads and gets of a file
+ *     keys PEERS N ... [verify N ...]         their key files hold these keys from now on, of 1 ..
+ * 6: those in use in order, and such as only verify. Who runs reads it at once use-key N at PEERS
+ * `meshd keys use` at each of them clock PEERS +TIME|-TIME         how wrong the wall clock is that
+ * the next start finds open N at p0                    a client opens session N reject PEERS, admit
+ * PEERS       a firewall refuses who dials them; datagrams pass end-server PEERS their MCP server
+ * dies, and another is there at once stop-server PEERS, start-server PEERS           likewise, but
+ * until then nobody is there hang-server PEERS for TIME      it takes requests and answers late say
+ * N [at PEERS]                the server of session N sends a notification; in a split that beside
+ * one of those peers delete N at PEERS call N at PEERS [taking TIME] [in K events] [by asking]    a
+ * request of session N that must not run twice, answered after K events, or after a question to the
+ * client; of several peers the first read N at PEERS [taking TIME] [in K events]                one
+ * that may get N at PEERS                  GET: its own stream. The calls, reads and gets of a file
  *                                     count from 1
  *     vanish N                        the client of call N goes away
  *     resume N at PEERS               and comes back: counts as a call
@@ -74,8 +73,11 @@
  *     moves at PEERS = N              how often it was sent on to another owner, since it started
  *     candidates of N at PEERS are PEERS      of session N, in no order; at most 8 can be named
  *     serving PEERS at PEERS is on|off
+ *     key N at PEERS is WORD [or WORD ...]    none, verifies, used (accepted), leaving (accepted,
+ *                                     though not in the file), seals (and mints)
  *     PEERS run, PEERS wait (for their name), exit of PEERS is left|taken|superseded
  *     call N is answered|refused|open|gone
+ *     calls fail                      one that ended got something else than its answer
  *     call N ran N times
  *     call N ends REASON              outcome-unknown, ...
  *     call N heard K notifications    of servers; or <=, >=
@@ -96,7 +98,7 @@
 
 #define SCENARIO_STEPS_MAX 256u
 #define SCENARIO_SESSIONS_MAX 16u
-#define SCENARIO_CALLS_MAX 64u
+#define SCENARIO_CALLS_MAX 256u
 #define SCENARIO_GROUPS_MAX 8u
 #define SCENARIO_SET_WORDS ((WORLD_SEATS_MAX + 63) / 64)
 
@@ -154,6 +156,8 @@ enum deed_kind {
     DEED_HANG_SERVER, /* number: ms */
     DEED_STOP_SERVER,
     DEED_START_SERVER,
+    DEED_KEYS,    /* keys */
+    DEED_USE_KEY, /* number: the key */
     DEED_KINDS
 };
 enum restart_word { RESTART_SAME, RESTART_NEW_ADDRESS, RESTART_AT };
@@ -164,6 +168,7 @@ struct deed {
     struct peers who[SCENARIO_GROUPS_MAX]; /* of paths: from, to; of SPLIT: the sides */
     uint32_t who_count;
     int64_t number, other;
+    struct key_file keys;
     uint32_t events;     /* CALL, READ: before the answer */
     bool asks, is_there; /* SAY: is_there: beside one of those */
 };
@@ -177,10 +182,12 @@ enum state_kind {
     STATE_MOVES,
     STATE_CANDIDATES, /* number: the session */
     STATE_SERVING,
+    STATE_KEY, /* number: the key; words: enum key_word */
     STATE_RUN,
     STATE_WAIT,
     STATE_EXIT, /* number: enum mesh_change */
     STATE_CALL, /* number: the call; words: enum call_word */
+    STATE_CALLS,
     STATE_RAN,  /* number: the call; least, most: how often */
     STATE_ENDS, /* number: the call; words: enum mesh_reason */
     STATE_HEARD,
@@ -195,6 +202,7 @@ enum state_kind {
     STATE_QUESTIONS,
     STATE_KINDS
 };
+enum key_word { KEY_NONE, KEY_VERIFIES, KEY_USED, KEY_LEAVING, KEY_SEALS };
 enum call_word { CALL_ANSWERED, CALL_REFUSED, CALL_OPEN, CALL_GONE };
 
 struct state {
@@ -229,7 +237,7 @@ struct scenario {
     uint32_t nodes, seats; /* seats: the twins, too */
     uint64_t seeds;
     struct peers contacts, another;
-    bool servers_by_seed, rebalances;
+    bool servers_by_seed, rebalances, keyed;
     uint64_t end_ms;
     uint32_t steps_count;
     struct step steps[SCENARIO_STEPS_MAX];

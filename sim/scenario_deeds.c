@@ -5,12 +5,12 @@
 #include "sim/scenario_words.h"
 
 static const char *const deed_words[DEED_KINDS] = {
-    "start",       "crash",        "power-off",   "restart",   "leave",   "pause",  "stall",
-    "slow",        "twin",         "cut",         "mend",      "split",   "heal",   "loss",
-    "delay",       "delay-gossip", "mtu",         "duplicate", "reorder", "replay", "serving",
-    "dns",         "clock",        "open",        "call",      "read",    "get",    "delete",
-    "answer",      "say",          "vanish",      "resume",    "reject",  "admit",  "end-server",
-    "hang-server", "stop-server",  "start-server"};
+    "start",       "crash",        "power-off",    "restart",   "leave",   "pause",  "stall",
+    "slow",        "twin",         "cut",          "mend",      "split",   "heal",   "loss",
+    "delay",       "delay-gossip", "mtu",          "duplicate", "reorder", "replay", "serving",
+    "dns",         "clock",        "open",         "call",      "read",    "get",    "delete",
+    "answer",      "say",          "vanish",       "resume",    "reject",  "admit",  "end-server",
+    "hang-server", "stop-server",  "start-server", "keys",      "use-key"};
 
 static int read_sides(struct reader *reader, struct deed *deed)
 {
@@ -155,6 +155,40 @@ static int read_session(struct reader *reader, struct deed *deed)
     return rc;
 }
 
+/* PEERS N ... [verify N ...] */
+static int read_keys(struct reader *reader, struct deed *deed)
+{
+    struct key_file *file = &deed->keys;
+    bool verify = false;
+    int rc = reader_peers(reader, &deed->who[0]);
+    while (rc == 0 && reader_word(reader)[0] != '\0') {
+        uint64_t number = 0;
+        verify = verify || reader_takes(reader, "verify");
+        rc = reader_number(reader, KEYFILE_KEYS, &number);
+        if (rc == 0 && (number == 0 || file->count == MESH_KEYS_MAX))
+            return reader_bad(reader, "at most %u of the keys 1 .. %u", MESH_KEYS_MAX,
+                              KEYFILE_KEYS);
+        if (verify)
+            file->verify_only = (uint8_t)(file->verify_only | 1u << file->count);
+        file->keys[file->count++] = (uint8_t)number;
+    }
+    if (rc == 0 && (file->verify_only & 1 || file->count == 0))
+        return reader_bad(reader, "a key file has a key in use");
+    return rc;
+}
+
+static int read_use_key(struct reader *reader, struct deed *deed)
+{
+    uint64_t number = 0;
+    int rc = reader_number(reader, KEYFILE_KEYS, &number);
+    if (rc == 0 && number == 0)
+        return reader_bad(reader, "keys count from 1");
+    if (rc == 0)
+        rc = reader_needs(reader, "at");
+    deed->number = (int64_t)number;
+    return rc < 0 ? rc : reader_peers(reader, &deed->who[0]);
+}
+
 int reader_deed(struct reader *reader, struct deed *deed)
 {
     static const char *const on_off[] = {"off", "on"};
@@ -213,6 +247,10 @@ int reader_deed(struct reader *reader, struct deed *deed)
         return rc < 0 ? rc : 0;
     case DEED_CLOCK:
         return read_clock(reader, deed);
+    case DEED_KEYS:
+        return read_keys(reader, deed);
+    case DEED_USE_KEY:
+        return read_use_key(reader, deed);
     case DEED_OPEN:
     case DEED_CALL:
     case DEED_READ:

@@ -322,10 +322,72 @@ static enum verdict process_is(struct stage *stage, const struct state *state,
     return verdict;
 }
 
+static enum key_word key_of(const struct mesh *mesh, uint32_t id)
+{
+    struct mesh_key_info infos[MESH_KEYS_ALL];
+    size_t count = mesh_keys(mesh, infos);
+    for (size_t n = 0; n < count; n++) {
+        if (infos[n].id != id)
+            continue;
+        switch (infos[n].use) {
+        case MESH_KEY_VERIFIES:
+            return KEY_VERIFIES;
+        case MESH_KEY_IN_USE:
+            return infos[n].seals ? KEY_SEALS : KEY_USED;
+        case MESH_KEY_LEAVING:
+            return infos[n].seals ? KEY_SEALS : KEY_LEAVING;
+        }
+    }
+    return KEY_NONE;
+}
+
+static enum verdict key_is(struct stage *stage, const struct state *state, bool never,
+                           struct telling_words words)
+{
+    static const char *const texts[] = {"does not have", "verifies with", "accepts",
+                                        "still accepts", "seals with"};
+    bool who[WORLD_SEATS_MAX];
+    enum verdict verdict = NOBODY_THERE;
+    peers_resolve(stage, &state->who, &state->who, PEERS_RUNNING, who);
+    for (uint32_t n = 0; n < stage->world->seats_count; n++) {
+        const struct seat *seat = &stage->world->seats[n];
+        if (!who[n] || seat->mesh == NULL)
+            continue;
+        enum key_word is = key_of(seat->mesh, keyfile_id((uint8_t)state->number));
+        verdict = SO;
+        if (!fits(state, never, is))
+            return tell(words, "p%u %s key %u", n, texts[is], state->number);
+    }
+    return verdict;
+}
+
 static enum verdict bounded(uint32_t is, const struct state *state, const char *what,
                             struct telling_words words)
 {
     return is >= state->least && is <= state->most ? SO : tell(words, "%s: %u", what, is);
+}
+
+static enum mesh_reason end_of_call(const struct request *call)
+{
+    return call->why != MESH_OK ? call->why : call->told_failure;
+}
+
+static enum call_word word_of_call(const struct request *call)
+{
+    bool is_answered = call->has_answer || call->id[0] == 0;
+    if (call->state == REQUEST_ENDED)
+        return end_of_call(call) == MESH_OK && is_answered ? CALL_ANSWERED : CALL_REFUSED;
+    return call->state == REQUEST_GONE || call->state == REQUEST_UNSENT ? CALL_GONE : CALL_OPEN;
+}
+
+static enum verdict calls_fail(struct stage *stage, bool never, struct telling_words words)
+{
+    for (uint32_t n = 0; n < stage->calls_count; n++) {
+        const struct request *call = stage->world->clients->requests[stage->calls[n]];
+        if (word_of_call(call) == CALL_REFUSED)
+            return never ? tell(words, "call %u: %s", n + 1, reason_name(end_of_call(call))) : SO;
+    }
+    return never ? SO : tell(words, "none did");
 }
 
 static enum verdict call_is(struct stage *stage, const struct state *state,
@@ -334,14 +396,9 @@ static enum verdict call_is(struct stage *stage, const struct state *state,
     if (state->number > stage->calls_count)
         return NOBODY_THERE;
     const struct request *call = stage->world->clients->requests[stage->calls[state->number - 1]];
-    bool has_ended = call->state == REQUEST_ENDED;
-    bool has_gone = call->state == REQUEST_GONE || call->state == REQUEST_UNSENT;
-    enum mesh_reason why = call->why != MESH_OK ? call->why : call->told_failure;
-    bool is_well = has_ended && why == MESH_OK && (call->has_answer || call->id[0] == 0);
-    enum call_word is = is_well     ? CALL_ANSWERED
-                        : has_ended ? CALL_REFUSED
-                        : has_gone  ? CALL_GONE
-                                    : CALL_OPEN;
+    enum mesh_reason why = end_of_call(call);
+    enum call_word is = word_of_call(call);
+    bool has_ended = is == CALL_ANSWERED || is == CALL_REFUSED;
     if (state->kind == STATE_RAN)
         return bounded(call->executions, state, "times that it ran", words);
     if (state->kind == STATE_HEARD)
@@ -354,9 +411,9 @@ static enum verdict call_is(struct stage *stage, const struct state *state,
                                            : (state->words >> is & 1) != 0;
     return is_so ? SO
                  : tell(words, "call %u: %s", state->number,
-                        has_ended  ? reason_name(why)
-                        : has_gone ? "its client is gone"
-                                   : "not ended");
+                        has_ended         ? reason_name(why)
+                        : is == CALL_GONE ? "its client is gone"
+                                          : "not ended");
 }
 
 static uint32_t servers_of(const struct world *world, uint32_t session)
@@ -435,6 +492,10 @@ enum verdict state_is(struct stage *stage, const struct state *state, bool never
     case STATE_CANDIDATES:
         verdict = candidates_are(stage, state, told);
         break;
+    case STATE_CALLS:
+        return calls_fail(stage, never, told);
+    case STATE_KEY:
+        return key_is(stage, state, never, told);
     case STATE_RUN:
     case STATE_WAIT:
     case STATE_EXIT:

@@ -115,6 +115,25 @@ static int read_candidates(struct reader *reader, struct state *state)
     return rc < 0 ? rc : reader_peers(reader, &state->who);
 }
 
+/* key N at PEERS is WORD [or WORD ...] */
+static int read_key(struct reader *reader, struct state *state)
+{
+    /* in the order of enum key_word */
+    static const char *const words[] = {"none", "verifies", "used", "leaving", "seals"};
+    uint64_t number = 0;
+    int rc = reader_number(reader, KEYFILE_KEYS, &number);
+    state->number = (uint32_t)number;
+    if (rc == 0 && number == 0)
+        return reader_bad(reader, "keys count from 1");
+    if (rc == 0)
+        rc = reader_needs(reader, "at");
+    if (rc == 0)
+        rc = reader_peers(reader, &state->who);
+    if (rc == 0)
+        rc = reader_needs(reader, "is");
+    return rc < 0 ? rc : read_words(reader, words, 5, &state->words);
+}
+
 /* How often, or how it ended. */
 static int read_call_state(struct reader *reader, struct state *state)
 {
@@ -200,13 +219,14 @@ static int read_of_peers(struct reader *reader, struct state *state)
 
 static int read_state(struct reader *reader, struct state *state)
 {
-    static const char *const words[] = {
-        "state", "members", "table",  "candidates", "serving", "moves",   "claims",    "exit",
-        "call",  "epoch",   "owners", "copies",     "owner",   "servers", "questions", "sessions"};
+    static const char *const words[] = {"state",    "members", "table", "candidates", "serving",
+                                        "moves",    "claims",  "exit",  "call",       "epoch",
+                                        "owners",   "copies",  "owner", "servers",    "questions",
+                                        "sessions", "key",     "calls"};
     static const enum state_kind kinds[] = {
         STATE_MEMBER, STATE_MEMBERS, STATE_TABLE,     STATE_CANDIDATES, STATE_SERVING, STATE_MOVES,
         STATE_CLAIMS, STATE_EXIT,    STATE_CALL,      STATE_EPOCH,      STATE_OWNERS,  STATE_COPIES,
-        STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS, STATE_SESSIONS};
+        STATE_OWNER,  STATE_SERVERS, STATE_QUESTIONS, STATE_SESSIONS,   STATE_KEY,     STATE_CALLS};
     size_t n = 0;
     int rc = 0;
     *state = (struct state){.kind = STATE_KINDS};
@@ -222,6 +242,10 @@ static int read_state(struct reader *reader, struct state *state)
         return read_serving(reader, state);
     case STATE_EXIT:
         return read_exit(reader, state);
+    case STATE_KEY:
+        return read_key(reader, state);
+    case STATE_CALLS:
+        return reader_needs(reader, "fail");
     case STATE_CALL:
         return read_call(reader, state);
     case STATE_EPOCH:
@@ -390,6 +414,8 @@ static int read_line(struct reader *reader)
     } else if (reader_takes(reader, "rebalance")) {
         rc = reader_needs(reader, "idle");
         scenario->rebalances = true;
+    } else if (reader_takes(reader, "keyed")) {
+        scenario->keyed = true;
     } else if (reader_takes(reader, "contacts")) {
         rc = reader_peers(reader, &scenario->contacts);
     } else {

@@ -186,5 +186,5 @@ struct slice skew_datagram(struct world *world, const struct seat *seat, struct 
     world->faults->hits[FAULT_SKEW]++;
     struct seal again = {
         .ring = &skew->ring, .name = from.name, .nonce = from.nonce, .next_seq = from.seq};
-    return slice_borrow(into, seal_datagram(&again, text.at, text.length, into));
+    return slice_borrow(into, seal_datagram(&again, NULL, text.at, text.length, into));
 }

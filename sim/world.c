@@ -179,6 +179,8 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         leave_taken(world, seat);
         break;
     case MESH_SESSION_YIELDED:
+    case MESH_KEY_USED:
+    case MESH_KEY_GIVEN_UP:
     case MESH_STOOD_STILL:
         break;
     case MESH_FAILPOINT:
@@ -298,6 +300,14 @@ static void life_event(struct world *world, const struct world_event *event)
     case EVENT_SERVING:
         seat->served = event->a == 2 ? !world->upstreams->refuses[event->seat] : event->a != 0;
         mesh_serving(seat->mesh, seat->served, world_clock_ms(world, seat));
+        world_turn(world, seat);
+        break;
+    case EVENT_KEYS:
+        keyfile_tell(&seat->key_file, seat->mesh, world_clock_ms(world, seat));
+        world_turn(world, seat);
+        break;
+    case EVENT_USE_KEY: /* refused or not: what becomes of it shows */
+        (void)mesh_use_key(seat->mesh, keyfile_id((uint8_t)event->a), world_clock_ms(world, seat));
         world_turn(world, seat);
         break;
     case EVENT_JOIN:

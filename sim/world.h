@@ -13,6 +13,7 @@
 
 #include "mesh/base/rng.h"
 #include "mesh/mesh.h"
+#include "sim/keyfile.h"
 #include "sim/faults.h"
 
 #define WORLD_NODES_MAX 200
@@ -61,6 +62,8 @@ enum world_event_kind {
     EVENT_WAKE, /* a: serial */
     EVENT_DRAIN,
     EVENT_SERVING, /* a: 0 or 1, or 2: as it is with the server beside it */
+    EVENT_KEYS,    /* it reads its key file again */
+    EVENT_USE_KEY, /* a: number of the key that its admin wants to be used */
     EVENT_JOIN,
     EVENT_START,     /* a seat's next life; a: serial of the plan */
     NET_PACKET,      /* p: the packet */
@@ -133,6 +136,7 @@ struct seat {
     bool leaving, served, exited;
     enum mesh_change exit_reason; /* exited: NAME_TAKEN, SUPERSEDED_BY or LEFT_MESH */
     bool waits_for_name, is_announced;
+    struct key_file key_file;
     uint64_t clock_us;        /* the process's clock is the world's plus this */
     uint64_t paused_until_us; /* stopped: what comes waits until then */
     uint64_t turn_us;         /* slow: so long from a fact to the drain of its effects */

@@ -18,6 +18,8 @@
 #define MUTANT_NO_FENCE 11        /* who woke up answers before its holders were asked */
 #define MUTANT_GIVER_SERVES 12    /* who gave a session away goes on with it */
 #define MUTANT_TAKER_HASTES 13    /* who is asked to take a session owns it at once */
+#define MUTANT_KEY_UNASKED 14     /* a key seals though not everybody accepts it */
+#define MUTANT_KEY_DROPPED 15     /* a key that others seal with is given up */
 
 #ifndef MESH_MUTANT
 #define MESH_MUTANT MUTANT_NONE

@@ -14,6 +14,7 @@
 #define MESH_ZONE_MAX 31      /* bytes of a zone's name */
 #define MESH_SESSION_BYTES 31 /* a session id, decoded */
 #define MESH_SESSION_TEXT 42  /* a session id, as clients see it */
+#define MESH_KEYS_SAID_MAX 5  /* cluster keys that a peer says it accepts */
 #define MESH_NEVER UINT64_MAX /* a deadline of nothing to wait for */
 
 /* A slot of an array and how often it was given out: a handle to a closed thing finds nothing. */
@@ -83,6 +84,10 @@ struct mesh_record {
     bool serving;   /* its upstream answers */
     bool draining;
     bool hold; /* off the ring by its own decision */
+    /* Ids of the cluster's keys that it accepts, the one that it seals with first. None: it has no
+     * key, or is of a version that does not say. */
+    uint32_t keys[MESH_KEYS_SAID_MAX];
+    uint8_t keys_count;
 };
 
 /* What a peer knows of a member: a row of its view. A mesh of N has N * N of them in all, so what
@@ -191,6 +196,7 @@ struct mesh_request {
     struct mesh_key key;
     struct principal who;
     struct principal token;      /* its credentials, hashed alike; all zero: none */
+    uint32_t who_key;            /* id of the cluster's key behind both hashes; 0: not said */
     struct rpc_message rpc;      /* MESH_CALL: offsets into body */
     struct slice last_event_id;  /* MESH_LISTEN: the header's value; empty: a stream from now on */
     struct slice method, target; /* of HTTP, for MESH_PASS and the upstream's request line */

@@ -18,13 +18,13 @@ const struct mesh_record *records_take(struct records *records, const struct mes
 void records_give(struct records *records, const struct mesh_record *record); /* NULL is fine */
 
 /* Of a record that was taken: its share of a view's hash, over all that it says but the name,
- * which the id stands for. */
+ * which the id stands for, and the keys. */
 uint64_t records_sum(const struct mesh_record *record);
 
 size_t records_count(const struct records *records);
 size_t records_bytes(const struct records *records); /* asked of malloc() */
 
-/* Of what any record says but name, id, nonce and version: equal ones have equal hashes. */
+/* Of what any record says but name, id, nonce, version and keys: equal ones have equal hashes. */
 uint64_t record_hash(const struct mesh_record *record);
 /* Of up to 5 numbers: the same on every machine. */
 uint64_t record_hash_words(const uint64_t *words, size_t count);

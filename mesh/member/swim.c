@@ -169,6 +169,8 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
     swim->has_contacts = config->has_contacts;
     swim->serving = config->self.serving;
     swim->draining = config->self.draining;
+    memcpy(swim->keys, config->self.keys, sizeof swim->keys);
+    swim->keys_count = config->self.keys_count;
     swim->first_contact_ms = MESH_NEVER;
     swim->found_at_ms = MESH_NEVER;
     swim->hello_at_ms = now_ms;
@@ -217,8 +219,9 @@ static bool detects(const struct swim *swim)
 void swim_tell_flags(struct swim *swim)
 {
     bool hold = hold_is_on(&swim->hold);
-    if (view_set_flags(swim->view, swim->serving, swim->draining, hold) > 0 &&
-        view_is_announced(swim->view))
+    bool flags_differ = view_set_flags(swim->view, swim->serving, swim->draining, hold) > 0;
+    bool keys_differ = view_set_keys(swim->view, swim->keys, swim->keys_count) > 0;
+    if ((flags_differ || keys_differ) && view_is_announced(swim->view))
         gossip_tell(swim->gossip, swim->view, view_self(swim->view)->record->id, GOSSIP_RECORD,
                     nobody);
 }
@@ -228,6 +231,15 @@ void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now
     swim_note_lag(swim, now_ms);
     swim->serving = serving;
     swim->draining = draining;
+    swim_tell_flags(swim);
+    swim_settle(swim, now_ms);
+}
+
+void swim_set_keys(struct swim *swim, const uint32_t *ids, uint8_t count, uint64_t now_ms)
+{
+    swim_note_lag(swim, now_ms);
+    memcpy(swim->keys, ids, count * sizeof *ids);
+    swim->keys_count = count;
     swim_tell_flags(swim);
     swim_settle(swim, now_ms);
 }

@@ -142,6 +142,8 @@ void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_
 void swim_leave(struct swim *swim, uint64_t now_ms);
 /* Whether we are on hold (DESIGN §9) is decided here. */
 void swim_set_flags(struct swim *swim, bool serving, bool draining, uint64_t now_ms);
+/* The cluster's keys that we accept, the one that seals first; at most MESH_KEYS_SAID_MAX. */
+void swim_set_keys(struct swim *swim, const uint32_t *ids, uint8_t count, uint64_t now_ms);
 void swim_set_load(struct swim *swim, uint32_t sessions);
 
 /* We carry on this shard of a gone peer (claims.h), and say so until swim_unclaim(). 0, -EEXIST,

@@ -123,7 +123,9 @@ struct swim {
     enum swim_phase phase;
     uint64_t boot_ms, start_ms, due_ms;
     uint32_t name_wait_ms, load, awareness, number;
-    bool serving, draining; /* what our record is to say, besides hold */
+    bool serving, draining; /* what our record is to say, besides hold; so the next two */
+    uint32_t keys[MESH_KEYS_SAID_MAX];
+    uint8_t keys_count;
 
     /* detection */
     size_t probes_count;

@@ -475,15 +475,11 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms)
     return 0;
 }
 
-int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
+/* Our record says something else now. 1 or -ENOMEM. */
+static int view_say(struct view *view, const struct mesh_record *what)
 {
     struct mesh_member m = *view_row(view, 0);
-    if (m.record->serving == serving && m.record->draining == draining && m.record->hold == hold)
-        return 0;
-    struct mesh_record says = *m.record;
-    says.serving = serving;
-    says.draining = draining;
-    says.hold = hold;
+    struct mesh_record says = *what;
     if (view->is_announced)
         says.version++;
     m.record = records_take(view->records, &says);
@@ -491,6 +487,28 @@ int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
         return -ENOMEM;
     view_row_set(view, 0, &m, 0);
     return 1;
+}
+
+int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
+{
+    struct mesh_record says = *view_row(view, 0)->record;
+    if (says.serving == serving && says.draining == draining && says.hold == hold)
+        return 0;
+    says.serving = serving;
+    says.draining = draining;
+    says.hold = hold;
+    return view_say(view, &says);
+}
+
+int view_set_keys(struct view *view, const uint32_t *ids, uint8_t count)
+{
+    struct mesh_record says = *view_row(view, 0)->record;
+    if (says.keys_count == count && memcmp(says.keys, ids, count * sizeof *ids) == 0)
+        return 0;
+    memset(says.keys, 0, sizeof says.keys);
+    memcpy(says.keys, ids, count * sizeof *ids);
+    says.keys_count = count;
+    return view_say(view, &says);
 }
 
 void view_leave(struct view *view, uint64_t now_ms)

@@ -66,6 +66,8 @@ bool view_is_announced(const struct view *view);
 int view_announce(struct view *view, uint64_t generation, uint64_t now_ms);
 /* Changes what our record says, under a new version. 1; 0: it says so already; -ENOMEM. */
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold);
+/* Likewise: the cluster's keys that we accept, as the record says them. */
+int view_set_keys(struct view *view, const uint32_t *ids, uint8_t count);
 /* We leave: from now on nothing about us is refuted. */
 void view_leave(struct view *view, uint64_t now_ms);
 

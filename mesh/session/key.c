@@ -1,12 +1,12 @@
 /* key.c - session ids and tags of peers; the drawings are in key.h. */
 #include "mesh/session/key.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sodium.h>
 
 #include "mesh/member/claims.h"
 #include "mesh/member/ring.h"
-#include "mesh/wire/seal.h"
 
 #define KEY_VERSION 1
 #define KEY_PEER_VERSION 2 /* of a peer's tag: none is ever taken for the beginning of an id */
@@ -28,32 +28,52 @@ static void key_derive(uint8_t out[32], const uint8_t *secret, size_t secret_len
     crypto_generichash_final(&state, out, 32);
 }
 
-int key_ring_init(struct key_ring *ring, const struct mesh_config *config)
+int key_ring_init(struct key_ring *ring, const uint8_t (*keys)[32], uint8_t count,
+                  uint8_t verify_only, const char *label)
 {
     uint8_t task_key[32];
     memset(ring, 0, sizeof *ring);
-    if (config->keys_count > MESH_KEYS_MAX)
+    if (count > SEAL_KEYS_MAX)
         return -EINVAL;
-    key_derive(task_key, NULL, 0, config->cluster, "session-mesh task");
+    key_derive(task_key, NULL, 0, label, "session-mesh task");
     memcpy(ring->task_key, task_key, sizeof ring->task_key);
-    if (config->keys_count == 0) {
-        key_derive(ring->keys[0], NULL, 0, config->cluster, "session-mesh id keyless");
-        key_derive(ring->log_key, NULL, 0, config->cluster, "session-mesh log keyless");
+    key_derive(ring->log_key, NULL, 0, label, "session-mesh log keyless");
+    if (count == 0) {
+        key_derive(ring->keys[0], NULL, 0, label, "session-mesh id keyless");
         ring->count = 1;
         return 0;
     }
-    for (uint8_t n = 0; n < config->keys_count; n++) {
-        ring->numbers[n] = seal_key_id(config->keys[n]) & 0x0f;
+    ring->minting = count;
+    for (uint8_t n = 0; n < count; n++) {
+        uint32_t id = seal_key_id(keys[n]);
+        ring->numbers[n] = id & 0x0f;
         for (uint8_t before = 0; before < n; before++)
             if (ring->numbers[before] == ring->numbers[n])
                 return -EINVAL;
-        key_derive(ring->keys[n], config->keys[n], 32, config->cluster, "session-mesh id");
+        key_derive(ring->keys[n], keys[n], 32, label, "session-mesh id");
+        if (verify_only >> n & 1)
+            continue;
+        ring->key_ids[n] = id;
+        if (ring->minting == count)
+            ring->minting = n;
     }
-    key_derive(ring->log_key, config->keys[0], 32, config->cluster, "session-mesh log");
-    ring->count = config->keys_count;
-    while (ring->minting + 1 < ring->count && config->verify_only >> ring->minting & 1)
-        ring->minting++;
-    return 0;
+    ring->count = count;
+    return ring->minting < count ? 0 : -EINVAL;
+}
+
+/* The index of a key that may mint; `count`: none. */
+static uint8_t key_find(const struct key_ring *ring, uint32_t id)
+{
+    uint8_t n = 0;
+    while (n < ring->count && (id == 0 || ring->key_ids[n] != id))
+        n++;
+    return n;
+}
+
+void key_ring_use(struct key_ring *ring, uint32_t id)
+{
+    ring->minting = key_find(ring, id);
+    assert(ring->minting < ring->count);
 }
 
 void key_ring_deinit(struct key_ring *ring)
@@ -84,12 +104,16 @@ static uint64_t key_get_home(const uint8_t at[6])
     return home;
 }
 
-void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng)
+void key_mint(struct session_id *id, const struct key_ring *ring, uint32_t with, uint64_t home,
+              struct rng *rng)
 {
-    id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[ring->minting]);
+    uint8_t n = key_find(ring, with);
+    if (n == ring->count)
+        n = ring->minting;
+    id->bytes[0] = (uint8_t)(KEY_VERSION << 4 | ring->numbers[n]);
     key_put_home(id->bytes + KEY_HOME_AT, home);
     rng_bytes(rng, id->bytes + KEY_RANDOM_AT, KEY_TAG_AT - KEY_RANDOM_AT);
-    key_tag(id->bytes + KEY_TAG_AT, ring->keys[ring->minting], id->bytes, KEY_TAG_AT);
+    key_tag(id->bytes + KEY_TAG_AT, ring->keys[n], id->bytes, KEY_TAG_AT);
 }
 
 /* The 6 bits of a character of base64url (RFC 4648 section 5), 64: none. libsodium's decoder

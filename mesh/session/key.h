@@ -12,32 +12,38 @@
 
 #include "mesh/base/rng.h"
 #include "mesh/base/types.h"
-#include "mesh/mesh.h"
+#include "mesh/wire/seal.h"
 
 #define KEY_RANDOM_AT 7   /* of an id's bytes, 16 of them */
 #define KEY_PEER_TEXT 20  /* characters of a peer's tag */
 #define KEY_VERIFIED 1024 /* a power of two: a session's requests come in a row */
 
 struct key_ring {
-    uint8_t keys[MESH_KEYS_MAX][32]; /* made from the cluster's keys, for ids alone */
-    uint8_t numbers[MESH_KEYS_MAX];  /* low 4 bits of each key's id */
+    uint8_t keys[SEAL_KEYS_MAX][32]; /* made from the cluster's keys, for ids alone */
+    uint32_t key_ids[SEAL_KEYS_MAX]; /* of those that may mint; else 0 */
+    uint8_t numbers[SEAL_KEYS_MAX];  /* low 4 bits of each key's id */
     uint8_t count;
-    uint8_t minting; /* index of the key that new ids are made with: the first in use */
+    uint8_t minting;                          /* index of the key that new ids are made with */
     struct session_id verified[KEY_VERIFIED]; /* lately; placed by their random part */
     struct key_known {                        /* likewise, and how they are written */
         char text[MESH_SESSION_TEXT];
         struct session_id id;
     } known[KEY_VERIFIED];
-    uint8_t log_key[32];  /* hashes ids for logs: the same on every peer */
-    uint8_t task_key[16]; /* hashes task ids: of the label alone, equal while keys are changed */
+    /* hash ids for logs, and task ids: of the label alone, equal on every peer while keys change */
+    uint8_t log_key[32], task_key[16];
 };
 
-/* Derives the keys of ids from the cluster's keys, or without any from the label. -EINVAL: two
- * keys share their number. */
-int key_ring_init(struct key_ring *ring, const struct mesh_config *config);
-void key_ring_deinit(struct key_ring *ring); /* wipes it */
+/* Derives the keys of ids from the cluster's keys, or without any from the label; bit n of
+ * `verify_only`: keys[n] mints nothing; the first of the others does. May be called again: what was
+ * remembered is forgotten. -EINVAL: two keys share their number, or too many. */
+int key_ring_init(struct key_ring *ring, const uint8_t (*keys)[32], uint8_t count,
+                  uint8_t verify_only, const char *label);
+void key_ring_use(struct key_ring *ring, uint32_t id); /* mints from now on; it may */
+void key_ring_deinit(struct key_ring *ring);           /* wipes it */
 
-void key_mint(struct session_id *id, const struct key_ring *ring, uint64_t home, struct rng *rng);
+/* With the key of the id `with` if that may mint; else, and with 0, with the one that mints. */
+void key_mint(struct session_id *id, const struct key_ring *ring, uint32_t with, uint64_t home,
+              struct rng *rng);
 /* Decodes strictly: 42 characters of [A-Za-z0-9_-], unused bits zero. False: no id of ours. */
 bool key_read(struct session_id *id, struct slice text);
 void key_write(char text[MESH_SESSION_TEXT], const struct session_id *id);

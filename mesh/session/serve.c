@@ -414,7 +414,7 @@ void serve_open(struct core *core, struct lane lane, const struct wire_message *
         return;
     }
     call = call_new(core, open);
-    if (call == NULL || upcall_prepare(core, call, session, mints, &r->who, now_ms) < 0) {
+    if (call == NULL || upcall_prepare(core, call, session, mints, r, now_ms) < 0) {
         if (call != NULL)
             call_free(core, call);
         serve_refuse(core, lane, open, MESH_FULL);

@@ -105,12 +105,15 @@ fail:
     return NULL;
 }
 
-struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms)
+struct session *session_new(struct core *core, const struct principal *who, uint32_t who_key,
+                            uint64_t now_ms)
 {
     struct session_id id;
     if (core->sessions.owned >= core->config.sessions_max)
         return NULL;
-    key_mint(&id, &core->keys, view_home_tag(core_self(core)), &core->rng);
+    /* under the key that binds it: who comes back is hashed with the key that the id names */
+    key_mint(&id, &core->keys, principal_is_none(who) ? 0 : who_key, view_home_tag(core_self(core)),
+             &core->rng);
     struct session *session = session_make(core, &id, now_ms);
     if (session == NULL)
         return NULL;

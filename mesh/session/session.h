@@ -107,8 +107,10 @@ void sessions_deinit(struct core *core);
 /* One that we own; a copy of another peer's. NULL: none. */
 struct session *session_find(struct core *core, const struct session_id *id);
 struct session *session_find_copy(struct core *core, const struct session_id *id);
-/* A new session with a fresh id, epoch 1 of ours. NULL: the cap, or no memory. */
-struct session *session_new(struct core *core, const struct principal *who, uint64_t now_ms);
+/* A new session with a fresh id, epoch 1 of ours, bound to `who`, whose hash `who_key` made. NULL:
+ * the cap, or no memory. */
+struct session *session_new(struct core *core, const struct principal *who, uint32_t who_key,
+                            uint64_t now_ms);
 /* A copy without anything in it. NULL: the cap, no memory, or we have one, or own it. */
 struct session *session_new_copy(struct core *core, const struct session_id *id, uint64_t now_ms);
 /* Turns a copy into one that we own, and back. Its copies elsewhere are copies.h's business. */

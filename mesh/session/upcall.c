@@ -205,7 +205,7 @@ void upcall_forget(struct core *core, struct upstream *up)
 }
 
 int upcall_prepare(struct core *core, struct call *call, struct session *session, bool mints,
-                   const struct principal *who, uint64_t now_ms)
+                   const struct mesh_request *request, uint64_t now_ms)
 {
     struct upstream *up = NULL;
     if (session != NULL && replay_is_due(core, session)) {
@@ -215,7 +215,7 @@ int upcall_prepare(struct core *core, struct call *call, struct session *session
         call->up = session->up;
     }
     if (session == NULL && mints) {
-        session = session_new(core, who, now_ms);
+        session = session_new(core, &request->who, request->who_key, now_ms);
         if (session == NULL)
             return -ENOBUFS;
         session->creator = call->self;

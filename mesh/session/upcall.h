@@ -15,7 +15,7 @@ bool upcall_has_answer(const struct core *core, const struct call *call);
 /* Binds a new call to its session's upstream; makes both for a request that mints, and an
  * upstream for this call alone where there is no session. -ENOBUFS: a cap. */
 int upcall_prepare(struct core *core, struct call *call, struct session *session, bool mints,
-                   const struct principal *who, uint64_t now_ms);
+                   const struct mesh_request *request, uint64_t now_ms);
 /* Gives it to the upstream, or lets it wait for a child that is not up yet. */
 void upcall_start(struct core *core, struct call *call, uint64_t now_ms);
 /* A fresh upstream accepted credentials: a DELETE under these that waits for the rest of the

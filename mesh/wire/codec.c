@@ -2,7 +2,8 @@
  * link messages have in common: ids, epochs, addresses, members.
  *
  * An update: [kind, id 2, incarnation, accuser 2] and, with a record, [name, nonce, version, ip,
- * port, zone, weight, flags]. An address is 4 or 16 bytes and a port. */
+ * port, zone, weight, flags] and, as a flag says, [key ids: 4 bytes each]. An address is 4 or 16
+ * bytes and a port. */
 #include "mesh/wire/codec.h"
 
 #include <endian.h>
@@ -14,7 +15,8 @@
 
 #define CODEC_RESERVED 0xc1 /* a byte that msgpack does not use */
 
-enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4 };
+enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4, FLAG_KEYS = 8 };
+#define KEY_ID_BYTES 4
 
 /* ---- the scan ------------------------------------------------------------------------------- */
 
@@ -177,14 +179,17 @@ uint16_t codec_update_elements(const struct wire_update *u)
 {
     if (u->kind == UPDATE_CLAIM)
         return CLAIM_ELEMENTS;
-    return u->record.name[0] ? UPDATE_ELEMENTS + RECORD_ELEMENTS : UPDATE_ELEMENTS;
+    if (!u->record.name[0])
+        return UPDATE_ELEMENTS;
+    return (uint16_t)(UPDATE_ELEMENTS + RECORD_ELEMENTS + (u->record.keys_count > 0));
 }
 
 void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
 {
     const struct mesh_record *m = &u->record;
     unsigned flags = (m->serving ? FLAG_SERVING : 0u) | (m->draining ? FLAG_DRAINING : 0u) |
-                     (m->hold ? FLAG_HOLD : 0u);
+                     (m->hold ? FLAG_HOLD : 0u) | (m->keys_count > 0 ? FLAG_KEYS : 0u);
+    uint8_t keys[KEY_ID_BYTES * MESH_KEYS_SAID_MAX];
 
     codec_put_array(sink, codec_update_elements(u));
     codec_put_uint8(sink, (uint8_t)u->kind);
@@ -204,6 +209,11 @@ void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
     codec_put_text(sink, m->zone);
     codec_put_uint8(sink, m->weight);
     codec_put_uint8(sink, (uint8_t)flags);
+    for (uint8_t n = 0; n < m->keys_count; n++)
+        for (unsigned byte = 0; byte < KEY_ID_BYTES; byte++)
+            keys[n * KEY_ID_BYTES + byte] = (uint8_t)(m->keys[n] >> (8 * byte));
+    if (m->keys_count > 0)
+        codec_put_data(sink, keys, m->keys_count * (size_t)KEY_ID_BYTES);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -385,6 +395,20 @@ struct mesh_addr codec_take_addr(struct codec_cursor *c)
     return addr;
 }
 
+static void take_keys(struct codec_cursor *c, struct mesh_record *m)
+{
+    struct slice ids = codec_take_bin(c, NULL);
+
+    if (c->bad || ids.length == 0 || ids.length % KEY_ID_BYTES != 0 ||
+        ids.length > KEY_ID_BYTES * MESH_KEYS_SAID_MAX) {
+        spoil(c);
+        return;
+    }
+    m->keys_count = (uint8_t)(ids.length / KEY_ID_BYTES);
+    for (size_t at = 0; at < ids.length; at++)
+        m->keys[at / KEY_ID_BYTES] |= (uint32_t)ids.at[at] << 8 * (at % KEY_ID_BYTES);
+}
+
 int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t length)
 {
     struct codec_cursor c = codec_cursor(scanned, length);
@@ -418,6 +442,8 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
     m->serving = flags & FLAG_SERVING;
     m->draining = flags & FLAG_DRAINING;
     m->hold = flags & FLAG_HOLD;
+    if (flags & FLAG_KEYS)
+        take_keys(&c, m);
     return c.bad || m->weight == 0 ? -EBADMSG : 0;
 }
 

@@ -26,7 +26,8 @@ int link_init(struct link *link, const struct link_config *config, uint64_t now_
         link_deinit(link);
         return -ENOMEM;
     }
-    tunnel_begin(link->hello, link->is_dialler, link->self, link->ring, config->no_aes, link->rng);
+    tunnel_begin(link->hello, link->is_dialler, link->self, link->ring,
+                 seal_ring_turn(link->ring, config->key_turn), config->no_aes, link->rng);
     if (link->is_dialler) {
         link->greeting = bytes_new(NULL, TUNNEL_HELLO_MAX);
         if (link->greeting == NULL) {
@@ -197,6 +198,7 @@ static bool is_expected(const struct link *link)
 static void open_link(struct link *link)
 {
     link->peer = link->hello->peer;
+    link->key_id = link->hello->key_id;
     if (!is_expected(link)) {
         link_fail(link, LINK_WRONG_PEER);
         return;

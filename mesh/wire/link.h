@@ -77,6 +77,7 @@ struct link_config {
     uint64_t nonce;               /* of our generation */
     const struct seal_ring *ring; /* borrowed */
     struct peer_id expected;      /* dialler: whom; nobody: whoever answers */
+    uint32_t key_turn;            /* dialler: greets with this one of the keys in use (seal.h) */
     bool no_aes;                  /* as on a machine without it */
     struct rng *rng;              /* borrowed */
     struct bytes_budget *budget;  /* borrowed; for messages that come in */
@@ -116,6 +117,7 @@ struct link {
     bool is_dialler, failure_told, ready_told, ended_in, ended_out, wants_end, reports_due;
     struct peer_id expected;
     struct tunnel_peer self, peer;
+    uint32_t key_id; /* of the key that proved both ends */
     uint64_t number;
     const struct seal_ring *ring;
     struct rng *rng;

@@ -77,12 +77,20 @@ struct peer_link *links_at(const struct links *links, struct handle h)
 }
 
 /* Of two links of a pair new lanes go on the one dialled by the lower peer id: both ends choose
- * the same without asking. */
+ * the same without asking. One whose key went out of use is nobody's choice. */
 static bool links_is_preferred(const struct links *links, const struct peer_link *l)
 {
     struct peer_id dialler = l->is_dialled ? links->config.self : l->peer;
     struct peer_id other = l->is_dialled ? l->peer : links->config.self;
     return peer_id_compare(dialler, other) < 0;
+}
+
+static bool links_is_better(const struct links *links, const struct peer_link *l,
+                            const struct peer_link *than)
+{
+    if (l->is_old != than->is_old)
+        return than->is_old;
+    return links_is_preferred(links, l) && !links_is_preferred(links, than);
 }
 
 static struct peer_link *links_open_to(const struct links *links, struct peer_id peer)
@@ -132,6 +140,8 @@ void links_schedule(struct links *links, struct peer_link *l)
             own = links_idle_end_ms(links, l);
         else
             own = links_idle_due_ms(l);
+        if (l->is_old && l->old_until_ms < own)
+            own = l->old_until_ms;
         break;
     case PEER_LINK_FAILED:
         at = l->retry_at_ms + LINKS_IDLE_MS;
@@ -167,7 +177,7 @@ static void links_choose(struct links *links, struct peer_id peer)
     if (best == NULL)
         return;
     for (l = best; l != NULL; l = links_next_open(links, peer, l->self.slot + 1))
-        if (links_is_preferred(links, l) && !links_is_preferred(links, best))
+        if (links_is_better(links, l, best))
             best = l;
     (void)table_put(&links->by_peer, &peer, best->self.slot);
     for (l = links_next_open(links, peer, 0); l != NULL;
@@ -243,7 +253,7 @@ int links_for(struct links *links, struct peer_id peer, const struct mesh_addr *
             return -EAGAIN;
         /* a handle of its own: what the host still says of the former dial is not about this */
         struct mesh_addr again = addr != NULL ? *addr : l->addr;
-        uint32_t retry_ms = l->retry_ms;
+        uint32_t retry_ms = l->retry_ms, tries = l->tries;
         l->retry_at_ms = 0;
         if (l->state == PEER_LINK_FAILED)
             links_remove(links, l);
@@ -251,6 +261,7 @@ int links_for(struct links *links, struct peer_id peer, const struct mesh_addr *
         if (l == NULL)
             return -ENOBUFS;
         l->retry_ms = retry_ms;
+        l->tries = tries;
     }
     *lp = l;
     return 0;
@@ -264,6 +275,7 @@ static void links_put_off(struct peer_link *l, uint64_t now_ms)
     if (l->retry_ms > LINKS_REDIAL_MAX_MS)
         l->retry_ms = LINKS_REDIAL_MAX_MS;
     l->retry_at_ms = now_ms + l->retry_ms;
+    l->tries++;
 }
 
 /* It has no socket any more: it goes, or is remembered until it may be dialled again. */
@@ -324,6 +336,22 @@ void links_cut(struct links *links, struct peer_id peer, uint64_t number, uint64
     }
 }
 
+void links_renew(struct links *links, uint64_t now_ms)
+{
+    struct handle h;
+    for (uint32_t slot = 0, span = pool_span(&links->links); slot < span; slot++) {
+        struct peer_link *l = pool_slot(&links->links, slot, &h);
+        if (l == NULL || l->state != PEER_LINK_OPEN || l->is_old ||
+            seal_ring_find(links->config.ring, l->link.key_id) != NULL)
+            continue;
+        l->is_old = true;
+        l->old_until_ms = now_ms + LINKS_OLD_MS;
+        if (l->is_dialled && !l->link.wants_end && links_coming(links, l->peer) == NULL)
+            (void)links_dial(links, l->peer, &l->addr, now_ms);
+        links_choose(links, l->peer);
+    }
+}
+
 void links_forget(struct links *links, struct peer_id peer, uint64_t now_ms)
 {
     struct handle h;
@@ -350,6 +378,7 @@ static int links_greet(struct links *links, struct peer_link *l, uint64_t now_ms
                                  .nonce = links->config.nonce,
                                  .ring = links->config.ring,
                                  .expected = l->peer,
+                                 .key_turn = l->tries,
                                  .rng = links->config.rng,
                                  .budget = links->config.budget};
     int rc = link_init(&l->link, &config, now_ms);
@@ -549,6 +578,8 @@ static void links_due(struct links *links, struct peer_link *l, uint64_t now_ms)
         links_schedule(links, l);
     } else if (links_is_silent(l, now_ms)) {
         links_end(links, l, MESH_LOSS_TIMEOUT, true, true, now_ms);
+    } else if (l->state == PEER_LINK_OPEN && l->is_old && now_ms >= l->old_until_ms) {
+        links_end(links, l, MESH_LOSS_RST, true, true, now_ms);
     } else {
         link_now(&l->link, now_ms);
         if (l->state == PEER_LINK_OPEN)

@@ -22,6 +22,7 @@
 #define LINKS_DOUBT_MS 1500      /* likewise: doubted */
 #define LINKS_DOUBT_DIAL_MS 1000 /* lanes wait so long for a dial that nobody answers: doubted */
 #define LINKS_IDLE_MS 60000      /* no lane for so long: closed */
+#define LINKS_OLD_MS 60000       /* one whose key went out of use may still have lanes so long */
 #define LINKS_REDIAL_MS 50       /* first wait after a failed dial, doubling to 1 s */
 
 /* One end of an exchange's way; all zero: none. */
@@ -145,6 +146,9 @@ int links_reach(struct links *links, struct peer_id peer, const struct mesh_addr
 void links_try(struct links *links, struct peer_id peer, const struct mesh_addr *addr,
                uint64_t now_ms);
 bool links_is_met(const struct links *links, struct handle link); /* dialled by links_meet() */
+/* Keys went out of use: a link that one of them proved is replaced by a new one beside it, closes
+ * when it is empty, and is cut after LINKS_OLD_MS: its other end may not know any other key. */
+void links_renew(struct links *links, uint64_t now_ms);
 /* That generation is gone: its links are closed. */
 void links_forget(struct links *links, struct peer_id peer, uint64_t now_ms);
 uint64_t links_round_trip_ms(const struct links *links, struct peer_id peer); /* last pong; 0 */

@@ -36,6 +36,9 @@ struct peer_link {
     uint64_t ending_ms;   /* it was asked to end, or something of what is left was taken since */
     uint64_t retry_at_ms; /* FAILED, or CLOSED on its way there; else 0 */
     uint32_t retry_ms, pings;
+    uint32_t tries; /* dials that failed: who does not take one key is greeted with another */
+    bool is_old;    /* the key that proved it is not in use any more */
+    uint64_t old_until_ms; /* is_old: it is cut */
     struct heap_node timer;
     struct list dirty; /* in links.dirty while it may have output */
 };

@@ -117,6 +117,34 @@ const struct seal_key *seal_ring_find(const struct seal_ring *ring, uint32_t id)
     return NULL;
 }
 
+void seal_ring_use(struct seal_ring *ring, uint32_t id)
+{
+    const struct seal_key *key = seal_ring_find(ring, id);
+
+    assert(key != NULL);
+    ring->sealing = (uint8_t)(key - ring->keys);
+}
+
+uint8_t seal_ring_in_use(const struct seal_ring *ring)
+{
+    uint8_t count = 0;
+
+    for (uint8_t i = 0; i < ring->count; i++)
+        count = (uint8_t)(count + ring->keys[i].is_in_use);
+    return count;
+}
+
+const struct seal_key *seal_ring_turn(const struct seal_ring *ring, uint32_t n)
+{
+    uint8_t at = ring->sealing;
+
+    for (n %= seal_ring_in_use(ring); n > 0; n--)
+        do
+            at = (uint8_t)((at + 1) % ring->count);
+        while (!ring->keys[at].is_in_use);
+    return &ring->keys[at];
+}
+
 /* ---- windows -------------------------------------------------------------------------------- */
 
 static void window_unlink(struct seal *seal, uint32_t index)
@@ -264,13 +292,15 @@ static void make_associated(uint8_t data[SEAL_HEAD_BYTES + SEAL_LABEL_BYTES], co
     memcpy(data + SEAL_HEAD_BYTES, ring->label, SEAL_LABEL_BYTES);
 }
 
-size_t seal_datagram(struct seal *seal, const void *plain, size_t length, void *into)
+size_t seal_datagram(struct seal *seal, const struct seal_key *key, const void *plain,
+                     size_t length, void *into)
 {
-    const struct seal_key *key = seal_ring_sealing(seal->ring);
     uint8_t data[SEAL_HEAD_BYTES + SEAL_LABEL_BYTES], *head = into;
     unsigned long long sealed;
 
     assert(length <= SEAL_PLAIN_MAX);
+    if (key == NULL)
+        key = seal_ring_sealing(seal->ring);
     head[0] = SEAL_VERSION;
     head[AT_FLAGS] = 0;
     write_le(head + AT_KEY, key->id, 4);

@@ -15,7 +15,7 @@
 #include "mesh/base/table.h"
 
 #define SEAL_KEY_BYTES 32
-#define SEAL_KEYS_MAX 4
+#define SEAL_KEYS_MAX 8 /* those of a key file, and those that are leaving it (keyset.h) */
 #define SEAL_LABEL_BYTES 32
 #define SEAL_VERSION 1       /* ours */
 #define SEAL_VERSION_FIRST 1 /* the oldest that is still read: ours, or the one before */
@@ -38,21 +38,26 @@ struct seal_key {
 struct seal_ring {
     struct seal_key keys[SEAL_KEYS_MAX];
     uint8_t count;
-    uint8_t sealing;                 /* index of the key that seals: the first in use */
+    uint8_t sealing;                 /* index of the key that seals */
     uint8_t label[SEAL_LABEL_BYTES]; /* hash of the cluster label */
 };
 
 /* First 4 bytes of BLAKE2b(key). */
 uint32_t seal_key_id(const uint8_t key[SEAL_KEY_BYTES]);
-/* Bit n of `verify_only`: keys[n] opens nothing. Without a key, one is made of the label: for
- * loopback only. May be called again on a ring in use: what is sealed from then on is sealed with
- * the new keys. 0; -EINVAL, the ring is unchanged: too many keys, none that seals, or two whose ids
- * have the same low 4 bits. */
+/* Bit n of `verify_only`: keys[n] opens nothing; the first of the others seals. Without a key, one
+ * is made of the label: for loopback only. May be called again on a ring in use: what is sealed
+ * from then on is sealed with the new keys. 0; -EINVAL, the ring is unchanged: too many keys, none
+ * that seals, or two whose ids have the same low 4 bits. */
 int seal_ring_init(struct seal_ring *ring, const uint8_t (*keys)[SEAL_KEY_BYTES], uint8_t count,
                    uint8_t verify_only, const char *label);
 void seal_ring_deinit(struct seal_ring *ring); /* wipes it */
 /* The key of that id, if it is in use; else NULL. */
 const struct seal_key *seal_ring_find(const struct seal_ring *ring, uint32_t id);
+/* The n-th of the keys in use, round and round, the one that seals first. */
+const struct seal_key *seal_ring_turn(const struct seal_ring *ring, uint32_t n);
+uint8_t seal_ring_in_use(const struct seal_ring *ring); /* how many there are */
+/* The key of that id, which is in use, seals from now on. */
+void seal_ring_use(struct seal_ring *ring, uint32_t id);
 static inline const struct seal_key *seal_ring_sealing(const struct seal_ring *ring)
 {
     return &ring->keys[ring->sealing];
@@ -106,9 +111,10 @@ void seal_deinit(struct seal *seal); /* NULL is fine */
 /* A new generation: the nonce must be fresh, since seq begins anew. */
 void seal_set_self(struct seal *seal, uint64_t name, uint64_t nonce);
 
-/* Seals `length` bytes (at most SEAL_PLAIN_MAX) into `into` (room for SEAL_DATAGRAM_MAX). Returns
- * the datagram's length. */
-size_t seal_datagram(struct seal *seal, const void *plain, size_t length, void *into);
+/* Seals `length` bytes (at most SEAL_PLAIN_MAX) into `into` (room for SEAL_DATAGRAM_MAX), with a
+ * key of the ring; NULL: the one that seals. Returns the datagram's length. */
+size_t seal_datagram(struct seal *seal, const struct seal_key *key, const void *plain,
+                     size_t length, void *into);
 /* Opens into `plain` (room for SEAL_PLAIN_MAX); *length and *from are set for all verdicts but BAD.
  * Before the tag is checked nothing costs more than reading 6 bytes. Without memory for the window
  * of a new sender its datagram counts as REPLAYED. */

@@ -135,10 +135,9 @@ size_t tunnel_hello_length(const uint8_t head[TUNNEL_HEAD_BYTES])
 }
 
 void tunnel_begin(struct tunnel_hello *h, bool is_dialler, struct tunnel_peer self,
-                  const struct seal_ring *ring, bool no_aes, struct rng *rng)
+                  const struct seal_ring *ring, const struct seal_key *key, bool no_aes,
+                  struct rng *rng)
 {
-    const struct seal_key *key = seal_ring_sealing(ring);
-
     memset(h, 0, sizeof *h);
     h->stage = is_dialler ? TUNNEL_AWAITS_ANSWER : TUNNEL_AWAITS_HELLO;
     h->is_dialler = is_dialler;

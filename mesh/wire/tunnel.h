@@ -85,9 +85,10 @@ struct tunnel_hello {
 
 /* The length of the handshake message that begins with these bytes; 0: none does. */
 size_t tunnel_hello_length(const uint8_t head[TUNNEL_HEAD_BYTES]);
-/* `no_aes`: as on a machine without it. */
+/* `no_aes`: as on a machine without it. `key`: with which a dialler greets. */
 void tunnel_begin(struct tunnel_hello *h, bool is_dialler, struct tunnel_peer self,
-                  const struct seal_ring *ring, bool no_aes, struct rng *rng);
+                  const struct seal_ring *ring, const struct seal_key *key, bool no_aes,
+                  struct rng *rng);
 /* The dialler's first message. Returns its length. */
 size_t tunnel_write_hello(struct tunnel_hello *h, uint8_t into[TUNNEL_HELLO_MAX]);
 /* One whole message of the other side. *reply_length: of what has to be sent back, or 0. */

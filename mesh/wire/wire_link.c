@@ -143,6 +143,12 @@ static unsigned open_flags(const struct wire_message *m)
            (m->open.progress.length > 0 ? OPEN_HAS_PROGRESS : 0u);
 }
 
+/* With which of the cluster's keys a session is to be minted that is bound to somebody. */
+static bool open_has_key(const struct wire_message *m)
+{
+    return !m->has_session && !principal_is_none(&m->open.request.who);
+}
+
 static size_t open_elements(unsigned flags)
 {
     return 15u + (flags & OPEN_IS_ATTACH ? 5u : 0u) + (flags & OPEN_HAS_POSITION ? 4u : 0u) +
@@ -156,7 +162,7 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
     uint8_t facts[FACTS_BYTES + 8 * SPANS_COUNT];
     unsigned flags = open_flags(m);
 
-    codec_put_array(sink, open_elements(flags));
+    codec_put_array(sink, open_elements(flags) + open_has_key(m));
     codec_put_id(sink, m->name.entry);
     codec_put_uint64(sink, m->name.counter);
     if (m->has_session)
@@ -186,6 +192,8 @@ static void put_open(struct codec_sink *sink, const struct wire_message *m)
         codec_put_data(sink, r->token.hash, sizeof r->token.hash);
     if (flags & OPEN_HAS_PROGRESS)
         codec_put_data(sink, m->open.progress.at, m->open.progress.length);
+    if (open_has_key(m))
+        codec_put_uint32(sink, r->who_key);
 }
 
 /* Three elements. */
@@ -479,6 +487,8 @@ static void read_open_rest(struct codec_cursor *c, struct wire_message *m, struc
         codec_take_bytes(c, r->token.hash, sizeof r->token.hash);
     if (flags & OPEN_HAS_PROGRESS)
         m->open.progress = codec_take_bin(c, buf);
+    if (flags & OPEN_HAS_WHO && !m->has_session && c->left > 0)
+        r->who_key = (uint32_t)codec_take_uint(c, UINT32_MAX);
     if (m->open.progress.length > WIRE_PROGRESS_MAX)
         c->bad = true;
 }

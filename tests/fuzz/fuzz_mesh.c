@@ -191,7 +191,7 @@ static void hear_sealed(struct played *p, struct input *in, bool is_genuine)
     bool is_ours = wire_datagram_read(&d, plain, length) == 0;
     seal->name = is_ours && how & 14 ? d.sender.name : view_name_hash("a");
     seal->nonce = 1 + (how >> 4) % 4;
-    sent->length = seal_datagram(seal, plain, length, sent->data);
+    sent->length = seal_datagram(seal, NULL, plain, length, sent->data);
     sent->is_genuine = is_genuine && is_ours && d.sender.name == seal->name;
     hear(p, sent, from);
 }

@@ -441,8 +441,8 @@ static void test_replayed_handshake_never_opens(void **state)
     struct pair *again = pair_make((struct link_config){0});
     uint8_t seed[32] = {9};
     rng_init(&again->b.rng, seed);
-    tunnel_begin(again->b.link.hello, false, again->b.link.self, &again->b.ring, false,
-                 &again->b.rng);
+    tunnel_begin(again->b.link.hello, false, again->b.link.self, &again->b.ring,
+                 seal_ring_sealing(&again->b.ring), false, &again->b.rng);
     end_feed(again, &again->b, hello->data, hello->length);
     end_feed(again, &again->b, finish->data, finish->length);
     assert_int_equal(again->b.seen.ready, 0);

@@ -777,6 +777,80 @@ static void test_an_empty_unpreferred_link_goes_as_soon_as_the_preferred_one_sta
     net_free(net);
 }
 
+/* Keys of the cluster change: both sides have `keys`, of which keys[0] only verifies now. */
+static void retire_first_key(struct side *side)
+{
+    assert_int_equal(seal_ring_init(&side->ring, keys, 2, 1, "test"), 0);
+}
+
+static void test_a_link_whose_key_went_out_of_use_is_replaced_without_a_loss(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    struct lane lane = open_lane(net, 0, 1, 1);
+    settle(net);
+    for (int n = 0; n < 2; n++)
+        assert_int_equal(seal_ring_init(&net->sides[n].ring, keys, 2, 0, "test"), 0);
+    links_renew(net->sides[0].links, net->now_ms); /* all are in use */
+    run(net, 1000);
+    assert_int_equal(net->conns_count, 1);
+    for (int n = 0; n < 2; n++) {
+        retire_first_key(&net->sides[n]);
+        links_renew(net->sides[n].links, net->now_ms);
+    }
+    settle(net);
+    assert_int_equal(net->conns_count, 2); /* who dialled it dials again */
+    struct lane more[2] = {open_lane(net, 0, 1, 3), open_lane(net, 1, 0, 4)};
+    net->conns[0].is_stuck = true;
+    settle(net);
+    assert_int_equal(last(net, 1, LINKS_MESSAGE)->name, 3);
+    assert_int_equal(last(net, 0, LINKS_MESSAGE)->name, 4);
+    net->conns[0].is_stuck = false;
+    run(net, 5000);
+    assert_true(net->conns[0].ends[0].is_open); /* something is on it still */
+    assert_int_equal(lanes_alive(net, 0), 3);
+    links_close(net->sides[0].links, lane, LINKS_ENTRY);
+    run(net, 3000);
+    assert_false(net->conns[0].ends[0].is_open);
+    assert_int_equal(net->sides[0].resets + net->sides[1].resets, 0);
+    assert_int_equal(count(net, 0, LINKS_LANE_LOST) + count(net, 1, LINKS_LANE_LOST), 1);
+    links_close(net->sides[0].links, more[0], LINKS_ENTRY);
+    links_close(net->sides[1].links, more[1], LINKS_ENTRY);
+    net_free(net);
+}
+
+static void test_a_link_whose_key_went_out_of_use_is_cut_in_the_end(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    open_lane(net, 0, 1, 1);
+    settle(net);
+    retire_first_key(&net->sides[1]); /* the other side knows no other key */
+    links_renew(net->sides[1].links, net->now_ms);
+    run(net, LINKS_OLD_MS - 1000);
+    assert_int_equal(lanes_alive(net, 0), 1);
+    run(net, 2000);
+    assert_int_equal(lanes_alive(net, 0), 0);
+    assert_int_equal(net->sides[1].resets, 1);
+    net_free(net);
+}
+
+static void test_who_refuses_one_key_is_greeted_with_another(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    assert_int_equal(seal_ring_init(&net->sides[0].ring, keys, 2, 0, "test"), 0);
+    seal_ring_use(&net->sides[0].ring, seal_key_id(keys[1])); /* side 1 has keys[0] alone */
+    open_lane(net, 0, 1, 1);
+    settle(net);
+    assert_non_null(last(net, 0, LINKS_UNDIALLED));
+    run(net, LINKS_REDIAL_MS);
+    open_lane(net, 0, 1, 2);
+    settle(net);
+    assert_int_equal(last(net, 1, LINKS_MESSAGE)->name, 2);
+    net_free(net);
+}
+
 static void test_when_the_preferred_link_is_lost_the_other_one_serves(void **state)
 {
     (void)state;
@@ -1140,6 +1214,9 @@ int main(void)
         cmocka_unit_test(test_an_unused_link_is_quiet_and_closes_after_a_while),
         cmocka_unit_test(test_both_dial_at_once_and_the_lower_ones_link_stays),
         cmocka_unit_test(test_an_empty_unpreferred_link_goes_as_soon_as_the_preferred_one_stands),
+        cmocka_unit_test(test_a_link_whose_key_went_out_of_use_is_replaced_without_a_loss),
+        cmocka_unit_test(test_a_link_whose_key_went_out_of_use_is_cut_in_the_end),
+        cmocka_unit_test(test_who_refuses_one_key_is_greeted_with_another),
         cmocka_unit_test(test_when_the_preferred_link_is_lost_the_other_one_serves),
         cmocka_unit_test(test_a_lane_to_ourselves_carries_the_same_messages),
         cmocka_unit_test(test_a_side_of_a_local_lane_hears_when_the_other_is_done),

@@ -50,7 +50,7 @@ static void mail_deinit(struct mail *m)
 
 static void mail_seal(struct mail *m, const void *text, size_t length)
 {
-    m->length = seal_datagram(&m->a, text, length, m->datagram);
+    m->length = seal_datagram(&m->a, NULL, text, length, m->datagram);
 }
 
 static enum seal_verdict mail_open(struct mail *m)
@@ -317,6 +317,29 @@ static void test_rotation_opens_both_keys_and_seals_with_the_first(void **state)
     mail_deinit(&m);
 }
 
+static void test_any_key_in_use_may_seal_and_they_take_turns(void **state)
+{
+    (void)state;
+    const uint8_t three[3][32] = {{1}, {2}, {6}};
+    uint32_t ids[3];
+    struct mail m;
+
+    mail_init(&m);
+    for (int i = 0; i < 3; i++)
+        ids[i] = seal_key_id(three[i]);
+    assert_int_equal(seal_ring_init(&m.ring_a, three, 3, 2, "label"), 0); /* not the second */
+    assert_int_equal(seal_ring_in_use(&m.ring_a), 2);
+    seal_ring_use(&m.ring_a, ids[2]);
+    assert_int_equal(seal_ring_sealing(&m.ring_a)->id, ids[2]);
+    for (uint32_t turn = 0; turn < 6; turn++)
+        assert_int_equal(seal_ring_turn(&m.ring_a, turn)->id, ids[turn % 2 == 0 ? 2 : 0]);
+    seal_datagram(&m.a, seal_ring_turn(&m.ring_a, 1), "x", 1, m.datagram);
+    assert_int_equal(m.datagram[2], ids[0] & 0xff);
+    seal_datagram(&m.a, NULL, "x", 1, m.datagram);
+    assert_int_equal(m.datagram[2], ids[2] & 0xff);
+    mail_deinit(&m);
+}
+
 static void test_bad_rings_are_refused_and_change_nothing(void **state)
 {
     (void)state;
@@ -325,7 +348,7 @@ static void test_bad_rings_are_refused_and_change_nothing(void **state)
 
     assert_int_equal(seal_ring_init(&ring, &keys[0], 1, 0, "label"), 0);
     was = ring;
-    assert_int_equal(seal_ring_init(&ring, keys, 5, 0, "label"), -EINVAL);
+    assert_int_equal(seal_ring_init(&ring, keys, SEAL_KEYS_MAX + 1, 0, "label"), -EINVAL);
     assert_int_equal(seal_ring_init(&ring, same, 2, 0, "label"), -EINVAL);
     assert_int_equal(seal_ring_init(&ring, &keys[0], 1, 1, "label"), -EINVAL); /* none seals */
     assert_memory_equal(&ring, &was, sizeof ring);
@@ -365,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_sender_heard_longest_ago_loses_its_window),
         cmocka_unit_test(test_own_datagram_is_told_apart_from_a_twin),
         cmocka_unit_test(test_rotation_opens_both_keys_and_seals_with_the_first),
+        cmocka_unit_test(test_any_key_in_use_may_seal_and_they_take_turns),
         cmocka_unit_test(test_bad_rings_are_refused_and_change_nothing),
         cmocka_unit_test(test_ids_with_equal_low_bits_are_refused),
     };

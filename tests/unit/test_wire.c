@@ -50,6 +50,8 @@ static void assert_update_equal(const struct wire_update *a, const struct wire_u
     assert_int_equal(a->record.serving, b->record.serving);
     assert_int_equal(a->record.draining, b->record.draining);
     assert_int_equal(a->record.hold, b->record.hold);
+    assert_int_equal(a->record.keys_count, b->record.keys_count);
+    assert_memory_equal(a->record.keys, b->record.keys, sizeof a->record.keys);
 }
 
 static struct wire_datagram datagram_of(enum datagram_kind kind)
@@ -164,6 +166,43 @@ static void test_each_kind_of_update_may_carry_the_record(void **state)
         assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
         assert_int_equal(wire_datagram_add(&w, &u), 0);
         assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+        assert_update_equal(&read.updates[0], &u);
+    }
+}
+
+/* A record of a peer with keys: [.. flags] and its key ids. */
+static void test_a_record_says_which_keys_are_accepted(void **state)
+{
+    (void)state;
+    for (uint8_t count = 0; count <= MESH_KEYS_SAID_MAX; count++) {
+        struct wire_datagram d = datagram_of(DATAGRAM_GOSSIP), read;
+        struct wire_update u = update_alive(1);
+        struct wire_writer w;
+        uint8_t plain[WIRE_PLAIN_MAX];
+
+        u.record.keys_count = count;
+        for (uint8_t n = 0; n < count; n++)
+            u.record.keys[n] = 0xfedcba98u + n;
+        assert_int_equal(wire_datagram_begin(&w, &d, plain, sizeof plain), 0);
+        size_t before = w.length;
+        assert_int_equal(wire_datagram_add(&w, &u), 0);
+        assert_int_equal(wire_datagram_read(&read, plain, w.length), 0);
+        assert_update_equal(&read.updates[0], &u);
+        if (count == 0)
+            continue;
+        /* of any other length it is refused; without it, it is that of an older version */
+        size_t at = w.length - 4u * count - 1;
+        assert_int_equal(plain[at], 4 * count);
+        plain[at]--;
+        assert_int_equal(wire_datagram_read(&read, plain, w.length - 1), -EBADMSG);
+        plain[at] = 0;
+        assert_int_equal(wire_datagram_read(&read, plain, at + 1), -EBADMSG);
+        assert_int_equal(plain[before], 0x9f); /* 15 elements */
+        plain[before] = 0x9e;
+        plain[at - 2] = (uint8_t)(plain[at - 2] & ~8); /* the flag */
+        u.record.keys_count = 0;
+        memset(u.record.keys, 0, sizeof u.record.keys);
+        assert_int_equal(wire_datagram_read(&read, plain, at - 1), 0);
         assert_update_equal(&read.updates[0], &u);
     }
 }
@@ -764,6 +803,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(r->front, s->front);
         assert_memory_equal(&r->who, &s->who, sizeof r->who);
         assert_memory_equal(&r->token, &s->token, sizeof r->token);
+        assert_int_equal(r->who_key, s->who_key);
         assert_true(slice_equal(r->method, s->method) && slice_equal(r->target, s->target));
         assert_true(slice_equal(r->head, s->head));
         assert_memory_equal(&r->rpc.id, &s->rpc.id, sizeof r->rpc.id);
@@ -1051,6 +1091,27 @@ static void test_numbers_that_do_not_fit_are_refused(void **state)
     assert_int_equal(read.text.id.stream, 0);
 }
 
+/* Only a request that mints says with which key; one of the version before ours never does. */
+static void test_an_open_that_mints_says_which_key_binds_it(void **state)
+{
+    uint8_t bytes[4096];
+    struct wire_message m = message_of(WIRE_OPEN), read;
+    (void)state;
+    m.open.request.who_key = 0xfedcba98u;
+    m.payload = slice_text("");
+    int length = wire_link_write(&m, bytes, sizeof bytes);
+    assert_int_equal(wire_link_read(&read, slice_borrow(bytes, (size_t)length), NULL), 0);
+    assert_int_equal(read.open.request.who_key, 0);
+    m.has_session = false;
+    length = wire_link_write(&m, bytes, sizeof bytes);
+    assert_int_equal(wire_link_read(&read, slice_borrow(bytes, (size_t)length), NULL), 0);
+    assert_int_equal(read.open.request.who_key, 0xfedcba98u);
+    assert_int_equal(bytes[1], 0xdc);
+    bytes[3]--;
+    assert_int_equal(wire_link_read(&read, slice_borrow(bytes, (size_t)length - 5), NULL), 0);
+    assert_int_equal(read.open.request.who_key, 0);
+}
+
 static void test_elements_of_a_later_version_are_skipped(void **state)
 {
     static const char later[] = "\x93\1\2\3\xc4\1x\xff"; /* three of them */
@@ -1166,6 +1227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_datagram_reads_as_it_was_written),
         cmocka_unit_test(test_each_kind_of_update_may_carry_the_record),
+        cmocka_unit_test(test_a_record_says_which_keys_are_accepted),
         cmocka_unit_test(test_writer_without_room_leaves_the_datagram_whole),
         cmocka_unit_test(test_padding_makes_a_hello_long_and_means_nothing),
         cmocka_unit_test(test_sixty_five_updates_are_refused_whole),
@@ -1185,6 +1247,7 @@ int main(void)
         cmocka_unit_test(test_messages_that_make_no_sense_are_refused),
         cmocka_unit_test(test_an_event_may_say_nothing_but_a_place),
         cmocka_unit_test(test_numbers_that_do_not_fit_are_refused),
+        cmocka_unit_test(test_an_open_that_mints_says_which_key_binds_it),
         cmocka_unit_test(test_elements_of_a_later_version_are_skipped),
         cmocka_unit_test(test_updates_of_kinds_of_a_later_version_are_skipped),
         cmocka_unit_test(test_a_wait_is_never_longer_than_a_minute),
