@@ -175,6 +175,9 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_SESSION_YIELDED:
         log_info("session_yielded", "session=%08x to=%s", (uint32_t)value, name);
         break;
+    case MESH_UPSTREAM_FAILS:
+        upstream_note_fails(host->upstream, value != 0);
+        break;
     case MESH_FAILPOINT:
         host->core->is_at_place = true;
         break;
