@@ -15,6 +15,7 @@
 #include "sim/heard.h"
 #include "sim/members.h"
 #include "sim/modern.h"
+#include "sim/malice.h"
 #include "sim/skew.h"
 #include "sim/sse.h"
 #include "sim/net.h"
@@ -484,6 +485,7 @@ void world_free(struct world *world)
     members_free(world);
     watch_free(world);
     skew_free(world);
+    malice_free(world);
     upstreams_free(world);
     net_free(world);
     rings_free(world->rings);
