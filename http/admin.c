@@ -264,6 +264,8 @@ static const char index_text[] = "session-mesh admin\n\n"
                                  "/v1/members    the peers as this one sees them\n"
                                  "/v1/sessions   the sessions owned here (?from=&limit=)\n"
                                  "/v1/why/{id}   who answers for a session, and why\n"
+                                 "/v1/keys       the keys of the cluster, by their ids\n"
+                                 "/v1/keys/{id}/use  POST: seal with that one\n"
                                  "/v1/drain      POST: hand over and leave\n";
 
 /* name=number of a query; false: there is something else in it. */
@@ -298,6 +300,32 @@ static enum MHD_Result answer_sessions(const struct admin *admin, struct MHD_Con
     return answer_json(connection, admin_sessions_json(&admin->source, from, limit));
 }
 
+/* "/v1/keys/" 8 hex digits "/use" */
+static bool read_use_key(const char *path, uint32_t *id)
+{
+    static const char before[] = "/v1/keys/", after[] = "/use";
+    const char *digits = path + sizeof before - 1;
+
+    if (strncmp(path, before, sizeof before - 1) != 0 || strspn(digits, "0123456789abcdef") != 8 ||
+        strcmp(digits + 8, after) != 0)
+        return false;
+    *id = (uint32_t)strtoul(digits, NULL, 16);
+    return true;
+}
+
+static enum MHD_Result use_key(const struct admin *admin, struct MHD_Connection *connection,
+                               uint32_t id)
+{
+    int rc =
+        admin->source.use_key == NULL ? -ENOENT : admin->source.use_key(admin->source.context, id);
+
+    if (rc == -EBUSY)
+        return answer(connection, MHD_HTTP_CONFLICT, "not all living members accept that key\n");
+    if (rc < 0)
+        return answer(connection, MHD_HTTP_NOT_FOUND, "no such key is in use\n");
+    return answer(connection, MHD_HTTP_OK, "used\n");
+}
+
 static enum MHD_Result route_v1(struct admin *admin, struct MHD_Connection *connection,
                                 const struct asked *asked, bool is_post)
 {
@@ -305,6 +333,8 @@ static enum MHD_Result route_v1(struct admin *admin, struct MHD_Connection *conn
     const char *path = asked->target;
     unsigned refused = refuse_stranger(admin, connection);
     bool is_drain = strcmp(path, "/v1/drain") == 0;
+    uint32_t key = 0;
+    bool is_use = read_use_key(path, &key);
 
     if (refused == MHD_HTTP_UNAUTHORIZED)
         return answer(connection, refused, "a token is needed\n");
@@ -312,7 +342,7 @@ static enum MHD_Result route_v1(struct admin *admin, struct MHD_Connection *conn
         return answer(connection, refused, "no token file: /v1 answers on loopback only\n");
     if (!may_answer(admin))
         return answer(connection, MHD_HTTP_TOO_MANY_REQUESTS, "too many requests\n");
-    if (is_drain != is_post)
+    if ((is_drain || is_use) != is_post)
         return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "method not allowed\n");
     if (strcmp(path, "/v1/sessions") == 0)
         return answer_sessions(admin, connection, asked->query);
@@ -320,6 +350,10 @@ static enum MHD_Result route_v1(struct admin *admin, struct MHD_Connection *conn
         return answer(connection, MHD_HTTP_BAD_REQUEST, "no query is known here\n");
     if (strcmp(path, "/v1/members") == 0)
         return answer_json(connection, admin_members_json(&admin->source));
+    if (strcmp(path, "/v1/keys") == 0)
+        return answer_json(connection, admin_keys_json(&admin->source));
+    if (is_use)
+        return use_key(admin, connection, key);
     if (strncmp(path, why, sizeof why - 1) == 0)
         return answer_json(connection, admin_why_json(&admin->source, path + sizeof why - 1));
     if (!is_drain || admin->source.drain == NULL)

@@ -11,6 +11,8 @@
 #define ADMIN_TOKEN_BYTES_MAX 256
 #define ADMIN_REASONS_MAX 8
 #define ADMIN_CANDIDATES_MAX 8
+#define ADMIN_KEYS_MAX 8
+#define ADMIN_REFUSING_MAX 8
 #define ADMIN_PAGE_MAX 1000u /* sessions of one answer; 100 if none is asked for */
 
 /* A peer as pages name it. An empty name: nobody, or not known any more. */
@@ -40,6 +42,17 @@ struct admin_why {
     uint8_t candidates_count;
 };
 
+/* A key of the cluster, by its id: keys are never shown. */
+struct admin_key {
+    uint32_t id;
+    const char *use;       /* in_use, verifies, leaving */
+    bool seals, is_wanted; /* is_wanted: it seals as soon as everybody accepts it */
+    uint32_t sealing;      /* living members that seal with it, this one included */
+    uint32_t
+        refusing_count; /* living members that do not say that they accept it, and some names */
+    char refusing[ADMIN_REFUSING_MAX][MESH_NAME_MAX + 1];
+};
+
 /* What the host knows. Every function is asked within admin_run() or an admin_..._text() and gets
  * `context`. A NULL function answers 404. */
 struct admin_source {
@@ -56,6 +69,10 @@ struct admin_source {
     /* Prometheus text from malloc(), freed here; NULL: no memory. */
     char *(*metrics)(void *context, size_t *length);
     void (*drain)(void *context); /* may be asked again: then it does nothing */
+    /* Returns how many there are; none: this cluster has no keys. */
+    size_t (*keys)(void *context, struct admin_key keys[ADMIN_KEYS_MAX]);
+    /* 0; -ENOENT: no such key is in use; -EBUSY: not everybody accepts it. */
+    int (*use_key)(void *context, uint32_t id);
 };
 
 struct admin_config {

@@ -145,6 +145,33 @@ json_t *admin_why_json(const struct admin_source *source, const char *id)
                      peer_json(&why.claim), "candidates", candidates);
 }
 
+static json_t *key_json(const struct admin_key *key)
+{
+    json_t *refusing = json_array();
+
+    for (uint32_t i = 0; i < key->refusing_count && i < ADMIN_REFUSING_MAX; i++)
+        json_array_append_new(refusing, json_outside(key->refusing[i]));
+    return json_pack("{s:o,s:s,s:b,s:b,s:i,s:i,s:o}", "key", json_sprintf("%08x", key->id), "use",
+                     key->use, "seals", (int)key->seals, "wanted", (int)key->is_wanted, "sealing",
+                     (int)key->sealing, "refusing_count", (int)key->refusing_count, "refusing",
+                     refusing);
+}
+
+json_t *admin_keys_json(const struct admin_source *source)
+{
+    struct admin_key keys[ADMIN_KEYS_MAX];
+    size_t count;
+    json_t *list;
+
+    if (source->keys == NULL)
+        return NULL;
+    count = source->keys(source->context, keys);
+    list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, key_json(&keys[i]));
+    return json_pack("{s:o}", "keys", list);
+}
+
 char *admin_json_text(json_t *json)
 {
     char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);

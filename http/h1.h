@@ -81,6 +81,7 @@ struct h1_notes {
     bool is_session_text;     /* mcp.c: its Mcp-Session-Id could be one */
     /* mcp.c: who asks */
     bool knows_who;
+    uint32_t who_key; /* that made these two */
     struct principal who, token;
 };
 

@@ -500,13 +500,16 @@ static int make_head(const struct mcp_input *input, const struct mesh_request *r
 static void take_who(const struct mcp_config *config, struct h1_head *head,
                      struct mesh_request *request)
 {
+    const struct mcp_who_key *key = mcp_who_key(config, request);
     struct h1_notes *notes = &head->notes;
 
-    if (!notes->knows_who) {
-        notes->who = mcp_principal(config, head);
-        notes->token = mcp_token(config, head);
+    if (!notes->knows_who || notes->who_key != key->id) {
+        notes->who = mcp_principal(config, key, head);
+        notes->token = mcp_token(key, head);
+        notes->who_key = key->id;
         notes->knows_who = true;
     }
+    request->who_key = key->id;
     request->who = notes->who;
     request->token = notes->token;
 }

@@ -23,6 +23,14 @@ enum mcp_bind {
     MCP_BIND_NONE
 };
 
+/* Made of one of the cluster's keys, equal on every peer. The principal of a session is hashed with
+ * the key that its id was minted with, so that it stays the same while keys are changed. */
+struct mcp_who_key {
+    uint32_t id; /* of the cluster's key; its low 4 bits are in the ids that it mints. 0: none */
+    uint8_t hash_keys[2][16];
+};
+#define MCP_WHO_KEYS_MAX 8
+
 /* Texts are borrowed and must outlive their users. */
 struct mcp_config {
     bool http_upstream;                   /* Streamable HTTP; else the mesh is the MCP server */
@@ -34,8 +42,9 @@ struct mcp_config {
     const char *upstream_authority; /* its Host: "127.0.0.1:3000" */
     enum mcp_bind bind;
     const char *bind_header;
-    const char *affinity_header;   /* of the modern era; or NULL */
-    uint8_t principal_keys[2][16]; /* equal on every peer: derived from the cluster key */
+    const char *affinity_header;                   /* of the modern era; or NULL */
+    struct mcp_who_key who_keys[MCP_WHO_KEYS_MAX]; /* the first: for whoever has no session yet */
+    uint32_t who_keys_count;                       /* at least 1 */
 };
 
 /* --- A request ----------------------------------------------------------------------------- */
@@ -83,10 +92,14 @@ void mcp_made_deinit(struct mcp_made *made);
 /* Era of a POST (mcp.md §1.1), as a question of its own. */
 enum mesh_era mcp_era(const struct rpc_message *rpc, struct slice body, struct slice version);
 
+/* With which key this request's principal is hashed: its session's, or the first. */
+const struct mcp_who_key *mcp_who_key(const struct mcp_config *config,
+                                      const struct mesh_request *request);
 /* Who asks: all zero for unbound. */
-struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head);
+struct principal mcp_principal(const struct mcp_config *config, const struct mcp_who_key *key,
+                               const struct h1_head *head);
 /* The Authorization header as a keyed hash; all zero: there is none. */
-struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head);
+struct principal mcp_token(const struct mcp_who_key *key, const struct h1_head *head);
 
 /* An answer of the gate's or the parser's refusal, complete; `allow` NULL: no Allow line. */
 int mcp_write_refusal(int status, const char *reason, const char *allow, bool close,

@@ -97,13 +97,13 @@ static uint64_t hash_parts(const uint8_t key[16], enum mcp_bind bind, struct sli
     return siphash_end(&state);
 }
 
-static struct principal hash_as(const struct mcp_config *config, enum mcp_bind bind, struct slice a,
+static struct principal hash_as(const struct mcp_who_key *key, enum mcp_bind bind, struct slice a,
                                 struct slice b)
 {
     struct principal who;
 
     for (size_t k = 0; k < 2; k++) {
-        uint64_t hash = hash_parts(config->principal_keys[k], bind, a, b);
+        uint64_t hash = hash_parts(key->hash_keys[k], bind, a, b);
 
         for (size_t i = 0; i < 8; i++)
             who.hash[8 * k + i] = (uint8_t)(hash >> 8 * i);
@@ -111,20 +111,33 @@ static struct principal hash_as(const struct mcp_config *config, enum mcp_bind b
     return who;
 }
 
-static struct principal principal_of(const struct mcp_config *config, struct slice a,
-                                     struct slice b)
+/* The first byte of an id, 4 bits of which are its key's (DESIGN section 4). An id that is none, or
+ * of a key that is not known, is refused anyway. */
+const struct mcp_who_key *mcp_who_key(const struct mcp_config *config,
+                                      const struct mesh_request *request)
 {
-    return hash_as(config, config->bind, a, b);
+    uint8_t bytes[3];
+    size_t length;
+
+    if (config->who_keys_count == 1 || request->key.kind != MESH_KEY_SESSION ||
+        request->key.text.length < 4 ||
+        !base64_decode(bytes, sizeof bytes, &length,
+                       slice_part(request->key.text, (struct span){0, 4}), BASE64_URL))
+        return &config->who_keys[0];
+    for (uint32_t n = 0; n < config->who_keys_count; n++)
+        if (((config->who_keys[n].id ^ bytes[0]) & 15) == 0)
+            return &config->who_keys[n];
+    return &config->who_keys[0];
 }
 
-struct principal mcp_token(const struct mcp_config *config, const struct h1_head *head)
+struct principal mcp_token(const struct mcp_who_key *key, const struct h1_head *head)
 {
     const struct slice none = {NULL, NULL, 0};
     struct principal token = {{0}};
     struct slice value;
 
     if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && value.length > 0)
-        token = hash_as(config, MCP_BIND_TOKEN, value, none);
+        token = hash_as(key, MCP_BIND_TOKEN, value, none);
     return token;
 }
 
@@ -142,8 +155,7 @@ static bool jwt_payload(struct slice value, struct slice *payload)
 }
 
 /* Issuer and subject of a JWT; *who is left alone without both. */
-static void bind_claims(const struct mcp_config *config, struct slice payload,
-                        struct principal *who)
+static void bind_claims(const struct mcp_who_key *key, struct slice payload, struct principal *who)
 {
     uint8_t decoded[JWT_MAX];
     size_t length;
@@ -151,10 +163,11 @@ static void bind_claims(const struct mcp_config *config, struct slice payload,
 
     if (base64_decode(decoded, sizeof decoded, &length, payload, BASE64_URL) &&
         jwt_read_claims(slice_borrow(decoded, length), &issuer, &subject))
-        *who = principal_of(config, issuer, subject);
+        *who = hash_as(key, MCP_BIND_AUTO, issuer, subject);
 }
 
-struct principal mcp_principal(const struct mcp_config *config, const struct h1_head *head)
+struct principal mcp_principal(const struct mcp_config *config, const struct mcp_who_key *key,
+                               const struct h1_head *head)
 {
     const struct slice none = {NULL, NULL, 0};
     struct principal who = {{0}};
@@ -165,15 +178,15 @@ struct principal mcp_principal(const struct mcp_config *config, const struct h1_
         break;
     case MCP_BIND_HEADER:
         if (h1_header(head, config->bind_header, &value) && value.length > 0)
-            return principal_of(config, value, none);
+            return hash_as(key, config->bind, value, none);
         break;
     case MCP_BIND_TOKEN:
         if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && value.length > 0)
-            return principal_of(config, value, none);
+            return hash_as(key, config->bind, value, none);
         break;
     case MCP_BIND_AUTO:
         if (h1_field(head, H1_FIELD_AUTHORIZATION, &value) && jwt_payload(value, &payload))
-            bind_claims(config, payload, &who);
+            bind_claims(key, payload, &who);
         break;
     }
     return who;

@@ -38,9 +38,10 @@ static const struct setting settings[] = {
      "a peer to ask for the mesh; of a name all addresses are asked; repeatable"},
     {"expect", "N", "0", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.expect), 0, 1024, NULL,
      "not ready until N peers are seen or 30 s are over"},
-    {"key-file", "FILE", NULL, SECTION_PEER, CONFIG_RUN, read_path, FIELD(key_path), 0, 0, NULL,
-     "keys of the mesh, one a line as `meshd keygen` prints it; the first seals; after `verify ` "
-     "one only verifies old session ids"},
+    {"key-file", "FILE", NULL, SECTION_PEER, CONFIG_RUN, read_path, FIELD(host.key_path), 0, 0, NULL,
+     "keys of the mesh, up to 4, one a line as `meshd keygen` prints it; the first seals as soon as all "
+     "peers accept it; after `verify ` one only verifies old session ids; read again when it "
+     "changes, and on SIGHUP"},
     {"zone", "ZONE", NULL, SECTION_PEER, CONFIG_RUN, read_word, FIELD(host.mesh.zone), 0,
      MESH_ZONE_MAX, NULL, "where this peer runs: the first two candidates of a session are from different zones"},
     {"weight", "N", "1", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.mesh.weight), 1, 16,
@@ -294,10 +295,12 @@ static void read_argument(struct reader *reader, const char *word)
     if (reader->use == CONFIG_RUN)
         complain(reader, word, strlen(word), NULL,
                  "not expected; the command of a stdio server stands behind --");
-    else if (reader->config->argument != NULL)
-        complain(reader, word, strlen(word), NULL, "one argument too many");
-    else
+    else if (reader->config->argument == NULL)
         reader->config->argument = word;
+    else if (reader->config->argument2 == NULL)
+        reader->config->argument2 = word;
+    else
+        complain(reader, word, strlen(word), NULL, "one argument too many");
 }
 
 /* Behind `--`: the command of a stdio server; arguments that begin with a dash. */
@@ -400,14 +403,13 @@ static void read_keys(struct reader *reader)
     struct mesh_config *mesh = &config->host.mesh;
     struct secret_keys keys = {.count = 0};
     char why[SECRETS_WHY_MAX];
-    if (config->key_path != NULL && secrets_read_keys(&keys, config->key_path, why) < 0) {
+    if (config->host.key_path != NULL && secrets_read_keys(&keys, config->host.key_path, why) < 0) {
         complain_of(reader, setting_of(reader, "key-file"), NULL, why);
         return;
     }
     memcpy(mesh->keys, keys.keys, sizeof mesh->keys);
     mesh->keys_count = keys.count;
     mesh->verify_only = keys.verify_only;
-    secrets_principal_keys(config->host.mcp.principal_keys, &keys, mesh->cluster);
     secrets_wipe_keys(&keys);
 }
 

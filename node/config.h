@@ -24,9 +24,8 @@ struct config {
     struct host_config host;
     enum log_level log_level;
     bool log_json;
-    const char *key_path; /* or NULL */
-    bool json;            /* of the commands that ask a peer */
-    const char *argument; /* of a command, as in `why ID`; or NULL */
+    bool json;                        /* of the commands that ask a peer */
+    const char *argument, *argument2; /* of a command, as in `why ID`, `keys use KEY`; or NULL */
     struct mesh_addr admin;
     bool has_admin;
     /* What `host` borrows; the rest is borrowed from arguments and environment. */

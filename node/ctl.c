@@ -137,39 +137,57 @@ static bool explain(const struct ctl *ctl, int error)
     return complain(ctl, text);
 }
 
-/* GET `target`. True: ctl->status and ctl->body are set; false: it was said why. */
-static bool get(struct ctl *ctl, const char *target)
+/* True: ctl->status and ctl->body are set; false: it was said why. */
+static bool request(struct ctl *ctl, const char *method, const char *target)
 {
-    char request[REQUEST_MAX];
+    char text[REQUEST_MAX];
     int64_t until_ms = clock_ms() + TIMEOUT_MS;
     struct h1_limits limits = h1_limits_default(H1_RESPONSES);
     struct h1 h;
     bytes_unref(ctl->body);
     ctl->body = NULL;
     ctl->status = 0;
-    int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\nHost: %s\r\n%s%s%sConnection: close\r\n\r\n", target,
-                          ctl->to_text, ctl->token[0] != '\0' ? "Authorization: Bearer " : "",
-                          ctl->token, ctl->token[0] != '\0' ? "\r\n" : "");
+    int length = snprintf(
+        text, sizeof text, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%sConnection: close\r\n\r\n", method,
+        target, ctl->to_text, ctl->token[0] != '\0' ? "Authorization: Bearer " : "", ctl->token,
+        ctl->token[0] != '\0' ? "\r\n" : "");
     int fd = dial(ctl, until_ms);
     if (fd < 0)
         return explain(ctl, -fd);
     limits.collect = true;
     limits.body_max = ANSWER_MAX;
     h1_init(&h, H1_RESPONSES, &limits, NULL);
-    h1_expect_response(&h, H1_METHOD_GET);
-    bool good = send_all(fd, request, (size_t)length, until_ms) && receive(ctl, fd, &h, until_ms);
+    h1_expect_response(&h, method[0] == 'P' ? H1_METHOD_POST : H1_METHOD_GET);
+    bool good = send_all(fd, text, (size_t)length, until_ms) && receive(ctl, fd, &h, until_ms);
     int error = errno;
     h1_deinit(&h);
     close(fd);
     return good || explain(ctl, error);
 }
 
+static bool get(struct ctl *ctl, const char *target)
+{
+    return request(ctl, "GET", target);
+}
+
+static void explain_status(const struct ctl *ctl)
+{
+    char text[160];
+    if (ctl->status == 401)
+        (void)complain(ctl, ctl->token[0] == '\0' ? "a token is needed (--admin-token-file) at"
+                                                  : "the token is not accepted at");
+    else if (ctl->status == 403)
+        (void)complain(ctl, "without a token file /v1 is for loopback only; refused at");
+    else {
+        snprintf(text, sizeof text, "status %d from", ctl->status);
+        (void)complain(ctl, text);
+    }
+}
+
 /* The JSON of a 200, an object in which `key` is a `type`; NULL: it was said why there is none. */
 static json_t *get_json(struct ctl *ctl, const char *target, const char *key, json_type type)
 {
     json_t *json = NULL;
-    char text[160];
     for (int i = 0; i < AGAIN_MAX; i++) {
         if (!get(ctl, target))
             return NULL;
@@ -185,15 +203,8 @@ static json_t *get_json(struct ctl *ctl, const char *target, const char *key, js
     json_decref(json);
     if (ctl->status == 200)
         (void)complain(ctl, "not understood: the answer of");
-    else if (ctl->status == 401)
-        (void)complain(ctl, ctl->token[0] == '\0' ? "a token is needed (--admin-token-file) at"
-                                                  : "the token is not accepted at");
-    else if (ctl->status == 403)
-        (void)complain(ctl, "without a token file /v1 is for loopback only; refused at");
-    else {
-        snprintf(text, sizeof text, "status %d from", ctl->status);
-        (void)complain(ctl, text);
-    }
+    else
+        explain_status(ctl);
     return NULL;
 }
 
@@ -509,6 +520,88 @@ static int show_why(struct ctl *ctl)
     return EXIT_YES;
 }
 
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static void put_names(char cell[CELL_BYTES], const json_t *names, uint64_t count)
+{
+    size_t at = 0, i;
+    const json_t *name;
+    snprintf(cell, CELL_BYTES, "%s", count == 0 ? "-" : "");
+    json_array_foreach(names, i, name)
+    {
+        if (at < CELL_BYTES)
+            at += (size_t)snprintf(cell + at, CELL_BYTES - at, "%s%s", i > 0 ? "," : "",
+                                   json_string_value(name));
+    }
+    if (count > json_array_size(names) && at < CELL_BYTES)
+        snprintf(cell + at, CELL_BYTES - at, ",...");
+}
+
+static int list_keys(struct ctl *ctl)
+{
+    static const char *const names[] = {"KEY",    "USE",     "SEALS",
+                                        "WANTED", "SEALING", "NOT ACCEPTED BY"};
+    struct table table = {.rows = 0};
+    const json_t *key;
+    size_t i;
+    json_t *json = get_json(ctl, "/v1/keys", "keys", JSON_ARRAY);
+    if (json == NULL)
+        return EXIT_NO;
+    if (ctl->config->json) {
+        print_json(json);
+        json_decref(json);
+        return EXIT_YES;
+    }
+    table_head(&table, names, sizeof names / sizeof names[0]);
+    json_array_foreach(json_object_get(json, "keys"), i, key)
+    {
+        char(*row)[CELL_BYTES] = table_row(&table);
+        if (row == NULL)
+            break;
+        put_cell(row[0], text_of(key, "key"));
+        put_cell(row[1], text_of(key, "use"));
+        put_cell(row[2], flag_of(key, "seals") ? "yes" : "-");
+        put_cell(row[3], flag_of(key, "wanted") ? "yes" : "-");
+        put_number(row[4], number_of(key, "sealing"));
+        put_names(row[5], json_object_get(key, "refusing"), number_of(key, "refusing_count"));
+    }
+    table_print(&table);
+    json_decref(json);
+    return EXIT_YES;
+}
+
+static int use_key(struct ctl *ctl, const char *key)
+{
+    char target[64];
+    if (strlen(key) != 8 || strspn(key, "0123456789abcdef") != 8) {
+        fprintf(stderr, "meshd: keys use: a key is named by its id, as `meshd keys` lists it\n");
+        return EXIT_USAGE;
+    }
+    snprintf(target, sizeof target, "/v1/keys/%s/use", key);
+    if (!request(ctl, "POST", target))
+        return EXIT_NO;
+    if (ctl->status == 200)
+        return EXIT_YES;
+    if (ctl->status == 404)
+        fprintf(stderr, "meshd: no such key is in use\n");
+    else if (ctl->status == 409)
+        fprintf(stderr, "meshd: not all living members accept that key: see meshd keys\n");
+    else
+        explain_status(ctl);
+    return EXIT_NO;
+}
+
+static int show_keys(struct ctl *ctl)
+{
+    const struct config *config = ctl->config;
+    if (config->argument == NULL)
+        return list_keys(ctl);
+    if (strcmp(config->argument, "use") == 0 && config->argument2 != NULL)
+        return use_key(ctl, config->argument2);
+    fprintf(stderr, "meshd: keys: takes nothing, or: use KEY\n");
+    return EXIT_USAGE;
+}
+
 /* ---- health ---------------------------------------------------------------------------------- */
 
 static bool says_ready(const struct bytes *body)
@@ -555,11 +648,12 @@ static int show_health(struct ctl *ctl)
 static const struct command {
     const char *name;
     int (*show)(struct ctl *ctl);
-    bool takes_argument;
-} commands[] = {{"members", show_members, false},
-                {"sessions", show_sessions, false},
-                {"why", show_why, true},
-                {"health", show_health, false}};
+    bool takes_argument, judges_arguments;
+} commands[] = {{"members", show_members, false, false},
+                {"sessions", show_sessions, false, false},
+                {"why", show_why, true, false},
+                {"keys", show_keys, false, true},
+                {"health", show_health, false, false}};
 
 static const struct command *command_named(const char *name)
 {
@@ -589,7 +683,8 @@ int ctl_main(const char *name, const struct config *config)
     const struct command *command = command_named(name);
     struct ctl ctl = {.config = config, .to = config->admin};
     char why[SECRETS_WHY_MAX];
-    if (command->takes_argument != (config->argument != NULL)) {
+    if (!command->judges_arguments &&
+        (command->takes_argument != (config->argument != NULL) || config->argument2 != NULL)) {
         fprintf(stderr, "meshd: %s: %s\n", name,
                 command->takes_argument ? "needs a session id" : "takes no argument");
         return EXIT_USAGE;

@@ -11,6 +11,7 @@
 #include "node/client.h"
 #include "node/log.h"
 #include "node/peer.h"
+#include "node/reload.h"
 #include "node/resolve.h"
 #include "node/status.h"
 #include "node/upstream.h"
@@ -177,9 +178,11 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
         break;
     case MESH_KEY_USED:
         log_info("key_used", "key=%08" PRIx64, value);
+        reload_keys_changed(host);
         break;
     case MESH_KEY_GIVEN_UP:
         log_info("key_given_up", "key=%08" PRIx64, value);
+        reload_keys_changed(host);
         break;
     case MESH_UPSTREAM_FAILS:
         upstream_note_fails(host->upstream, value != 0);
@@ -344,11 +347,9 @@ static void on_signal(uv_signal_t *handle, int number)
     struct host *host = handle->data;
     struct host_core *core = host->core;
     log_info("signal", "number=%d", number);
-    if (number == SIGHUP) {
-        status_reload(host->status);
-        if (host->config->on_hangup != NULL)
-            host->config->on_hangup(host->config->context);
-    } else if (core->phase == HOST_RUNNING)
+    if (number == SIGHUP)
+        reload_now(host->reload);
+    else if (core->phase == HOST_RUNNING)
         leave(host, grace_for(host, number));
     else {
         /* A second one hurries: what is open ends with definite answers, now. */
@@ -506,6 +507,8 @@ static int open_all(struct host *host, const char **whatp)
         *whatp = "admin";
         rc = status_new(&host->status, host);
     }
+    if (rc == 0)
+        rc = reload_new(&host->reload, host);
     if (rc == 0) {
         *whatp = "join";
         rc = resolver_new(&host->resolver, host, config->joins, config->joins_count,
@@ -592,6 +595,7 @@ bool host_free(struct host *host)
     upstream_free(host->upstream);
     peers_free(host->peers);
     status_free(host->status);
+    reload_free(host->reload);
     resolver_free(host->resolver);
     mesh_free(host->mesh);
     bytes_budget_deinit(&host->bodies);

@@ -41,11 +41,9 @@ struct host_config {
     enum host_transport upstream_transport;
     uint32_t connections_max, connections_per_address_max;
     uint32_t drain_timeout_ms, drain_grace_ms;
-    struct gate_config gate;          /* but listen_host and is_loopback */
-    struct mcp_config mcp;            /* but what is of the upstream */
-    void (*on_hangup)(void *context); /* SIGHUP: main.c reads its files again; or NULL. The
-                                         token file is read again by the host itself */
-    void *context;
+    struct gate_config gate; /* but listen_host and is_loopback */
+    struct mcp_config mcp;   /* but what is of the upstream, and keys */
+    const char *key_path;    /* where the keys of `mesh` are from: it is watched; or NULL */
 };
 
 void host_config_defaults(struct host_config *config);
@@ -67,11 +65,12 @@ struct host {
     struct peers *peers;
     struct resolver *resolver;
     struct status *status;
+    struct reload *reload;
     struct writers writers;
     struct wheel wheel;
     struct host_core *core;      /* host.c's own */
     struct gate_config gate;     /* with what depends on the listener */
-    struct mcp_config mcp;       /* with what depends on the upstream: upstream_new() fills it */
+    struct mcp_config mcp;       /* with what upstream_new() and reload_new() fill in */
     uint32_t connections_max;    /* as the descriptors allow */
     struct bytes_budget bodies;  /* of requests and lines of children, on their way in */
     struct bytes_budget passing; /* heads, and answers of the upstream: counted elsewhere */

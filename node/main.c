@@ -26,6 +26,7 @@ static const char usage_text[] =
     "\n"
     "  meshd [run] [settings] [-- command args...]   one peer; the command is a stdio server\n"
     "  meshd members | sessions | why ID | health    ask a running peer (admin endpoint)\n"
+    "  meshd keys | keys use KEY                     of the cluster: which are used; use that one\n"
     "        [--admin ADDR:PORT] [--admin-token-file FILE] [--json]\n"
     "  meshd keygen                                  a new key, as a line of a key file\n"
     "  meshd settings [--markdown]                   all settings\n"
@@ -92,32 +93,10 @@ static void protect_secrets(const struct config *config)
         (void)umask(077);
 }
 
-/* SIGHUP. The keys in use stay: those in the file are only compared with them. */
-static void on_hangup(void *context)
-{
-    const struct config *config = context;
-    const struct mesh_config *mesh = &config->host.mesh;
-    struct secret_keys now, then = {.count = mesh->keys_count, .verify_only = mesh->verify_only};
-    char why[SECRETS_WHY_MAX];
-    if (config->key_path == NULL)
-        return;
-    memcpy(then.keys, mesh->keys, sizeof then.keys);
-    if (secrets_read_keys(&now, config->key_path, why) < 0)
-        log_error("key_file_bad", "kept=1 why=%s", why);
-    else if (secrets_keys_equal(&now, &then))
-        log_info("key_file_read", "changed=%d", 0);
-    else
-        log_warn("key_file_read", "changed=%d keys=%d restart_needed=1", 1, now.count);
-    secrets_wipe_keys(&now);
-    secrets_wipe_keys(&then);
-}
-
 static int run_peer(struct config *config)
 {
     struct host *host = NULL;
     log_open(config->log_level, config->log_json);
-    config->host.on_hangup = on_hangup;
-    config->host.context = config;
     protect_secrets(config);
     (void)signal(SIGPIPE, SIG_IGN);
     int rc = open_standard_streams();

@@ -184,25 +184,6 @@ int secrets_make_key(char line[65])
     return 0;
 }
 
-void secrets_principal_keys(uint8_t derived[2][16], const struct secret_keys *keys,
-                            const char *cluster)
-{
-    uint8_t first = 0;
-    while (first < keys->count && (keys->verify_only >> first & 1) != 0)
-        first++;
-    for (uint8_t i = 0; i < 2; i++) {
-        crypto_generichash_state state;
-        const uint8_t *key = first < keys->count ? keys->keys[first] : NULL;
-        char use[] = "session-mesh principal 0";
-        use[sizeof use - 2] = (char)('0' + i);
-        crypto_generichash_init(&state, key, key != NULL ? 32 : 0, 16);
-        crypto_generichash_update(&state, (const uint8_t *)use, sizeof use);
-        crypto_generichash_update(&state, (const uint8_t *)cluster, strlen(cluster));
-        crypto_generichash_final(&state, derived[i], 16);
-        sodium_memzero(&state, sizeof state);
-    }
-}
-
 /* ---- tokens --------------------------------------------------------------------------------- */
 
 int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,

@@ -31,9 +31,4 @@ int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
 /* A new key as a line of a key file: 64 hex digits and a zero. 0 or negative errno. */
 int secrets_make_key(char line[65]);
 
-/* The keys of principals' hashes (struct mcp_config), equal on every peer of a cluster: from the
- * first key that seals, or without one from the label. */
-void secrets_principal_keys(uint8_t derived[2][16], const struct secret_keys *keys,
-                            const char *cluster);
-
 #endif

@@ -2,6 +2,7 @@
  * they become a poll handle and a timer of the loop (bad-inputs.md §10). */
 #include "node/status.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "http/admin.h"
@@ -155,6 +156,56 @@ static char *metrics(void *context, size_t *length)
     return text;
 }
 
+/* Who does not say that it accepts this key. */
+static void name_refusing(struct host *host, struct admin_key *key)
+{
+    size_t count = mesh_members(host->mesh, NULL, 0), named = 0;
+    struct mesh_member *members = calloc(count + 1, sizeof *members);
+    if (members == NULL)
+        return;
+    count = mesh_members(host->mesh, members, count);
+    for (size_t i = 0; i < count && named < ADMIN_REFUSING_MAX; i++) {
+        const struct mesh_record *record = members[i].record;
+        bool accepts = members[i].record == mesh_self(host->mesh)->record;
+        for (uint8_t k = 0; k < record->keys_count; k++)
+            accepts = accepts || record->keys[k] == key->id;
+        if (!accepts && member_state_is_living(members[i].state))
+            snprintf(key->refusing[named++], sizeof key->refusing[0], "%s", record->name);
+    }
+    free(members);
+}
+
+static size_t keys(void *context, struct admin_key into[ADMIN_KEYS_MAX])
+{
+    static const char *const uses[] = {[MESH_KEY_IN_USE] = "in_use",
+                                       [MESH_KEY_VERIFIES] = "verifies",
+                                       [MESH_KEY_LEAVING] = "leaving"};
+    struct host *host = context;
+    struct mesh_key_info infos[MESH_KEYS_ALL];
+    size_t count = mesh_keys(host->mesh, infos);
+    if (host->config->key_path == NULL)
+        count = 0;
+    for (size_t i = 0; i < count; i++) {
+        into[i] = (struct admin_key){.id = infos[i].id,
+                                     .use = uses[infos[i].use],
+                                     .seals = infos[i].seals,
+                                     .is_wanted = infos[i].is_wanted,
+                                     .sealing = (uint32_t)infos[i].sealing_others + infos[i].seals,
+                                     .refusing_count = (uint32_t)infos[i].refusing};
+        name_refusing(host, &into[i]);
+    }
+    explicit_bzero(infos, sizeof infos);
+    return count;
+}
+
+static int use_key(void *context, uint32_t id)
+{
+    struct host *host = context;
+    int rc = mesh_use_key(host->mesh, id, host_now_ms(host));
+    log_info("key_wished", "key=%08" PRIx32 " refused=%d", id, rc < 0);
+    return rc;
+}
+
 static void drain(void *context)
 {
     host_leave(context);
@@ -220,7 +271,9 @@ int status_new(struct status **statusp, struct host *host)
                                            .why = why,
                                            .unready = unready,
                                            .metrics = metrics,
-                                           .drain = drain};
+                                           .drain = drain,
+                                           .keys = keys,
+                                           .use_key = use_key};
     if (config->admin_listen != NULL) {
         struct admin_config admin = {config->admin_listen, config->admin_token_path};
         int rc = admin_start(&status->admin, &admin, &status->source, host_now_ms(host));

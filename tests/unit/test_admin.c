@@ -109,13 +109,36 @@ static void drain(void *context)
     drains++;
 }
 
+static uint32_t used_key;
+
+static size_t keys(void *context, struct admin_key into[ADMIN_KEYS_MAX])
+{
+    (void)context;
+    memset(into, 0, 2 * sizeof *into);
+    into[0] = (struct admin_key){
+        .id = 0x0badcafe, .use = "in_use", .is_wanted = true, .refusing_count = 9};
+    for (int n = 0; n < ADMIN_REFUSING_MAX; n++)
+        snprintf(into[0].refusing[n], sizeof into[0].refusing[n], "peer-%d", n);
+    into[1] = (struct admin_key){.id = 0x12, .use = "leaving", .seals = true, .sealing = 10};
+    return 2;
+}
+
+static int use_key(void *context, uint32_t id)
+{
+    (void)context;
+    used_key = id;
+    return id == 0x0badcafe ? -EBUSY : id == 0x12 ? 0 : -ENOENT;
+}
+
 static const struct admin_source source = {.self = self,
                                            .members = members,
                                            .sessions = sessions,
                                            .why = why,
                                            .unready = unready,
                                            .metrics = metrics,
-                                           .drain = drain};
+                                           .drain = drain,
+                                           .keys = keys,
+                                           .use_key = use_key};
 
 /* ---- a client ------------------------------------------------------------------------------- */
 
@@ -347,6 +370,52 @@ static void test_admin_says_why_without_showing_the_id(void **state)
     stop(&f);
 }
 
+static void test_admin_lists_keys_by_their_ids_and_uses_one(void **state)
+{
+    static const struct {
+        const char *line;
+        int status;
+    } cases[] = {
+        {"POST /v1/keys/00000012/use", 200},
+        {"POST /v1/keys/0badcafe/use", 409},
+        {"POST /v1/keys/00000013/use", 404},
+        {"GET /v1/keys/00000012/use", 405},
+        {"POST /v1/keys", 405},
+        {"POST /v1/keys/12/use", 405},
+        {"POST /v1/keys/0BADCAFE/use", 405},
+        {"POST /v1/keys/000000012/use", 405},
+        {"POST /v1/keys/00000012/use/", 405},
+        {"POST /v1/keys/00000012/drop", 405},
+        {"POST /v1/keys/00000012/use?x", 400},
+        {"GET /v1/keys?x=1", 400},
+    };
+    struct fixture f;
+    json_t *json, *key;
+
+    (void)state;
+    start(&f, "127.0.0.1:0", NULL);
+    json = ask_json(&f, "GET /v1/keys");
+    assert_int_equal(json_array_size(json_object_get(json, "keys")), 2);
+    key = json_array_get(json_object_get(json, "keys"), 0);
+    assert_string_equal(json_string_value(json_object_get(key, "key")), "0badcafe");
+    assert_true(json_is_true(json_object_get(key, "wanted")));
+    assert_true(json_is_false(json_object_get(key, "seals")));
+    assert_int_equal(json_integer_value(json_object_get(key, "refusing_count")), 9);
+    assert_int_equal(json_array_size(json_object_get(key, "refusing")), ADMIN_REFUSING_MAX);
+    key = json_array_get(json_object_get(json, "keys"), 1);
+    assert_string_equal(json_string_value(json_object_get(key, "key")), "00000012");
+    assert_string_equal(json_string_value(json_object_get(key, "use")), "leaving");
+    assert_int_equal(json_integer_value(json_object_get(key, "sealing")), 10);
+    json_decref(json);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ask(&f, cases[i].line, "");
+        if (f.status != cases[i].status)
+            fail_msg("%s: %d", cases[i].line, f.status);
+    }
+    assert_int_equal(used_key, 0x13);
+    stop(&f);
+}
+
 static void test_admin_v1_wants_the_token(void **state)
 {
     static const struct {
@@ -362,6 +431,9 @@ static void test_admin_v1_wants_the_token(void **state)
         {"GET /v1/members?token=s3cret-token", "", 401},
         {"GET /v1/nothing", "", 401},
         {"POST /v1/drain", "", 401},
+        {"GET /v1/keys", "", 401},
+        {"POST /v1/keys/00000012/use", "", 401},
+        {"POST /v1/keys/00000012/use", "Authorization: Bearer wrong\r\n", 401},
         {"GET /v1/members", "Authorization: Bearer s3cret-token\r\n", 200},
         {"GET /v1/members", "authorization: bearer second\r\n", 200},
         {"GET /v1/members",
@@ -643,6 +715,7 @@ int main(void)
         cmocka_unit_test(test_admin_lists_members_even_with_odd_zones),
         cmocka_unit_test(test_admin_pages_through_sessions),
         cmocka_unit_test(test_admin_says_why_without_showing_the_id),
+        cmocka_unit_test(test_admin_lists_keys_by_their_ids_and_uses_one),
         cmocka_unit_test(test_admin_v1_wants_the_token),
         cmocka_unit_test(test_admin_keeps_browsers_of_other_sites_out),
         cmocka_unit_test(test_admin_refuses_odd_requests),

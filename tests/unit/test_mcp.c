@@ -51,8 +51,9 @@ static struct mcp_config config_of(bool http_upstream)
                                 .upstream_authority = "127.0.0.1:3000",
                                 .bind = MCP_BIND_AUTO};
 
-    memset(config.principal_keys[0], 1, 16);
-    memset(config.principal_keys[1], 2, 16);
+    memset(config.who_keys[0].hash_keys[0], 1, 16);
+    memset(config.who_keys[0].hash_keys[1], 2, 16);
+    config.who_keys_count = 1;
     return config;
 }
 
@@ -1420,10 +1421,52 @@ static void test_mcp_binding_follows_the_setting(void **state)
     assert_false(same(by_user, unbound));
     assert_true(same(by_user, principal_with(&config, user)));
     assert_true(same(principal_with(&config, token), unbound));
-    config.principal_keys[1][0]++;
+    config.who_keys[0].hash_keys[1][0]++;
     assert_false(same(by_user, principal_with(&config, user)));
     config.bind = MCP_BIND_NONE;
     assert_true(same(principal_with(&config, token), unbound));
+}
+
+/* Keys of the cluster change: who has a session is told by the key of its id, who has none by the
+ * first. */
+static void test_mcp_a_principal_is_hashed_with_the_key_of_its_session(void **state)
+{
+    struct mcp_config config = config_of(true), first, second;
+    const char *token = "Authorization: Bearer opaque\r\n";
+    char lines[256];
+    struct fixture f;
+
+    (void)state;
+    config.bind = MCP_BIND_TOKEN;
+    config.who_keys[0].id = 0xabc5;
+    first = second = config;
+    second.who_keys[0].id = 0xabc9;
+    second.who_keys[0].hash_keys[0][0]++;
+    config.who_keys[1] = second.who_keys[0];
+    config.who_keys_count = 2;
+    static const struct {
+        const char *id;
+        bool is_second;
+    } cases[] = {
+        {"GV", true}, {"FV", false}, {"HV", false}, {"\x01V", false}}; /* 0x19, 0x15, 0x1d */
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        const struct mcp_config *like = cases[n].is_second ? &second : &first;
+        struct principal who, by_token;
+        if (cases[n].id[0] == '\x01')
+            snprintf(lines, sizeof lines, BOTH JSON "%s", token);
+        else
+            snprintf(lines, sizeof lines, BOTH JSON "Mcp-Session-Id: %s%s\r\n%s", cases[n].id,
+                     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", token);
+        open_request(&f, like, POST, lines, n == 3 ? INITIALIZE : LIST);
+        who = f.made.request.who;
+        by_token = f.made.request.token;
+        close_request(&f);
+        open_request(&f, &config, POST, lines, n == 3 ? INITIALIZE : LIST);
+        assert_true(same(who, f.made.request.who));
+        assert_true(same(by_token, f.made.request.token));
+        assert_int_equal(f.made.request.who_key, like->who_keys[0].id);
+        close_request(&f);
+    }
 }
 
 /* Row A22: the id is ours, and the upstream writes targets into its log. */
@@ -1475,6 +1518,7 @@ int main(void)
         cmocka_unit_test(test_mcp_a_jwt_binds_by_issuer_and_subject_alone),
         cmocka_unit_test(test_mcp_what_is_no_sound_jwt_is_unbound),
         cmocka_unit_test(test_mcp_binding_follows_the_setting),
+        cmocka_unit_test(test_mcp_a_principal_is_hashed_with_the_key_of_its_session),
         cmocka_unit_test(test_mcp_the_session_id_of_a_message_goes_no_further),
     };
 
