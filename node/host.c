@@ -181,6 +181,9 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_KEY_GIVEN_UP:
         log_info("key_given_up", "key=%08" PRIx64, value);
         break;
+    case MESH_UPSTREAM_FAILS:
+        upstream_note_fails(host->upstream, value != 0);
+        break;
     case MESH_FAILPOINT:
         host->core->is_at_place = true;
         break;
