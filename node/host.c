@@ -49,7 +49,6 @@ void host_config_defaults(struct host_config *config)
                                    .children_max = 256,
                                    .spawning_max = 8,
                                    .connections_max = 10000,
-                                   .connections_per_address_max = 1000,
                                    .join_port = 7946,
                                    .drain_timeout_ms = 25000,
                                    .drain_grace_ms = 5000};
