@@ -1,8 +1,6 @@
 """More connections than there is room for: slow ones, idle ones, all of one address; and a process that
-may open few files. MESH_TEST_SLOW=5000 says how many slow ones (500: as many as a quick run has time
-for, with a limit that they exceed as well)."""
+may open few files. limits-full: with 5,000 slow ones and 1,024 files."""
 import contextlib
-import os
 import selectors
 import socket
 import threading
@@ -10,10 +8,6 @@ import time
 
 from harness import Peer, Session, check, note, request, start_peers, sure, wait_until
 from raw import Canary, JSON_LINES, PING, exchange, head, post
-
-SLOW = int(os.environ.get("MESH_TEST_SLOW", "500"))
-FILES = 1024 if SLOW >= 5000 else 256
-UNTIL_S = 6.0 if SLOW >= 5000 else 4.0
 
 
 def few_files(count):
@@ -78,18 +72,18 @@ class Slow(threading.Thread):
         self.join(10)
 
 
-def slow_ones():
+def slow_ones(count, files, seconds):
     peers = start_peers(cluster="slow", each=lambda i: {
-        "log": f"slow-p{i + 1}", "prefix": few_files(FILES),
+        "log": f"slow-p{i + 1}", "prefix": few_files(files),
         "flags": ["--max-connections-per-address", "100000"]})
     canary = Canary(peers)
-    slow = Slow(peers[0].port, SLOW)
-    with check(f"{SLOW} slow connections, {FILES} files: a session that opens a connection for each request "
+    slow = Slow(peers[0].port, count)
+    with check(f"{count} slow connections, {files} files: a session that opens a connection for each request "
                "sees no error, at none of the peers"):
         begun = time.monotonic()
-        wait_until(30, lambda: slow.opened >= SLOW, "they are opened")
+        wait_until(30, lambda: slow.opened >= count, "they are opened")
         before = canary.count
-        time.sleep(UNTIL_S)
+        time.sleep(seconds)
         most = peers[0].metrics()
         sure(most["mesh_client_connections"] >= most["mesh_client_connections_max"] / 2, most)
         sure(canary.count - before > 20, canary.count - before)
@@ -98,8 +92,8 @@ def slow_ones():
              f"{canary.count} requests of the canary; {most['process_open_fds']:.0f} files")
     with check("and they are what gave way: counted, and within the limit"):
         sure(most['mesh_client_broken_total{cause="displaced"}'] > 0, most)
-        sure(most["process_open_fds"] < FILES, most["process_open_fds"])
-        sure(most["mesh_client_connections_max"] <= FILES / 2, most["mesh_client_connections_max"])
+        sure(most["process_open_fds"] < files, most["process_open_fds"])
+        sure(most["mesh_client_connections_max"] <= files / 2, most["mesh_client_connections_max"])
     with check("the admin endpoint answers, new sessions open, nobody was suspected for good"):
         for _ in range(5):
             sure(request(peers[0].admin_port, "GET", "/readyz", timeout=2).status == 200)
@@ -133,9 +127,8 @@ def hold(port, count):
     return held
 
 
-def of_one_address():
+def of_one_address(count):
     (peer,) = start_peers(1, cluster="balancer", each=lambda i: {"log": "balancer"})
-    count = 5000 if SLOW >= 5000 else 1500
     with check(f"{count} connections from one address, as of a balancer: all of them answered by a peer "
                "with its defaults"):
         held = hold(peer.port, count)
@@ -217,10 +210,11 @@ def early():
     peer.end()
 
 
-def run():
-    works = [threading.Thread(target=work) for work in (slow_ones, few, drained, early)]
+def run(slow=500, files=256, seconds=4, connections=1500):
+    works = [threading.Thread(target=work) for work in (
+        lambda: slow_ones(slow, files, seconds), few, drained, early)]
     for work in works:
         work.start()
     for work in works:
         work.join(120)
-    of_one_address()
+    of_one_address(connections)
