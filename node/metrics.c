@@ -232,6 +232,7 @@ static void write_clients(struct page *page, struct host *host)
     labelled(page, broken, "cause", "lost", stats->lost);
     labelled(page, broken, "cause", "timeout", stats->timeouts);
     labelled(page, broken, "cause", "slow", stats->slow);
+    labelled(page, broken, "cause", "displaced", stats->displaced);
 }
 
 /* A server over HTTP is shared by sessions; a child is not, and has counters of its own. */
