@@ -186,9 +186,6 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_UPSTREAM_FAILS:
         upstream_note_fails(host->upstream, value != 0);
         break;
-    case MESH_UPSTREAM_FAILS:
-        upstream_note_fails(host->upstream, value != 0);
-        break;
     case MESH_FAILPOINT:
         host->core->is_at_place = true;
         break;
