@@ -259,14 +259,19 @@ void exchange_note_progress(struct core *core, struct exchange *x, struct slice 
         (void)slice_keep(&x->progress, value, &core->budget);
 }
 
+struct held_head exchange_head_of(const struct wire_message *m)
+{
+    return (struct held_head){.status = m->head.status,
+                              .form = m->head.form,
+                              .lines = m->head.head,
+                              .has_session = m->has_session,
+                              .session = m->session,
+                              .owner = m->epoch.owner};
+}
+
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
 {
-    struct held_head head = {.status = m->head.status,
-                             .form = m->head.form,
-                             .lines = m->head.head,
-                             .has_session = m->has_session,
-                             .session = m->session,
-                             .owner = m->epoch.owner};
+    struct held_head head = exchange_head_of(m);
     x->received = 1; /* the first message of an answer, or of one begun anew */
     x->serial = m->head.serial;
     exchange_is_heard(x);
