@@ -67,6 +67,13 @@ static bool reason_denies_running(enum mesh_reason why)
     return false;
 }
 
+/* N1: whoever answers in a deleted session cannot know that. */
+static bool end_is_excused(struct world *world, const struct request *request)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    return ends_is_forgotten(world, session) || ends_is_unheard(world, session);
+}
+
 void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
                      uint32_t session_told)
 {
@@ -95,8 +102,7 @@ void check_execution(struct world *world, const struct upstream *up, const struc
         reason_denies_running(request->why))
         check_fail(world, "E1", "#%u runs, and its client was told '%s'", request->n,
                    reason_name(request->why));
-    if (request->is_after_end &&
-        !ends_is_forgotten(world, world->clients->sessions[request->session]))
+    if (request->is_after_end && !end_is_excused(world, request))
         check_fail(world, "N1", "#%u runs in a session that was deleted before", request->n);
     if (request_is_of_session(request))
         tenure_runs(world, request, call->upstream);
@@ -448,7 +454,7 @@ void check_end(struct world *world, struct request *request)
         reason_denies_running(request->why))
         check_fail(world, "E1", "#%u ran, and its client is told '%s'", request->n,
                    reason_name(request->why));
-    if (request->is_after_end && ok && !ends_is_forgotten(world, session))
+    if (request->is_after_end && ok && !end_is_excused(world, request))
         check_fail(world, "N1", "#%u is answered in a session that was deleted before", request->n);
     if (request_is_of_session(request) && request->why == MESH_SESSION_UNKNOWN &&
         !may_be_unknown(world, session)) {
