@@ -189,7 +189,7 @@ void mesh_free(struct mesh *m)
 
 /* Before any fact that may bring an answer: did we stand still? Others may have taken us for dead
  * meanwhile, so what is answered from here on waits until they were asked. */
-static void mesh_note_time(struct mesh *m, uint64_t now_ms)
+void mesh_note_time(struct mesh *m, uint64_t now_ms)
 {
     struct core *core = &m->core;
     core->now_ms = now_ms;
@@ -208,17 +208,10 @@ void mesh_join(struct mesh *m, const struct mesh_addr *contact, uint64_t now_ms)
     swim_join(m->core.swim, contact, now_ms);
 }
 
-static void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms)
+void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms)
 {
     swim_set_flags(m->core.swim, serving, draining, now_ms);
     entry_wake(&m->core);
-}
-
-void mesh_serving(struct mesh *m, bool serving, uint64_t now_ms)
-{
-    m->is_serving = serving;
-    handover_serving(&m->core, serving, now_ms);
-    mesh_tell_flags(m, serving, m->core.is_leaving, now_ms);
 }
 
 void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t now_ms)
@@ -226,7 +219,7 @@ void mesh_leave(struct mesh *m, uint64_t stay_ms, uint64_t until_ms, uint64_t no
     m->stay_until_ms = stay_ms < until_ms ? stay_ms : until_ms;
     m->leave_until_ms = until_ms;
     m->core.is_leaving = true;
-    mesh_tell_flags(m, m->is_serving, true, now_ms);
+    mesh_tell_flags(m, mesh_serves(m), true, now_ms);
     handover_begin(&m->core, until_ms);
 }
 
@@ -249,66 +242,6 @@ void mesh_taken(struct mesh *m, struct handle exchange, size_t bytes, uint64_t n
 void mesh_close(struct mesh *m, struct handle exchange, uint64_t now_ms)
 {
     entry_close(&m->core, exchange, now_ms);
-}
-
-void mesh_up_ready(struct mesh *m, struct handle up, uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_ready(&m->core, up, now_ms);
-}
-
-void mesh_up_sent(struct mesh *m, struct handle up, uint32_t call, uint64_t now_ms)
-{
-    (void)now_ms;
-    serve_up_sent(&m->core, up, call);
-}
-
-void mesh_up_head(struct mesh *m, struct handle up, uint32_t call, int status, enum mesh_form form,
-                  enum mesh_up_session session, struct slice head, uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_head(&m->core, up, call, status, form, session, head, now_ms);
-}
-
-bool mesh_up_message(struct mesh *m, struct handle up, uint32_t call, const struct rpc_message *rpc,
-                     const struct rpc_tools *tools, struct slice text, uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    return serve_up_message(&m->core, up, call, rpc, tools, text, now_ms);
-}
-
-void mesh_up_mark(struct mesh *m, struct handle up, uint32_t call, struct slice event_id,
-                  uint32_t retry_ms, uint64_t now_ms)
-{
-    (void)now_ms;
-    serve_up_mark(&m->core, up, call, event_id, retry_ms);
-}
-
-void mesh_up_data(struct mesh *m, struct handle up, uint32_t call, struct slice part,
-                  uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_data(&m->core, up, call, part, now_ms);
-}
-
-void mesh_up_too_large(struct mesh *m, struct handle up, enum rpc_kind kind, struct slice id,
-                       uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_too_large(&m->core, up, kind, id, now_ms);
-}
-
-void mesh_up_end(struct mesh *m, struct handle up, uint32_t call, enum mesh_end end,
-                 enum mesh_reason why, uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_end(&m->core, up, call, end, why, now_ms);
-}
-
-void mesh_up_closed(struct mesh *m, struct handle up, enum mesh_reason why, uint64_t now_ms)
-{
-    mesh_note_time(m, now_ms);
-    serve_up_closed(&m->core, up, why, now_ms);
 }
 
 /* ---- facts: peers --------------------------------------------------------------------------- */
@@ -657,7 +590,7 @@ bool mesh_next_effect(struct mesh *m, struct mesh_effect *effect, uint64_t now_m
         return false; /* it is dead */
     do {
         while (effects_pop(&core->effects, effect))
-            if (mesh_may_leave(m, effect))
+            if (mesh_may_leave(m, effect) && !mesh_is_kept_back(m, effect, now_ms))
                 return true;
     } while (mesh_pump(m, now_ms));
     /* last: a datagram carries, and a record seals, all that the turn brought */

@@ -90,7 +90,8 @@ void mesh_free(struct mesh *mesh); /* NULL is fine */
 /* Ask this address for the mesh. Repeated calls with the same address are cheap: the host calls
  * it again whenever it has resolved its seeds anew. Our own address is skipped. */
 void mesh_join(struct mesh *mesh, const struct mesh_addr *contact, uint64_t now_ms);
-/* The local upstream answers, or does not. Starts as false. */
+/* The local upstream was asked whether it is there, and is, or is not. Starts as false. Where
+ * mesh_up_fails(), it was asked to answer something, and does. */
 void mesh_serving(struct mesh *mesh, bool serving, uint64_t now_ms);
 /* Take no new sessions and give away those we own (handover.h); go on serving what still comes here
  * until stay_ms, then end the streams that are held here, tell the others that we leave, and end
@@ -228,6 +229,7 @@ enum mesh_change {
     MESH_KEY_USED,        /* value: id of the cluster's key that seals and mints from now on */
     MESH_KEY_GIVEN_UP,    /* value: id of one that left the key file: it opens nothing more */
     MESH_STOOD_STILL,     /* value: ms that the loop was late */
+    MESH_UPSTREAM_FAILS,  /* value 1: ask once a second whether it answers again; 0: it does */
     MESH_FAILPOINT        /* mesh_fail_at(): this peer is to die now; nothing more will come */
 };
 
@@ -289,6 +291,9 @@ void mesh_fail_at(struct mesh *mesh, const char *name, uint32_t skip);
 bool mesh_next_effect(struct mesh *mesh, struct mesh_effect *effect, uint64_t now_ms);
 
 /* ---- questions: they change nothing --------------------------------------------------------- */
+
+/* It has failed too often in a row, and is asked nothing (breaker.h). */
+bool mesh_up_fails(const struct mesh *mesh);
 
 /* What a peer decides about a key. The record is the truth; hint and ring only tell where to look
  * for it. */
@@ -398,6 +403,7 @@ struct mesh_stats {
     uint64_t messages_bad;      /* of upstreams: no JSON-RPC where only that makes sense, or too
                                     large to be passed on */
     uint64_t upstreams_lost;    /* of sessions that go on */
+    uint64_t breaks, kept_back; /* of the upstream: times that it failed; calls not given to it */
     uint64_t sessions_resumed, replays_failed; /* at a fresh upstream */
     uint64_t tasks_learned;                    /* of our upstream (2026-07-28) */
     uint64_t tasks_unwritten; /* told to the client before their ring home knew them */

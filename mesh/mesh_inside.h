@@ -1,6 +1,6 @@
 /* mesh_inside.h - what the files of the boundary share: mesh.c (facts in, effects out),
- * mesh_links.c (what came over links), mesh_keys.c (the cluster's keys), mesh_look.c (questions).
- */
+ * mesh_upstream.c (facts of upstreams), mesh_links.c (what came over links), mesh_keys.c (the
+ * cluster's keys), mesh_look.c (questions). */
 #ifndef MESH_MESH_INSIDE_H
 #define MESH_MESH_INSIDE_H
 
@@ -25,7 +25,7 @@ struct mesh {
     uint64_t now_ms;
     uint64_t due_ms; /* the deadline that the last turn ended with */
     uint64_t stay_until_ms, leave_until_ms;
-    uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
+    uint64_t farewell_ms;   /* from here on the others may hear that we left; MESH_NEVER: not set */
     bool is_serving, is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;
@@ -34,6 +34,16 @@ struct mesh {
     struct wire_message message;                  /* scratch, likewise */
     uint8_t plain[WIRE_PLAIN_MAX], sealed[WIRE_DATAGRAM_MAX];
 };
+
+/* Before any fact that may bring an answer: did we stand still? */
+void mesh_note_time(struct mesh *m, uint64_t now_ms);
+/* Tells the others what we take. */
+void mesh_tell_flags(struct mesh *m, bool serving, bool draining, uint64_t now_ms);
+
+/* New work may be given to our upstream. */
+bool mesh_serves(const struct mesh *m);
+/* This effect is a call to an upstream that fails: it is over, as one that was refused. */
+bool mesh_is_kept_back(struct mesh *m, const struct mesh_effect *effect, uint64_t now_ms);
 
 /* What a link did, or a message that came over it, to whom it concerns. */
 void mesh_on_links(struct core *core, const struct links_event *event, uint64_t now_ms);

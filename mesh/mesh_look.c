@@ -123,6 +123,11 @@ size_t mesh_sessions(const struct mesh *m, uint32_t from, struct mesh_session_in
     return count;
 }
 
+bool mesh_up_fails(const struct mesh *m)
+{
+    return m->core.breaker.is_open;
+}
+
 void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
 {
     const struct core *core = &m->core;

@@ -38,7 +38,12 @@ static void set_state(struct client *client, enum client_state state)
 {
     if (is_busy(client))
         client->clients->busy--;
+    list_remove(&client->in_reading);
     client->state = state;
+    if (state == CLIENT_READING) {
+        list_push_back(&client->clients->reading, &client->in_reading);
+        client->reading_ms = client_now_ms(client);
+    }
     if (is_busy(client))
         client->clients->busy++;
 }
@@ -51,6 +56,7 @@ static void on_closed(uv_handle_t *handle)
     if (client->next != NULL)
         client->next->link = client->link;
     clients->stats.connections--;
+    clients->closing--;
     client_uncount_address(clients, &client->addr);
     writer_free(&client->writer);
     free(client);
@@ -76,6 +82,7 @@ void client_drop(struct client *client, bool reset)
         return;
     forget_exchange(client);
     set_state(client, CLIENT_CLOSED);
+    client->clients->closing++;
     h1_deinit(&client->h1);
     bytes_unref(client->more);
     client->more = NULL;
@@ -494,6 +501,7 @@ void client_start(struct client *client)
         client->next->link = &client->next;
     clients->first = client;
     clients->stats.connections++;
+    set_state(client, CLIENT_READING);
     set_timer(client, host_now_ms(host) + IDLE_MS);
     if (start_reading(client) < 0)
         client_drop(client, true);

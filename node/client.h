@@ -23,7 +23,7 @@ void clients_free(struct clients *clients);           /* after the loop ran out;
 
 struct clients_stats {
     uint64_t accepted, refused_total, refused_address; /* refused: the caps */
-    uint64_t requests, refused[GATE_VERDICTS], bad_framing, timeouts, lost, slow;
+    uint64_t requests, refused[GATE_VERDICTS], bad_framing, timeouts, lost, slow, displaced;
     uint64_t outcomes[MESH_REASON_LAST + 1]; /* exchanges by how they ended */
     uint32_t connections, connections_max, exchanges;
 };

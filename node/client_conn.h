@@ -6,6 +6,7 @@
 
 #include "http/h1.h"
 #include "http/mcp.h"
+#include "mesh/base/list.h"
 #include "mesh/base/table.h"
 #include "node/client.h"
 #include "node/host.h"
@@ -36,6 +37,7 @@ struct client {
     struct clients *clients;
     struct client *next, **link;
     struct client *unsettled_next, **unsettled_link; /* has a reply that waits */
+    struct list in_reading;                          /* READING */
     uv_tcp_t tcp;
     struct writer writer;
     struct h1 h1;
@@ -50,6 +52,7 @@ struct client {
     struct mesh_addr addr;
     char from[ADDR_TEXT_MAX]; /* its host as text */
     uint64_t since_ms;        /* of the header, the body, or the last byte written */
+    uint64_t reading_ms;      /* since then it may send its request */
     uint64_t stuck_taken;     /* what the writer had written when it was last found stuck */
     struct gate_pass pass;
     enum gate_verdict verdict;
@@ -62,8 +65,11 @@ struct client {
 struct clients {
     struct host *host;
     uv_tcp_t listener;
+    uv_timer_t again; /* no place was free */
     struct slots exchanges;
     struct client *first, *unsettled;
+    struct list reading;    /* the longest without a whole request first: it gives way to others */
+    uint32_t closing;       /* of stats.connections: their sockets are closed already */
     struct table addresses; /* connections per address */
     struct h1_memo heads;
     struct mcp_heads answers; /* their heads; a connection has the place that it has in `heads` */

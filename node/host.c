@@ -50,7 +50,6 @@ void host_config_defaults(struct host_config *config)
                                    .children_max = 256,
                                    .spawning_max = 8,
                                    .connections_max = 10000,
-                                   .connections_per_address_max = 1000,
                                    .join_port = 7946,
                                    .drain_timeout_ms = 25000,
                                    .drain_grace_ms = 5000};
@@ -183,6 +182,9 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
     case MESH_KEY_GIVEN_UP:
         log_info("key_given_up", "key=%08" PRIx64, value);
         reload_keys_changed(host);
+        break;
+    case MESH_UPSTREAM_FAILS:
+        upstream_note_fails(host->upstream, value != 0);
         break;
     case MESH_FAILPOINT:
         host->core->is_at_place = true;

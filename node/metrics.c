@@ -232,9 +232,26 @@ static void write_clients(struct page *page, struct host *host)
     labelled(page, broken, "cause", "lost", stats->lost);
     labelled(page, broken, "cause", "timeout", stats->timeouts);
     labelled(page, broken, "cause", "slow", stats->slow);
+    labelled(page, broken, "cause", "displaced", stats->displaced);
 }
 
-static void write_upstream(struct page *page, struct host *host)
+/* A server over HTTP is shared by sessions; a child is not, and has counters of its own. */
+static void write_breaker(struct page *page, struct host *host, const struct mesh_stats *core)
+{
+    static const char asked[] = "mesh_upstream_probes_total";
+    const struct upstream_stats *stats = &host->upstream->stats;
+    one(page, "mesh_upstream_connections", GAUGE, stats->connections, "Connections to the server.");
+    one(page, "mesh_upstream_fails", GAUGE, mesh_up_fails(host->mesh),
+        "Whether it failed five calls in a row and has answered none since.");
+    one(page, "mesh_upstream_fails_total", COUNTER, core->breaks, "How often it came to that.");
+    one(page, "mesh_upstream_kept_back_total", COUNTER, core->kept_back,
+        "Calls not given to it meanwhile; some were tried again.");
+    family(page, asked, COUNTER, "Questions whether it answers again.");
+    labelled(page, asked, "answered", "yes", stats->asked - stats->asked_in_vain);
+    labelled(page, asked, "answered", "no", stats->asked_in_vain);
+}
+
+static void write_upstream(struct page *page, struct host *host, const struct mesh_stats *core)
 {
     static const char failed[] = "mesh_upstream_failed_total";
     const struct upstream_stats *stats = &host->upstream->stats;
@@ -246,8 +263,7 @@ static void write_upstream(struct page *page, struct host *host)
     labelled(page, failed, "cause", "refused", stats->refused);
     labelled(page, failed, "cause", "lost", stats->lost);
     if (host->config->upstream_url != NULL)
-        one(page, "mesh_upstream_connections", GAUGE, stats->connections,
-            "Connections to the server.");
+        write_breaker(page, host, core);
     if (host->config->command == NULL)
         return;
     one(page, "mesh_children_waiting", GAUGE, stats->waiting, "Processes not started yet.");
@@ -344,7 +360,7 @@ size_t metrics_write(struct host *host, char *into, size_t room)
     write_copies(&page, host, &stats);
     write_wire(&page, host, &stats);
     write_clients(&page, host);
-    write_upstream(&page, host);
+    write_upstream(&page, host, &stats);
     write_loop(&page, host);
     write_process(&page, host);
     return page.length;

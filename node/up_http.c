@@ -385,6 +385,11 @@ static bool has_last_words(const void *of)
     return false;
 }
 
+static void ask(void *of)
+{
+    http_pool_ask(of);
+}
+
 static void close_all(void *of)
 {
     struct up_http *kind = of;
@@ -420,6 +425,7 @@ const struct upstream_ops up_http_ops = {
     .shut = shut_up,
     .is_busy = is_busy,
     .has_last_words = has_last_words,
+    .ask = ask,
     .close = close_all,
     .free = free_all,
 };

@@ -39,6 +39,7 @@ struct http_up {
 struct http_call {
     struct http_up *up;              /* NULL: our own, its answer is of no interest */
     const struct http_call_ops *ops; /* or NULL */
+    struct up_http *asker;           /* of the question whether it answers; else NULL */
     struct http_call *next, **link;
     uint32_t number;
     enum mesh_want want;
@@ -100,7 +101,9 @@ struct up_http {
     uv_getaddrinfo_t lookup;
     bool in_lookup;
     struct probe *probe;
+    struct http_call *question; /* while it fails: the question whether it answers again */
     struct wheel_item probe_timer;
+    uint64_t asked_ms;    /* of the latest question */
     uint32_t failures;    /* in a row */
     uint64_t answered_ms; /* when it last answered anything */
 };
@@ -116,6 +119,8 @@ void http_conn_read(struct http_conn *conn, bool wanted); /* back-pressure */
 /* Within a body that does not wait for a tool: its next part has to come in some time. */
 void http_conn_await_part(struct http_conn *conn);
 void http_pool_start(struct up_http *kind);
+/* It fails: asks it, at once unless that was done less than a second ago, then every second. */
+void http_pool_ask(struct up_http *kind);
 void http_pool_close(struct up_http *kind);
 
 /* ---- up_http_answer.c ------------------------------------------------------------------------ */

@@ -149,7 +149,8 @@ static void probe(struct up_http *kind);
 /* A call was refused: whether it is there is asked now, not when that is due. */
 static void doubt(struct up_http *kind)
 {
-    bool is_asked = kind->failures > 0 || kind->probe != NULL || kind->in_lookup;
+    bool is_asked = kind->failures > 0 || kind->probe != NULL || kind->question != NULL ||
+                    kind->in_lookup || mesh_up_fails(kind->upstream->host->mesh);
     kind->answered_ms = 0;
     if (is_asked || kind->upstream->closing)
         return;
@@ -316,9 +317,92 @@ static void on_probe_due(struct wheel_item *item, uint64_t now_ms)
     probe_next(kind);
 }
 
+/* ---- it is there, but fails what it is asked (mesh/session/breaker.h) -------------------------
+ */
+
+static int on_question_head(struct http_call *call, struct h1_head *head)
+{
+    (void)call;
+    (void)head;
+    return UV_ECANCELED; /* its status is all that is wanted */
+}
+
+static int on_question_part(struct http_call *call, struct slice part)
+{
+    (void)call;
+    (void)part;
+    return UV_ECANCELED;
+}
+
+/* Any status is an answer but those with which it says that it failed. */
+static void question_over(struct up_http *kind, int status)
+{
+    bool good = status != 0 && status < 500;
+    kind->question = NULL;
+    kind->upstream->stats.asked++;
+    kind->upstream->stats.asked_in_vain += !good;
+    if (kind->upstream->closing)
+        return;
+    wheel_set(&kind->upstream->host->wheel, &kind->probe_timer, kind->asked_ms + PROBE_EVERY_MS);
+    probe_result(kind, good, good ? "it answers again" : "it does not answer");
+}
+
+static void on_question_over(struct http_call *call, enum mesh_reason why)
+{
+    struct up_http *kind = call->asker;
+    int status = call->status;
+    (void)why;
+    http_call_free(call);
+    question_over(kind, status);
+}
+
+static const struct http_call_ops question_ops = {
+    .on_head = on_question_head, .on_part = on_question_part, .on_over = on_question_over};
+
+/* Without a session and credentials: a refusal does. Of HTTP+SSE a stream is asked for. */
+static void question(struct up_http *kind)
+{
+    static const char ping[] = "{\"jsonrpc\":\"2.0\",\"id\":\"mesh-answers\",\"method\":\"ping\"}";
+    static const struct patch none;
+    struct slice text = kind->is_sse ? (struct slice){0} : slice_text(ping);
+    struct mcp_upstream_request request = {
+        .want = kind->is_sse ? MESH_LISTEN : MESH_CALL, .body_bytes = text.length, .is_own = true};
+    struct http_call *call = http_call_new(NULL);
+    if (call == NULL) {
+        probe_next(kind);
+        return;
+    }
+    call->ops = &question_ops;
+    call->asker = kind;
+    call->want = request.want;
+    call->is_stream = true; /* what becomes of idle connections is no answer */
+    kind->question = call;
+    kind->asked_ms = now(kind);
+    wheel_set(&kind->upstream->host->wheel, &kind->probe_timer, kind->asked_ms + PROBE_MS);
+    http_call_start(kind, call, &request, text, &none);
+}
+
+void http_pool_ask(struct up_http *kind)
+{
+    uint64_t at_ms = kind->asked_ms + PROBE_EVERY_MS;
+    if (kind->question != NULL || kind->in_lookup)
+        return;
+    if (kind->probe != NULL)
+        end_probe(kind->probe); /* that it accepts connections is no answer */
+    wheel_stop(&kind->probe_timer);
+    if (kind->asked_ms != 0 && at_ms > now(kind))
+        wheel_set(&kind->upstream->host->wheel, &kind->probe_timer, at_ms);
+    else
+        question(kind);
+}
+
 static void start_probe(struct up_http *kind)
 {
     struct host *host = kind->upstream->host;
+    if (mesh_up_fails(host->mesh)) {
+        question(kind);
+        return;
+    }
     struct probe *probe = calloc(1, sizeof *probe);
     if (probe == NULL || uv_tcp_init(&host->loop, &probe->tcp) != 0) {
         free(probe);
@@ -368,7 +452,10 @@ static void probe(struct up_http *kind)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct host *host = kind->upstream->host;
-    if (kind->answered_ms + PROBE_EVERY_MS > now(kind)) {
+    if (kind->question != NULL) {
+        http_call_cancel(kind->question); /* it is silent */
+        question_over(kind, 0);
+    } else if (kind->answered_ms + PROBE_EVERY_MS > now(kind) && !mesh_up_fails(host->mesh)) {
         probe_result(kind, true, "it answers");
         probe_next(kind);
     } else if (kind->is_name && kind->failures % HTTP_ADDRESSES_MAX == 0 &&

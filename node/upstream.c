@@ -1,6 +1,7 @@
 /* upstream.c - see upstream.h. */
 #include "node/upstream.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "node/host.h"
@@ -85,7 +86,7 @@ void upstream_free(struct upstream *upstream)
 
 bool upstream_serves(const struct upstream *upstream)
 {
-    return upstream->serving;
+    return upstream->serving && !mesh_up_fails(upstream->host->mesh);
 }
 
 void upstream_members_changed(struct upstream *upstream)
@@ -94,9 +95,20 @@ void upstream_members_changed(struct upstream *upstream)
         up_builtin_members_changed(upstream->kind);
 }
 
+void upstream_note_fails(struct upstream *upstream, bool fails)
+{
+    if (!fails)
+        log_info("upstream_works", "asked=%" PRIu64, upstream->stats.asked);
+    else
+        log_warn("upstream_fails", "calls failed in a row; it is asked once a second");
+    if (fails && !upstream->closing && upstream->ops->ask != NULL)
+        upstream->ops->ask(upstream->kind);
+}
+
 void upstream_set_serving(struct upstream *upstream, bool serving, const char *why)
 {
-    if (upstream->was_asked && upstream->serving == serving)
+    bool is_back = serving && mesh_up_fails(upstream->host->mesh);
+    if (upstream->was_asked && upstream->serving == serving && !is_back)
         return;
     upstream->was_asked = true;
     upstream->serving = serving;

@@ -24,8 +24,9 @@ struct upstream_ops {
     uint64_t (*deadline_ms)(const void *kind);                  /* or NULL */
     bool (*is_busy)(const void *kind);                          /* a lookup runs; or NULL */
     bool (*has_last_words)(const void *kind);                   /* or NULL */
-    void (*close)(void *kind);                                  /* closes every handle */
-    void (*free)(void *kind);                                   /* after the loop ran out */
+    void (*ask)(void *kind);   /* whether it answers again: now, then once a second; or NULL */
+    void (*close)(void *kind); /* closes every handle */
+    void (*free)(void *kind);  /* after the loop ran out */
 };
 extern const struct upstream_ops up_http_ops, up_stdio_ops, up_builtin_ops;
 
@@ -38,6 +39,7 @@ struct upstream {
     bool closing;            /* the process goes: nothing new */
     struct upstream_stats {
         uint64_t calls, refused, lost, spawned, spawn_failed, lines_dropped, lines_large;
+        uint64_t asked, asked_in_vain; /* while it failed: whether it answers again */
         uint32_t open, connections, waiting, spares;
     } stats;
 };
@@ -55,14 +57,17 @@ void upstream_free(struct upstream *upstream); /* after the loop ran out; NULL i
 bool upstream_url_is_good(const char *url);
 /* Whether it is an HTTP+SSE server, as --upstream-transport says or its path tells. */
 bool upstream_speaks_sse(const struct host_config *config);
-bool upstream_serves(const struct upstream *upstream);
+bool upstream_serves(const struct upstream *upstream); /* it is there, and does its work */
+
+/* MESH_UPSTREAM_FAILS. */
+void upstream_note_fails(struct upstream *upstream, bool fails);
 
 /* The members changed, or who they are: the built-in server tells its watchers. */
 void upstream_members_changed(struct upstream *upstream);
 
 /* ---- for the kinds --------------------------------------------------------------------------- */
 
-/* Tells the core, on a change. */
+/* Tells the core, on a change, or if it failed and answers again. */
 void upstream_set_serving(struct upstream *upstream, bool serving, const char *why);
 uint64_t upstream_now_ms(struct upstream *upstream);
 

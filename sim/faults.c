@@ -17,7 +17,7 @@ static const char *const names[FAULT_CLASSES] = {
     "half",    "half-open", "mid-frame", "early-fin",  "stall",   "starve",     "clock",
     "foreign", "shared",    "mass",      "dns",        "files",   "up-twice",   "up-hangs",
     "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout",
-    "skew",    "rivals"};
+    "skew",    "rivals",    "malice"};
 
 const char *fault_name(enum fault_class class)
 {
@@ -100,7 +100,7 @@ int faults_new(struct world *world)
         faults->on = on & fewer & FAULTS_OF_DRAWS_1 & world->config.faults;
     else
         faults->on = (swarm_draw(world) | fault_bit(FAULT_FAILPOINT) | fault_bit(FAULT_ROLLOUT) |
-                      fault_bit(FAULT_RIVALS)) &
+                      fault_bit(FAULT_RIVALS) | fault_bit(FAULT_MALICE)) &
                      world->config.faults & FAULTS_BUILT;
     uint64_t loss = chance_log(&chance, 1000, 250000);
     uint64_t duplicate = chance_log(&chance, 1000, 200000);

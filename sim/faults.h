@@ -79,11 +79,12 @@ enum fault_class {
     /* of a campaign of its own, too */
     FAULT_RIVALS, /* of all peers one hears the owner of a session, and is heard too late to object
                      to the next one: it hears both */
+    FAULT_MALICE, /* one of them lies about the others */
     FAULT_CLASSES
 };
 #define FAULTS_ALL                                                                                 \
     (((UINT64_C(1) << FAULT_CLASSES) - 1) &                                                        \
-     ~(UINT64_C(1) << FAULT_ROLLOUT | UINT64_C(1) << FAULT_RIVALS))
+     ~(UINT64_C(1) << FAULT_ROLLOUT | UINT64_C(1) << FAULT_RIVALS | UINT64_C(1) << FAULT_MALICE))
 #define FAULTS_OF_DRAWS_1 ((UINT64_C(2) << FAULT_BOGUS) - 1)
 
 static inline uint64_t fault_bit(enum fault_class class)

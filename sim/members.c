@@ -72,11 +72,20 @@ static const struct life *life_of(struct world *world, const struct mesh_record 
     return life;
 }
 
+/* What others say of a member may be false for a while (malice.h): nobody can tell. Whether it
+ * stays so is seen in calm (M3). */
+static bool is_lied_to(const struct world *world)
+{
+    return world->faults->hits[FAULT_MALICE] > 0;
+}
+
 /* A row says no more than its subject ever did (M1), and is of somebody of our cluster (P7). */
 static void check_truth(struct world *world, const struct seat *seat, const struct mesh_member *row)
 {
     const struct mesh_record *record = row->record;
     const struct life *life = life_of(world, record);
+    if (is_lied_to(world))
+        return;
     if (life == NULL) {
         check_fail(world, "M6", "p%u knows %s %016" PRIx64 ".%" PRIu64 ", who never lived",
                    seat->index, record->name, record->id.name, record->id.generation);
@@ -121,8 +130,8 @@ static void check_record(struct world *world, const struct seat *seat,
                                      (uint64_t)record->hold);
     for (uint8_t n = 0; n < record->keys_count; n++)
         digest = members_mix(digest, record->keys[n]);
-    if (record->version == 0)
-        return; /* nothing but its end is known */
+    if (record->version == 0 || is_lied_to(world))
+        return; /* 0: nothing but its end is known */
     struct said *said = &world->members->said[key % SAID_KEPT];
     if (said->key == key && said->digest != digest)
         check_fail(world, "M5", "p%u has another record of %s %" PRIu64 " under version %" PRIu64,

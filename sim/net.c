@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "sim/check.h"
+#include "sim/malice.h"
 #include "sim/skew.h"
 #include "sim/stream.h"
 #include "sim/watch.h"
@@ -391,6 +392,8 @@ static void datagram_send(struct world *world, struct seat *seat, const struct m
     uint8_t later[MESH_DATAGRAM_MAX];
     if (fault_is_on(world->faults, FAULT_SKEW))
         sealed = skew_datagram(world, seat, sealed, later);
+    if (fault_is_on(world->faults, FAULT_MALICE))
+        sealed = malice_datagram(world, seat, sealed, later);
     size_t length = sealed.length;
     net->datagrams++;
     net->datagram_bytes += length;

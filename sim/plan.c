@@ -72,6 +72,7 @@ static const struct plan_row rows[] = {
     {FAULT_FAILPOINT, 10, 1500, 12000},
     {FAULT_ROLLOUT, 1, 0, 0},
     {FAULT_RIVALS, 6, 3000, 10000},
+    {FAULT_MALICE, 3, 3000, 20000},
 };
 
 static bool is_wanted(const struct world *world, uint32_t number)
@@ -490,6 +491,10 @@ bool plan_do(struct world *world, struct fault *fault, bool begins)
     case FAULT_STARVE:
         world_starve(world, fault->seat,
                      begins ? (uint32_t)drawn_ms(fault->salt, 1, 200, 6000) : 0);
+        return false;
+    case FAULT_MALICE: /* always the same one; counted by datagrams with lies */
+        world->seats[world->config.seed % world->config.nodes].lies_until_us =
+            begins ? fault->until_us : 0;
         return false;
     case FAULT_DNS: /* counted by wrong contacts */
         dns_do(world, fault, begins);

@@ -15,6 +15,7 @@
 #include "sim/heard.h"
 #include "sim/members.h"
 #include "sim/modern.h"
+#include "sim/malice.h"
 #include "sim/skew.h"
 #include "sim/sse.h"
 #include "sim/net.h"
@@ -24,9 +25,10 @@
 
 #define TURN_EFFECTS_MAX 1000000u
 #define IDLE_WAKES_MAX 200u
-#define OLD_SEATS_MAX 64u  /* of draws 1, whose paths were drawn for so many */
-#define LARGE_NODES 32u    /* more peers than that share what equal views have alike */
-#define LOAD_NODES_MAX 10u /* more peers make no more load: it proves nothing more */
+#define OLD_SEATS_MAX 64u           /* of draws 1, whose paths were drawn for so many */
+#define LARGE_NODES 32u             /* more peers than that share what equal views have alike */
+#define LOAD_NODES_MAX 10u          /* more peers make no more load: it proves nothing more */
+#define ASKED_AGAIN_US WORLD_SECOND /* a server that failed, by its host */
 #define BACKLOG_MAX_US (1u * WORLD_SECOND) /* of a starved process; then datagrams are dropped */
 
 /* ---- trace ---------------------------------------------------------------------------------- */
@@ -182,6 +184,10 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
     case MESH_KEY_USED:
     case MESH_KEY_GIVEN_UP:
     case MESH_STOOD_STILL:
+        break;
+    case MESH_UPSTREAM_FAILS:
+        if (effect->changed.value != 0) /* its host asks it */
+            world_at(world, world->now_us + ASKED_AGAIN_US, EVENT_SERVING, seat->index, 2, 0);
         break;
     case MESH_FAILPOINT:
         seat->is_at_place = true;
@@ -479,6 +485,7 @@ void world_free(struct world *world)
     members_free(world);
     watch_free(world);
     skew_free(world);
+    malice_free(world);
     upstreams_free(world);
     net_free(world);
     rings_free(world->rings);

@@ -32,6 +32,7 @@ struct clients;
 struct modern;
 struct net;
 struct skew;
+struct malice;
 struct sse;
 struct stage;
 struct upstreams;
@@ -142,6 +143,7 @@ struct seat {
     uint64_t turn_us;         /* slow: so long from a fact to the drain of its effects */
     uint64_t service_us;      /* starved: so much of a core for each fact; they queue */
     uint64_t busy_until_us;
+    uint64_t lies_until_us;       /* see malice.h */
     uint64_t io_stalled_until_us; /* wires stand still both ways, timers run */
     int64_t wall_ms;              /* of the next start: the wall clock is so much wrong */
     enum world_dns dns;
@@ -206,7 +208,8 @@ struct world {
     struct members *members;
     struct stage *stage; /* the scenario that is told; NULL: none */
     struct watch *watch;
-    struct skew *skew; /* NULL before the first datagram of a later version */
+    struct skew *skew;     /* NULL before the first datagram of a later version */
+    struct malice *malice; /* NULL before the first lie */
 };
 
 /* ---- life of a world ------------------------------------------------------------------------ */

@@ -83,6 +83,27 @@ static bool holder_has_it(const struct holder *holder)
     return holder->sent != 0 && holder->acked != 0 && holder->acked >= holder->whole;
 }
 
+/* It was sent something a while ago, and has not said that it has that: it may be gone. */
+static bool holder_is_silent(const struct holder *holder, uint64_t now_ms)
+{
+    return holder->acked < holder->sent && now_ms >= holder->since_ms + COPIES_DOUBLE_MS;
+}
+
+/* That it has the record is to be relied on: nothing speaks against that it lives. */
+static bool holder_is_sure(const struct core *core, const struct holder *holder, uint64_t now_ms)
+{
+    return holder_has_it(holder) && !holder_is_silent(holder, now_ms) &&
+           owner_can_be_asked(core, holder->peer, now_ms);
+}
+
+static uint32_t copies_sure(const struct core *core, const struct session *session, uint64_t now_ms)
+{
+    uint32_t count = 0;
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        count += holder_is_sure(core, &session->holders[n], now_ms);
+    return count;
+}
+
 struct peer_id copies_newest(const struct core *core, const struct session *session)
 {
     const struct holder *newest = NULL;
@@ -232,14 +253,6 @@ static void copies_drop_gone(struct core *core, struct session *session)
     }
 }
 
-static uint32_t copies_that_have_it(const struct session *session)
-{
-    uint32_t count = 0;
-    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
-        count += holder_has_it(&session->holders[n]);
-    return count;
-}
-
 /* A place for one more holder: a free one, or that of one that is not wanted and has nothing yet.
  * Who refused keeps its place until it may be asked again. NULL: there is none. */
 static struct holder *copies_place_for(struct core *core, struct session *session, unsigned wanted,
@@ -260,7 +273,7 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
         return NULL;
     /* while nobody has the record, what it has of an earlier epoch may be all there is (R1): once
      * it wonders, it asks whose that is (strays.c) */
-    if (!peer_id_is_nobody(place->peer) && copies_that_have_it(session) > 0)
+    if (!peer_id_is_nobody(place->peer) && copies_sure(core, session, now_ms) > 0)
         holder_forget(core, session, place, now_ms);
     *place = (struct holder){.peer = peer};
     return place;
@@ -315,35 +328,22 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
     return wanted != 0 ? wanted : copies_choose_others(core, session, now_ms);
 }
 
-/* It was sent something a while ago, and has not said that it has that: it may be gone. */
-static bool holder_is_silent(const struct holder *holder, uint64_t now_ms)
-{
-    return holder->acked < holder->sent && now_ms >= holder->since_ms + COPIES_DOUBLE_MS;
-}
-
 /* Who is not wanted goes once all others have the record, and answer: never before (invariant R1).
  * While there is no place for another that is to have it, one goes at a time, and enough stay. */
 static bool copies_drop_unwanted(struct core *core, struct session *session, unsigned wanted,
                                  bool is_full, uint64_t now_ms)
 {
-    bool is_changed = false, is_silent = false;
-    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++) {
-        if ((wanted & 1u << n) && !holder_has_it(&session->holders[n]))
+    bool is_changed = false;
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if ((wanted & 1u << n) && !holder_is_sure(core, &session->holders[n], now_ms))
             return false;
-        is_silent =
-            is_silent || ((wanted & 1u << n) && holder_is_silent(&session->holders[n], now_ms));
-    }
-    if (is_full ? copies_that_have_it(session) <= core->config.copies : wanted == 0)
+    if (is_full ? copies_sure(core, session, now_ms) <= core->config.copies : wanted == 0)
         return false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX && !(is_full && is_changed); n++) {
         struct holder *holder = &session->holders[n];
         if ((wanted & 1u << n) || peer_id_is_nobody(holder->peer) ||
             (holder->is_refused && holder->again_ms > now_ms))
             continue;
-        if (is_silent) {
-            copies_due(core, session, now_ms + COPIES_DOUBLE_MS);
-            return false;
-        }
         holder_forget(core, session, holder, now_ms);
         is_changed = true;
     }
@@ -515,7 +515,7 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
 static void copies_on_ack(struct core *core, struct session *session, struct holder *holder,
                           const struct wire_entry *entry, uint64_t now_ms)
 {
-    bool is_first = holder->acked == 0;
+    bool is_news = holder->acked == 0 || holder_is_silent(holder, now_ms);
     if (entry->version <= holder->acked || entry->version > holder->sent ||
         entry->version < holder->whole)
         return;
@@ -523,7 +523,7 @@ static void copies_on_ack(struct core *core, struct session *session, struct hol
     holder->since_ms = now_ms;
     copies_release(core, session);
     (void)copies_arm(core, session, now_ms);
-    if (is_first) /* another one may not be needed any more */
+    if (is_news) /* another one may not be needed any more */
         copies_due(core, session, now_ms);
 }
 
@@ -544,7 +544,7 @@ static bool copies_adopt(struct core *core, struct session *session, struct peer
                          uint64_t now_ms)
 {
     struct holder *place = holder_of(session, (struct peer_id){0});
-    if (copies_that_have_it(session) >= core->config.copies || !copies_are_kept(session) ||
+    if (copies_sure(core, session, now_ms) >= core->config.copies || !copies_are_kept(session) ||
         place == NULL)
         return false;
     *place = (struct holder){.peer = peer, .whole = session->version}; /* and may say so yet */
@@ -659,7 +659,7 @@ void copies_on_link(struct core *core, struct peer_id peer, bool stands, uint64_
             holder->again_ms = 0;
         else if (!stands && holder->sent != 0 && holder->acked < holder->sent)
             holder_lose(core, holder);
-        else
+        else if (!stands)
             continue;
         if (session->copying.alone_ms != 0)
             (void)copies_look(core, session, true, now_ms);

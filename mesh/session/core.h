@@ -10,6 +10,7 @@
 #include "mesh/member/swim.h"
 #include "mesh/member/view.h"
 #include "mesh/session/effects.h"
+#include "mesh/session/breaker.h"
 #include "mesh/session/copies.h"
 #include "mesh/session/entry.h"
 #include "mesh/session/evidence.h"
@@ -52,6 +53,7 @@ struct core {
     struct tombs tombs;
     struct event_streams streams;
     struct serve serve;
+    struct breaker breaker; /* of the upstream; where that is a server that sessions share */
     struct entry entry;
     struct tasks tasks;
     struct copies copies;

@@ -52,13 +52,13 @@ void handover_begin(struct core *core, uint64_t until_ms)
     core->handover.until_ms = until_ms;
 }
 
-void handover_serving(struct core *core, bool serving, uint64_t now_ms)
+void handover_serving(struct core *core, bool serving, uint64_t since_ms)
 {
     struct handover *h = &core->handover;
     if (serving)
         h->down_ms = MESH_NEVER;
     else if (h->down_ms == MESH_NEVER)
-        h->down_ms = now_ms;
+        h->down_ms = since_ms;
     h->is_woken = true;
 }
 

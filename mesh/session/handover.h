@@ -41,7 +41,7 @@ void handover_deinit(struct core *core);
 void handover_begin(struct core *core, uint64_t until_ms);
 /* The MCP server beside us answers, or does not. While it does not, our sessions go to peers whose
  * servers do; when it is back, those that nobody took yet stay. */
-void handover_serving(struct core *core, bool serving, uint64_t now_ms);
+void handover_serving(struct core *core, bool serving, uint64_t since_ms);
 /* Is the session kept from new requests, so that those under way can end? Such an OPEN is deferred.
  */
 bool handover_is_quiet(const struct core *core, const struct session *session, uint64_t now_ms);

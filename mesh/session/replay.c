@@ -282,6 +282,7 @@ static int replay_open(struct core *core, struct session *session, struct upstre
         return -ENOBUFS;
     }
     up->is_open = true;
+    up->failures_seen = core->breaker.seen;
     up->caused = under->self;
     session->replayed_ms = now_ms;
     session->upstreams = session->upstreams == 0 ? 2 : session->upstreams + 1;

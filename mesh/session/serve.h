@@ -22,8 +22,9 @@
 /* What the core knows of an upstream: one per session, or one per request without a session. */
 struct upstream {
     struct handle self;
-    struct handle session; /* zero: of a single call */
-    bool is_open;          /* the host has it; else it only holds what waits for it (replay.h) */
+    struct handle session;  /* zero: of a single call */
+    bool is_open;           /* the host has it; else it only holds what waits for it (replay.h) */
+    uint32_t failures_seen; /* of its server, when it was opened (breaker.h) */
     bool is_ready, is_closing;
     bool is_fresh;        /* its session had another one before: it is ours to initialize */
     bool is_shaking;      /* our own handshake is under way: what else there is waits */

@@ -57,6 +57,7 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     const struct session *session = session_at(core, call->session);
     struct mesh_effect e = {.kind = kind, .handle = call->up};
     call->up_call = ++up->next_call;
+    call->failures_seen = core->breaker.seen;
     call->owed = 0;
     e.call = call->up_call;
     e.send.want = call->want;
@@ -177,6 +178,7 @@ static struct upstream *upcall_open(struct core *core, struct call *call, struct
     up->self = h;
     up->session = session;
     up->is_open = true;
+    up->failures_seen = core->breaker.seen;
     up->is_ready = upcall_has_answer(core, call);
     list_init(&up->calls);
     struct mesh_effect e = {.kind = MESH_UP_OPEN, .handle = h};

@@ -32,6 +32,11 @@ def begin(*opening, **behaviour):
             # what a sanitizer keeps of freed memory is no leak of the peer's
             env={"ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=8"})
         wait_until(5, Stage.peer.is_ready, "ready")
+    Stage.server.behave()
+    wait_until(3, Stage.peer.is_ready, "it answers again")
+    session = Session(Stage.peer.port)  # else five failures in a row: it is asked nothing
+    session.ask(Stage.peer.port, "ping")
+    session.end(Stage.peer.port)
     Stage.server.behave(*opening, **behaviour)
     wait_until(3, is_quiet, "what was before is over")
     return Stage.server, Stage.peer

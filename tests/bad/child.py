@@ -71,6 +71,19 @@ def on_words(message):
     write(text * 2 if way == "twice in one write" else text)
 
 
+def what_it_has():
+    """What a process may have from whoever started it."""
+    files = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            files[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            pass  # that of this look
+    with open("/proc/self/status", encoding="ascii") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    return json.dumps({"environment": dict(os.environ), "files": files, "status": status})
+
+
 def on_pieces(message):
     """The answer in the pieces that its seed cuts."""
     import random  # the others start without it
@@ -96,7 +109,7 @@ def on_call(message):
     if kind == "words":
         on_words(message)
         return
-    text = "ok"
+    text = what_it_has() if kind == "looks" else "ok"
     if kind == "no-line-end":
         write("z" * (11 * MIB))
         time.sleep(1000)

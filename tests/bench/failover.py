@@ -1,20 +1,23 @@
-"""bench failover [--rounds N] [--quick] [--only NAME[,...]] [--judges N] [--build DIR] [--no-file] - what
-clients notice when a peer dies, stops, is cut off, leaves or comes back: meshes of 3 and 5 peers, each with
+"""bench failover [--rounds N] [--at-once N] [--quick] [--only NAME[,...]] [--judges N] [--build DIR]
+[--no-file] - what clients notice when a peer dies, stops, is cut off, leaves or comes back: meshes of 3 and 5 peers, each with
 a server of its own (tests/tools/stub, which logs every execution), sessions under an open loop of calls
 (tests/tools/load) at the peers that live on, numbered events on GET streams, and sessions of the official
-SDKs' clients that must see no failure. In a network namespace of this script's own; where a peer has to be
-cut off, each has one of its own (nftables).
+SDKs' clients that must see no failure. Each run has a network namespace of its own; where a peer has to be
+cut off, each peer has one (nftables).
 
 Judged afterwards from the clients' records and the servers' logs. A run whose rate before the fault was
 below 95 % of its target is void. Prints a table, writes docs/figures/failover.md with its pictures.
---quick: 100 sessions, one mesh of 3, short. Exit code 1: something happened that must not. Not a part of
+--at-once: so many runs share the machine. --quick: 100 sessions, one mesh of 3, short. Exit code 1: something happened that must not. Not a part of
 the tests; needs root, or user namespaces."""
 import argparse
+import concurrent.futures
 import os
+import pickle
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -463,7 +466,9 @@ def table(found):
     return lines
 
 
-def write(lines, found, size, minutes):
+def write(lines, found, options, minutes):
+    size = Size(options)
+    shared = f"; {options.at_once} runs at a time" if options.at_once > 1 else ""
     directory = os.path.join(ROOT, "docs/figures")
     pictures = []
     for results in found.values():
@@ -483,7 +488,7 @@ def write(lines, found, size, minutes):
     with open(os.path.join(directory, "failover.md"), "w", encoding="utf-8") as file:
         file.write(f"""# What clients notice of a peer that dies or leaves
 
-Made by `scripts/bench failover`: commit {commit()}, {time.strftime("%Y-%m-%d")}, {machine()}; {minutes:.0f} minutes.
+Made by `scripts/bench failover`: commit {commit()}, {time.strftime("%Y-%m-%d")}, {machine()}; {minutes:.0f} minutes{shared}.
 
 {size.sessions:,} sessions under {size.rate} calls/s whatever the answers do (`tests/tools/load`, a new connection for
 each), {size.streams} of them with a GET stream on which numbered events come; each peer's server is `tests/tools/stub`,
@@ -509,11 +514,14 @@ def arguments():
     parser = argparse.ArgumentParser(prog="bench failover", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help=", ".join(SCENARIOS))
     parser.add_argument("--judges", type=int, help="sessions of the SDKs' clients (50; --quick: 10)")
     parser.add_argument("--build", help="a build that is there, instead of build/gcc made anew")
     parser.add_argument("--no-file", action="store_true")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--into", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.judges is None:
         options.judges = 10 if options.quick else 50
@@ -526,8 +534,8 @@ def arguments():
     return options
 
 
-def enter_namespace(options):
-    """Builds what is needed, then runs this script again where the network is its own."""
+def prepare(options):
+    """What is needed, built. Returns where."""
     if subprocess.run([os.path.join(ROOT, "scripts/need"), "real", "sim", "npm"]).returncode != 0:
         sys.exit(2)
     if options.judges and subprocess.run([os.path.join(ROOT, "scripts/npm-install")]).returncode != 0:
@@ -539,43 +547,67 @@ def enter_namespace(options):
                            stdout=subprocess.DEVNULL, env={**os.environ, "CC": "gcc"})
         subprocess.run(["ninja", "-C", build, "--quiet", "node/meshd", "tests/tools/load",
                         "tests/tools/stub"], check=True)
-    os.environ["MESH_BENCH_INSIDE"] = build
-    flags = ["-n"] if os.getuid() == 0 else ["-rn"]
-    os.execvp("unshare", ["unshare", *flags, sys.executable, os.path.abspath(__file__),
-                          *sys.argv[1:]])
+    return build
 
 
-def run_one(name, size):
+def run_here(options):
+    """One run, in the namespace that we are in; what came of it goes into the file."""
+    harness.begin("failover", options.build)
+    places.make_bridge()
     try:
-        return SCENARIOS[name](size)
+        result = SCENARIOS[options.one](Size(options))
     except Exception as error:
-        return Result(name, [f"{type(error).__name__}: {error}"])
-    finally:
-        for process in harness.processes:
-            process.end()
-        harness.processes.clear()
+        result = Result(options.one, [f"{type(error).__name__}: {error}"])
+    harness.failed = bool(result.problems)
+    with open(options.into, "wb") as file:
+        pickle.dump(result, file)
+
+
+def run_one(name, options, build):
+    """Likewise, in a namespace made for it."""
+    flags = ["-n"] if os.getuid() == 0 else ["-rn"]
+    with tempfile.NamedTemporaryFile(prefix="mesh-failover-") as file:
+        words = ["unshare", *flags, sys.executable, os.path.abspath(__file__), "--one", name, "--into", file.name,
+                 "--build", build, "--judges", str(options.judges), *(["--quick"] if options.quick else [])]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            return pickle.load(file)
+        except EOFError:
+            return Result(name, [f"exit code {done.returncode}: {done.stdout[-1500:]}"])
+
+
+def run_all(options, build):
+    """{name: results}. What the machine carries is asked while nothing else runs."""
+    found, runs = {}, [(number, name) for number in range(1, options.rounds + 1) for name in options.names]
+    alone = [run for run in runs if run[1] == "carried"]
+
+    def note(number, name, result):
+        found.setdefault(name, []).append(result)
+        print(f"round {number}: {result.line()}", flush=True)
+        for line in result.problems:
+            print(f"    {line[:1500]}", flush=True)
+    for number, name in alone:
+        note(number, name, run_one(name, options, build))
+    with concurrent.futures.ThreadPoolExecutor(options.at_once) as pool:
+        under_way = {pool.submit(run_one, name, options, build): (number, name)
+                     for number, name in runs if name != "carried"}
+        for one in concurrent.futures.as_completed(under_way):
+            note(*under_way[one], one.result())
+    return {name: found[name] for name in options.names}
 
 
 def main():
     options = arguments()
-    if "MESH_BENCH_INSIDE" not in os.environ:
-        enter_namespace(options)
-    harness.begin("failover", os.environ["MESH_BENCH_INSIDE"])
-    places.make_bridge()
-    size, begun, found = Size(options), time.monotonic(), {}
-    for number in range(1, options.rounds + 1):
-        for name in options.names:
-            result = run_one(name, size)
-            found.setdefault(name, []).append(result)
-            print(f"round {number}: {result.line()}", flush=True)
-            for line in result.problems:
-                print(f"    {line[:1500]}", flush=True)
-    harness.failed = sum(bool(one.problems) for results in found.values() for one in results)
+    if options.one:
+        run_here(options)
+        return
+    build, begun = prepare(options), time.monotonic()
+    found = run_all(options, build)
     lines = table(found)
     print("\n" + "\n".join(lines))
     if not options.no_file:
-        write(lines, found, size, (time.monotonic() - begun) / 60)
-    sys.exit(1 if harness.failed else 0)
+        write(lines, found, options, (time.monotonic() - begun) / 60)
+    sys.exit(any(one.problems for results in found.values() for one in results))
 
 
 main()

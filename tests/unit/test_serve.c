@@ -672,6 +672,11 @@ static void test_a_request_that_never_left_is_sent_again_and_one_that_did_is_not
     pump_settle(p);
     assert_ended(p, unsafe, MESH_UPSTREAM_LOST);
     assert_int_equal(pump_executions(p, CALL("2")), 1);
+    /* it does its work but for these: else it would be asked nothing any more (breaker.h) */
+    (void)ask(p, 0, session, LIST("0"));
+    pump_event(p, pump_last(p), RESULT("0"));
+    pump_end(p, pump_last(p), MESH_END_WHOLE, MESH_OK);
+    pump_settle(p);
     /* likewise those of which something was heard */
     const char *texts[] = {LIST("3"), CALL("4")};
     for (int n = 0; n < 2; n++) {
