@@ -191,6 +191,7 @@ static void note_change(struct host *host, const struct mesh_effect *effect)
         break;
     case MESH_STOOD_STILL:
         log_warn("stood_still", "late_ms=%" PRIu64, value);
+        reload_look(host->reload); /* ids may be of a key that we have not read yet */
         if (value > core->stats.late_ms_max)
             core->stats.late_ms_max = value;
         break;

@@ -133,9 +133,8 @@ static void read_tokens(struct reload *reload)
     status_reload(reload->host->status);
 }
 
-static void on_look(struct wheel_item *item, uint64_t now_ms)
+void reload_look(struct reload *reload)
 {
-    struct reload *reload = container_of(item, struct reload, look);
     const struct host_config *config = reload->host->config;
     if (config->key_path != NULL) {
         struct stamp keys = stamp_of(config->key_path);
@@ -147,6 +146,12 @@ static void on_look(struct wheel_item *item, uint64_t now_ms)
         if (!same_stamp(&tokens, &reload->tokens_seen))
             read_tokens(reload);
     }
+}
+
+static void on_look(struct wheel_item *item, uint64_t now_ms)
+{
+    struct reload *reload = container_of(item, struct reload, look);
+    reload_look(reload);
     wheel_set(&reload->host->wheel, item, now_ms + LOOK_MS);
 }
 

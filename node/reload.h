@@ -9,7 +9,8 @@ struct reload;
 
 /* After mesh and status. 0 or negative errno. */
 int reload_new(struct reload **reloadp, struct host *host);
-void reload_now(struct reload *reload); /* SIGHUP */
+void reload_now(struct reload *reload);  /* SIGHUP */
+void reload_look(struct reload *reload); /* we stood still: what changed meanwhile? */
 /* The mesh uses other keys: what was made of them here is made anew. */
 void reload_keys_changed(struct host *host);
 void reload_free(struct reload *reload); /* NULL is fine */
