@@ -238,8 +238,8 @@ static bool is_own_word(const struct rpc_message *rpc, struct slice text)
     return false;
 }
 
-/* That there was another one shows in the records, or, of a tenure that ended with its session before
- * they were looked at, in the event's own id. */
+/* That there was another one shows in the records, or, of a tenure that ended with its session
+ * before they were looked at, in the event's own id. */
 static void check_own_word(struct world *world, const struct request *request,
                            const struct request *on, struct slice text)
 {
