@@ -238,12 +238,15 @@ static bool is_own_word(const struct rpc_message *rpc, struct slice text)
     return false;
 }
 
-static void check_own_word(struct world *world, const struct request *request, struct slice text)
+/* That there was another one shows in the records, or, of a tenure that ended with its session
+ * before they were looked at, in the event's own id. */
+static void check_own_word(struct world *world, const struct request *request,
+                           const struct request *on, struct slice text)
 {
     const struct session *session = world->clients->sessions[request->session];
     struct records records;
     records_of(world, session, &records);
-    if (records.epoch < 2 && session->tenures.top < 2)
+    if (records.epoch < 2 && session->tenures.top < 2 && on->position.epoch < 2)
         check_fail(world, "X2", "#%u is told of a fresh server, and there is none: %.*s",
                    request->n, (int)(text.length < 200 ? text.length : 200), (const char *)text.at);
 }
@@ -275,7 +278,7 @@ void check_message(struct world *world, struct request *request, struct request 
         return;
     }
     if (text_number(text, "u") == WORLD_NOBODY && is_own_word(rpc, text)) {
-        check_own_word(world, request, text);
+        check_own_word(world, request, on, text);
         return;
     }
     uint32_t session = text_number(text, "s");
