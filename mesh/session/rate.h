@@ -10,7 +10,7 @@
 #include "mesh/base/newest.h"
 #include "mesh/base/types.h"
 
-#define RATE_UNKNOWN_BURST 10 /* seconds' worth at once: all clients of a peer may begin anew */
+#define RATE_UNKNOWN_BURST 10  /* seconds' worth at once: all clients of a peer may begin anew */
 #define RATE_BUCKETS_MAX 65536 /* the one put first gives way, and is full when it is put again */
 
 struct core;
