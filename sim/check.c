@@ -213,12 +213,16 @@ static uint32_t orphans_at(const struct world *world, uint32_t seat)
     return count;
 }
 
-/* Its client has no id, or, of an initialize that ran twice, perhaps the other one's. */
-static bool is_nameless(const struct clients *clients, const struct upstream *up)
+/* Its client has no id, or, of an initialize that ran twice, perhaps the other one's. Of that, too,
+ * others go on with a copy when its owner dies. */
+static bool is_nameless(const struct world *world, const struct upstream *up)
 {
+    const struct clients *clients = world->clients;
+    const struct seat *seat = &world->seats[up->seat];
+    bool has_died = seat->mesh == NULL || seat->life != up->life;
     if (up->session == WORLD_NOBODY || !clients->sessions[up->session]->has_id)
         return up->session != WORLD_NOBODY;
-    return up->state < UPSTREAM_CLOSING && up->shaken.initialize != WORLD_NOBODY &&
+    return (up->state < UPSTREAM_CLOSING || has_died) && up->shaken.initialize != WORLD_NOBODY &&
            clients->requests[up->shaken.initialize]->executions > 1;
 }
 
@@ -229,7 +233,7 @@ static uint32_t nameless(const struct world *world)
     const struct upstreams *ups = world->upstreams;
     uint32_t count = 0;
     for (uint32_t n = 0; n < ups->ups_count; n++)
-        count += is_nameless(world->clients, &ups->ups[n]);
+        count += is_nameless(world, &ups->ups[n]);
     return count;
 }
 

@@ -2,7 +2,9 @@
 #include "sim/ends.h"
 
 #include "sim/client.h"
-#include "sim/world.h"
+#include "sim/net.h"
+
+#define TOLD_US (6u * WORLD_SECOND) /* after a cut is healed */
 
 static bool knows(const struct world *world, const struct seat *seat, const struct session *session)
 {
@@ -33,4 +35,31 @@ void ends_died(struct world *world, const struct seat *seat)
 bool ends_is_forgotten(const struct world *world, const struct session *session)
 {
     return session->end_died && !is_known(world, session, NULL);
+}
+
+static bool is_cut(struct world *world, uint32_t from, uint32_t to)
+{
+    const struct path *path = net_path(world, from, to);
+    return path->cuts > 0 || path->healed_us + TOLD_US > world->now_us;
+}
+
+/* By anybody who knows. */
+static bool can_be_told(struct world *world, uint32_t owner, const struct session *session)
+{
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (n != owner && knows(world, &world->seats[n], session) && !is_cut(world, n, owner) &&
+            !is_cut(world, owner, n))
+            return true;
+    return false;
+}
+
+bool ends_is_unheard(struct world *world, const struct session *session)
+{
+    struct mesh_tenure tenure;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (world_serves(world, n) &&
+            mesh_tenure_of(world->seats[n].mesh, session->id, MESH_SESSION_TEXT, &tenure) &&
+            !tenure.is_copy && !can_be_told(world, n, session))
+            return true;
+    return false;
 }

@@ -5,16 +5,15 @@
 #include <string.h>
 
 #include "mesh/member/claims.h"
-#include "mesh/wire/seal.h"
 #include "mesh/wire/wire.h"
+#include "sim/reseal.h"
 
 #define LIE_SALT (UINT64_C(24) << 56)
 #define LIES_MAX 6u /* in one datagram */
 #define MEMBERS_SEEN 256u
 
 struct malice {
-    struct seal_ring ring;
-    struct seal opener; /* of whatever is sent, once each */
+    struct reseal *reseal;
     struct wire_datagram said;
     struct mesh_member members[MEMBERS_SEEN]; /* of whom lies are told: as the liar knows them */
     size_t members_count;
@@ -23,26 +22,18 @@ struct malice {
 
 static struct malice *malice_of(struct world *world)
 {
-    static const uint8_t entropy[32]; /* it hides nothing from anybody */
-    uint8_t key[1][SEAL_KEY_BYTES];
-    struct rng rng;
-    if (world->malice != NULL)
-        return world->malice;
-    struct malice *malice = world->malice = sim_zero(sizeof *malice);
-    memset(key, WORLD_KEY_BYTE, sizeof key);
-    rng_init(&rng, entropy);
-    if (seal_ring_init(&malice->ring, (const uint8_t(*)[SEAL_KEY_BYTES])key, world->keyed ? 1 : 0,
-                       0, WORLD_LABEL) < 0)
-        abort();
-    seal_init(&malice->opener, &malice->ring, 0, 0, 0, &rng);
-    return malice;
+    if (world->malice == NULL) {
+        world->malice = sim_zero(sizeof *world->malice);
+        world->malice->reseal = reseal_new(world);
+    }
+    return world->malice;
 }
 
 void malice_free(struct world *world)
 {
     if (world->malice == NULL)
         return;
-    seal_deinit(&world->malice->opener);
+    reseal_free(world->malice->reseal);
     free(world->malice);
     world->malice = NULL;
 }
@@ -142,7 +133,7 @@ struct slice malice_datagram(struct world *world, const struct seat *seat, struc
     if (seat->lies_until_us <= world->now_us || seat->mesh == NULL || seat->is_foreign)
         return sealed;
     malice = malice_of(world);
-    if (seal_open(&malice->opener, sealed, plain, &length, &from) != SEAL_OPENED ||
+    if (!reseal_open(malice->reseal, sealed, plain, &length, &from) ||
         wire_datagram_read(&malice->said, plain, length) < 0 ||
         malice->said.kind == DATAGRAM_HELLO || malice->said.kind == DATAGRAM_WELCOME)
         return sealed;
@@ -158,7 +149,5 @@ struct slice malice_datagram(struct world *world, const struct seat *seat, struc
     for (uint32_t n = 0; n < malice->said.updates_count; n++)
         (void)wire_datagram_add(&writer, &malice->said.updates[n]);
     world->faults->hits[FAULT_MALICE]++;
-    struct seal again = {
-        .ring = &malice->ring, .name = from.name, .nonce = from.nonce, .next_seq = from.seq};
-    return slice_borrow(into, seal_datagram(&again, NULL, text, writer.length, into));
+    return reseal_again(malice->reseal, &from, text, writer.length, into);
 }

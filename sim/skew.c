@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/wire/seal.h"
 #include "mesh/wire/wire.h"
 #include "sim/check.h"
+#include "sim/reseal.h"
 
 #define LATER_SALT (UINT64_C(22) << 56)
 #define LATER_EACH 3u /* lives, of which one is of a later version */
@@ -15,8 +15,7 @@
 #define NIL 0xc0
 
 struct skew {
-    struct seal_ring ring;
-    struct seal opener; /* of whatever is sent, once each */
+    struct reseal *reseal;
     struct wire_datagram was, is;
 };
 
@@ -126,26 +125,18 @@ static bool is_later(const struct world *world, const struct seat *seat)
 
 static struct skew *skew_of(struct world *world)
 {
-    static const uint8_t entropy[32]; /* it hides nothing from anybody */
-    uint8_t key[1][SEAL_KEY_BYTES];
-    struct rng rng;
-    if (world->skew != NULL)
-        return world->skew;
-    struct skew *skew = world->skew = sim_zero(sizeof *skew);
-    memset(key, WORLD_KEY_BYTE, sizeof key);
-    rng_init(&rng, entropy);
-    if (seal_ring_init(&skew->ring, (const uint8_t(*)[SEAL_KEY_BYTES])key, world->keyed ? 1 : 0, 0,
-                       WORLD_LABEL) < 0)
-        abort();
-    seal_init(&skew->opener, &skew->ring, 0, 0, 0, &rng);
-    return skew;
+    if (world->skew == NULL) {
+        world->skew = sim_zero(sizeof *world->skew);
+        world->skew->reseal = reseal_new(world);
+    }
+    return world->skew;
 }
 
 void skew_free(struct world *world)
 {
     if (world->skew == NULL)
         return;
-    seal_deinit(&world->skew->opener);
+    reseal_free(world->skew->reseal);
     free(world->skew);
     world->skew = NULL;
 }
@@ -176,15 +167,12 @@ struct slice skew_datagram(struct world *world, const struct seat *seat, struct 
     struct shuffle chance;
     uint8_t plain[SEAL_PLAIN_MAX];
     size_t length = 0;
-    if (!is_later(world, seat) ||
-        seal_open(&skew->opener, sealed, plain, &length, &from) != SEAL_OPENED)
+    if (!is_later(world, seat) || !reseal_open(skew->reseal, sealed, plain, &length, &from))
         return sealed;
     chance_key(&chance, world->config.seed ^ LATER_SALT ^ from.nonce, from.seq);
     if (!rewrite(&text, &chance, plain, length))
         return sealed;
     check_same(world, seat, plain, length, &text);
     world->faults->hits[FAULT_SKEW]++;
-    struct seal again = {
-        .ring = &skew->ring, .name = from.name, .nonce = from.nonce, .next_seq = from.seq};
-    return slice_borrow(into, seal_datagram(&again, NULL, text.at, text.length, into));
+    return reseal_again(skew->reseal, &from, text.at, text.length, into);
 }

@@ -42,27 +42,55 @@ bool entry_may_tell(struct core *core, struct handle h, bool is_end)
 
 /* ---- facts from the client ------------------------------------------------------------------ */
 
-/* Which session is asked for. False: an id, but none of ours; nobody is asked about it. */
-static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key)
+/* An id that is none, one of another's session here, and one of a session that its client deleted
+ * are told to be unknown after the same work: how long that takes says nothing of which it is.
+ * Where we know better at once, the work is done for that alone. */
+static bool exchange_is_refused(struct core *core, const struct exchange *x,
+                                const struct session *session, struct slice text, bool is_known,
+                                uint64_t now_ms)
 {
+    struct session_id again;
+    bool is_deleted = tombs_is_final(core, &x->session, now_ms) && session == NULL;
+    bool is_foreign = session != NULL && !principal_equal(&session->who, &x->request.who);
+    if (!is_foreign && !is_deleted)
+        return false;
+    if (is_known)
+        (void)key_read(&again, text);
+    (void)key_verify_anew(&core->keys, &x->session);
+    if (place_is_new_session(&x->request))
+        return true; /* it is dropped, and nothing told */
+    core->stats.not_found_principal += is_foreign;
+    core->stats.not_found_ended += is_deleted;
+    return true;
+}
+
+/* Which session is asked for. False: one that is told to be unknown; nobody is asked about it. */
+static bool exchange_read_key(struct core *core, struct exchange *x, const struct mesh_key *key,
+                              uint64_t now_ms)
+{
+    bool is_new = place_is_new_session(&x->request);
     if (key->kind != MESH_KEY_SESSION || x->request.era == MESH_MODERN ||
         x->request.want == MESH_PASS)
         return true;
     bool is_known = key_recall(&core->keys, &x->session, key->text);
-    bool is_ours = is_known || key_read(&x->session, key->text);
-    const struct session *session = is_ours ? session_find(core, &x->session) : NULL;
+    bool is_read = is_known || key_read(&x->session, key->text);
+    const struct session *session = is_read ? session_find(core, &x->session) : NULL;
     bool is_here = session != NULL;
-    is_ours = is_known || is_here || (is_ours && key_verify(&core->keys, &x->session));
-    if (is_ours && !is_known)
+    if (is_read && exchange_is_refused(core, x, session, key->text, is_known, now_ms))
+        return is_new;
+    if (!is_known && !is_here && !(is_read && key_verify(&core->keys, &x->session))) {
+        core->stats.not_found_foreign += !is_new;
+        return is_new;
+    }
+    if (!is_known)
         key_remember(&core->keys, &x->session, key->text);
     if (is_here) {
         x->owner = core_self(core); /* no need to ask who owns it */
         x->epoch = session->epoch;
         x->is_told = true;
     }
-    if (is_ours)
-        x->has_session = true;
-    return is_ours || place_is_new_session(&x->request);
+    x->has_session = true;
+    return true;
 }
 
 struct handle entry_open(struct core *core, const struct mesh_request *request, uint64_t now_ms)
@@ -93,8 +121,7 @@ struct handle entry_open(struct core *core, const struct mesh_request *request, 
     x->risen = UINT64_MAX; /* nothing was looked up */
     x->name = (struct exchange_name){core_self(core), ++e->counter};
     x->affinity = affinity_of(core, request);
-    if (!exchange_read_key(core, x, &request->key)) {
-        core->stats.not_found_foreign++;
+    if (!exchange_read_key(core, x, &request->key, now_ms)) {
         exchange_fail(core, x, MESH_SESSION_UNKNOWN);
         return h;
     }

@@ -167,6 +167,8 @@ void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
     /* a held stream that was answered 200 already can only be told that its session is over */
     if (exchange_is_held_stream(x) && x->head_out && why != MESH_SUPERSEDED)
         why = MESH_SESSION_ENDED;
+    if (why == MESH_SESSION_UNKNOWN && !x->head_out && !rate_allows_unknown(core, core->now_ms))
+        why = MESH_RATE_LIMITED;
     exchange_end(core, x, MESH_END_CUT, why);
 }
 
@@ -259,14 +261,19 @@ void exchange_note_progress(struct core *core, struct exchange *x, struct slice 
         (void)slice_keep(&x->progress, value, &core->budget);
 }
 
+struct held_head exchange_head_of(const struct wire_message *m)
+{
+    return (struct held_head){.status = m->head.status,
+                              .form = m->head.form,
+                              .lines = m->head.head,
+                              .has_session = m->has_session,
+                              .session = m->session,
+                              .owner = m->epoch.owner};
+}
+
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m)
 {
-    struct held_head head = {.status = m->head.status,
-                             .form = m->head.form,
-                             .lines = m->head.head,
-                             .has_session = m->has_session,
-                             .session = m->session,
-                             .owner = m->epoch.owner};
+    struct held_head head = exchange_head_of(m);
     x->received = 1; /* the first message of an answer, or of one begun anew */
     x->serial = m->head.serial;
     exchange_is_heard(x);

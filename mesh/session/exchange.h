@@ -45,6 +45,8 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
 /* Its client gets this event: if it is progress, the next owner that runs it is to go on from
  * there. */
 void exchange_note_progress(struct core *core, struct exchange *x, struct slice text);
+/* Of a HEAD or a WHOLE; its lines are borrowed. */
+struct held_head exchange_head_of(const struct wire_message *m);
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);
 bool exchange_release_head(struct core *core, struct exchange *x);
 void exchange_grant_grace(struct core *core, struct exchange *x);

@@ -99,12 +99,7 @@ static void exchange_on_text(struct core *core, struct exchange *x, const struct
 static void exchange_on_whole(struct core *core, struct exchange *x, const struct wire_message *m,
                               uint64_t now_ms)
 {
-    struct held_head head = {.status = m->head.status,
-                             .form = m->head.form,
-                             .lines = m->head.head,
-                             .has_session = m->has_session,
-                             .session = m->session,
-                             .owner = m->epoch.owner};
+    struct held_head head = exchange_head_of(m);
     struct mesh_effect e = {.kind = MESH_REPLY_DATA, .patch = m->head.patch};
     if (!exchange_tell_head(core, x, &head))
         return;

@@ -208,25 +208,30 @@ void key_remember(struct key_ring *ring, const struct session_id *id, struct sli
     known->id = *id;
 }
 
-bool key_verify(struct key_ring *ring, const struct session_id *id)
+bool key_verify_anew(const struct key_ring *ring, const struct session_id *id)
 {
     uint8_t tag[KEY_TAG_BYTES];
-    uint32_t at = (uint32_t)(id->bytes[KEY_RANDOM_AT + 1] << 8 | id->bytes[KEY_RANDOM_AT + 2]);
-    struct session_id *verified = &ring->verified[at % KEY_VERIFIED];
-    if (key_is_same(verified->bytes, id->bytes, sizeof id->bytes) && id->bytes[0] != 0)
-        return true;
     if (id->bytes[0] >> 4 != KEY_VERSION)
         return false;
     for (uint8_t n = 0; n < ring->count; n++) {
         if (ring->numbers[n] != (id->bytes[0] & 0x0f))
             continue;
         key_tag(tag, ring->keys[n], id->bytes, KEY_TAG_AT);
-        if (sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) != 0)
-            return false;
-        *verified = *id;
-        return true;
+        return sodium_memcmp(tag, id->bytes + KEY_TAG_AT, KEY_TAG_BYTES) == 0;
     }
     return false;
+}
+
+bool key_verify(struct key_ring *ring, const struct session_id *id)
+{
+    uint32_t at = (uint32_t)(id->bytes[KEY_RANDOM_AT + 1] << 8 | id->bytes[KEY_RANDOM_AT + 2]);
+    struct session_id *verified = &ring->verified[at % KEY_VERIFIED];
+    if (key_is_same(verified->bytes, id->bytes, sizeof id->bytes) && id->bytes[0] != 0)
+        return true;
+    if (!key_verify_anew(ring, id))
+        return false;
+    *verified = *id;
+    return true;
 }
 
 void key_peer_write(char text[KEY_PEER_TEXT], const struct key_ring *ring, uint64_t home)

@@ -54,6 +54,8 @@ void key_remember(struct key_ring *ring, const struct session_id *id, struct sli
 /* The tag fits a key of the ring, also one that only verifies. Costs a BLAKE2b, or for an id that
  * was verified lately a comparison in constant time. */
 bool key_verify(struct key_ring *ring, const struct session_id *id);
+/* The same, at the cost of one that was never seen. */
+bool key_verify_anew(const struct key_ring *ring, const struct session_id *id);
 
 uint64_t key_home(const struct session_id *id); /* 48 bits: view_home_tag() of the minting peer */
 /* Where the walk for its candidates begins: from the id's bytes alone, so that a peer that never

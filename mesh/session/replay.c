@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "mesh/base/siphash.h"
 #include "mesh/session/core.h"
 #include "mesh/session/record.h"
 #include "mesh/session/upcall.h"
@@ -82,28 +83,55 @@ static struct subscription *replay_subscription(struct session *session, struct 
     return NULL;
 }
 
-static void replay_subscribe(struct core *core, struct session *session, struct slice uri)
+/* When it was sent, among all that was to upstreams of its session here: servers take what they are
+ * told in that order, whenever they answer. */
+static uint64_t replay_sent(const struct session *session, const struct call *call)
 {
-    if (uri.length > RECORD_URI_MAX || replay_subscription(session, uri) != NULL ||
+    return (uint64_t)session->upstreams << 32 | call->up_call;
+}
+
+static void replay_subscribe(struct core *core, struct session *session, struct slice uri,
+                             uint64_t sent)
+{
+    struct subscription *subscription = replay_subscription(session, uri);
+    if (subscription != NULL && subscription->sent < sent)
+        subscription->sent = sent;
+    if (uri.length > RECORD_URI_MAX || subscription != NULL ||
         session->subscriptions_count >= SESSION_SUBSCRIPTIONS_MAX)
         return;
-    struct subscription *subscription = calloc(1, sizeof *subscription);
+    if (session->unsubscribed_sent > sent &&
+        session->unsubscribed == siphash(core->sip_key, uri.at, uri.length))
+        return; /* it was unsubscribed since, and that answered first */
+    subscription = calloc(1, sizeof *subscription);
     if (subscription == NULL)
         return;
+    subscription->sent = sent;
     replay_keep(core, &subscription->uri, uri);
     list_push_back(&session->subscriptions, &subscription->in_session);
     session->subscriptions_count++;
 }
 
-static void replay_unsubscribe(struct session *session, struct slice uri)
+static void replay_unsubscribe(struct core *core, struct session *session, struct slice uri,
+                               uint64_t sent)
 {
     struct subscription *subscription = replay_subscription(session, uri);
-    if (subscription == NULL)
+    session->unsubscribed = siphash(core->sip_key, uri.at, uri.length);
+    session->unsubscribed_sent = sent;
+    if (subscription == NULL || subscription->sent > sent)
         return;
     list_remove(&subscription->in_session);
     session->subscriptions_count--;
     slice_drop(&subscription->uri);
     free(subscription);
+}
+
+static void replay_set_level(struct core *core, struct session *session, const struct call *call,
+                             uint64_t sent)
+{
+    if (session->level_sent > sent)
+        return;
+    session->level_sent = sent;
+    replay_keep(core, &session->level, call->body);
 }
 
 /* What it subscribes to, or no more; false: it is no such call, or does not say. */
@@ -132,12 +160,13 @@ void replay_note(struct core *core, struct session *session, const struct call *
     struct slice uri;
     if (session == NULL || rpc->kind != RPC_RESPONSE)
         return;
+    uint64_t sent = replay_sent(session, call);
     if (replay_uri(call, &uri) && call->rpc.method == RPC_RESOURCES_SUBSCRIBE)
-        replay_subscribe(core, session, uri);
+        replay_subscribe(core, session, uri, sent);
     else if (replay_uri(call, &uri))
-        replay_unsubscribe(session, uri);
+        replay_unsubscribe(core, session, uri, sent);
     else if (call->rpc.method == RPC_SET_LEVEL && call->body.length <= RECORD_LEVEL_MAX)
-        replay_keep(core, &session->level, call->body);
+        replay_set_level(core, session, call, sent);
     else if (call->rpc.method == RPC_INITIALIZE && session->params.length == 0)
         replay_note_result(core, session, call, answer, now_ms);
     else

@@ -61,6 +61,12 @@ bool tombs_has(const struct core *core, const struct session_id *id, uint64_t no
     return tombs_find(core, id, now_ms) != NULL;
 }
 
+bool tombs_is_final(const struct core *core, const struct session_id *id, uint64_t now_ms)
+{
+    const struct tomb *tomb = tombs_find(core, id, now_ms);
+    return tomb != NULL && tomb->is_final;
+}
+
 bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
                 uint64_t now_ms)
 {

@@ -44,6 +44,8 @@ struct tombs {
 };
 
 void tombs_init(struct core *core);
+/* Its client deleted it: it answers no more, whoever has it. */
+bool tombs_is_final(const struct core *core, const struct session_id *id, uint64_t now_ms);
 void tombs_deinit(struct core *core);
 /* Our session ended: the candidates are told, and who has a copy. */
 void tombs_tell(struct core *core, const struct session *session, uint64_t now_ms);

@@ -243,6 +243,40 @@ static void test_level_and_subscriptions_are_said_again_as_they_were_accepted(vo
     }
 }
 
+/* Whatever answers first: a server takes what it is told in the order in which it was. */
+static void test_the_later_of_two_wishes_counts_however_late_the_former_is_answered(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < KINDS; k++) {
+        struct bench b = bench_new(2, kinds[k]);
+        static const char *const wishes[][2] = {{UNSUBSCRIBE("1", "a:1"), RESULT("1")},
+                                                {SUBSCRIBE("2", "a:1"), RESULT("2")},
+                                                {SUBSCRIBE("3", "a:2"), RESULT("3")},
+                                                {UNSUBSCRIBE("4", "a:2"), RESULT("4")}};
+        struct ucall *told_of[4];
+        uint32_t clients[4];
+        char id[32];
+        for (size_t n = 0; n < 4; n++) {
+            clients[n] = ask(b.p, 1, b.session, wishes[n][0]);
+            told_of[n] = told(&b);
+        }
+        for (size_t n = 4; n-- > 0;) {
+            answer(&b, told_of[n], wishes[n][1]);
+            assert_whole(b.p, clients[n]);
+        }
+        lose(&b, pump_last(b.p));
+        uint32_t client = ask(b.p, 0, b.session, LIST("9"));
+        (void)shake(&b);
+        struct ucall *u = told_step(&b, "\"uri\":\"a:1\"", 3, id);
+        answer_step(&b, u, id, GOOD);
+        u = told(&b);
+        assert_string_equal(u->text, LIST("9"));
+        answer(&b, u, RESULT("9"));
+        assert_whole(b.p, client);
+        bench_free(&b);
+    }
+}
+
 static void test_a_server_of_another_version_ends_the_session(void **state)
 {
     (void)state;
@@ -1146,6 +1180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_next_request_opens_a_fresh_upstream_and_waits_for_its_handshake),
         cmocka_unit_test(test_level_and_subscriptions_are_said_again_as_they_were_accepted),
+        cmocka_unit_test(test_the_later_of_two_wishes_counts_however_late_the_former_is_answered),
         cmocka_unit_test(test_a_server_of_another_version_ends_the_session),
         cmocka_unit_test(test_a_refused_handshake_is_told_in_band_and_the_next_request_tries_again),
         cmocka_unit_test(test_credentials_that_are_refused_are_their_owners_news_alone),
