@@ -176,11 +176,11 @@ def few():
 
 
 def drained():
-    with check("H41: 300 connections with half a request each, then SIGTERM: it ends in its time"):
+    with check("H41: 1,000 connections with half a request each, then SIGTERM: it ends in its time"):
         peer = Peer("half", cluster="half", flags=["--drain-timeout", "8s"])
         wait_until(5, peer.is_ready, "ready")
         held = []
-        for text in [post()[:60], post()[:-3], post() + post()[:30]] * 100:
+        for text in [post()[:60], post()[:-3], post() + post()[:30]] * 334:
             held.append(socket.create_connection(("127.0.0.1", peer.port), 5))
             held[-1].sendall(text)
         time.sleep(0.3)
