@@ -69,9 +69,10 @@ struct mesh_config {
     enum mesh_rebalance rebalance;
     uint32_t members_max, sessions_max, exchanges_max;
     uint32_t rate,
-        rate_burst;    /* requests a second of one principal, 0: any; at once, 0: twice that */
-    uint32_t copies;   /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
-    size_t memory_max; /* bytes of bodies and kept answers, all together */
+        rate_burst;        /* requests a second of one principal, 0: any; at once, 0: twice that */
+    uint32_t unknown_rate; /* ids a second that are told to be unknown, 0: any number */
+    uint32_t copies;       /* of a session, at other peers: at most COPIES_HOLDERS_MAX */
+    size_t memory_max;     /* bytes of bodies and kept answers, all together */
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
     struct records *records; /* of members, shared by meshes of one process; NULL: its own */
@@ -394,7 +395,8 @@ struct mesh_stats {
     uint64_t exchanges_owned, exchanges_forwarded, exchanges_parked;
     uint64_t answers_ok, answers_failed;
     uint64_t not_found_foreign, not_found_principal, not_found_ended;
-    uint64_t rate_limited; /* requests of principals that sent too many */
+    uint64_t rate_limited;    /* requests of principals that sent too many */
+    uint64_t unknown_limited; /* with unknown ids, beyond those that are told so */
     uint64_t sessions_opened, sessions_closed, moved_followed, attached, stale_dropped;
     uint64_t relayed;     /* exchanges carried between peers that cannot reach each other */
     uint64_t handed_over; /* sessions given away: we drain, our server is gone, or --rebalance */

@@ -128,6 +128,10 @@ static const struct setting settings[] = {
      "credentials, else of a session), the others get 429; 0: any number"},
     {"rate-burst", "N", "0", SECTION_LIMITS, CONFIG_RUN, read_number, FIELD(host.mesh.rate_burst), 0,
      1000000, NULL, "of which so many may come at once; 0: twice --rate"},
+    {"unknown-rate", "N", "1000", SECTION_LIMITS, CONFIG_RUN, read_number,
+     FIELD(host.mesh.unknown_rate), 0, 1000000, NULL,
+     "session ids a second, and ten times as many at once, that are answered 404: unknown, ended or "
+     "another's; whoever guesses more gets 429; 0: any number"},
     {"max-sessions", "N", "100000", SECTION_LIMITS, CONFIG_RUN, read_number,
      FIELD(host.mesh.sessions_max), 1, 1000000, NULL, "sessions owned by this peer"},
     {"max-connections", "N", "10000", SECTION_LIMITS, CONFIG_RUN, read_number,

@@ -128,6 +128,8 @@ static void write_exchanges(struct page *page, const struct mesh_stats *stats)
     labelled(page, missing, "cause", "ended", stats->not_found_ended);
     one(page, "mesh_rate_limited_total", COUNTER, stats->rate_limited,
         "Requests answered 429: their principal sends too many.");
+    one(page, "mesh_unknown_limited_total", COUNTER, stats->unknown_limited,
+        "Requests answered 429 in place of 404: too many unknown session ids.");
     one(page, "mesh_parked_total", COUNTER, stats->exchanges_parked,
         "Requests that waited until the owner was known.");
     one(page, "mesh_parked", GAUGE, stats->parked, "Requests that wait now.");

@@ -17,7 +17,7 @@ static const char *const names[FAULT_CLASSES] = {
     "half",    "half-open", "mid-frame", "early-fin",  "stall",   "starve",     "clock",
     "foreign", "shared",    "mass",      "dns",        "files",   "up-twice",   "up-hangs",
     "owner",   "holders",   "wake",      "unheard",    "reject",  "failpoint",  "rollout",
-    "skew",    "rivals",    "malice"};
+    "skew",    "rivals",    "malice",    "keys"};
 
 const char *fault_name(enum fault_class class)
 {
@@ -26,20 +26,19 @@ const char *fault_name(enum fault_class class)
 
 bool faults_parse(const char *text, uint64_t *mask)
 {
-    if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
-        *mask = text[0] == 'a' ? FAULTS_ALL : 0;
-        return true;
-    }
     *mask = 0;
+    if (strcmp(text, "none") == 0)
+        return true;
     while (*text != 0) {
         size_t length = strcspn(text, ",");
         uint32_t class = 0;
         while (class < FAULT_CLASSES &&
                (strlen(names[class]) != length || memcmp(names[class], text, length) != 0))
             class ++;
-        if (class == FAULT_CLASSES)
+        bool is_all = length == 3 && memcmp("all", text, 3) == 0;
+        if (class == FAULT_CLASSES && !is_all)
             return false;
-        *mask |= UINT64_C(1) << class;
+        *mask |= is_all ? FAULTS_ALL : UINT64_C(1) << class;
         text += length + (text[length] == ',');
     }
     return true;
@@ -100,7 +99,7 @@ int faults_new(struct world *world)
         faults->on = on & fewer & FAULTS_OF_DRAWS_1 & world->config.faults;
     else
         faults->on = (swarm_draw(world) | fault_bit(FAULT_FAILPOINT) | fault_bit(FAULT_ROLLOUT) |
-                      fault_bit(FAULT_RIVALS) | fault_bit(FAULT_MALICE)) &
+                      fault_bit(FAULT_RIVALS) | fault_bit(FAULT_MALICE) | fault_bit(FAULT_KEYS)) &
                      world->config.faults & FAULTS_BUILT;
     uint64_t loss = chance_log(&chance, 1000, 250000);
     uint64_t duplicate = chance_log(&chance, 1000, 200000);
@@ -116,6 +115,8 @@ int faults_new(struct world *world)
     faults->truncate_ppm = fault_is_on(faults, FAULT_TRUNCATE) ? (uint32_t)truncate : 0;
     world->net->keeps = fault_is_on(faults, FAULT_STALE);
     plan_draw(world);
+    if (fault_is_on(faults, FAULT_KEYS))
+        keyfile_plan(world);
     if (world->config.load)
         world->quiet_us =
             faults->on == 0 ? 15 * WORLD_SECOND : world->calm_from_us + 15 * WORLD_SECOND;

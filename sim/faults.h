@@ -80,11 +80,13 @@ enum fault_class {
     FAULT_RIVALS, /* of all peers one hears the owner of a session, and is heard too late to object
                      to the next one: it hears both */
     FAULT_MALICE, /* one of them lies about the others */
+    FAULT_KEYS,   /* the cluster's key is changed, a file at a time: keyfile.h */
     FAULT_CLASSES
 };
 #define FAULTS_ALL                                                                                 \
     (((UINT64_C(1) << FAULT_CLASSES) - 1) &                                                        \
-     ~(UINT64_C(1) << FAULT_ROLLOUT | UINT64_C(1) << FAULT_RIVALS | UINT64_C(1) << FAULT_MALICE))
+     ~(UINT64_C(1) << FAULT_ROLLOUT | UINT64_C(1) << FAULT_RIVALS | UINT64_C(1) << FAULT_MALICE |  \
+       UINT64_C(1) << FAULT_KEYS))
 #define FAULTS_OF_DRAWS_1 ((UINT64_C(2) << FAULT_BOGUS) - 1)
 
 static inline uint64_t fault_bit(enum fault_class class)
@@ -124,7 +126,7 @@ struct faults {
 };
 
 const char *fault_name(enum fault_class class);
-/* "all", "none" or a list like "loss,crash"; false: an unknown name. */
+/* "none" or a list like "loss,crash", "all,keys"; false: an unknown name. */
 bool faults_parse(const char *text, uint64_t *mask);
 
 int faults_new(struct world *world);

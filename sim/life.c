@@ -146,7 +146,7 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
     for (size_t n = 0; n < sizeof config->entropy; n++)
         config->entropy[n] = (uint8_t)shuffle_below(&entropy, 256);
     if (world->keyed)
-        keyfile_read(&seat->key_file, config);
+        keyfile_read(world, seat, config);
     config->boot_ms = WALL_MS + world->now_us / WORLD_MS;
     /* Names are on clocks that are wrong by up to an hour; a generation must not care. */
     if (!world->config.steady && seat->name % 4 == 3)

@@ -308,8 +308,11 @@ static void life_event(struct world *world, const struct world_event *event)
         mesh_serving(seat->mesh, seat->served, world_clock_ms(world, seat));
         world_turn(world, seat);
         break;
+    case EVENT_KEY_FILE:
+        keyfile_write(world, event->a, event->b);
+        break;
     case EVENT_KEYS:
-        keyfile_tell(&seat->key_file, seat->mesh, world_clock_ms(world, seat));
+        keyfile_tell(world, seat);
         world_turn(world, seat);
         break;
     case EVENT_USE_KEY: /* refused or not: what becomes of it shows */
@@ -424,6 +427,7 @@ int world_new(struct world **worldp, const struct world_config *config)
                                                         MESH_UP_BUILTIN};
         world->upstream = kinds[chance_below(&world->chance, 3)];
         world->keyed = chance_below(&world->chance, 8) == 0;
+        world->keyed = world->keyed || (config->faults & fault_bit(FAULT_KEYS)) != 0;
     }
     agree_by_curve(world->keyed);
     bool is_early = config->calm_from_ms > 0 && config->calm_from_ms < config->chaos_ms;

@@ -62,9 +62,10 @@ struct world_config {
 enum world_event_kind {
     EVENT_WAKE, /* a: serial */
     EVENT_DRAIN,
-    EVENT_SERVING, /* a: 0 or 1, or 2: as it is with the server beside it */
-    EVENT_KEYS,    /* it reads its key file again */
-    EVENT_USE_KEY, /* a: number of the key that its admin wants to be used */
+    EVENT_SERVING,  /* a: 0 or 1, or 2: as it is with the server beside it */
+    EVENT_KEY_FILE, /* a: seat; b: step of keyfile.h */
+    EVENT_KEYS,     /* it reads its key file again */
+    EVENT_USE_KEY,  /* a: number of the key that its admin wants to be used */
     EVENT_JOIN,
     EVENT_START,     /* a seat's next life; a: serial of the plan */
     NET_PACKET,      /* p: the packet */

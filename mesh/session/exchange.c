@@ -167,6 +167,8 @@ void exchange_fail(struct core *core, struct exchange *x, enum mesh_reason why)
     /* a held stream that was answered 200 already can only be told that its session is over */
     if (exchange_is_held_stream(x) && x->head_out && why != MESH_SUPERSEDED)
         why = MESH_SESSION_ENDED;
+    if (why == MESH_SESSION_UNKNOWN && !x->head_out && !rate_allows_unknown(core, core->now_ms))
+        why = MESH_RATE_LIMITED;
     exchange_end(core, x, MESH_END_CUT, why);
 }
 

@@ -10,12 +10,14 @@
 #include "mesh/base/newest.h"
 #include "mesh/base/types.h"
 
+#define RATE_UNKNOWN_BURST 10  /* seconds' worth at once: all clients of a peer may begin anew */
 #define RATE_BUCKETS_MAX 65536 /* the one put first gives way, and is full when it is put again */
 
 struct core;
 
 struct rate {
     struct newest buckets; /* struct principal -> uint64_t, when it is full, in µs */
+    uint64_t unknown_us;   /* likewise of ids that are unknown */
 };
 
 void rate_init(struct core *core);
@@ -25,5 +27,9 @@ void rate_deinit(struct core *core);
  * NULL. */
 bool rate_allows(struct core *core, const struct mesh_request *request,
                  const struct session_id *session, uint64_t now_ms);
+/* May somebody be told that there is no such session (--unknown-rate)? Whoever guesses ids is not
+ * told so often. One bucket for all of them, whatever is wrong with the id: what is refused says
+ * nothing of it. */
+bool rate_allows_unknown(struct core *core, uint64_t now_ms);
 
 #endif

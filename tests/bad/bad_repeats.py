@@ -89,7 +89,8 @@ def repeated(what, work, peers, ends=0):
 
 
 def run():
-    peers = start_peers(2, cluster="repeats", env=KEEPS_LITTLE, each=lambda i: {"log": f"repeats-p{i + 1}"})
+    peers = start_peers(2, cluster="repeats", env=KEEPS_LITTLE, flags=["--unknown-rate", "0"],
+                        each=lambda i: {"log": f"repeats-p{i + 1}"})
     canary = Canary(peers)
     mine, far = Session(peers[0].port), Session(peers[1].port)
     framing = [row[2]("/mcp") for row in FRAMING + GATED if len(row[2]("/mcp")) < 9000]

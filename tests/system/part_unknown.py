@@ -13,6 +13,9 @@ from harness import BOTH, NOT_FOUND, Peer, Settings, check, note, request, sure,
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 MINE, OTHER = {"Authorization": "Bearer mine-4711"}, {"Authorization": "Bearer other-4711"}
+INITIALIZE = (b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
+              b'"capabilities":{},"clientInfo":{"name":"a","version":"1"}}}')
+FLAGS = ["--bind-session", "token", "--unknown-rate", "0"]
 EACH = 300
 
 
@@ -41,9 +44,7 @@ def total_of(path):
 
 def make(port):
     """A session's id under MINE."""
-    answer = request(port, "POST", "/mcp", {**BOTH, **MINE}, (
-        b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
-        b'"capabilities":{},"clientInfo":{"name":"a","version":"1"}}}'))
+    answer = request(port, "POST", "/mcp", {**BOTH, **MINE}, INITIALIZE)
     sure(answer.status == 200, answer)
     return answer.headers["mcp-session-id"]
 
@@ -75,7 +76,7 @@ class Line:
 
 
 def counted():
-    peer = Counted("counted", cluster="counted", flags=["--bind-session", "token"])
+    peer = Counted("counted", cluster="counted", flags=FLAGS)
     ids = kinds(peer.port, 20)
     line = Line(peer.port)
     for some in ids.values():
@@ -104,7 +105,7 @@ def rank_test(one, other):
 
 
 def timed():
-    peer = Peer("timed", cluster="timed", flags=["--bind-session", "token"])
+    peer = Peer("timed", cluster="timed", flags=FLAGS)
     wait_until(5, peer.is_ready, "ready")
     ids = kinds(peer.port, 300)
     line, chance = Line(peer.port), random.Random(4711)
@@ -127,7 +128,40 @@ def timed():
     peer.end()
 
 
+def limited():
+    peer = Peer("limited", cluster="limited", flags=["--bind-session", "token", "--unknown-rate", "20"])
+    wait_until(5, peer.is_ready, "ready")
+    ids = kinds(peer.port, 1)
+    mine, chance = make(peer.port), random.Random(4711)
+    with check("A21: of 600 guesses 200 at once and 20 a second are told that there is no such session, the "
+               "others 429 with Retry-After, whichever kind they are"):
+        answers = {kind: [] for kind in ids}
+        begun = time.monotonic()
+        for _ in range(200):
+            for kind in chance.sample(list(ids), 3):
+                answers[kind].append(request(peer.port, "POST", "/mcp", {
+                    **BOTH, **OTHER, "Mcp-Session-Id": ids[kind][0]}, PING))
+        most = 200 + 20 * (time.monotonic() - begun) + 1
+        every = [answer for some in answers.values() for answer in some]
+        found = [answer for answer in every if answer.status == 404]
+        refused = [answer for answer in every if answer.status == 429]
+        sure(len(found) + len(refused) == 600 and 200 <= len(found) <= most, len(found), most)
+        sure({answer.body for answer in found} == {NOT_FOUND})
+        sure(len({answer.body for answer in refused}) == 1 and
+             {answer.headers.get("retry-after") for answer in refused} == {"1"}, refused[0])
+        for kind, some in answers.items():
+            sure(sum(answer.status == 429 for answer in some) > 80, kind)
+        sure(peer.metrics()["mesh_unknown_limited_total"] == len(refused))
+    with check("and meanwhile sessions go on, and new ones are made, also by who shows an id that is none"):
+        headers = {**BOTH, **MINE, "Mcp-Session-Id": mine}
+        sure(request(peer.port, "POST", "/mcp", headers, PING).status == 200)
+        sure("mcp-session-id" in request(peer.port, "POST", "/mcp", {
+            **BOTH, **OTHER, "Mcp-Session-Id": ids["unknown"][0]}, INITIALIZE).headers)
+    peer.end()
+
+
 def run():
+    limited()
     timed()
     with open(Settings.program("node/meshd"), "rb") as program:
         is_instrumented = b"__asan_" in program.read()

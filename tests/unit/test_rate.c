@@ -146,6 +146,47 @@ static void test_a_request_beyond_it_is_refused_and_reaches_no_upstream(void **s
     pump_free(p);
 }
 
+static void few_unknown(struct mesh_config *config)
+{
+    config->unknown_rate = 5;
+}
+
+/* Whoever guesses ids; one that is another's, and one that is over, are counted like those that
+ * never were, else what is refused would tell them apart. */
+static void test_ids_that_are_unknown_are_told_so_at_a_rate(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, few_unknown);
+    struct core *core = core_of(p, 0);
+    char guess[MESH_SESSION_TEXT + 1] = {0};
+    uint32_t made = pump_ask(p, 0, MESH_CALL, NULL, INITIALIZE, 1);
+    pump_settle(p);
+    pump_say(p, pump_last(p), RESULT("0"));
+    pump_settle(p);
+    const char *mine = pump_session(p, made);
+    memcpy(guess, mine, MESH_SESSION_TEXT);
+    guess[20] = guess[20] == 'A' ? 'B' : 'A';
+    for (uint32_t n = 0; n < 5 * RATE_UNKNOWN_BURST; n++) {
+        uint32_t client = pump_ask(p, 0, MESH_CALL, n % 2 == 0 ? guess : mine, CALL("1"), 2);
+        pump_settle(p);
+        assert_int_equal(p->clients[client].why, MESH_SESSION_UNKNOWN);
+    }
+    for (uint32_t n = 0; n < 2; n++) {
+        uint32_t client = pump_ask(p, 0, MESH_CALL, n == 0 ? guess : mine, CALL("1"), 2);
+        pump_settle(p);
+        assert_ended(p, client, MESH_RATE_LIMITED);
+    }
+    assert_int_equal(core->stats.unknown_limited, 2);
+    (void)pump_ask(p, 0, MESH_CALL, mine, CALL("2"), 1); /* whoever has it goes on */
+    pump_settle(p);
+    assert_string_equal(pump_last(p)->text, CALL("2"));
+    pump_run(p, 1000);
+    uint32_t client = pump_ask(p, 0, MESH_CALL, guess, CALL("1"), 2);
+    pump_settle(p);
+    assert_ended(p, client, MESH_SESSION_UNKNOWN);
+    pump_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_what_ends_or_answers_something_always_goes_on),
         cmocka_unit_test(test_without_a_rate_nobody_is_counted),
         cmocka_unit_test(test_a_request_beyond_it_is_refused_and_reaches_no_upstream),
+        cmocka_unit_test(test_ids_that_are_unknown_are_told_so_at_a_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
