@@ -38,11 +38,12 @@ static void set_state(struct client *client, enum client_state state)
 {
     if (is_busy(client))
         client->clients->busy--;
-    list_remove(&client->in_reading);
+    if (client->state == CLIENT_READING)
+        list_remove(&client->in_one);
     client->state = state;
     if (state == CLIENT_READING) {
-        list_push_back(&client->clients->reading, &client->in_reading);
-        client->reading_ms = client_now_ms(client);
+        list_push_back(&client->clients->reading, &client->in_one);
+        client->since_ms = client_now_ms(client);
     }
     if (is_busy(client))
         client->clients->busy++;

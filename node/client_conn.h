@@ -23,12 +23,11 @@ enum client_state {
 /* A head whose answer's length may still become known in this turn, and the body so far. */
 struct client_reply {
     bool waits; /* else there is none */
+    bool has_session, has_data;
+    char session[MESH_SESSION_TEXT];
     int status;
     enum mesh_form form;
     struct slice lines;
-    bool has_session;
-    char session[MESH_SESSION_TEXT];
-    bool has_data;
     struct slice data;
     struct patch patch;
 };
@@ -36,8 +35,7 @@ struct client_reply {
 struct client {
     struct clients *clients;
     struct client *next, **link;
-    struct client *unsettled_next, **unsettled_link; /* has a reply that waits */
-    struct list in_reading;                          /* READING */
+    struct list in_one; /* READING: of `reading`; ASKED, with a reply that waits: of `unsettled` */
     uv_tcp_t tcp;
     struct writer writer;
     struct h1 h1;
@@ -51,11 +49,10 @@ struct client {
     bool close;    /* after the answer */
     struct mesh_addr addr;
     char from[ADDR_TEXT_MAX]; /* its host as text */
-    uint64_t since_ms;        /* of the header, the body, or the last byte written */
-    uint64_t reading_ms;      /* since then it may send its request */
-    uint64_t stuck_taken;     /* what the writer had written when it was last found stuck */
-    struct gate_pass pass;
     enum gate_verdict verdict;
+    uint64_t since_ms;    /* of the wait, the header, the body, or the last byte written */
+    uint64_t stuck_taken; /* what the writer had written when it was last found stuck */
+    struct gate_pass pass;
     struct handle exchange; /* ASKED */
     struct mcp_exchange x;
     struct client_reply reply;
@@ -67,7 +64,8 @@ struct clients {
     uv_tcp_t listener;
     uv_timer_t again; /* no place was free */
     struct slots exchanges;
-    struct client *first, *unsettled;
+    struct client *first;
+    struct list unsettled;
     struct list reading;    /* the longest without a whole request first: it gives way to others */
     uint32_t closing;       /* of stats.connections: their sockets are closed already */
     struct table addresses; /* connections per address */

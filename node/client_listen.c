@@ -97,14 +97,13 @@ static enum room find_room(struct clients *clients, struct client **client)
         return ROOM_NONE;
     for (int looks = 0; looks < LOOKS_MAX; looks++) {
         struct list *first = list_first(&clients->reading);
-        *client = container_of(first, struct client, in_reading);
-        if (now_ms < (*client)->reading_ms + READING_MS)
+        *client = container_of(first, struct client, in_one);
+        if (now_ms < (*client)->since_ms + READING_MS)
             break;
         if (is_idle(*client))
             return ROOM_OF_ANOTHER;
         list_remove(first);
         list_push_back(&clients->reading, first);
-        (*client)->reading_ms = now_ms;
     }
     return ROOM_SOON;
 }
@@ -194,6 +193,7 @@ int clients_new(struct clients **clientsp, struct host *host, struct mesh_addr *
     *clientsp = clients;
     clients->host = host;
     list_init(&clients->reading);
+    list_init(&clients->unsettled);
     clients->answers.budget = &host->passing;
     clients->stats.connections_max = host->connections_max;
     int rc = uv_random(NULL, NULL, sip_key, sizeof sip_key, 0, NULL);

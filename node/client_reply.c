@@ -20,27 +20,16 @@ static size_t patched_length(struct slice text, const struct patch *patch)
 
 static void unsettle(struct client *client)
 {
-    struct clients *clients = client->clients;
-    if (client->unsettled_link != NULL)
-        return;
-    client->unsettled_next = clients->unsettled;
-    client->unsettled_link = &clients->unsettled;
-    if (client->unsettled_next != NULL)
-        client->unsettled_next->unsettled_link = &client->unsettled_next;
-    clients->unsettled = client;
+    if (!list_is_linked(&client->in_one))
+        list_push_front(&client->clients->unsettled, &client->in_one);
 }
 
 void client_reply_drop(struct client *client)
 {
     struct client_reply *reply = &client->reply;
-    if (client->unsettled_link != NULL) {
-        *client->unsettled_link = client->unsettled_next;
-        if (client->unsettled_next != NULL)
-            client->unsettled_next->unsettled_link = client->unsettled_link;
-        client->unsettled_link = NULL;
-    }
     if (!reply->waits)
         return;
+    list_remove(&client->in_one);
     slice_drop(&reply->lines);
     slice_drop(&reply->data);
     slice_drop(&reply->patch.put);
@@ -406,8 +395,9 @@ void clients_do(struct clients *clients, const struct mesh_effect *effect)
 
 void clients_settle(struct clients *clients)
 {
-    while (clients->unsettled != NULL) {
-        struct client *client = clients->unsettled;
+    struct list *first;
+    while ((first = list_first(&clients->unsettled)) != NULL) {
+        struct client *client = container_of(first, struct client, in_one);
         int rc = settle(client);
         if (rc < 0)
             fail_reply(client, rc);

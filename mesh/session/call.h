@@ -54,16 +54,16 @@ struct call {
     struct mesh_epoch epoch;
     struct event_stream *stream; /* a POST: that it feeds; LISTEN, SSE: that it reads; or NULL */
     struct handle up;
-    uint32_t up_call;     /* its number at the upstream; 0: not given to it yet */
-    size_t owed;          /* HTTP: bytes that came and whose room was not given back */
-    struct list by_up;    /* of its upstream; once it is ended, of its session's answers */
-    struct list in_check; /* its answer is held back until its session is certain (fence.h) */
+    uint32_t up_call;       /* its number at the upstream; 0: not given to it yet */
+    uint32_t failures_seen; /* of the upstream's, when it was given to it (breaker.h) */
+    size_t owed;            /* HTTP: bytes that came and whose room was not given back */
+    struct list by_up;      /* of its upstream; once it is ended, of its session's answers */
+    struct list in_check;   /* its answer is held back until its session is certain (fence.h) */
     uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;
-    uint32_t failures_seen; /* of the upstream's, when it was given to it (breaker.h) */
-    uint32_t wishes;        /* the session's, when it was given to an upstream first */
-    bool is_sent;           /* a byte was accepted by the upstream's socket */
-    bool is_heard;          /* a byte of an answer came */
+    uint32_t wishes; /* the session's, when it was given to an upstream first */
+    bool is_sent;    /* a byte was accepted by the upstream's socket */
+    bool is_heard;   /* a byte of an answer came */
     bool is_unknown; /* the session, to this server: unless it is heard, it did not run there; what
                         may not run twice does not rely on that */
     bool has_head;   /* its head is known: added, or held */

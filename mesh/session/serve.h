@@ -22,9 +22,8 @@
 /* What the core knows of an upstream: one per session, or one per request without a session. */
 struct upstream {
     struct handle self;
-    struct handle session;  /* zero: of a single call */
-    bool is_open;           /* the host has it; else it only holds what waits for it (replay.h) */
-    uint32_t failures_seen; /* of its server, when it was opened (breaker.h) */
+    struct handle session; /* zero: of a single call */
+    bool is_open;          /* the host has it; else it only holds what waits for it (replay.h) */
     bool is_ready, is_closing;
     bool is_fresh;        /* its session had another one before: it is ours to initialize */
     bool is_shaking;      /* our own handshake is under way: what else there is waits */
@@ -36,6 +35,7 @@ struct upstream {
     bool is_told;         /* likewise: its session's client was told of it */
     struct handle caused; /* the call under whose header lines it was opened */
     uint32_t next_call;
+    uint32_t failures_seen; /* of its server, when it was opened (breaker.h) */
     struct list calls;
     size_t owed; /* stdio, built in: bytes that came and whose room was not given back */
     /* HTTP: its own GET stream, which outlives the client's, so that nothing is missed meanwhile */
