@@ -25,7 +25,7 @@ struct mesh {
     uint64_t now_ms;
     uint64_t due_ms; /* the deadline that the last turn ended with */
     uint64_t stay_until_ms, leave_until_ms;
-    uint64_t farewell_ms;   /* from here on the others may hear that we left; MESH_NEVER: not set */
+    uint64_t farewell_ms; /* from here on the others may hear that we left; MESH_NEVER: not set */
     bool is_serving, is_leaving_swim, has_told_left;
     uint64_t strangers_since_ms;
     uint32_t strangers;

@@ -109,8 +109,8 @@ static bool handover_taker(struct core *core, const struct session *session, str
 }
 
 /* A request of it is under way here, or its answer: an entry that has heard of the next epoch drops
- * what it did not take before. Not its held streams, which go on elsewhere, nor what no upstream was
- * given yet, which waits there as well. */
+ * what it did not take before. Not its held streams, which go on elsewhere, nor what no upstream
+ * was given yet, which waits there as well. */
 static bool handover_is_busy(struct core *core, const struct session *session)
 {
     const struct upstream *up = upstream_at(core, session->up);
