@@ -25,6 +25,16 @@ static uint64_t begun_us(const struct heard *heard, struct mesh_epoch epoch)
     return 0;
 }
 
+struct mesh_epoch heard_before(const struct heard *heard, uint64_t counter)
+{
+    struct mesh_epoch last = {0};
+    for (uint32_t n = 0; n < heard->begun_count; n++)
+        if (heard->begun[n].epoch.counter < counter &&
+            mesh_epoch_compare(heard->begun[n].epoch, last) > 0)
+            last = heard->begun[n].epoch;
+    return last;
+}
+
 static void heard_begins(const struct world *world, struct heard *heard, struct mesh_epoch epoch)
 {
     if (begun_us(heard, epoch) != 0)

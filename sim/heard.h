@@ -32,6 +32,8 @@ struct heard {
 };
 
 void heard_free(struct heard *heard);
+/* The last tenure below that one that began anywhere; counter 0: none. */
+struct mesh_epoch heard_before(const struct heard *heard, uint64_t counter);
 /* What the facts of this turn told the peer; before their effects are looked at. */
 void heard_turn(struct world *world, struct seat *seat);
 /* Something is asked through the request's peer. */

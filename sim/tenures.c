@@ -413,6 +413,10 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     if (tenure_at(world, records->owner, session, &tenure) && tenure.was_handed)
         return;
     const struct life *former = &world->lives[session->tenures.seen_owner];
+    /* one of less than a second, between two looks, was nobody's to see: its owner is the former */
+    struct mesh_epoch last = heard_before(&session->tenures.heard, records->epoch);
+    if (last.counter != 0 && !peer_id_equal(last.owner, former->id))
+        return;
     if (former->ended_us != 0 || former->seat == records->owner ||
         world->seats[former->seat].leaving || !is_unharmed(world, former->seat) ||
         !keepers_are_unharmed(world, session, meant))

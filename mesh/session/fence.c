@@ -66,6 +66,16 @@ static void check_ask(struct core *core, const struct check *check, struct peer_
     (void)links_tell(core->links, whom, core_addr_of(core, whom), &m, now_ms);
 }
 
+/* Who did not answer when we took it, and does now. */
+static void check_heard_silent(const struct check *check, struct session *session)
+{
+    for (uint32_t n = 0; n < check->asked.count; n++)
+        for (size_t k = 0; k < SESSION_SILENT_MAX; k++)
+            if (check->asked.asked[n].is_clear &&
+                peer_id_equal(session->silent[k], check->asked.asked[n].peer))
+                session->silent[k] = (struct peer_id){0};
+}
+
 /* It is ours: what was held back leaves. In an epoch above any that others know of: they pass on
  * nothing lower. */
 static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
@@ -75,6 +85,7 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
     struct list *at;
     session->doubt = core->fence.doubt;
     session->certain = (struct mesh_epoch){0};
+    check_heard_silent(check, session);
     if (given.counter > session->tried)
         session->tried = given.counter;
     if (check->claim.counter > session->tried)
@@ -101,7 +112,7 @@ static void check_add(struct core *core, struct check *check, struct peer_id pee
 }
 
 /* The holders, and as a taker would the first candidates: where the holders that we know are gone
- * since, it went on at others. */
+ * since, it went on at others. And who did not answer when we took it. */
 static void check_add_all(struct core *core, struct check *check)
 {
     const struct session *session = session_at(core, check->session);
@@ -113,6 +124,8 @@ static void check_add_all(struct core *core, struct check *check)
         check_add(core, check, session->holders[n].peer);
     for (size_t n = 0; n < count; n++)
         check_add(core, check, candidates[n]);
+    for (size_t n = 0; n < SESSION_SILENT_MAX; n++)
+        check_add(core, check, session->silent[n]);
 }
 
 static void check_go(struct core *core, struct check *check, bool is_late, uint64_t now_ms)
@@ -301,6 +314,14 @@ void fence_on_lost(struct core *core, struct peer_id peer)
         fence_doubt_all(core); /* it cannot be noted: then now */
 }
 
+static bool fence_was_silent(const struct session *session, struct peer_id peer)
+{
+    for (size_t n = 0; n < SESSION_SILENT_MAX; n++)
+        if (peer_id_equal(session->silent[n], peer))
+            return true;
+    return false;
+}
+
 void fence_on_ready(struct core *core, struct peer_id peer)
 {
     struct handle h;
@@ -310,9 +331,9 @@ void fence_on_ready(struct core *core, struct peer_id peer)
     *is_lost = false;
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
-        for (size_t n = 0; session != NULL && !session->is_copy && n < COPIES_HOLDERS_MAX; n++)
-            if (peer_id_equal(session->holders[n].peer, peer) && !fence_is_in_doubt(core, session))
-                session->doubt = core->fence.doubt - 1;
+        if (session != NULL && !session->is_copy && !fence_is_in_doubt(core, session) &&
+            (copies_is_holder(session, peer) || fence_was_silent(session, peer)))
+            session->doubt = core->fence.doubt - 1;
     }
     fence_look(core);
 }

@@ -19,6 +19,7 @@ enum round_state {
 struct round_asked {
     struct peer_id peer;
     bool is_done; /* it has granted, or could not be told */
+    bool has_granted;
 };
 
 /* Ours, to become the owner of one session. */
@@ -279,6 +280,16 @@ static void round_add(struct core *core, struct round *round, struct peer_id pee
     round->asked[round->asked_count++] = (struct round_asked){.peer = peer};
 }
 
+/* Its question may have been lost with a link; what those know is not known here. */
+static void round_note_silent(const struct round *round, struct session *copy)
+{
+    uint32_t count = 0;
+    memset(copy->silent, 0, sizeof copy->silent);
+    for (uint32_t n = 0; n < round->asked_count && count < SESSION_SILENT_MAX; n++)
+        if (!round->asked[n].has_granted)
+            copy->silent[count++] = round->asked[n].peer;
+}
+
 static void round_won(struct core *core, struct round *round, uint64_t now_ms)
 {
     struct session *copy = session_at(core, round->session);
@@ -292,6 +303,7 @@ static void round_won(struct core *core, struct round *round, uint64_t now_ms)
     }
     if (MESH_FAIL(core, "takeover.before_own"))
         return;
+    round_note_silent(round, copy);
     round_end(core, round, &waiting);
     takeover_own(core, copy, epoch, false, now_ms);
     if (MESH_FAIL(core, "takeover.after_own"))
@@ -510,7 +522,7 @@ static void on_grant(struct core *core, struct peer_id from, const struct wire_m
         struct round_asked *asked = &round->asked[n];
         if (!peer_id_equal(asked->peer, from) || asked->is_done)
             continue;
-        asked->is_done = true;
+        asked->is_done = asked->has_granted = true;
         round->awaited--;
     }
     if (round->awaited == 0)
