@@ -24,6 +24,8 @@ int fence_init(struct core *core)
     pool_init(&f->checks, sizeof(struct check), FENCE_CHECKS_MAX);
     heap_init(&f->timers);
     newest_init(&f->lost, sizeof(struct peer_id), sizeof(bool), FENCE_LOST_MAX, core->sip_key);
+    newest_init(&f->silent, sizeof(struct session_id), FENCE_SILENT_MAX * sizeof(struct peer_id),
+                FENCE_SILENT_OF_MAX, core->sip_key);
     return 0;
 }
 
@@ -31,6 +33,7 @@ void fence_deinit(struct core *core)
 {
     struct fence *f = &core->fence;
     newest_deinit(&f->lost);
+    newest_deinit(&f->silent);
     heap_deinit(&f->timers);
     pool_deinit(&f->checks);
 }
@@ -66,14 +69,24 @@ static void check_ask(struct core *core, const struct check *check, struct peer_
     (void)links_tell(core->links, whom, core_addr_of(core, whom), &m, now_ms);
 }
 
-/* Who did not answer when we took it, and does now. */
-static void check_heard_silent(const struct check *check, struct session *session)
+static bool silent_has(const struct peer_id *silent, struct peer_id peer)
 {
-    for (uint32_t n = 0; n < check->asked.count; n++)
-        for (size_t k = 0; k < SESSION_SILENT_MAX; k++)
+    for (size_t n = 0; silent != NULL && n < FENCE_SILENT_MAX; n++)
+        if (peer_id_equal(silent[n], peer))
+            return true;
+    return false;
+}
+
+/* Who did not answer when we took it, and does now. */
+static void check_heard_silent(struct core *core, const struct check *check,
+                               const struct session *session)
+{
+    struct peer_id *silent = newest_find(&core->fence.silent, &session->id);
+    for (uint32_t n = 0; silent != NULL && n < check->asked.count; n++)
+        for (size_t k = 0; k < FENCE_SILENT_MAX; k++)
             if (check->asked.asked[n].is_clear &&
-                peer_id_equal(session->silent[k], check->asked.asked[n].peer))
-                session->silent[k] = (struct peer_id){0};
+                peer_id_equal(silent[k], check->asked.asked[n].peer))
+                silent[k] = (struct peer_id){0};
 }
 
 /* It is ours: what was held back leaves. In an epoch above any that others know of: they pass on
@@ -85,7 +98,7 @@ static void check_clear(struct core *core, struct check *check, uint64_t now_ms)
     struct list *at;
     session->doubt = core->fence.doubt;
     session->certain = (struct mesh_epoch){0};
-    check_heard_silent(check, session);
+    check_heard_silent(core, check, session);
     if (given.counter > session->tried)
         session->tried = given.counter;
     if (check->claim.counter > session->tried)
@@ -116,6 +129,7 @@ static void check_add(struct core *core, struct check *check, struct peer_id pee
 static void check_add_all(struct core *core, struct check *check)
 {
     const struct session *session = session_at(core, check->session);
+    const struct peer_id *silent = newest_find(&core->fence.silent, &session->id);
     struct peer_id candidates[FENCE_CANDIDATES];
     size_t count = core->config.copies > 0
                        ? owner_candidates(core, &session->id, candidates, FENCE_CANDIDATES)
@@ -124,8 +138,8 @@ static void check_add_all(struct core *core, struct check *check)
         check_add(core, check, session->holders[n].peer);
     for (size_t n = 0; n < count; n++)
         check_add(core, check, candidates[n]);
-    for (size_t n = 0; n < SESSION_SILENT_MAX; n++)
-        check_add(core, check, session->silent[n]);
+    for (size_t n = 0; silent != NULL && n < FENCE_SILENT_MAX; n++)
+        check_add(core, check, silent[n]);
 }
 
 static void check_go(struct core *core, struct check *check, bool is_late, uint64_t now_ms)
@@ -314,12 +328,14 @@ void fence_on_lost(struct core *core, struct peer_id peer)
         fence_doubt_all(core); /* it cannot be noted: then now */
 }
 
-static bool fence_was_silent(const struct session *session, struct peer_id peer)
+void fence_note_silent(struct core *core, const struct session_id *id,
+                       const struct peer_id peers[FENCE_SILENT_MAX])
 {
-    for (size_t n = 0; n < SESSION_SILENT_MAX; n++)
-        if (peer_id_equal(session->silent[n], peer))
-            return true;
-    return false;
+    struct peer_id *silent = newest_find(&core->fence.silent, id);
+    if (silent == NULL && !peer_id_is_nobody(peers[0]))
+        silent = newest_put(&core->fence.silent, id);
+    if (silent != NULL)
+        memcpy(silent, peers, FENCE_SILENT_MAX * sizeof *silent);
 }
 
 void fence_on_ready(struct core *core, struct peer_id peer)
@@ -332,7 +348,8 @@ void fence_on_ready(struct core *core, struct peer_id peer)
     for (uint32_t slot = 0; slot < pool_span(&core->sessions.pool); slot++) {
         struct session *session = pool_slot(&core->sessions.pool, slot, &h);
         if (session != NULL && !session->is_copy && !fence_is_in_doubt(core, session) &&
-            (copies_is_holder(session, peer) || fence_was_silent(session, peer)))
+            (copies_is_holder(session, peer) ||
+             silent_has(newest_find(&core->fence.silent, &session->id), peer)))
             session->doubt = core->fence.doubt - 1;
     }
     fence_look(core);

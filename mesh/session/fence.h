@@ -15,7 +15,9 @@
 #define FENCE_CANDIDATES 4  /* are asked beside the holders; we may be one of them */
 #define FENCE_CHECKS_MAX 65536
 #define FENCE_LOST_MAX 4096
-#define FENCE_LOOK_MS 20 /* sessions in doubt are asked about, so many in so long */
+#define FENCE_SILENT_MAX 2       /* peers of which one session's owner remembers that */
+#define FENCE_SILENT_OF_MAX 4096 /* sessions; the one noted first gives way */
+#define FENCE_LOOK_MS 20         /* sessions in doubt are asked about, so many in so long */
 #define FENCE_LOOKS 25
 
 struct core;
@@ -27,10 +29,12 @@ struct fence {
     uint32_t doubt;     /* how often we were in doubt about everything */
     struct pool checks; /* struct check, of fence.c */
     struct heap timers;
-    uint64_t number;    /* of the last CHECK */
-    struct newest lost; /* bool by peer: a link to it broke, and none stands since */
-    uint64_t refuted;   /* swim's count of deaths refuted, when we looked last */
-    bool is_looking;    /* for sessions in doubt of which nothing is to be answered now */
+    uint64_t number;      /* of the last CHECK */
+    struct newest lost;   /* bool by peer: a link to it broke, and none stands since */
+    struct newest silent; /* peer ids by session of ours: who did not answer when we took it, and
+                             may know better; asked once a link to it stands anew */
+    uint64_t refuted;     /* swim's count of deaths refuted, when we looked last */
+    bool is_looking;      /* for sessions in doubt of which nothing is to be answered now */
     uint32_t slot;
     uint64_t look_ms;
 };
@@ -57,6 +61,10 @@ void fence_claimed(struct core *core, const struct session_id *id, struct mesh_e
 /* A link to a peer broke, not by the will of either; one stands (again). */
 void fence_on_lost(struct core *core, struct peer_id peer);
 void fence_on_ready(struct core *core, struct peer_id peer);
+
+/* These did not answer when this session was taken over (nobody: fewer did not). */
+void fence_note_silent(struct core *core, const struct session_id *id,
+                       const struct peer_id peers[FENCE_SILENT_MAX]);
 
 /* CHECK, CHECKED. */
 void fence_on_message(struct core *core, struct peer_id from, const struct wire_message *m,

@@ -19,8 +19,6 @@
 struct core;
 struct call;
 
-#define SESSION_SILENT_MAX 2
-
 struct session {
     struct handle self;
     struct session_id id;
@@ -55,15 +53,12 @@ struct session {
     uint64_t tried;                /* the highest counter of an epoch that we heard of (rounds.h) */
     bool has_run;                  /* in this epoch, more than a replay of the handshake */
     struct handle round;           /* ours, to become its owner (takeover.h) */
-    uint32_t doubt;            /* how often we were in doubt when it was certain last (fence.h) */
-    struct mesh_epoch certain; /* the epoch in which it was; counter 0: in this one */
-    struct handle check;       /* of the question whether it is ours still */
-    struct peer_id
-        silent[SESSION_SILENT_MAX]; /* of those asked when it became ours: they may know
-                                       better, and are asked once they are back (fence.h) */
-    bool is_claimed;                /* it counts for the claim to its shard */
-    bool was_handed;                /* by its former owner, which lived */
-    uint64_t version;               /* of the record, in this epoch */
+    uint32_t doubt;              /* how often we were in doubt when it was certain last (fence.h) */
+    struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */
+    struct handle check;         /* of the question whether it is ours still */
+    bool is_claimed;             /* it counts for the claim to its shard */
+    bool was_handed;             /* by its former owner, which lived */
+    uint64_t version;            /* of the record, in this epoch */
     struct slice params, result; /* initialize and its answer, whole; equal ones are one buffer */
     struct slice level;          /* the last logging/setLevel that was accepted, whole */
     struct list subscriptions;   /* struct subscription */

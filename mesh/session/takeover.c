@@ -281,13 +281,14 @@ static void round_add(struct core *core, struct round *round, struct peer_id pee
 }
 
 /* Its question may have been lost with a link; what those know is not known here. */
-static void round_note_silent(const struct round *round, struct session *copy)
+static void round_note_silent(struct core *core, const struct round *round)
 {
+    struct peer_id silent[FENCE_SILENT_MAX] = {{0}};
     uint32_t count = 0;
-    memset(copy->silent, 0, sizeof copy->silent);
-    for (uint32_t n = 0; n < round->asked_count && count < SESSION_SILENT_MAX; n++)
+    for (uint32_t n = 0; n < round->asked_count && count < FENCE_SILENT_MAX; n++)
         if (!round->asked[n].has_granted)
-            copy->silent[count++] = round->asked[n].peer;
+            silent[count++] = round->asked[n].peer;
+    fence_note_silent(core, &round->id, silent);
 }
 
 static void round_won(struct core *core, struct round *round, uint64_t now_ms)
@@ -303,7 +304,7 @@ static void round_won(struct core *core, struct round *round, uint64_t now_ms)
     }
     if (MESH_FAIL(core, "takeover.before_own"))
         return;
-    round_note_silent(round, copy);
+    round_note_silent(core, round);
     round_end(core, round, &waiting);
     takeover_own(core, copy, epoch, false, now_ms);
     if (MESH_FAIL(core, "takeover.after_own"))
