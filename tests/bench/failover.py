@@ -577,20 +577,21 @@ def run_one(name, options, build):
 
 
 def run_all(options, build):
-    """{name: results}. What the machine carries is asked while nothing else runs."""
-    found, runs = {}, [(number, name) for number in range(1, options.rounds + 1) for name in options.names]
-    alone = [run for run in runs if run[1] == "carried"]
+    """{name: results}. What the machine carries is asked once, while nothing else runs."""
+    found = {}
+    runs = [(number, name) for number in range(1, options.rounds + 1) for name in options.names
+            if name != "carried"]
 
     def note(number, name, result):
         found.setdefault(name, []).append(result)
         print(f"round {number}: {result.line()}", flush=True)
         for line in result.problems:
             print(f"    {line[:1500]}", flush=True)
-    for number, name in alone:
-        note(number, name, run_one(name, options, build))
+    if "carried" in options.names:
+        note(1, "carried", run_one("carried", options, build))
     with concurrent.futures.ThreadPoolExecutor(options.at_once) as pool:
         under_way = {pool.submit(run_one, name, options, build): (number, name)
-                     for number, name in runs if name != "carried"}
+                     for number, name in runs}
         for one in concurrent.futures.as_completed(under_way):
             note(*under_way[one], one.result())
     return {name: found[name] for name in options.names}
