@@ -90,6 +90,17 @@ static struct event_id event_stream_id(const struct event_stream *stream, uint64
 
 /* ---- making and forgetting ------------------------------------------------------------------ */
 
+/* Streams stand in the order of their numbers, as in the record, which nobody takes otherwise: one
+ * that its client holds, and a former owner had, may come after later ones. */
+static void event_stream_insert(struct session *session, struct event_stream *stream)
+{
+    struct list *at = session->streams.prev;
+    while (at != &session->streams &&
+           container_of(at, struct event_stream, in_session)->number > stream->number)
+        at = at->prev;
+    list_push_front(at, &stream->in_session); /* behind it */
+}
+
 static struct event_stream *event_stream_new(struct core *core, struct session *session,
                                              uint32_t number)
 {
@@ -101,7 +112,7 @@ static struct event_stream *event_stream_new(struct core *core, struct session *
     stream->session = session->self;
     stream->tenures[0] = (struct event_tenure){session_mark(session), 1, 0};
     stream->tenures_count = 1;
-    list_push_back(&session->streams, &stream->in_session);
+    event_stream_insert(session, stream);
     event_stream_count(core, session, 0, EVENT_STREAM_COST);
     return stream;
 }
