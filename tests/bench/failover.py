@@ -280,17 +280,21 @@ def rejected(size):
 NOTICED_S = 3  # by then each side knows that the other is gone, and carries on what it has a record of
 
 
+MET_S = 5  # after a split is healed
+
+
 def split_errors(verdict, healed):
     """The errors of a split: where nobody on the side that was asked has a record of the session, as of a
-    tenth of them with 2 copies among 5; in flight when it came or when it healed; and the rest, which
-    must not be. Who has a record is seen from who is answered there while it lasts."""
+    tenth of them with 2 copies among 5, until both sides have met again; in flight when it came or when it
+    healed; and the rest, which must not be. Who has a record is seen from who is answered there while it
+    lasts."""
     def side(call):
         return call.session, call.target < 2
     served = {side(call) for call in verdict.record.calls
               if call.outcome == "ok" and call.due > verdict.fault + NOTICED_S and call.done < healed}
     unserved, in_flight, wrong = [], [], []
     for call in verdict.failed + verdict.unknown:
-        is_during = verdict.fault - PATIENCE_S < call.due < healed
+        is_during = verdict.fault - PATIENCE_S < call.due < healed + MET_S
         may_have_run = UNKNOWN in call.detail
         if call.outcome != "error":
             wrong.append(call)
@@ -305,7 +309,7 @@ def split_errors(verdict, healed):
 
 
 def split(size):
-    """2 : 3, then healed: one owner for each session within 5 s."""
+    """2 : 3, then healed: one owner for each session within MET_S."""
     mesh = Apart("split", 5)
     few, many = mesh.places[:2], mesh.places[2:]
     ride = Ride(size, mesh.cluster, mesh.pods, mesh.pods, (), size.judges)
@@ -321,7 +325,7 @@ def split(size):
     for place in mesh.places:
         place.heal()
     healed = time.monotonic()
-    time.sleep(5)
+    time.sleep(MET_S)
     if ride.judges:
         tell(ride.judges, "strict")
         tell(ride.judges, "loud")
@@ -331,10 +335,10 @@ def split(size):
     # the stream that the other side holds: it comes late, or is said to be missing.
     answerers = {}
     for call in verdict.record.calls:
-        if call.outcome == "ok" and call.detail and call.due > healed + 5:
+        if call.outcome == "ok" and call.detail and call.due > healed + MET_S:
             answerers.setdefault(call.session, set()).add(call.detail)
     both = sum(len(who) > 1 for who in answerers.values())
-    after = [call for call in verdict.failed if call.due > healed + 5]
+    after = [call for call in verdict.failed if call.due > healed + MET_S]
     unserved, in_flight, wrong = split_errors(verdict, healing)
     problems = [line for line in verdict.problems(failures=len(verdict.record.calls))
                 if not line.startswith(("answers of a former owner", "events out of", "  "))]
