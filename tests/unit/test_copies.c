@@ -272,6 +272,33 @@ static void test_streams_of_requests_are_copied_from_their_first_to_their_last_e
     pump_free(p);
 }
 
+/* Of two requests the later one's stream is there when the earlier one comes back to its own, which
+ * a former owner had. */
+static void test_a_stream_that_stands_behind_later_ones_is_copied(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(2, NULL);
+    const char *session = pump_session(p, pump_begin_new(p, 0, false));
+    (void)pump_ask(p, 0, MESH_CALL, session, CALL("1"), 0);
+    (void)pump_ask(p, 0, MESH_CALL, session, CALL("2"), 0);
+    pump_settle(p);
+    struct core *core = core_of(p, 0);
+    struct session *owned = owned_at(p, 0, session);
+    struct list *first = list_first(&upstream_at(core, owned->up)->calls);
+    struct call *earlier = container_of(first, struct call, by_up);
+    struct call *later = container_of(first->next, struct call, by_up);
+    assert_non_null(event_stream_open(core, owned, later, 7));
+    assert_non_null(event_stream_open(core, owned, earlier, 3));
+    struct bytes *record = record_of(core, owned, RECORD_WHOLE);
+    assert_int_equal(record_read(core_of(p, 1), copy_at(p, 1, session), RECORD_WHOLE,
+                                 slice_of(record, 0, record->length), p->now_ms),
+                     0);
+    assert_non_null(event_stream_find(copy_at(p, 1, session), 3));
+    assert_non_null(event_stream_find(copy_at(p, 1, session), 7));
+    bytes_unref(record);
+    pump_free(p);
+}
+
 static void test_requests_that_are_answered_by_json_cause_no_traffic_of_copies(void **state)
 {
     (void)state;
@@ -837,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_equal_handshakes_are_kept_once),
         cmocka_unit_test(test_what_is_said_on_the_sessions_own_stream_is_copied),
         cmocka_unit_test(test_streams_of_requests_are_copied_from_their_first_to_their_last_event),
+        cmocka_unit_test(test_a_stream_that_stands_behind_later_ones_is_copied),
         cmocka_unit_test(test_requests_that_are_answered_by_json_cause_no_traffic_of_copies),
         cmocka_unit_test(test_of_an_event_too_large_only_its_place_is_copied),
         cmocka_unit_test(test_after_a_lost_link_the_copy_is_made_whole_again),
