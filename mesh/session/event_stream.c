@@ -508,21 +508,27 @@ void event_stream_read(struct core *core, struct event_stream *stream, struct ca
     }
 }
 
+static bool event_is_answer(const struct logged *event)
+{
+    struct rpc_message rpc;
+    rpc_read(&rpc, NULL, event->text.at, event->text.length);
+    return event->answers || rpc.kind == RPC_RESPONSE || rpc.kind == RPC_ERROR;
+}
+
+/* The newest answer that no reader took; 0: none is kept. */
+static uint64_t event_stream_newest_answer(const struct event_stream *stream)
+{
+    uint64_t number = stream->log.number, oldest = events_oldest(&stream->log);
+    while (number > stream->delivered && number >= oldest &&
+           !event_is_answer(events_at(&stream->log, number)))
+        number--;
+    return number > stream->delivered && number >= oldest ? number : 0;
+}
+
 bool event_stream_has_answers(const struct event_stream *stream)
 {
-    uint64_t number = stream->tenures[stream->tenures_count - 1].first;
-    if (number <= stream->delivered)
-        number = stream->delivered + 1;
-    if (number < events_oldest(&stream->log))
-        number = events_oldest(&stream->log);
-    for (; number <= stream->log.number; number++) {
-        const struct logged *event = events_at(&stream->log, number);
-        struct rpc_message rpc;
-        rpc_read(&rpc, NULL, event->text.at, event->text.length);
-        if (event->answers || rpc.kind == RPC_RESPONSE || rpc.kind == RPC_ERROR)
-            return true;
-    }
-    return false;
+    uint64_t number = event_stream_newest_answer(stream);
+    return number > 0 && number >= stream->tenures[stream->tenures_count - 1].first;
 }
 
 void event_stream_leave(struct core *core, struct call *reader)
@@ -552,19 +558,28 @@ void event_stream_delivered(struct core *core, struct call *reader)
     event_stream_count(core, session_at(core, stream->session), before, stream->log.bytes);
 }
 
-bool event_stream_unheard(const struct event_stream *stream, struct event_id *newest)
+bool event_stream_unheard(const struct event_stream *stream, struct event_id *newest,
+                          struct event_id *answer)
 {
+    uint64_t number = event_stream_newest_answer(stream);
     *newest = event_stream_id(stream, stream->log.number, false);
+    *answer = number > 0 ? event_stream_id(stream, number, false) : (struct event_id){0};
     return stream->log.number > stream->delivered;
+}
+
+bool event_stream_lacks(const struct event_stream *stream, const struct event_id *id)
+{
+    bool has_gap = false;
+    if (!event_id_is_none(id))
+        (void)event_stream_after(stream, id, &has_gap);
+    return has_gap;
 }
 
 void event_stream_on_unheard(struct core *core, struct event_stream *stream,
                              const struct event_id *newest, uint64_t now_ms)
 {
     struct logged event = {.text = slice_text(missed_text)};
-    bool has_gap = false;
-    (void)event_stream_after(stream, newest, &has_gap);
-    if (has_gap)
+    if (event_stream_lacks(stream, newest))
         event_stream_add(core, stream, &event, now_ms);
 }
 

@@ -104,8 +104,11 @@ bool event_stream_has_answers(const struct event_stream *stream);
 void event_stream_leave(struct core *core, struct call *reader);
 /* Its answer was taken up to this event. */
 void event_stream_delivered(struct core *core, struct call *reader);
-/* Events that no reader took; `newest`: the last of them. */
-bool event_stream_unheard(const struct event_stream *stream, struct event_id *newest);
+/* Events that no reader took; `newest`: the last of them; `answer`: the last that is an answer. */
+bool event_stream_unheard(const struct event_stream *stream, struct event_id *newest,
+                          struct event_id *answer);
+/* It is an event that we never had. */
+bool event_stream_lacks(const struct event_stream *stream, const struct event_id *id);
 /* Its session's owner of a while ago, on the other side of a split, had these: where we have them
  * not, that is one more event. */
 void event_stream_on_unheard(struct core *core, struct event_stream *stream,

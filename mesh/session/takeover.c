@@ -613,6 +613,18 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
     t->asks_count++;
 }
 
+/* Its owner of a while ago had events that no reader took. HTTP+SSE: an answer among them which we
+ * have not is to a request of which we need not know; nobody can give it any more, and its client
+ * begins anew (H1). */
+static void on_unheard(struct core *core, struct session *owned, const struct wire_message *m,
+                       uint64_t now_ms)
+{
+    if (owned->is_single && event_stream_lacks(owned->own, &m->round.answer))
+        serve_end_session(core, owned, MESH_SESSION_ENDED, now_ms);
+    else
+        event_stream_on_unheard(core, owned->own, &m->round.newest, now_ms);
+}
+
 /* Also what an owner says to its holders that is none any more, in its own epoch: who owns it now
  * is to know of them. */
 static void on_yield(struct core *core, const struct wire_message *m, uint64_t now_ms)
@@ -621,7 +633,7 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
     struct session *copy = session_find_copy(core, &m->session);
     struct session *owned = session_find(core, &m->session);
     if (owned != NULL && owned->own != NULL && m->round.is_unheard)
-        event_stream_on_unheard(core, owned->own, &m->round.newest, now_ms);
+        on_unheard(core, owned, m, now_ms);
     if (copy != NULL)
         copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
     if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))

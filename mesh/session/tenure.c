@@ -105,7 +105,7 @@ static void yield_tell_unheard(struct core *core, const struct session *session,
     struct wire_message m = {.kind = WIRE_YIELD, .session = session->id, .epoch = session->epoch};
     const struct mesh_member *owner = view_find(core->view, higher.owner);
     if (session->own == NULL || owner == NULL ||
-        !event_stream_unheard(session->own, &m.round.newest))
+        !event_stream_unheard(session->own, &m.round.newest, &m.round.answer))
         return;
     m.round.other = higher;
     m.round.is_unheard = true;

@@ -238,7 +238,8 @@ struct wire_message {
             bool is_given;    /* TAKE: the owner of `other` says that it does not own it */
             bool is_end, is_refused; /* HAND and HANDED: the second step; HANDED: no */
             bool is_unheard;         /* YIELD: its own stream has events that no reader took: */
-            struct event_id newest;  /* the last of them */
+            struct event_id newest;  /* the last of them, */
+            struct event_id answer;  /* and the last that is an answer, if one is */
             /* CHECK: of the question, CHECKED repeats it; 0: told unasked */
             uint64_t number;
         } round;

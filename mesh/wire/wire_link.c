@@ -122,7 +122,7 @@ static struct event_id take_event_id(struct codec_cursor *c)
 /* What most requests do not have is left out. */
 enum open_flag {
     OPEN_IS_ATTACH = 1,    /* lost_link, received, serial */
-    OPEN_HAS_POSITION = 2, /* an event id */
+    OPEN_HAS_POSITION = 2, /* two event ids */
     OPEN_HAS_WHO = 4,
     OPEN_HAS_TOKEN = 8,
     OPEN_IS_SSE = 16,
@@ -306,15 +306,17 @@ static void put_round(struct codec_sink *sink, const struct wire_message *m)
                      (m->round.is_given ? ROUND_IS_GIVEN : 0u) |
                      (m->round.is_unheard ? ROUND_IS_UNHEARD : 0u);
 
-    codec_put_array(sink, m->round.is_unheard ? 14 : 10);
+    codec_put_array(sink, m->round.is_unheard ? 18 : 10);
     codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
     codec_put_epoch(sink, m->epoch);
     codec_put_epoch(sink, m->round.other);
     codec_put_uint64(sink, m->round.version);
     codec_put_uint8(sink, (uint8_t)flags);
     codec_put_uint64(sink, m->round.number);
-    if (m->round.is_unheard)
-        put_event_id(sink, &m->round.newest);
+    if (!m->round.is_unheard)
+        return;
+    put_event_id(sink, &m->round.newest);
+    put_event_id(sink, &m->round.answer);
 }
 
 static void read_round(struct codec_cursor *c, struct wire_message *m)
@@ -330,8 +332,10 @@ static void read_round(struct codec_cursor *c, struct wire_message *m)
     m->round.is_given = flags & ROUND_IS_GIVEN;
     m->round.number = codec_take_uint(c, UINT64_MAX);
     m->round.is_unheard = flags & ROUND_IS_UNHEARD;
-    if (m->round.is_unheard)
-        m->round.newest = take_event_id(c);
+    if (!m->round.is_unheard)
+        return;
+    m->round.newest = take_event_id(c);
+    m->round.answer = take_event_id(c);
 }
 
 static void put_message(struct codec_sink *sink, const struct wire_message *m)

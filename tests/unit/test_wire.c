@@ -740,8 +740,10 @@ static struct wire_message message_of(enum wire_kind kind)
         m.round.is_end = kind == WIRE_HAND;
         m.round.is_refused = kind == WIRE_HANDED;
         m.round.is_unheard = kind == WIRE_YIELD;
-        if (m.round.is_unheard)
+        if (m.round.is_unheard) {
             m.round.newest = (struct event_id){UINT64_MAX, UINT64_MAX - 2, UINT32_MAX, true};
+            m.round.answer = (struct event_id){UINT64_MAX - 5, 6, 0, false};
+        }
         m.round.number = UINT64_MAX - 3;
         break;
     case WIRE_CANCEL:
@@ -863,6 +865,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         assert_int_equal(a->round.is_refused, b->round.is_refused);
         assert_int_equal(a->round.is_unheard, b->round.is_unheard);
         assert_event_id_equal(&a->round.newest, &b->round.newest);
+        assert_event_id_equal(&a->round.answer, &b->round.answer);
         assert_true(a->round.number == b->round.number);
         break;
     case WIRE_END:
