@@ -20,13 +20,18 @@ static void mesh_tell_serving(struct mesh *m, uint64_t now_ms)
     mesh_tell_flags(m, mesh_serves(m), m->core.is_leaving, now_ms);
 }
 
+/* A child is its session's own, and what is built in is ours. */
+static bool mesh_upstream_is_shared(const struct mesh *m)
+{
+    enum mesh_upstream_kind kind = m->core.config.upstream;
+    return kind == MESH_UP_HTTP || kind == MESH_UP_SSE;
+}
+
 static void mesh_note_upstream(struct mesh *m, enum breaker_news news, uint32_t seen,
                                uint64_t now_ms)
 {
     struct core *core = &m->core;
-    /* a child is its session's own, and what is built in is ours */
-    bool is_shared = core->config.upstream == MESH_UP_HTTP || core->config.upstream == MESH_UP_SSE;
-    if (!is_shared || !breaker_note(&core->breaker, news, seen))
+    if (!mesh_upstream_is_shared(m) || !breaker_note(&core->breaker, news, seen))
         return;
     core->stats.breaks += core->breaker.is_open;
     core_tell(core, MESH_UPSTREAM_FAILS, core_self(core), MEMBER_ALIVE, m->core.breaker.is_open);
@@ -63,7 +68,7 @@ bool mesh_is_kept_back(struct mesh *m, const struct mesh_effect *effect, uint64_
  * another path, nor its own stream, which it may end as it likes. */
 static const struct call *mesh_told_of(struct mesh *m, struct handle up, uint32_t up_call)
 {
-    struct upstream *upstream = upstream_at(&m->core, up);
+    struct upstream *upstream = mesh_upstream_is_shared(m) ? upstream_at(&m->core, up) : NULL;
     const struct call *call = upstream != NULL ? upanswer_find(upstream, up_call) : NULL;
     return call != NULL && call->want != MESH_PASS ? call : NULL;
 }

@@ -55,8 +55,8 @@ void reload_keys_changed(struct host *host)
 {
     struct mesh_key_info infos[MESH_KEYS_ALL];
     size_t count = mesh_keys(host->mesh, infos), made = 0;
-    for (int first = 1; first >= 0;
-         first--) { /* who has no session yet gets one of the one that seals */
+    /* the key that seals comes first: who has no session yet is hashed by it */
+    for (int first = 1; first >= 0; first--) {
         for (size_t n = 0; n < count; n++) {
             if (infos[n].seals != first)
                 continue;

@@ -74,11 +74,12 @@ static void end_all(struct world *world)
 }
 
 /* A run in which the clients asked little proves little, and so does one in which little of it was
- * answered well. Where both of two peers lost power, most of what is asked ends as an error. */
+ * answered well. A request ends by an answer or with its peer. Where both of two peers lost power,
+ * most of what is asked ends as an error. */
 static void check_void(struct world *world)
 {
     uint64_t seconds = world->end_us / WORLD_SECOND;
-    uint64_t least = world->load_nodes * seconds / 2, ended = 0;
+    uint64_t least = world->load_nodes * seconds / 2, ended = world->clients->gone;
     for (size_t why = 0; why < sizeof world->clients->why / sizeof world->clients->why[0]; why++)
         ended += world->clients->why[why];
     if (ended < least || world->clients->why[MESH_OK] < least / 2)

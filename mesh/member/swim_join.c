@@ -16,7 +16,8 @@
 #define INTRODUCED_AT_ONCE 3   /* members that we have learned of meanwhile */
 #define ASKED_AT_ONCE 3        /* contacts or contacts lost, per second */
 #define FRESH_MS 30000         /* after our start contacts are asked every second */
-#define LOST_LATELY_MS 600000  /* dialled every second by some, afterwards at the low rate */
+#define NAMED_LATELY_MS 60000  /* contacts given in so long are asked every second by some, */
+#define LOST_LATELY_MS 600000  /* and so are members lost; others at the low rate */
 #define LOST_DIALLERS 8        /* so many of all members, on average */
 #define FORGET_SECONDS 60      /* who has been gone for a day may be remembered so much longer */
 #define LOST_SECONDS 300       /* see hold.h: two deaths within so long */
@@ -49,12 +50,13 @@ static bool is_known(struct swim *swim, size_t n)
     return true;
 }
 
-/* Some of the contacts where no member is known to live, in turn. */
-static void ask_contacts(struct swim *swim)
+/* Some of the contacts named within so long where no member is known to live, in turn. */
+static void ask_contacts(struct swim *swim, uint64_t within_ms, uint64_t now_ms)
 {
     for (size_t n = 0, asked = 0; asked < ASKED_AT_ONCE && n < swim->contacts_count; n++) {
         swim->contacts_next = (swim->contacts_next + 1) % swim->contacts_count;
-        if (is_known(swim, swim->contacts_next))
+        if (now_ms - swim->contacts_named_ms[swim->contacts_next] > within_ms ||
+            is_known(swim, swim->contacts_next))
             continue;
         push_hello(swim, &swim->contacts[swim->contacts_next]);
         asked++;
@@ -109,13 +111,16 @@ void swim_join(struct swim *swim, const struct mesh_addr *contact, uint64_t now_
         swim->named_ourselves = true;
     } else {
         for (size_t n = 0; n < swim->contacts_count; n++)
-            if (mesh_addr_equal(contact, &swim->contacts[n]))
+            if (mesh_addr_equal(contact, &swim->contacts[n])) {
+                swim->contacts_named_ms[n] = now_ms;
                 return;
+            }
         if (at < SWIM_CONTACTS_MAX)
             swim->contacts_count++;
         else
             at = shuffle_below(&swim->chance, SWIM_CONTACTS_MAX);
         swim->contacts[at] = *contact;
+        swim->contacts_named_ms[at] = now_ms;
         if (swim->first_contact_ms == MESH_NEVER)
             swim->first_contact_ms = now_ms;
         if (swim->phase == SWIM_ASKING) {
@@ -348,7 +353,7 @@ static void lonely_now(struct swim *swim, uint64_t now_ms)
     swim->hello_at_ms = now_ms + LONELY_HELLO_MS;
     if (now_ms >= swim->lonely_until_ms)
         swim->lonely_until_ms = 0;
-    ask_contacts(swim);
+    ask_contacts(swim, MESH_NEVER, now_ms);
 }
 
 /* Dead, not superseded, and known by an address where no living member is. */
@@ -365,6 +370,18 @@ static bool is_drawn(struct swim *swim, uint32_t of_all)
 {
     size_t living = view_living(swim->view);
     return shuffle_below(&swim->chance, (uint32_t)living) < of_all;
+}
+
+/* By everybody while we are new: where all start at once several may have begun, and their meshes
+ * meet at the contacts. By some for ever: two meshes that never met have nothing of each other but
+ * the names of their contacts, and only what is named still is worth asking so often. */
+static void ask_named(struct swim *swim, uint64_t now_ms)
+{
+    if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0 ||
+        now_ms - swim->start_ms < FRESH_MS)
+        ask_contacts(swim, MESH_NEVER, now_ms);
+    else if (swim->preset->memberlist == NULL && is_drawn(swim, LOST_DIALLERS))
+        ask_contacts(swim, NAMED_LATELY_MS, now_ms);
 }
 
 /* A few of the members lost lately, beginning anywhere. */
@@ -426,10 +443,7 @@ static void heal_now(struct swim *swim, uint64_t now_ms)
         return;
     swim->heal_at_ms = now_ms + SECOND_MS;
     swim->heals++;
-    /* where all start at once several may have begun: their meshes meet at the contacts */
-    if (swim->phase == SWIM_JOINING || view_others(swim->view) == 0 ||
-        now_ms - swim->start_ms < FRESH_MS)
-        ask_contacts(swim);
+    ask_named(swim, now_ms);
     if (swim->phase != SWIM_MEMBER || swim->preset->memberlist != NULL)
         return;
     ask_lost_lately(swim, now_ms);
@@ -532,7 +546,7 @@ void join_now(struct swim *swim, uint64_t now_ms)
             swim->hello_at_ms = now_ms + swim->hello_wait_ms;
             if (swim->hello_wait_ms < HELLO_MOST_MS)
                 swim->hello_wait_ms *= 2; /* peers that start together hear each other soon */
-            ask_contacts(swim);
+            ask_contacts(swim, MESH_NEVER, now_ms);
         }
         break;
     case SWIM_WAITING:

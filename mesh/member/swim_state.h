@@ -201,6 +201,7 @@ struct swim {
     struct swim_check checks[CHECKS_MAX];
     struct mesh_addr contacts[SWIM_CONTACTS_MAX];
     struct handle contacts_there[SWIM_CONTACTS_MAX]; /* the member found there last */
+    uint64_t contacts_named_ms[SWIM_CONTACTS_MAX];   /* when swim_join() gave it last */
     struct farewell farewells[FAREWELLS_MAX];
     struct stranger strangers[STRANGERS_MAX];
     struct view_answer answers[ANSWERS_MAX];

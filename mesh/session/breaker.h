@@ -1,7 +1,7 @@
 /* breaker.h - does the upstream do its work? It may accept connections and still fail whatever it
  * is asked (DESIGN §17): after so many failures in a row it is not serving, and nothing is asked of
  * it but whether it answers again, by the host, once a second. A value; who is told of its changes,
- * and what becomes of what waits, stands in mesh.c. */
+ * and what becomes of what waits, stands in mesh_upstream.c. */
 #ifndef MESH_BREAKER_H
 #define MESH_BREAKER_H
 

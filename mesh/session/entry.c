@@ -50,8 +50,10 @@ static bool exchange_is_refused(struct core *core, const struct exchange *x,
                                 uint64_t now_ms)
 {
     struct session_id again;
-    bool is_deleted = tombs_is_final(core, &x->session, now_ms) && session == NULL;
-    bool is_foreign = session != NULL && !principal_equal(&session->who, &x->request.who);
+    if (session != NULL && principal_equal(&session->who, &x->request.who))
+        return false;
+    bool is_foreign = session != NULL;
+    bool is_deleted = tombs_is_final(core, &x->session, now_ms) && !is_foreign;
     if (!is_foreign && !is_deleted)
         return false;
     if (is_known)

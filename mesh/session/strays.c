@@ -9,9 +9,10 @@
 #include "mesh/session/copies_inside.h"
 #include "mesh/session/core.h"
 
-#define STRAY_SOON_MS 500    /* one is asked about so soon, with others */
-#define STRAY_SETTLE_MS 2500 /* so long after a change owners may still speak by themselves */
-#define STRAY_CANDIDATES 3   /* are asked */
+#define STRAY_SOON_MS 500     /* one is asked about so soon, with others */
+#define STRAY_SETTLE_MS 2500  /* so long after a change owners may still speak by themselves, */
+#define STRAY_SILENT_MS 10000 /* but no longer than this, should there be ever more changes */
+#define STRAY_CANDIDATES 3    /* are asked */
 
 struct target {
     struct peer_id peer;
@@ -95,7 +96,8 @@ static bool stray_is_unsure(const struct core *core, const struct session *copy,
 /* Its owner would have spoken of it by now. */
 static bool stray_has_waited(const struct core *core, const struct session *copy, uint64_t now_ms)
 {
-    return copy->copying.heard_ms == 0 || core->copies.strays.shaken_ms + STRAY_SETTLE_MS <= now_ms;
+    return copy->copying.heard_ms == 0 || copy->copying.heard_ms + STRAY_SILENT_MS <= now_ms ||
+           core->copies.strays.shaken_ms + STRAY_SETTLE_MS <= now_ms;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */

@@ -353,9 +353,9 @@ def start_stub(name, kind="http", port=0, flags=()):
     return stub
 
 
-def start_everything(name, mode="streamableHttp"):
+def start_everything(name, mode="streamableHttp", port=None):
     """server-everything over Streamable HTTP or "sse"; `name` is in its environment as REPLICA."""
-    port = free_port()
+    port = port or free_port()
     replica = Process(name, [NODE, "--require", os.path.join(HERE, "listen-loopback.cjs"),
                              EVERYTHING, mode],
                       env={"PORT": str(port), "REPLICA": name})

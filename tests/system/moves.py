@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from figures import tool_report
-from harness import HERE, NODE, Process, Settings, free_port, sure, wait_until
+from harness import HERE, NODE, Process, Settings, free_port, start_everything, sure, wait_until
 
 UNSAFE = {"counter", "slow_counter", "say"}
 SLOW = {"slow", "slow_counter"}
@@ -35,7 +35,8 @@ class Here:
 
 
 class Pod:
-    """A meshd and its server, at one place; `run` and `lives` count how often each was started."""
+    """A meshd and its server (tests/tools/stub, server-everything or none), at one place; `run` and
+    `lives` count how often each was started."""
 
     def __init__(self, name, cluster, place=None, flags=(), server="stub"):
         self.name, self.cluster, self.place = name, cluster, place or Here()
@@ -53,6 +54,10 @@ class Pod:
 
     def start_server(self):
         self.lives += 1
+        if self.server == "everything":
+            port = int(self.place.server.rpartition(":")[2])
+            self.stub = start_everything(f"{self.cluster}-{self.life}", port=port)
+            return  # its peer finds out when it serves
         self.stub = Process(f"{self.cluster}-{self.name}-stub", [
             *self.place.prefix, Settings.program("tests/tools/stub"), "http", "--tell", "--name",
             self.life, "--listen", self.place.server, "--log", self.calls])
@@ -69,7 +74,7 @@ class Pod:
 
     def start(self, joins):
         place = self.place
-        if self.server == "stub" and (self.stub is None or self.stub.process.poll() is not None):
+        if self.server and (self.stub is None or self.stub.process.poll() is not None):
             self.start_server()
         server = [] if self.server is None else ["--upstream", f"http://{place.server}/mcp"]
         self.run += 1
@@ -316,7 +321,7 @@ def spread(values):
 
 
 class Verdict:
-    """`ran`: what the servers logged; load from `begun` on, the fault at `fault`; sessions whose client
+    """`ran`: what the servers logged (None: they log nothing); load from `begun` on, the fault at `fault`; sessions whose client
     asked within `window` s of it count for how long one waits: later ones find it repaired."""
 
     def __init__(self, record, ran, begun, fault, rate, window=2.0):
@@ -382,7 +387,7 @@ class Verdict:
 
     def judge_executions(self):
         runs = collections.defaultdict(list)
-        for one in self.ran:
+        for one in self.ran or ():
             if one.method == "tools/call" and one.number is not None:
                 runs[one.number].append(one)
         self.twice = [number for number, each in runs.items()
@@ -390,7 +395,7 @@ class Verdict:
         self.safe_twice = [number for number, each in runs.items()
                            if len(each) > 1 and each[0].tool not in UNSAFE]
         self.unrun = [call.number for call in self.record.calls
-                      if call.outcome == "ok" and call.number not in runs]
+                      if self.ran is not None and call.outcome == "ok" and call.number not in runs]
         self.old_answers = []
         for session, calls in self.by_session.items():
             heirs = []  # who answered first after whom

@@ -9,9 +9,8 @@ import signal
 import threading
 import time
 
-from harness import (EVERYTHING, HERE, NODE, Process, Session, Settings, Stream, check, children, note,
-                     start_peers, start_stub, sure, wait_port, wait_until)
-from moves import (Judges, Load, Pod, Verdict, executions, fallen, rollout, show, start_pods, tell, wait_mesh)
+from harness import Session, Settings, Stream, check, children, note, start_peers, start_stub, sure, wait_until
+from moves import Judges, Load, Verdict, executions, fallen, rollout, show, start_pods, tell, wait_mesh
 
 SESSIONS, RATE = 100, 100
 JUDGES = 12
@@ -139,33 +138,13 @@ class Post(threading.Thread):
         return mine[0]
 
 
-def start_replica(pod, number):
-    """server-everything where the pod's server listens, of this life."""
-    port_number = int(pod.place.server.rpartition(":")[2])
-    replica = Process(f"{pod.cluster}-{pod.name}-everything-{number}", [
-        NODE, "--require", os.path.join(HERE, "listen-loopback.cjs"), EVERYTHING, "streamableHttp"],
-        env={"PORT": str(port_number), "REPLICA": pod.name})
-    wait_port(replica, port_number)
-    return replica
-
-
-def start_everythings(cluster, count=3):
-    pods = [Pod(f"p{i + 1}", cluster, server="everything") for i in range(count)]
-    for pod in pods:
-        pod.stub = start_replica(pod, 1)
-    for i, pod in enumerate(pods):
-        pod.start(pods[:i])
-    wait_mesh(pods)
-    return pods
-
-
 def port(pod):
     return pod.place.port
 
 
 def in_flight():
     """What is under way when the owner dies: read-only, with effects, held, asked."""
-    pods = start_everythings("flight")
+    pods = start_pods(3, "flight", server="everything")
     stubs = start_pods(3, "effects")
     victim, second, third = pods
     session = Session(port(victim), timeout=30)
@@ -228,7 +207,7 @@ def in_flight():
 
 
 def local_server_lost():
-    pods = start_everythings("local", 2)
+    pods = start_pods(2, "local", server="everything")
     owner, other = pods
     session = Session(port(owner), timeout=30)
     session.ask(port(owner), "tools/list")
@@ -246,7 +225,7 @@ def local_server_lost():
             statuses.append(answer.status)
             texts.append(answer.body[:200])
             return message is not None and "result" in message
-        owner.stub = start_replica(owner, 2)
+        owner.start_server()
         good = False
         while not good and time.monotonic() < stop_at:
             good = ask()
@@ -272,7 +251,7 @@ def local_server_lost():
         sure(not owner.is_ready() and other.is_ready(), "readiness")
         sure(not stream.ended, "the stream ended")
         sure(owner.metrics()["mesh_sessions_handed_over_total"] >= 1, "nothing was handed over")
-        owner.stub = start_replica(owner, 3)
+        owner.start_server()
         wait_until(5, owner.is_ready, "it serves again")
         sure("again" in session.call(port(owner), "echo", message="again"))
     for pod in pods:

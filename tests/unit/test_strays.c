@@ -87,6 +87,23 @@ static void test_a_copy_at_no_holder_is_forgotten_soon(void **state)
     pump_free(p);
 }
 
+/* In a large mesh links come and go all the time. */
+static void test_who_hears_nothing_asks_though_changes_go_on(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t node = without(p, session);
+    strays_confirm(give(p, session, node), p->now_ms);
+    for (uint32_t n = 0; n < 15; n++) {
+        strays_shake(core_of(p, node), p->now_ms);
+        pump_run(p, 1000);
+    }
+    assert_null(copy_at(p, node, session));
+    assert_int_equal(copies_of(p, session), 2);
+    pump_free(p);
+}
+
 /* The word may be lost, and the answer: it asks until somebody says what is to become of it. */
 static void test_who_is_not_answered_asks_again(void **state)
 {
@@ -276,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_where_all_are_confirmed_nobody_asks),
         cmocka_unit_test(test_a_copy_at_no_holder_is_forgotten_soon),
+        cmocka_unit_test(test_who_hears_nothing_asks_though_changes_go_on),
         cmocka_unit_test(test_who_is_not_answered_asks_again),
         cmocka_unit_test(test_what_comes_late_of_a_former_owner_is_not_taken),
         cmocka_unit_test(test_the_only_copy_of_a_dead_owner_goes_to_a_candidate),
