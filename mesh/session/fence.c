@@ -244,6 +244,13 @@ static void fence_give_up(struct core *core, struct call *call)
     call_drop_answer(core, call);
 }
 
+void fence_end(struct core *core, struct session *session)
+{
+    const struct check *check = check_at(core, session->check);
+    if (check != NULL && mesh_epoch_compare(check->asked.given, session->epoch) > 0)
+        session->epoch = (struct mesh_epoch){check->asked.given.counter + 1, core_self(core)};
+}
+
 void fence_forget(struct core *core, struct session *session)
 {
     struct check *check = check_at(core, session->check);

@@ -78,6 +78,9 @@ typedef void fence_take_call(struct core *core, struct call *call, struct mesh_e
                              uint64_t now_ms);
 void fence_give_calls(struct core *core, struct session *session, struct mesh_epoch higher,
                       fence_take_call *take, uint64_t now_ms);
+/* It ends: so does the epoch that was given up for it since the doubt began, of which others have
+ * copies that an end of an earlier one leaves alone. */
+void fence_end(struct core *core, struct session *session);
 void fence_forget(struct core *core, struct session *session); /* it is about to be freed */
 void fence_now(struct core *core, uint64_t now_ms);
 uint64_t fence_deadline_ms(const struct core *core);

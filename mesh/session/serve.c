@@ -574,6 +574,7 @@ void serve_end_session(struct core *core, struct session *session, enum mesh_rea
         core->stats.sessions_closed++;
         core_tell(core, MESH_SESSION_CLOSED, core_self(core), MEMBER_ALIVE,
                   key_log_hash(&core->keys, &session->id));
+        fence_end(core, session);
         tombs_tell(core, session, now_ms);
     }
     session_free(core, session);
