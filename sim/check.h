@@ -33,7 +33,7 @@ void check_event(struct world *world, const struct world_event *event);
 /* B2 and the boundary: before an effect is carried out. */
 void check_effect(struct world *world, struct seat *seat, const struct mesh_effect *effect);
 /* T1: a text reaches an upstream. */
-void check_handshake(struct world *world, const struct upstream *up, const struct ucall *call);
+void check_handshake(struct world *world, struct upstream *up, const struct ucall *call);
 /* E2, E3, O1: the upstream begins to work on a request's text. */
 void check_execution(struct world *world, const struct upstream *up, const struct ucall *call,
                      uint32_t session);

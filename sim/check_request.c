@@ -141,7 +141,7 @@ static void wishes_check(struct world *world, const struct upstream *up)
                    up->session, shaken->uris, wishes->uris);
 }
 
-void check_handshake(struct world *world, const struct upstream *up, const struct ucall *call)
+void check_handshake(struct world *world, struct upstream *up, const struct ucall *call)
 {
     const struct clients *clients = world->clients;
     const struct request *request =
@@ -149,6 +149,7 @@ void check_handshake(struct world *world, const struct upstream *up, const struc
     if (call->is_own || request == NULL || !request_is_of_session(request) ||
         request->ask == ASK_TWICE)
         return;
+    up->shaken.is_over = true;
     if (up->session == WORLD_NOBODY)
         check_fail(world, "T1", "upstream %u hears #%u before it knows of a session",
                    call->upstream, request->n);

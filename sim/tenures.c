@@ -358,14 +358,15 @@ static void acked_check(struct world *world, uint32_t number, uint32_t owner)
     }
 }
 
-/* Is what its client was told of level and subscriptions known at this seat? Its server knows, or
- * it was told before. */
+/* Is what its client was told of level and subscriptions known at this seat? Its server knows, and
+ * not for the moment because it was not told all yet; or it was told before. */
 static bool knows_wishes(const struct world *world, uint32_t number, uint32_t seat)
 {
     const struct wishes *wishes = &world->clients->sessions[number]->wishes;
     uint32_t index = upstream_of(world, number);
     const struct upstream *up = index != WORLD_NOBODY ? &world->upstreams->ups[index] : NULL;
-    if (up != NULL && up->seat == seat && up->shaken.is_initialized)
+    if (up != NULL && up->seat == seat && up->shaken.is_initialized &&
+        (up->shaken.is_over || !up->shaken.is_replayed))
         return up->shaken.level == wishes->level && up->shaken.uris == wishes->uris;
     for (uint32_t n = 0; n < wishes->safe_count; n++)
         if (wishes->safe_us >= wishes->changed_us && wishes->safe[n] == life_on(world, seat))

@@ -13,7 +13,8 @@ enum upstream_state { UPSTREAM_STARTING, UPSTREAM_LIVES, UPSTREAM_CLOSING, UPSTR
 struct handshake {
     uint32_t initialize; /* whose parameters it was given; NOBODY: it was not initialized */
     bool is_initialized; /* and heard notifications/initialized */
-    bool is_replayed;    /* by the mesh, in its own name */
+    bool is_replayed;    /* by the mesh, in its own name: */
+    bool is_over;        /* a client's request came since, so nothing more of that will */
     uint32_t level;      /* NOBODY: never set */
     uint32_t uris;       /* subscribed, a bit each */
 };

@@ -279,22 +279,21 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
     return place;
 }
 
-/* Where there is no candidate, those who are holders already go on as such. */
-static unsigned copies_choose_others(const struct core *core, const struct session *session,
-                                     uint64_t now_ms)
+/* Where there are too few candidates, those who are holders already go on as such: so many living
+ * ones are to have it (invariant R1), whether they serve or not. */
+static unsigned copies_add_others(const struct core *core, const struct session *session,
+                                  unsigned wanted, uint32_t left, uint64_t now_ms)
 {
-    uint32_t left = core->config.copies;
-    unsigned others = 0;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX && left > 0; n++) {
         const struct holder *holder = &session->holders[n];
         const struct mesh_member *member = view_find(core->view, holder->peer);
-        if (member == NULL || member->record->draining ||
+        if ((wanted & 1u << n) || member == NULL || member->record->draining ||
             (holder->is_refused && holder->again_ms > now_ms))
             continue;
-        others |= 1u << n;
+        wanted |= 1u << n;
         left--;
     }
-    return others;
+    return wanted;
 }
 
 /* Marks in a mask the holders that it should have: the first candidates, and one more for each of
@@ -325,7 +324,9 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
         wanted |= 1u << (holder - session->holders);
         left -= !holder_is_late(holder, now_ms);
     }
-    return wanted != 0 ? wanted : copies_choose_others(core, session, now_ms);
+    if (*is_full && wanted != 0)
+        return wanted;
+    return copies_add_others(core, session, wanted, left, now_ms);
 }
 
 /* Who is not wanted goes once all others have the record, and answer: never before (invariant R1).

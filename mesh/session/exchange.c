@@ -54,21 +54,23 @@ void exchange_enter(struct core *core, struct exchange *x, enum exchange_state s
     x->state = state;
 }
 
-static void exchange_park(struct core *core, struct exchange *x, uint64_t wait_ms, uint64_t now_ms)
+static void exchange_park(struct core *core, struct exchange *x, uint64_t at_ms, uint64_t now_ms)
 {
     exchange_enter(core, x, EXCHANGE_PARKED);
-    x->retry_at_ms = wait_ms == MESH_NEVER ? MESH_NEVER : now_ms + wait_ms;
+    x->retry_at_ms = at_ms;
     if (x->give_up_ms == MESH_NEVER)
         x->give_up_ms = now_ms + core->config.park_ms;
     exchange_set_timer(core, x);
 }
 
-/* Doubling, with chance: those who wait for the same thing do not ask for it in step. */
-static uint64_t exchange_backoff(struct core *core, struct exchange *x)
+/* Doubling, with chance: those who wait for the same thing do not all ask for it in step. Nor does
+ * each look at a time of its own: so many may wait that this would be all that we do. */
+static uint64_t exchange_retry_ms(struct core *core, struct exchange *x, uint64_t now_ms)
 {
-    uint32_t base = x->retry_ms == 0 ? ENTRY_RETRY_FIRST_MS : x->retry_ms;
+    uint32_t base = x->retry_ms == 0 ? ENTRY_RETRY_FIRST_MS : x->retry_ms, together = base / 8;
     x->retry_ms = base * 2 > ENTRY_RETRY_MAX_MS ? ENTRY_RETRY_MAX_MS : base * 2;
-    return base / 2 + shuffle_below(&core->shuffle, base);
+    uint64_t at_ms = now_ms + base / 2 + shuffle_below(&core->shuffle, base);
+    return at_ms - at_ms % together + together;
 }
 
 void exchange_is_heard(struct exchange *x)
@@ -86,7 +88,7 @@ void exchange_park_again(struct core *core, struct exchange *x, uint64_t now_ms)
     if (!x->was_parked)
         core->stats.exchanges_parked++;
     x->was_parked = true;
-    exchange_park(core, x, exchange_backoff(core, x), now_ms);
+    exchange_park(core, x, exchange_retry_ms(core, x, now_ms), now_ms);
 }
 
 /* ---- telling the client --------------------------------------------------------------------- */

@@ -444,6 +444,21 @@ static void test_who_begins_to_serve_gets_what_it_is_a_candidate_for(void **stat
     pump_free(p);
 }
 
+/* Its server is gone, and there is no other candidate: it goes on as a holder. */
+static void test_who_serves_no_more_keeps_its_copy_where_too_few_serve(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    pump_run(p, 1000);
+    assert_copied(p, 0, 2, session);
+    mesh_serving(p->nodes[2].mesh, false, p->now_ms);
+    pump_run(p, 3000);
+    assert_copied(p, 0, 1, session);
+    assert_copied(p, 0, 2, session);
+    pump_free(p);
+}
+
 /* All places are taken, by holders that are not wanted any more: they go one by one. */
 static void test_where_all_places_are_taken_there_are_always_enough_copies(void **state)
 {
@@ -873,6 +888,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_that_its_owner_knows_nothing_of_is_not_kept),
         cmocka_unit_test(test_when_a_holder_dies_another_gets_the_record),
         cmocka_unit_test(test_who_begins_to_serve_gets_what_it_is_a_candidate_for),
+        cmocka_unit_test(test_who_serves_no_more_keeps_its_copy_where_too_few_serve),
         cmocka_unit_test(test_where_all_places_are_taken_there_are_always_enough_copies),
         cmocka_unit_test(test_a_copy_is_kept_while_one_that_should_do_cannot_be_reached),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),

@@ -261,7 +261,7 @@ static void test_nobody_but_an_owner_has_a_copy_forgotten(void **state)
 static void test_a_home_that_passed_it_on_does_not_say_that_it_ended(void **state)
 {
     (void)state;
-    struct pump *p = pump_new(3, two);
+    struct pump *p = pump_new(3, one);
     const char *session = pump_session(p, pump_begin(p, 0, false));
     struct session_id id = id_of(session);
     mesh_serving(p->nodes[1].mesh, false, p->now_ms); /* nobody sends it anything */
