@@ -12,8 +12,8 @@
 #define NAME_MAX_BYTES 253u
 #define LABEL_MAX_BYTES 63u
 #define ADDRESSES_MAX 64u
-#define AGAIN_MS 5000u         /* while not joined */
-#define AGAIN_JOINED_MS 30000u /* after */
+#define AGAIN_MS 5000u        /* while we know of no other member */
+#define AGAIN_FOUND_MS 30000u /* after */
 #define SEEDS_MAX 64u
 
 struct seed {
@@ -129,7 +129,10 @@ static void resolve_next(struct resolver *resolver)
             return;
         }
     }
-    uint32_t wait_ms = mesh_is_joined(host->mesh) ? AGAIN_JOINED_MS : AGAIN_MS;
+    struct mesh_stats stats;
+    mesh_stats(host->mesh, &stats);
+    /* Who found nobody works alone: it may be the names that are wrong. */
+    uint32_t wait_ms = stats.members_alive > 1 ? AGAIN_FOUND_MS : AGAIN_MS;
     /* Jitter: a whole deployment that starts at once should not ask in step for ever. */
     wait_ms += host_chance(host, wait_ms / 4);
     wheel_set(&host->wheel, &resolver->again, host_now_ms(host) + wait_ms);
