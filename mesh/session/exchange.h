@@ -26,6 +26,9 @@ void exchange_try(struct core *core, struct exchange *x, uint64_t now_ms);
 void exchange_learn(struct exchange *x, struct mesh_epoch epoch);
 /* What others said meanwhile of its session; each message of an answer asks. */
 void exchange_look_up_epoch(const struct core *core, struct exchange *x);
+/* Its session is none any more, and it makes one: a stale id on initialize is dropped. The stream
+ * of HTTP+SSE has told its client the id of its session, and ends with that. */
+bool exchange_may_begin_anew(const struct exchange *x);
 /* It may have run where nobody can be asked any more, and may not run twice (E2). */
 bool exchange_is_unknown(const struct core *core, const struct exchange *x);
 /* Nobody has a record, or its time is over. */

@@ -3,7 +3,6 @@
 #include "mesh/base/mutant.h"
 #include "mesh/session/core.h"
 #include "mesh/session/exchange.h"
-#include "mesh/session/place.h"
 
 static void exchange_on_moved(struct core *core, struct exchange *x, const struct wire_message *m,
                               uint64_t now_ms)
@@ -30,7 +29,7 @@ static void exchange_on_moved(struct core *core, struct exchange *x, const struc
 static void exchange_on_refused(struct core *core, struct exchange *x, enum mesh_reason why,
                                 uint64_t now_ms)
 {
-    if (why == MESH_SESSION_UNKNOWN && x->has_session && place_is_new_session(&x->request)) {
+    if (why == MESH_SESSION_UNKNOWN && x->has_session && exchange_may_begin_anew(x)) {
         x->has_session = false;
         exchange_enter(core, x, EXCHANGE_PARKED);
         exchange_try(core, x, now_ms);

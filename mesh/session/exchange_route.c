@@ -76,6 +76,11 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     exchange_set_timer(core, x);
 }
 
+bool exchange_may_begin_anew(const struct exchange *x)
+{
+    return place_is_new_session(&x->request) && !x->head_out;
+}
+
 bool exchange_is_unknown(const struct core *core, const struct exchange *x)
 {
     bool is_safe =
@@ -155,8 +160,8 @@ static void exchange_route_session(struct core *core, struct exchange *x, uint64
         break;
     case OWNER_ENDED:
     case OWNER_FOREIGN:
-        if (place_is_new_session(&x->request) && !x->head_out) {
-            x->has_session = false; /* a stale id on initialize is dropped */
+        if (exchange_may_begin_anew(x)) {
+            x->has_session = false;
             core->entry.is_woken = true;
         } else {
             exchange_fail_lost(core, x, MESH_SESSION_UNKNOWN);

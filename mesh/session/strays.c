@@ -80,10 +80,11 @@ static struct mesh_epoch stray_highest(const struct core *core, const struct ses
     return mesh_epoch_compare(copy->promised, highest) > 0 ? copy->promised : highest;
 }
 
-/* Whose it was is gone, or owns it no more. */
+/* Whose it was is gone, or owns it no more; so is who was to own it next. */
 static bool stray_is_nobodys(const struct core *core, const struct session *copy)
 {
-    return !stray_can_ask(core, copy, stray_highest(core, copy));
+    return !stray_can_ask(core, copy, stray_highest(core, copy)) &&
+           !stray_can_ask(core, copy, copy->epoch);
 }
 
 static bool stray_is_unsure(const struct core *core, const struct session *copy, uint64_t now_ms)

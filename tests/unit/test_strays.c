@@ -87,6 +87,24 @@ static void test_a_copy_at_no_holder_is_forgotten_soon(void **state)
     pump_free(p);
 }
 
+/* Whom we granted it died: whose it was before may own it still, or know who does. */
+static void test_who_was_promised_it_is_gone_and_its_owner_is_asked(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t node = without(p, session);
+    struct session *copy = give(p, session, node);
+    struct peer_id former = id_at(p, (node + 1) % 4);
+    former.generation--;
+    copy->promised = (struct mesh_epoch){2, former};
+    strays_begin(core_of(p, node), copy, p->now_ms);
+    pump_run(p, 1000);
+    assert_null(copy_at(p, node, session));
+    assert_int_equal(copies_of(p, session), 2);
+    pump_free(p);
+}
+
 /* In a large mesh links come and go all the time. */
 static void test_who_hears_nothing_asks_though_changes_go_on(void **state)
 {
@@ -293,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_where_all_are_confirmed_nobody_asks),
         cmocka_unit_test(test_a_copy_at_no_holder_is_forgotten_soon),
+        cmocka_unit_test(test_who_was_promised_it_is_gone_and_its_owner_is_asked),
         cmocka_unit_test(test_who_hears_nothing_asks_though_changes_go_on),
         cmocka_unit_test(test_who_is_not_answered_asks_again),
         cmocka_unit_test(test_what_comes_late_of_a_former_owner_is_not_taken),
