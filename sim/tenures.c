@@ -436,12 +436,19 @@ static bool is_over(const struct session *session)
            session->is_single || session->owner == WORLD_NOBODY;
 }
 
-/* So many that had a record of it died since somebody looked last. */
+/* So many that had a record of it died at once: within a second of the last of them, which died
+ * since somebody looked last. */
 static uint32_t died_lately(const struct world *world, const struct tenures *tenures)
 {
+    uint64_t last_us = 0;
     uint32_t count = 0;
     for (uint32_t n = 0; n < tenures->lost_count && n < TENURE_LOST; n++)
-        count += world->lives[tenures->lost[n]].ended_us + LOOK_US > world->now_us;
+        if (world->lives[tenures->lost[n]].ended_us > last_us)
+            last_us = world->lives[tenures->lost[n]].ended_us;
+    if (last_us + LOOK_US <= world->now_us)
+        return 0;
+    for (uint32_t n = 0; n < tenures->lost_count && n < TENURE_LOST; n++)
+        count += world->lives[tenures->lost[n]].ended_us + LOOK_US > last_us;
     return count;
 }
 
