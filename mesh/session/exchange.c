@@ -230,7 +230,8 @@ static bool exchange_hold_head(struct core *core, struct exchange *x, const stru
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
 {
     const struct event_id *id = &event->text.id;
-    if (event_id_is_none(id) || event->payload.length == 0 || id->is_last)
+    bool is_mark = event->payload.length == 0;
+    if (event_id_is_none(id) || id->is_last || (is_mark && x->passed == NULL))
         return false;
     if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
         return false;
@@ -238,29 +239,41 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
         struct event_id *passed = &x->passed[n];
         if (passed->epoch != id->epoch || passed->stream != id->stream)
             continue;
+        if (is_mark)
+            return id->number < passed->number;
         bool is_old = id->number <= passed->number;
         if (!is_old)
             *passed = *id;
         return is_old;
     }
+    if (is_mark)
+        return false;
     memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
 }
 
-void exchange_note_progress(struct core *core, struct exchange *x, struct slice text)
+/* An owner that runs it after another knows what was told before. One that ran it first, and owns
+ * the session again, has the progress of its run ready. */
+bool exchange_note_progress(struct core *core, struct exchange *x, const struct wire_message *event)
 {
     struct rpc_message rpc;
     struct slice value;
     if (x->request.want != MESH_CALL || x->request.rpc.progress_token.length == 0)
-        return;
-    rpc_read(&rpc, NULL, text.at, text.length);
-    if (!rpc_progress(&rpc, text, &value))
-        return;
+        return true;
+    rpc_read(&rpc, NULL, event->payload.at, event->payload.length);
+    if (!rpc_progress(&rpc, event->payload, &value))
+        return true;
+    if (x->progress.length > 0 && value.length > 0 &&
+        !peer_id_equal(event->epoch.owner, x->told_by) &&
+        rpc_number_compare(value, x->progress) <= 0)
+        return false;
     slice_drop(&x->progress);
+    x->told_by = event->epoch.owner;
     value.buf = NULL; /* a copy: it must not pin the text that it stands in */
     if (value.length <= WIRE_PROGRESS_MAX)
         (void)slice_keep(&x->progress, value, &core->budget);
+    return true;
 }
 
 struct held_head exchange_head_of(const struct wire_message *m)
