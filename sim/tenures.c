@@ -523,18 +523,38 @@ void tenures_died(struct world *world, const struct seat *seat)
     }
 }
 
+/* Is it the one of that hash, as logs name it? */
+static bool is_of_hash(const struct world *world, const struct seat *seat,
+                       const struct session *session, uint32_t hash)
+{
+    struct mesh_why why;
+    char hex[9];
+    snprintf(hex, sizeof hex, "%08" PRIx32, hash);
+    mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+    return strcmp(why.id_hash, hex) == 0;
+}
+
 void tenures_closed(struct world *world, const struct seat *seat, uint32_t hash)
 {
     const struct clients *clients = world->clients;
-    char hex[9];
-    snprintf(hex, sizeof hex, "%08" PRIx32, hash);
     for (uint32_t n = 0; seat->leaving && n < clients->sessions_count; n++) {
         struct session *session = clients->sessions[n];
-        struct mesh_why why;
-        if (!session->has_id || session->was_left)
-            continue;
-        mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
-        session->was_left = strcmp(why.id_hash, hex) == 0;
+        if (session->has_id && !session->was_left)
+            session->was_left = is_of_hash(world, seat, session, hash);
+    }
+}
+
+void tenures_taken(struct world *world, const struct seat *seat, uint32_t hash)
+{
+    const struct clients *clients = world->clients;
+    struct mesh_tenure tenure;
+    for (uint32_t n = 0; n < clients->sessions_count; n++) {
+        struct wishes *wishes = &clients->sessions[n]->wishes;
+        if (wishes->safe_count > 0 &&
+            tenure_at(world, seat->index, clients->sessions[n], &tenure) && !tenure.is_copy &&
+            is_of_hash(world, seat, clients->sessions[n], hash) &&
+            !knows_wishes(world, n, seat->index))
+            wishes->safe_count = 0;
     }
 }
 
