@@ -104,6 +104,13 @@ static bool io_is_well(const struct world *world, const struct seat *seat)
     return seat->io_stalled_until_us == 0 || seat->io_stalled_until_us + WELL_US <= world->now_us;
 }
 
+/* Who has no descriptors left dials nobody, and nobody gets through to it. */
+static bool files_are_well(const struct world *world, const struct seat *seat)
+{
+    return !seat->has_no_files &&
+           (seat->files_back_us == 0 || seat->files_back_us + WELL_US <= world->now_us);
+}
+
 /* Between those that are `meant`, and nothing is lost by chance beyond what costs no second. */
 static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX])
 {
@@ -112,7 +119,8 @@ static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX
         faults->truncate_ppm > LOSS_PPM_MAX)
         return false;
     for (uint32_t from = 0; from < world->seats_count; from++) {
-        if (meant[from] && !io_is_well(world, &world->seats[from]))
+        if (meant[from] &&
+            !(io_is_well(world, &world->seats[from]) && files_are_well(world, &world->seats[from])))
             return false;
         for (uint32_t to = 0; to < world->seats_count; to++)
             if (from != to && meant[from] && meant[to] &&
