@@ -412,6 +412,8 @@ void world_set_dns(struct world *world, uint32_t index, enum world_dns dns)
 void world_set_files(struct world *world, uint32_t index, bool has_none)
 {
     world->seats[index].has_no_files = has_none;
+    if (!has_none)
+        world->seats[index].files_back_us = world->now_us;
     world_disturb(world, index);
 }
 

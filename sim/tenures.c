@@ -104,6 +104,13 @@ static bool io_is_well(const struct world *world, const struct seat *seat)
     return seat->io_stalled_until_us == 0 || seat->io_stalled_until_us + WELL_US <= world->now_us;
 }
 
+/* Who has no descriptors left dials nobody, and nobody gets through to it. */
+static bool files_are_well(const struct world *world, const struct seat *seat)
+{
+    return !seat->has_no_files &&
+           (seat->files_back_us == 0 || seat->files_back_us + WELL_US <= world->now_us);
+}
+
 /* Between those that are `meant`, and nothing is lost by chance beyond what costs no second. */
 static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX])
 {
@@ -112,7 +119,8 @@ static bool wires_are_well(struct world *world, const bool meant[WORLD_SEATS_MAX
         faults->truncate_ppm > LOSS_PPM_MAX)
         return false;
     for (uint32_t from = 0; from < world->seats_count; from++) {
-        if (meant[from] && !io_is_well(world, &world->seats[from]))
+        if (meant[from] &&
+            !(io_is_well(world, &world->seats[from]) && files_are_well(world, &world->seats[from])))
             return false;
         for (uint32_t to = 0; to < world->seats_count; to++)
             if (from != to && meant[from] && meant[to] &&
@@ -530,18 +538,38 @@ void tenures_died(struct world *world, const struct seat *seat)
     }
 }
 
+/* Is it the one of that hash, as logs name it? */
+static bool is_of_hash(const struct world *world, const struct seat *seat,
+                       const struct session *session, uint32_t hash)
+{
+    struct mesh_why why;
+    char hex[9];
+    snprintf(hex, sizeof hex, "%08" PRIx32, hash);
+    mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
+    return strcmp(why.id_hash, hex) == 0;
+}
+
 void tenures_closed(struct world *world, const struct seat *seat, uint32_t hash)
 {
     const struct clients *clients = world->clients;
-    char hex[9];
-    snprintf(hex, sizeof hex, "%08" PRIx32, hash);
     for (uint32_t n = 0; seat->leaving && n < clients->sessions_count; n++) {
         struct session *session = clients->sessions[n];
-        struct mesh_why why;
-        if (!session->has_id || session->was_left)
-            continue;
-        mesh_why(seat->mesh, session->id, MESH_SESSION_TEXT, &why, world_clock_ms(world, seat));
-        session->was_left = strcmp(why.id_hash, hex) == 0;
+        if (session->has_id && !session->was_left)
+            session->was_left = is_of_hash(world, seat, session, hash);
+    }
+}
+
+void tenures_taken(struct world *world, const struct seat *seat, uint32_t hash)
+{
+    const struct clients *clients = world->clients;
+    struct mesh_tenure tenure;
+    for (uint32_t n = 0; n < clients->sessions_count; n++) {
+        struct wishes *wishes = &clients->sessions[n]->wishes;
+        if (wishes->safe_count > 0 &&
+            tenure_at(world, seat->index, clients->sessions[n], &tenure) && !tenure.is_copy &&
+            is_of_hash(world, seat, clients->sessions[n], hash) &&
+            !knows_wishes(world, n, seat->index))
+            wishes->safe_count = 0;
     }
 }
 

@@ -64,6 +64,9 @@ void tenures_look(struct world *world); /* CHECK_TENURES */
 void tenures_died(struct world *world, const struct seat *seat);
 /* A peer ends the session of that hash, as logs name it. Who leaves so ends what nobody took. */
 void tenures_closed(struct world *world, const struct seat *seat, uint32_t hash);
+/* Likewise: carries it on. Without what was answered, its record is what others have from then on,
+ * though it be gone before anybody looks (T1). */
+void tenures_taken(struct world *world, const struct seat *seat, uint32_t hash);
 /* O2, R1: at the end of calm. */
 void tenures_check_calm(struct world *world);
 

@@ -175,8 +175,11 @@ static void effect_changed(struct world *world, struct seat *seat, const struct 
         tenures_closed(world, seat, (uint32_t)effect->changed.value);
         leave_taken(world, seat);
         break;
-    case MESH_SESSION_OPENED:
     case MESH_SESSION_TAKEN:
+        tenures_taken(world, seat, (uint32_t)effect->changed.value);
+        leave_taken(world, seat);
+        break;
+    case MESH_SESSION_OPENED:
     case MESH_SESSION_HANDED:
         leave_taken(world, seat);
         break;

@@ -151,7 +151,8 @@ struct seat {
     bool has_untold;   /* links of which the kernel took bytes, and the core was not told */
     bool is_foreign;   /* a peer of another cluster */
     bool has_no_files; /* no descriptors left: no dial, no accept */
-    bool rejects;      /* a firewall refuses whoever dials it; datagrams pass */
+    uint64_t files_back_us;
+    bool rejects; /* a firewall refuses whoever dials it; datagrams pass */
     bool drain_waits;
     const char *place; /* where it is to die, of mesh/base/failpoint.h; NULL: nowhere */
     bool is_at_place;

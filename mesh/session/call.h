@@ -61,9 +61,11 @@ struct call {
     struct list in_check;   /* its answer is held back until its session is certain (fence.h) */
     uint64_t id_hash, token_hash; /* id_hash: 0 before call_id_hash() */
     uint8_t attempts;
-    uint32_t wishes; /* the session's, when it was given to an upstream first */
-    bool is_sent;    /* a byte was accepted by the upstream's socket */
-    bool is_heard;   /* a byte of an answer came */
+    uint32_t wishes;   /* the session's, when it was given to an upstream first */
+    uint32_t sent_as;  /* its number when it was sent: it may be another one since (resumes) */
+    bool is_overtaken; /* what was sent later says otherwise, and has its answer (replay.c) */
+    bool is_sent;      /* a byte was accepted by the upstream's socket */
+    bool is_heard;     /* a byte of an answer came */
     bool is_unknown; /* the session, to this server: unless it is heard, it did not run there; what
                         may not run twice does not rely on that */
     bool has_head;   /* its head is known: added, or held */

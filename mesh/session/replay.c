@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "mesh/base/siphash.h"
 #include "mesh/session/core.h"
 #include "mesh/session/record.h"
 #include "mesh/session/upcall.h"
@@ -83,55 +82,28 @@ static struct subscription *replay_subscription(struct session *session, struct 
     return NULL;
 }
 
-/* When it was sent, among all that was to upstreams of its session here: servers take what they are
- * told in that order, whenever they answer. */
-static uint64_t replay_sent(const struct session *session, const struct call *call)
+static void replay_subscribe(struct core *core, struct session *session, struct slice uri)
 {
-    return (uint64_t)session->upstreams << 32 | call->up_call;
-}
-
-static void replay_subscribe(struct core *core, struct session *session, struct slice uri,
-                             uint64_t sent)
-{
-    struct subscription *subscription = replay_subscription(session, uri);
-    if (subscription != NULL && subscription->sent < sent)
-        subscription->sent = sent;
-    if (uri.length > RECORD_URI_MAX || subscription != NULL ||
+    if (uri.length > RECORD_URI_MAX || replay_subscription(session, uri) != NULL ||
         session->subscriptions_count >= SESSION_SUBSCRIPTIONS_MAX)
         return;
-    if (session->unsubscribed_sent > sent &&
-        session->unsubscribed == siphash(core->sip_key, uri.at, uri.length))
-        return; /* it was unsubscribed since, and that answered first */
-    subscription = calloc(1, sizeof *subscription);
+    struct subscription *subscription = calloc(1, sizeof *subscription);
     if (subscription == NULL)
         return;
-    subscription->sent = sent;
     replay_keep(core, &subscription->uri, uri);
     list_push_back(&session->subscriptions, &subscription->in_session);
     session->subscriptions_count++;
 }
 
-static void replay_unsubscribe(struct core *core, struct session *session, struct slice uri,
-                               uint64_t sent)
+static void replay_unsubscribe(struct session *session, struct slice uri)
 {
     struct subscription *subscription = replay_subscription(session, uri);
-    session->unsubscribed = siphash(core->sip_key, uri.at, uri.length);
-    session->unsubscribed_sent = sent;
-    if (subscription == NULL || subscription->sent > sent)
+    if (subscription == NULL)
         return;
     list_remove(&subscription->in_session);
     session->subscriptions_count--;
     slice_drop(&subscription->uri);
     free(subscription);
-}
-
-static void replay_set_level(struct core *core, struct session *session, const struct call *call,
-                             uint64_t sent)
-{
-    if (session->level_sent > sent)
-        return;
-    session->level_sent = sent;
-    replay_keep(core, &session->level, call->body);
 }
 
 /* What it subscribes to, or no more; false: it is no such call, or does not say. */
@@ -154,19 +126,42 @@ static bool replay_is_wish(const struct call *call)
            call->rpc.method == RPC_RESOURCES_UNSUBSCRIBE;
 }
 
+/* Are both about the level, or about one URI? */
+static bool replay_is_same_wish(const struct call *a, const struct call *b)
+{
+    struct slice uri, other;
+    if (a->rpc.method == RPC_SET_LEVEL || b->rpc.method == RPC_SET_LEVEL)
+        return a->rpc.method == b->rpc.method;
+    return replay_uri(a, &uri) && replay_uri(b, &other) && slice_equal(uri, other);
+}
+
+/* A server takes what it is told in the order in which that is sent, whenever it answers: what was
+ * sent before this one, and has no answer yet, does not count any more when it gets that. */
+static void replay_overtake(struct core *core, const struct call *call)
+{
+    struct upstream *up = upstream_at(core, call->up);
+    if (up == NULL || !replay_is_wish(call))
+        return;
+    LIST_EACH (at, &up->calls) {
+        struct call *other = container_of(at, struct call, by_up);
+        if (other->sent_as < call->sent_as && replay_is_same_wish(call, other))
+            other->is_overtaken = true;
+    }
+}
+
 void replay_note(struct core *core, struct session *session, const struct call *call,
                  const struct rpc_message *rpc, struct slice answer, uint64_t now_ms)
 {
     struct slice uri;
-    if (session == NULL || rpc->kind != RPC_RESPONSE)
+    if (session == NULL || rpc->kind != RPC_RESPONSE || call->is_overtaken)
         return;
-    uint64_t sent = replay_sent(session, call);
+    replay_overtake(core, call);
     if (replay_uri(call, &uri) && call->rpc.method == RPC_RESOURCES_SUBSCRIBE)
-        replay_subscribe(core, session, uri, sent);
+        replay_subscribe(core, session, uri);
     else if (replay_uri(call, &uri))
-        replay_unsubscribe(core, session, uri, sent);
+        replay_unsubscribe(session, uri);
     else if (call->rpc.method == RPC_SET_LEVEL && call->body.length <= RECORD_LEVEL_MAX)
-        replay_set_level(core, session, call, sent);
+        replay_keep(core, &session->level, call->body);
     else if (call->rpc.method == RPC_INITIALIZE && session->params.length == 0)
         replay_note_result(core, session, call, answer, now_ms);
     else

@@ -63,9 +63,6 @@ struct session {
     struct slice level;          /* the last logging/setLevel that was accepted, whole */
     struct list subscriptions;   /* struct subscription */
     uint32_t subscriptions_count;
-    /* When those were given to an upstream here, by replay.c's count; 0: before. */
-    uint64_t level_sent, unsubscribed_sent;
-    uint64_t unsubscribed;   /* a hash of the last URI that was */
     uint32_t wishes;         /* so many of those calls were answered here */
     uint32_t upstreams;      /* that it had so far, this one included */
     uint64_t replayed_ms;    /* when a replay began last; */
@@ -91,7 +88,6 @@ struct question {
 struct subscription {
     struct list in_session;
     struct slice uri; /* raw, without its quotes */
-    uint64_t sent;    /* as level_sent */
 };
 #define SESSION_SUBSCRIPTIONS_MAX 256
 

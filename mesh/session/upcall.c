@@ -75,6 +75,10 @@ int upcall_send(struct core *core, struct call *call, enum mesh_effect_kind kind
     heap_remove(&core->serve.resumes, &call->again);
     call->is_sent = false;
     call->waits_ms = call->give_up_ms = 0;
+    if (kind == MESH_UP_SEND) {
+        call->sent_as = call->up_call;
+        call->is_overtaken = false;
+    }
     if (kind == MESH_UP_SEND && call->attempts++ == 0 && session != NULL)
         call->wishes = session->wishes;
     return effects_push(&core->effects, &e);

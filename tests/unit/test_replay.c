@@ -249,18 +249,18 @@ static void test_the_later_of_two_wishes_counts_however_late_the_former_is_answe
     (void)state;
     for (size_t k = 0; k < KINDS; k++) {
         struct bench b = bench_new(2, kinds[k]);
-        static const char *const wishes[][2] = {{UNSUBSCRIBE("1", "a:1"), RESULT("1")},
-                                                {SUBSCRIBE("2", "a:1"), RESULT("2")},
-                                                {SUBSCRIBE("3", "a:2"), RESULT("3")},
-                                                {UNSUBSCRIBE("4", "a:2"), RESULT("4")}};
-        struct ucall *told_of[4];
-        uint32_t clients[4];
+        static const char *const wishes[][2] = {
+            {SUBSCRIBE("1", "a:3"), RESULT("1")},   {UNSUBSCRIBE("2", "a:1"), RESULT("2")},
+            {SUBSCRIBE("3", "a:1"), RESULT("3")},   {SUBSCRIBE("4", "a:2"), RESULT("4")},
+            {UNSUBSCRIBE("5", "a:2"), RESULT("5")}, {UNSUBSCRIBE("6", "a:3"), RESULT("6")}};
+        struct ucall *told_of[6];
+        uint32_t clients[6];
         char id[32];
-        for (size_t n = 0; n < 4; n++) {
+        for (size_t n = 0; n < 6; n++) {
             clients[n] = ask(b.p, 1, b.session, wishes[n][0]);
             told_of[n] = told(&b);
         }
-        for (size_t n = 4; n-- > 0;) {
+        for (size_t n = 6; n-- > 0;) {
             answer(&b, told_of[n], wishes[n][1]);
             assert_whole(b.p, clients[n]);
         }
