@@ -224,33 +224,47 @@ static bool exchange_hold_head(struct core *core, struct exchange *x, const stru
     return true;
 }
 
+/* The newest event of this tenure that was passed on; NULL: none was. */
+static struct event_id *exchange_passed(const struct exchange *x, const struct event_id *id)
+{
+    for (size_t n = 0; x->passed != NULL && n < ENTRY_TENURES; n++) {
+        struct event_id *passed = &x->passed[n];
+        if (passed->epoch == id->epoch && passed->stream == id->stream)
+            return passed;
+    }
+    return NULL;
+}
+
 /* Owners that follow each other, or are two in a split, know only in part what the others told its
  * client, and tell it again rather than not at all (S1). In one tenure numbers rise; the last event
  * of a stream may have the number of the one before it. */
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
 {
     const struct event_id *id = &event->text.id;
-    bool is_mark = event->payload.length == 0;
-    if (event_id_is_none(id) || id->is_last || (is_mark && x->passed == NULL))
+    if (event_id_is_none(id) || id->is_last)
         return false;
-    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
-        return false;
-    for (size_t n = 0; n < ENTRY_TENURES; n++) {
-        struct event_id *passed = &x->passed[n];
-        if (passed->epoch != id->epoch || passed->stream != id->stream)
-            continue;
-        if (is_mark)
-            return id->number < passed->number;
+    struct event_id *passed = exchange_passed(x, id);
+    if (event->payload.length == 0) /* a mark */
+        return passed != NULL && id->number < passed->number;
+    if (passed != NULL) {
         bool is_old = id->number <= passed->number;
         if (!is_old)
             *passed = *id;
         return is_old;
     }
-    if (is_mark)
+    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
         return false;
     memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
+}
+
+void exchange_move_on(struct exchange *x, const struct event_id *id)
+{
+    const struct event_id *passed = exchange_passed(x, id);
+    x->has_position = true;
+    if (passed == NULL || id->is_last || id->number >= passed->number)
+        x->position = *id;
 }
 
 /* An owner that runs it after another knows what was told before. One that ran it first, and owns

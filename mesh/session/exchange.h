@@ -46,6 +46,9 @@ bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m)
 /* Whether its client got this event before, from whichever owner, or of a mark what comes behind
  * it; from now on it has. */
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
+/* Where its client is in the stream, once it has this event. It never goes back in a tenure: to the
+ * next owner, who has less of that, it would look as if nothing were missed (E1). */
+void exchange_move_on(struct exchange *x, const struct event_id *id);
 /* This event is told: if it is progress, the next owner that runs it is to go on from there. False:
  * it is progress of a run at another owner, and its client was told as much. */
 bool exchange_note_progress(struct core *core, struct exchange *x,
