@@ -163,14 +163,6 @@ static void holder_forget(struct core *core, struct session *session, struct hol
     *holder = (struct holder){0};
 }
 
-void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
-                    uint64_t now_ms)
-{
-    struct holder none = {.peer = peer};
-    if (!copies_is_holder(session, peer))
-        holder_forget(core, session, &none, now_ms);
-}
-
 void copies_not_at(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms)
 {
     struct holder *holder = holder_of(session, peer);
@@ -540,17 +532,28 @@ static void copies_on_refused(struct core *core, struct session *session, struct
         copies_due(core, session, now_ms);
 }
 
-/* While fewer have it than should, who has one yet goes on as a holder. */
+/* While fewer have it than should, who has one yet goes on as a holder; without a place for it, it
+ * keeps what may be all there is, and asks again. False: it may forget it. */
 static bool copies_adopt(struct core *core, struct session *session, struct peer_id peer,
                          uint64_t now_ms)
 {
     struct holder *place = holder_of(session, (struct peer_id){0});
-    if (copies_sure(core, session, now_ms) >= core->config.copies || !copies_are_kept(session) ||
-        place == NULL)
+    uint32_t sure = copies_sure(core, session, now_ms);
+    if (sure >= core->config.copies || !copies_are_kept(session))
         return false;
+    if (place == NULL)
+        return sure == 0;
     *place = (struct holder){.peer = peer, .whole = session->version}; /* and may say so yet */
     copies_due(core, session, now_ms);
     return true;
+}
+
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms)
+{
+    struct holder none = {.peer = peer};
+    if (!copies_is_holder(session, peer) && !copies_adopt(core, session, peer, now_ms))
+        holder_forget(core, session, &none, now_ms);
 }
 
 /* It is ours, and that peer is none of its holders. */

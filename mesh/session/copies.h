@@ -105,7 +105,7 @@ struct peer_id copies_newest(const struct core *core, const struct session *sess
 /* That peer knows of a higher epoch: it has a record of that, or forgot ours for it. */
 void copies_not_at(struct core *core, struct session *session, struct peer_id peer,
                    uint64_t now_ms);
-/* That peer has an older record, and forgets it unless it is a holder. */
+/* That peer has an older record, and forgets it unless it is a holder, or to be one for now. */
 void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
                     uint64_t now_ms);
 bool copies_is_holder(const struct session *session, struct peer_id peer);
