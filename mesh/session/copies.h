@@ -46,6 +46,8 @@ struct copying {
     struct list in_work;    /* owned: to be looked at; a copy: to be acknowledged */
     struct heap_node timer; /* owned */
     uint64_t alone_ms;      /* the answer to initialize waits until then; 0: it does not */
+    uint64_t chosen;        /* owned: the version that was said when its holders were, */
+    unsigned wanted;        /* these, a bit each */
     uint64_t heard_ms;      /* a copy: when its owner spoke of it last; 0: it did not */
     uint32_t asked;         /* likewise: how often others were asked about it since */
     bool asks_whose;        /* likewise: somebody else than its owner was asked last */
