@@ -4,7 +4,7 @@
 #include "sim/client.h"
 #include "sim/net.h"
 
-#define TOLD_US (6u * WORLD_SECOND) /* after a cut is healed */
+#define TOLD_US (6u * WORLD_SECOND) /* after a cut is healed, or the DELETE was answered */
 
 static bool knows(const struct world *world, const struct seat *seat, const struct session *session)
 {
@@ -53,13 +53,24 @@ static bool can_be_told(struct world *world, uint32_t owner, const struct sessio
     return false;
 }
 
+/* It owned the session beside who was told to end it, and whoever reaches both has yet to say so.
+ */
+static bool is_late(const struct world *world, const struct session *session,
+                    struct mesh_epoch epoch)
+{
+    uint64_t begun_us = heard_begun_us(&session->tenures.heard, epoch);
+    return begun_us != 0 && begun_us < session->ended_us &&
+           world->now_us < session->ended_us + TOLD_US;
+}
+
 bool ends_is_unheard(struct world *world, const struct session *session)
 {
     struct mesh_tenure tenure;
     for (uint32_t n = 0; n < world->seats_count; n++)
         if (world_serves(world, n) &&
             mesh_tenure_of(world->seats[n].mesh, session->id, MESH_SESSION_TEXT, &tenure) &&
-            !tenure.is_copy && !can_be_told(world, n, session))
+            !tenure.is_copy &&
+            (is_late(world, session, tenure.epoch) || !can_be_told(world, n, session)))
             return true;
     return false;
 }
