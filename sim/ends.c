@@ -4,7 +4,7 @@
 #include "sim/client.h"
 #include "sim/net.h"
 
-#define TOLD_US (6u * WORLD_SECOND) /* after a cut is healed */
+#define TOLD_US (6u * WORLD_SECOND) /* once nothing keeps it from being told */
 
 static bool knows(const struct world *world, const struct seat *seat, const struct session *session)
 {
@@ -37,10 +37,24 @@ bool ends_is_forgotten(const struct world *world, const struct session *session)
     return session->end_died && !is_known(world, session, NULL);
 }
 
+static bool is_recent(const struct world *world, uint64_t at_us)
+{
+    return at_us + TOLD_US > world->now_us;
+}
+
+/* It can send and hear nothing, or could not just now. */
+static bool is_alone(const struct world *world, const struct seat *seat)
+{
+    return seat->has_no_files || is_recent(world, seat->files_back_us) ||
+           is_recent(world, seat->io_stalled_until_us);
+}
+
 static bool is_cut(struct world *world, uint32_t from, uint32_t to)
 {
     const struct path *path = net_path(world, from, to);
-    return path->cuts > 0 || path->healed_us + TOLD_US > world->now_us;
+    return path->cuts > 0 || is_recent(world, path->healed_us) ||
+           is_recent(world, path->clogged_until_us) || is_alone(world, &world->seats[from]) ||
+           is_alone(world, &world->seats[to]);
 }
 
 /* By anybody who knows. */
@@ -53,13 +67,23 @@ static bool can_be_told(struct world *world, uint32_t owner, const struct sessio
     return false;
 }
 
+/* It owned the session beside who was told to end it, and whoever reaches both has yet to say so.
+ */
+static bool is_late(const struct world *world, const struct session *session,
+                    struct mesh_epoch epoch)
+{
+    uint64_t begun_us = heard_begun_us(&session->tenures.heard, epoch);
+    return begun_us != 0 && begun_us < session->ended_us && is_recent(world, session->ended_us);
+}
+
 bool ends_is_unheard(struct world *world, const struct session *session)
 {
     struct mesh_tenure tenure;
     for (uint32_t n = 0; n < world->seats_count; n++)
         if (world_serves(world, n) &&
             mesh_tenure_of(world->seats[n].mesh, session->id, MESH_SESSION_TEXT, &tenure) &&
-            !tenure.is_copy && !can_be_told(world, n, session))
+            !tenure.is_copy &&
+            (is_late(world, session, tenure.epoch) || !can_be_told(world, n, session)))
             return true;
     return false;
 }

@@ -14,7 +14,8 @@ struct world;
 void ends_died(struct world *world, const struct seat *seat);
 /* Everybody who knew that it was deleted is dead, and nobody has heard of it. */
 bool ends_is_forgotten(const struct world *world, const struct session *session);
-/* Who owns it is on the other side of a split than all who know (DESIGN §7: both sides serve). */
+/* Who owns it is on the other side of a split than all who know (DESIGN §7: both sides serve), or
+ * owned it when another was told, a moment ago, and hears of it by way of a third. */
 bool ends_is_unheard(struct world *world, const struct session *session);
 
 #endif

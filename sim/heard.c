@@ -16,8 +16,7 @@ void heard_free(struct heard *heard)
 
 /* ---- what began ----------------------------------------------------------------------------- */
 
-/* 0: nobody was seen to own it in this epoch. */
-static uint64_t begun_us(const struct heard *heard, struct mesh_epoch epoch)
+uint64_t heard_begun_us(const struct heard *heard, struct mesh_epoch epoch)
 {
     for (uint32_t n = 0; n < heard->begun_count; n++)
         if (mesh_epoch_compare(heard->begun[n].epoch, epoch) == 0)
@@ -37,7 +36,7 @@ struct mesh_epoch heard_before(const struct heard *heard, uint64_t counter)
 
 static void heard_begins(const struct world *world, struct heard *heard, struct mesh_epoch epoch)
 {
-    if (begun_us(heard, epoch) != 0)
+    if (heard_begun_us(heard, epoch) != 0)
         return;
     heard->begun =
         sim_grow(heard->begun, heard->begun_count, &heard->begun_capacity, sizeof *heard->begun);
@@ -126,7 +125,7 @@ void heard_passes(struct world *world, const struct request *request, uint32_t u
         mesh_epoch_compare(said, listener->epoch) >= 0 ||
         peer_id_equal(said.owner, listener->epoch.owner))
         return;
-    uint64_t over_us = begun_us(heard, listener->epoch);
+    uint64_t over_us = heard_begun_us(heard, listener->epoch);
     if (over_us != 0 && said_us > over_us)
         check_fail(world, "O1",
                    "#%u through p%u gets what upstream %u of epoch %" PRIu64

@@ -32,6 +32,8 @@ struct heard {
 };
 
 void heard_free(struct heard *heard);
+/* When somebody was seen first to own it in this epoch; 0: nobody was. */
+uint64_t heard_begun_us(const struct heard *heard, struct mesh_epoch epoch);
 /* The last tenure below that one that began anywhere; counter 0: none. */
 struct mesh_epoch heard_before(const struct heard *heard, uint64_t counter);
 /* What the facts of this turn told the peer; before their effects are looked at. */

@@ -256,7 +256,9 @@ void net_set_mtu(struct world *world, uint32_t from, uint32_t to, uint32_t bytes
 
 void net_clog(struct world *world, uint32_t from, uint32_t to, uint64_t until_us)
 {
-    path_disturbed(world, from, to)->clogged_until_us = until_us;
+    struct path *path = path_disturbed(world, from, to);
+    if (until_us != 0 || path->clogged_until_us > world->now_us)
+        path->clogged_until_us = until_us != 0 ? until_us : world->now_us;
 }
 
 /* ---- datagrams ------------------------------------------------------------------------------ */

@@ -13,6 +13,7 @@ struct telling {
     struct handle self;
     struct telling_key key;
     struct peer_id by; /* who tells it as long as it lives; nobody: it is ours to tell */
+    bool is_asked;     /* it does not reach it, and asked us to */
     uint32_t wait_ms;  /* before it is told again */
     struct heap_node timer;
 };
@@ -110,14 +111,22 @@ static void tombs_send(struct core *core, struct peer_id peer, struct wire_messa
         (void)links_tell(core->links, peer, addr, m, now_ms);
 }
 
-void tombs_say(struct core *core, struct peer_id to, const struct session_id *id, uint64_t now_ms)
+static void tombs_say_of(struct core *core, struct peer_id to, const struct session_id *id,
+                         struct peer_id unaware, uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
-    struct wire_message ended = {
-        .kind = WIRE_ENDED, .session = *id, .is_ended = tomb != NULL && tomb->is_final};
+    struct wire_message ended = {.kind = WIRE_ENDED,
+                                 .session = *id,
+                                 .is_ended = tomb != NULL && tomb->is_final,
+                                 .ended.unaware = unaware};
     if (tomb != NULL)
         ended.epoch = tomb->epoch;
     tombs_send(core, to, &ended, now_ms);
+}
+
+void tombs_say(struct core *core, struct peer_id to, const struct session_id *id, uint64_t now_ms)
+{
+    tombs_say_of(core, to, id, (struct peer_id){0}, now_ms);
 }
 
 /* ---- until they say that they know --------------------------------------------------------- */
@@ -166,8 +175,21 @@ static void telling_begin(struct core *core, const struct session_id *id, struct
 /* Unless somebody else does. */
 static void telling_say(struct core *core, const struct telling *telling, uint64_t now_ms)
 {
-    if (!core_is_living(core, telling->by))
+    if (telling->is_asked || !core_is_living(core, telling->by))
         tombs_say(core, telling->key.peer, &telling->key.id, now_ms);
+}
+
+/* It may be cut off from us alone, and own the session: the candidates that know of its end are
+ * asked to tell it, too. */
+static void telling_ask(struct core *core, const struct telling *telling, uint64_t now_ms)
+{
+    struct peer_id peers[TOMBS_HOLDERS + 1];
+    size_t count = owner_candidates(core, &telling->key.id, peers, TOMBS_HOLDERS + 1);
+    for (size_t n = 0; n < count; n++) {
+        struct telling_key other = telling_key(&telling->key.id, peers[n]);
+        if (telling_find(&core->tombs, &other) == NULL)
+            tombs_say_of(core, peers[n], &telling->key.id, telling->key.peer, now_ms);
+    }
 }
 
 /* Its own epoch and the client's wish are the tomb's, and nothing is said of one that lives on. */
@@ -178,6 +200,8 @@ static void telling_again(struct core *core, struct telling *telling, uint64_t n
     if (!is_over && tombs_has(core, &telling->key.id, now_ms)) {
         telling->wait_ms *= 2;
         telling_say(core, telling, now_ms);
+        if (peer_id_is_nobody(telling->by) && tombs_is_final(core, &telling->key.id, now_ms))
+            telling_ask(core, telling, now_ms);
         is_over = heap_set(&t->timers, &telling->timer, now_ms + telling->wait_ms) < 0;
     } else {
         is_over = true;
@@ -365,6 +389,21 @@ void tombs_on_deleted(struct core *core, const struct session_id *id, struct mes
         tombs_note_ended(core, epoch.owner, &ended, now_ms);
 }
 
+/* Who told us does not reach it: what it wants told, we tell as well. */
+static void tombs_tell_for(struct core *core, struct peer_id from, const struct session_id *id,
+                           struct peer_id unaware, uint64_t now_ms)
+{
+    struct telling_key key = telling_key(id, unaware);
+    if (!core_is_living(core, unaware) || peer_id_equal(unaware, core_self(core)) ||
+        !tombs_is_final(core, id, now_ms))
+        return;
+    telling_begin(core, id, unaware, from, now_ms);
+    struct telling *telling = telling_find(&core->tombs, &key);
+    if (telling != NULL)
+        telling->is_asked = true;
+    tombs_say(core, unaware, id, now_ms);
+}
+
 void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_message *m,
                     uint64_t now_ms)
 {
@@ -374,6 +413,7 @@ void tombs_on_ended(struct core *core, struct peer_id from, const struct wire_me
     tombs_note_ended(core, from, m, now_ms);
     if (m->kind != WIRE_ENDED)
         return;
+    tombs_tell_for(core, from, &m->session, m->ended.unaware, now_ms);
     found.is_ended = tombs_has(core, &m->session, now_ms);
     tombs_send(core, from, &found, now_ms);
 }

@@ -3,7 +3,8 @@
  * have lived, whoever dies meanwhile (DESIGN §4, §5; invariant N1: a deleted session never answers
  * again). Who was told says so, and is told again until it does, or a minute is over: a link that
  * broke with the word in it, or a split, does not leave a copy behind that somebody goes on with.
- * Should the teller die before that, those whom it told go on telling; and all tell who comes.
+ * Those who know are asked to tell it as well: it may be cut off from the teller alone. Should that
+ * die before, those whom it told go on telling; and all tell who comes.
  * Its client's wish beats every epoch; any other end is one of the epoch in which it came:
  * who owns it in a higher one goes on. Where a record is looked for is owner.h's business. */
 #ifndef MESH_TOMBS_H

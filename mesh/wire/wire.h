@@ -215,6 +215,9 @@ struct wire_message {
             uint32_t wait_ms; /* NOT_YET: a good time to ask again */
         } not_yet;
         struct {
+            struct peer_id unaware; /* ENDED: it did not say to me that it knows: tell it, too */
+        } ended;
+        struct {
             uint64_t hash; /* of the task's id */
             struct peer_id peer;
             uint32_t number; /* of the question; TASK_AT repeats it, 0: it acknowledges */

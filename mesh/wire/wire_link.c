@@ -13,8 +13,8 @@
 /* Of what follows the head of a message that is neither OPEN nor BUCKETS_ARE. */
 #define SMALL_KINDS_BYTES 96
 #define FITS(part) (sizeof(((struct wire_message *)0)->part) <= SMALL_KINDS_BYTES)
-_Static_assert(FITS(head) && FITS(text) && FITS(end) && FITS(not_yet) && FITS(task) && FITS(copy) &&
-                   FITS(round) && FITS(view),
+_Static_assert(FITS(head) && FITS(text) && FITS(end) && FITS(not_yet) && FITS(ended) &&
+                   FITS(task) && FITS(copy) && FITS(round) && FITS(view),
                "SMALL_KINDS_BYTES");
 
 /* ---- the facts of a body -------------------------------------------------------------------- */
@@ -352,10 +352,11 @@ static void put_message(struct codec_sink *sink, const struct wire_message *m)
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
         break;
     case WIRE_ENDED:
-        codec_put_array(sink, 5);
+        codec_put_array(sink, 7);
         codec_put_data(sink, m->session.bytes, MESH_SESSION_BYTES);
         codec_put_epoch(sink, m->epoch);
         codec_put_bool(sink, m->is_ended);
+        codec_put_id(sink, m->ended.unaware);
         break;
     case WIRE_FOUND:
         codec_put_array(sink, 6);
@@ -590,6 +591,7 @@ static void read_message(struct codec_cursor *c, struct wire_message *m, struct 
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);
         m->epoch = codec_take_epoch(c);
         m->is_ended = codec_take_bool(c);
+        m->ended.unaware = codec_take_id(c);
         break;
     case WIRE_FOUND:
         codec_take_bytes(c, m->session.bytes, MESH_SESSION_BYTES);

@@ -24,6 +24,12 @@ static void end(struct pump *p, uint32_t node, const char *session)
     assert_ended(p, client, MESH_OK);
 }
 
+static void forget(struct core *core, struct session *copy)
+{
+    if (copy != NULL)
+        session_free(core, copy);
+}
+
 /* ---- told, and known ------------------------------------------------------------------------- */
 
 static void test_a_deleted_session_is_unknown_at_once_when_its_owner_is_dead(void **state)
@@ -152,6 +158,23 @@ static void test_who_is_told_of_an_end_tells_who_has_a_copy(void **state)
     pump_settle(p);
     assert_null(copy_at(p, 1, session));
     assert_int_equal(ends_known(core_of(p, 1)), 1);
+    pump_free(p);
+}
+
+static void test_whom_the_teller_does_not_reach_hears_of_an_end_from_others(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    forget(core_of(p, 2), copy_at(p, 2, session)); /* who has one tells at once */
+    set_stuck(p, 0, 1, true);
+    end(p, 2, session);
+    pump_run(p, TOMBS_AGAIN_MS - 100);
+    assert_int_equal(ends_known(core_of(p, 1)), 0);
+    pump_run(p, 200);
+    assert_null(copy_at(p, 1, session));
+    assert_int_equal(ends_known(core_of(p, 1)), 1);
+    assert_int_equal(still_to_tell(core_of(p, 2)), 0);
     pump_free(p);
 }
 
@@ -336,12 +359,6 @@ static struct session_id id_read(const char *session)
     return id;
 }
 
-static void forget(struct core *core, struct session *copy)
-{
-    if (copy != NULL)
-        session_free(core, copy);
-}
-
 static void test_nobody_ends_a_session_that_we_own(void **state)
 {
     (void)state;
@@ -454,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_who_says_that_it_knows_is_not_told_again),
         cmocka_unit_test(test_an_end_that_a_link_lost_is_told_again),
         cmocka_unit_test(test_who_is_told_of_an_end_tells_who_has_a_copy),
+        cmocka_unit_test(test_whom_the_teller_does_not_reach_hears_of_an_end_from_others),
         cmocka_unit_test(test_who_was_cut_off_hears_of_an_end_once_it_is_back),
         cmocka_unit_test(test_a_minute_of_telling_is_enough),
         cmocka_unit_test(test_an_end_is_known_for_as_long_as_the_session_might_have_lived),

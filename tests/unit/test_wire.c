@@ -652,6 +652,8 @@ static struct wire_message message_of(enum wire_kind kind)
             m.epoch = (struct mesh_epoch){UINT64_MAX, {1, 0}};
         m.is_ended = kind != WIRE_FIND;
         m.has_copy = kind == WIRE_FOUND;
+        if (kind == WIRE_ENDED)
+            m.ended.unaware = (struct peer_id){UINT64_MAX, 2};
         break;
     case WIRE_MOVED:
         m.epoch = (struct mesh_epoch){1, {2, 3}};
@@ -882,6 +884,7 @@ static void assert_head_equal(const struct wire_message *a, const struct wire_me
         break;
     case WIRE_ENDED:
         assert_int_equal(a->is_ended, b->is_ended);
+        assert_true(peer_id_equal(a->ended.unaware, b->ended.unaware));
         break;
     case WIRE_FIND:
     case WIRE_DONE:
