@@ -55,6 +55,7 @@ struct swim_preset {
     uint32_t check_ms;    /* a check over TCP has so long, beside the end of a suspicion */
     bool guards;          /* isolation guard and brake stretch suspicions */
     bool doubts_deaths; /* one told by others is believed once a suspicion ran its shortest here */
+    bool asks_first; /* a farewell, or a newer generation, told by others is believed once asked */
     bool limits_accusers;  /* who was refuted often has no vote for a while */
     uint32_t hold_ms;      /* declared dead twice in five minutes: so long off the ring at first */
     uint32_t weak_hold_ms; /* several hardly hear us: so long off the ring, each time they say so */
@@ -118,15 +119,16 @@ struct swim_event {
 };
 
 struct swim_stats {
-    uint64_t suspected, declared_dead; /* by our own probes and timers */
-    uint64_t refuted;                  /* claims about ourselves */
-    uint64_t deaths_refuted;           /* of them: that we are dead */
-    uint64_t vetoed;                   /* suspicions begun anew: somebody reached the suspect */
-    uint64_t votes_ignored;            /* of those who were wrong too often */
-    uint64_t held;                     /* how often we went on hold */
-    uint64_t stale;                    /* datagrams for another generation or target than us */
-    uint64_t strange;                  /* from members we do not know: their news is ignored */
-    uint64_t news_refused;             /* updates that can not be */
+    uint64_t suspected, declared_dead;      /* by our own probes and timers */
+    uint64_t refuted;                       /* claims about ourselves */
+    uint64_t deaths_refuted;                /* of them: that we are dead */
+    uint64_t hearsay_asked, hearsay_denied; /* news of others that they were asked about, and not */
+    uint64_t vetoed;        /* suspicions begun anew: somebody reached the suspect */
+    uint64_t votes_ignored; /* of those who were wrong too often */
+    uint64_t held;          /* how often we went on hold */
+    uint64_t stale;         /* datagrams for another generation or target than us */
+    uint64_t strange;       /* from members we do not know: their news is ignored */
+    uint64_t news_refused;  /* updates that can not be */
     uint64_t sends_dropped, lags;
 };
 
