@@ -162,6 +162,7 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
         rc = gossip_new(&swim->gossip, swim->claims);
     if (rc < 0)
         goto fail;
+    swim->identity = config->identity;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->boot_ms = config->boot_ms > 0 ? config->boot_ms : 1;
     swim->start_ms = now_ms;
@@ -598,6 +599,7 @@ static void sooner(uint64_t *due_ms, uint64_t at_ms)
 
 void swim_settle(struct swim *swim, uint64_t now_ms)
 {
+    identity_now(swim);
     uint64_t due_ms = join_deadline_ms(swim);
     if (detects(swim)) {
         sooner(&due_ms, probe_deadline_ms(swim));

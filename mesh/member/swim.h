@@ -25,6 +25,7 @@
 #define SWIM_MINT_MS 2000  /* after joining, before our sessions' ids are known to be known */
 
 struct swim;
+struct identity;
 
 /* What hashicorp/memberlist does otherwise than the product, for a control that is to behave as it
  * does. Not among them, so the same under every preset: identity (generations), the priority of
@@ -73,6 +74,7 @@ struct swim_config {
     bool has_contacts;       /* swim_join() will be called */
     uint32_t members_max, contacts_max, name_wait_ms;
     const struct swim_preset *preset; /* kept; NULL: the product's */
+    const struct identity *identity;  /* kept; NULL: members prove nothing */
     struct shuffle chance;
     struct records *records; /* shared with others, kept by who gives it; NULL: our own */
 };
@@ -129,6 +131,8 @@ struct swim_stats {
     uint64_t stale;         /* datagrams for another generation or target than us */
     uint64_t strange;       /* from members we do not know: their news is ignored */
     uint64_t news_refused;  /* updates that can not be */
+    uint64_t
+        unproved; /* updates without a proof where there are identities, or with one elsewhere */
     uint64_t sends_dropped, lags;
 };
 

@@ -216,11 +216,18 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
     uint32_t incarnation = self->incarnation;
     enum hearsay kind = hearsay_kind(swim, news);
     struct wire_update told;
-    bool is_own = peer_id_equal(teller, news->record.id);
+    enum proof proof = identity_of(swim, news);
+    if (proof == PROOF_WRONG) {
+        swim->stats.unproved++;
+        return;
+    }
+    /* what it signed is its own word, whoever brings it; but it may be long ago */
+    bool is_own =
+        peer_id_equal(teller, news->record.id) || (proof == PROOF_GOOD && kind != HEARSAY_BACK);
     if (!is_own && hearsay_holds(swim, kind, teller, news, is_quiet, now_ms))
         return;
     if (kind == HEARSAY_BACK && swim->preset->asks_first)
-        view_let_back(swim->view, teller);
+        view_let_back(swim->view, news->record.id);
     if (is_foisted(swim, news)) {
         told = *news;
         told.accuser = nobody;

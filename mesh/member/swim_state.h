@@ -167,6 +167,12 @@ struct swim {
     uint64_t gossip_at_ms;
     bool hurries; /* something urgent waits that does not wait for gossip_at_ms */
 
+    /* see swim_identity.c; what of ourselves is proved */
+    const struct identity *identity; /* NULL: none */
+    uint64_t proved_version;
+    uint32_t proved_incarnation;
+    bool proved_left;
+
     /* see swim_hearsay.c; no memory while there is none */
     struct doubt *doubts;
     size_t doubts_count, doubts_room;
@@ -343,6 +349,15 @@ bool hearsay_on_stranger(struct swim *swim, const struct wire_datagram *d, uint6
 void hearsay_now(struct swim *swim, uint64_t now_ms);
 void hearsay_on_lag(struct swim *swim, uint64_t lag_ms);
 uint64_t hearsay_deadline_ms(const struct swim *swim);
+
+/* swim_identity.c */
+enum proof {
+    PROOF_NEEDLESS, /* others may say so */
+    PROOF_GOOD,     /* its subject said so */
+    PROOF_WRONG     /* others may not, or our mesh proves nothing and theirs does */
+};
+enum proof identity_of(const struct swim *swim, const struct wire_update *news);
+void identity_now(struct swim *swim); /* proves what we say, if that changed */
 
 /* swim_edges.c */
 /* It left a ping unanswered: is it hardly heard? */

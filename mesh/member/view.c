@@ -489,6 +489,16 @@ static int view_say(struct view *view, const struct mesh_record *what)
     return 1;
 }
 
+int view_prove(struct view *view, const struct mesh_record *proved)
+{
+    struct mesh_member m = *view_row(view, 0);
+    m.record = records_take(view->records, proved);
+    if (m.record == NULL)
+        return -ENOMEM;
+    view_row_set(view, 0, &m, 0);
+    return 0;
+}
+
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
 {
     struct mesh_record says = *view_row(view, 0)->record;

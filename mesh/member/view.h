@@ -68,6 +68,8 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms);
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold);
 /* Likewise: the cluster's keys that we accept, as the record says them. */
 int view_set_keys(struct view *view, const uint32_t *ids, uint8_t count);
+/* Our own record, with its proof. 0 or -ENOMEM. */
+int view_prove(struct view *view, const struct mesh_record *proved);
 /* We leave: from now on nothing about us is refuted. */
 void view_leave(struct view *view, uint64_t now_ms);
 

@@ -166,7 +166,7 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
         view_supersede(view, said->id, now_ms); /* one that it had outlived */
         if (!view_has_room(view))
             return VIEW_REFUSED;
-        if (said->version > had->version && !take_record(view, &m, said))
+        if ((said->version > had->version || said->has_proof) && !take_record(view, &m, said))
             return VIEW_REFUSED;
         m.state = MEMBER_ALIVE;
         m.incarnation = news->incarnation;
@@ -178,7 +178,10 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
     if (news->incarnation <= m.incarnation && said->version <= had->version &&
         said->nonce == had->nonce)
         return VIEW_OLD;
-    if ((said->version > had->version || said->nonce > had->nonce) && !take_record(view, &m, said))
+    /* with a proof, which is of this incarnation, it is no older */
+    bool is_proved = said->has_proof && said->version == had->version;
+    if ((said->version > had->version || said->nonce > had->nonce || is_proved) &&
+        !take_record(view, &m, said))
         return VIEW_REFUSED;
     if (news->incarnation > m.incarnation) {
         m.incarnation = news->incarnation;
@@ -250,10 +253,15 @@ static enum view_news apply_evidence(struct view *view, const struct wire_update
         /* Kept all the same: else an older "alive" could raise the dead (P4). */
         if (state == MEMBER_LEFT)
             m.state = MEMBER_LEFT;
+        if (state == MEMBER_LEFT && news->record.has_proof && !take_record(view, &m, &news->record))
+            return VIEW_REFUSED;
         result = VIEW_OLD;
     } else if (state == MEMBER_SUSPECT && m.state == MEMBER_SUSPECT) {
         result = is_newer ? VIEW_NEW : VIEW_CONFIRMED;
     } else {
+        bool has_proof = state == MEMBER_LEFT && news->record.has_proof;
+        if (has_proof && !take_record(view, &m, &news->record))
+            return VIEW_REFUSED;
         m.state = state;
     }
     view_row_set(view, view_slot_of(view, known), &m, now_ms);
