@@ -73,11 +73,11 @@ static const struct life *life_of(struct world *world, const struct mesh_record 
 }
 
 /* What others say of a member's health and record may be false for a while (malice.h): nobody can
- * tell. Whether it stays so is seen in calm (M3). That it left, or was replaced, is never believed
- * of one that answers. */
+ * tell, but by identities. Whether it stays so is seen in calm (M3). That it left, or was replaced,
+ * is never believed of one that answers. */
 static bool is_lied_to(const struct world *world)
 {
-    return world->faults->hits[FAULT_MALICE] > 0;
+    return world->faults->hits[FAULT_MALICE] > 0 && !world->config.identities;
 }
 
 /* A row says no more than its subject ever did (M1), and is of somebody of our cluster (P7). */
