@@ -224,6 +224,17 @@ static bool exchange_hold_head(struct core *core, struct exchange *x, const stru
     return true;
 }
 
+/* The newest event of this tenure that was passed on; NULL: none was. */
+static struct event_id *exchange_passed(const struct exchange *x, const struct event_id *id)
+{
+    for (size_t n = 0; x->passed != NULL && n < ENTRY_TENURES; n++) {
+        struct event_id *passed = &x->passed[n];
+        if (passed->epoch == id->epoch && passed->stream == id->stream)
+            return passed;
+    }
+    return NULL;
+}
+
 /* Owners that follow each other, or are two in a split, know only in part what the others told its
  * client, and tell it again rather than not at all (S1). In one tenure numbers rise; the last event
  * of a stream may have the number of the one before it. */
@@ -234,10 +245,8 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
         return false;
     if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
         return false;
-    for (size_t n = 0; n < ENTRY_TENURES; n++) {
-        struct event_id *passed = &x->passed[n];
-        if (passed->epoch != id->epoch || passed->stream != id->stream)
-            continue;
+    struct event_id *passed = exchange_passed(x, id);
+    if (passed != NULL) {
         bool is_old = id->number <= passed->number;
         if (!is_old)
             *passed = *id;
@@ -246,6 +255,14 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
     memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
+}
+
+void exchange_move_on(struct exchange *x, const struct event_id *id)
+{
+    const struct event_id *passed = exchange_passed(x, id);
+    x->has_position = true;
+    if (passed == NULL || id->is_last || id->number >= passed->number)
+        x->position = *id;
 }
 
 void exchange_note_progress(struct core *core, struct exchange *x, struct slice text)

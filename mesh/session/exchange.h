@@ -45,6 +45,9 @@ bool exchange_tell_head(struct core *core, struct exchange *x, const struct held
 bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m);
 /* Whether its client got this event before, from whichever owner; from now on it has. */
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
+/* Where its client is in the stream, once it has this event. It never goes back in a tenure: to the
+ * next owner, who has less of that, it would look as if nothing were missed (E1). */
+void exchange_move_on(struct exchange *x, const struct event_id *id);
 /* Its client gets this event: if it is progress, the next owner that runs it is to go on from
  * there. */
 void exchange_note_progress(struct core *core, struct exchange *x, struct slice text);

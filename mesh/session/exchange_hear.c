@@ -66,8 +66,7 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
     x->has_failed = m->text.answers && m->text.why != MESH_OK;
     if (event_id_is_none(&m->text.id))
         return;
-    x->has_position = true;
-    x->position = m->text.id;
+    exchange_move_on(x, &m->text.id);
     if (x->request.want != MESH_SSE) /* whose clients cannot come back for more */
         e->event.id = m->text.id;
 }
