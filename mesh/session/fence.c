@@ -394,7 +394,7 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     struct session *session = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     evidence_on_life(core, from, now_ms);
-    if (tombs_ends(core, &m->session, UINT64_MAX, now_ms)) {
+    if (tombs_is_final(core, &m->session, now_ms)) {
         tombs_say(core, from, &m->session, now_ms);
         return;
     }

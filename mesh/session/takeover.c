@@ -590,7 +590,10 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
                     uint64_t now_ms)
 {
     struct takeover *t = &core->takeover;
-    if (tombs_ends(core, &m->session, m->epoch.counter - 1, now_ms)) { /* nobody owns it any more */
+    struct mesh_epoch known = {.counter = m->epoch.counter - 1}; /* to the taker, at the most: */
+    if (mesh_epoch_compare(m->round.other, known) > 0)
+        known = m->round.other;
+    if (tombs_ends(core, &m->session, known, now_ms)) { /* nobody owns it any more */
         tombs_say(core, from, &m->session, now_ms);
         takeover_tell(core, from, WIRE_VETO, &m->session, m->epoch, none, now_ms);
         return;

@@ -602,6 +602,8 @@ static void test_a_delete_beats_every_epoch_and_no_other_end_does(void **state)
     copy->epoch.counter = 5; /* it went on elsewhere */
     struct wire_message m = {.kind = WIRE_ENDED, .session = copy->id, .epoch = {4, {1, 1}}};
     tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
+    m.epoch.counter = 5; /* a rival's */
+    tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
     assert_int_equal(copies_of(p, session), 1);
     tombs_on_ended(core_of(p, 0), core_self(core_of(p, 0)), &m, p->now_ms);
     assert_non_null(owned_at(p, 0, session));
@@ -623,7 +625,7 @@ static void test_an_end_in_an_epoch_that_is_over_is_forgotten(void **state)
     const char *session = pump_session(p, pump_begin(p, 0, false));
     struct session *owned = owned_at(p, 0, session);
     session_free(core_of(p, 1), copy_at(p, 1, session));
-    tombs_add(core_of(p, 1), &owned->id, 1, false, p->now_ms);
+    tombs_add(core_of(p, 1), &owned->id, owned->epoch, false, p->now_ms);
     say(p, pump_last(p), LOG("a"));
     assert_int_equal(copies_of(p, session), 0);
     owned->epoch.counter = 2;

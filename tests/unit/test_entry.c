@@ -131,8 +131,8 @@ static void test_what_was_read_on_a_lost_link_is_not_acknowledged_on_the_next(vo
     pump_free(p);
 }
 
-/* What counts begins when the owner was heard last: at its last ping, or before the loss by the time
- * between two. */
+/* What counts begins when the owner was heard last: at its last ping, or before the loss by the
+ * time between two. */
 #define LATEST_WORD_MS 9700
 
 static void test_a_call_that_cannot_be_reached_again_is_unknown_within_ten_seconds(void **state)
@@ -476,8 +476,34 @@ static void test_an_event_that_two_owners_tell_is_passed_on_once(void **state)
         assert_true(passes(&x, epoch, 3, true)); /* that its rest is lost is said at that place */
         assert_true(passes(&x, epoch, 5, false));
     }
+    struct wire_message mark = {.kind = WIRE_EVENT};
+    mark.text.id = (struct event_id){.epoch = 2, .number = 4}; /* behind which a client has more */
+    assert_true(exchange_has_passed(&x, &mark));
+    mark.text.id.number = 5;
+    assert_false(exchange_has_passed(&x, &mark));
     assert_true(passes(&x, 99, 1, false)); /* the oldest of too many is forgotten */
     assert_false(passes(&x, ENTRY_TENURES, 5, false));
+    exchange_keep_nothing(&x);
+}
+
+static uint64_t place_after(struct exchange *x, uint64_t epoch, uint64_t number)
+{
+    struct event_id id = {.epoch = epoch, .number = number};
+    exchange_move_on(x, &id);
+    return x->position.epoch * 100 + x->position.number;
+}
+
+static void test_a_clients_place_never_goes_back_in_a_tenure(void **state)
+{
+    (void)state;
+    struct exchange x = {.has_position = false};
+    assert_int_equal(place_after(&x, 1, 4), 104);
+    assert_true(passes(&x, 1, 16, false));
+    assert_int_equal(place_after(&x, 1, 16), 116);
+    assert_int_equal(place_after(&x, 1, 6), 116); /* an owner that has less of it tells it again */
+    assert_true(passes(&x, 3, 1, false));
+    assert_int_equal(place_after(&x, 3, 1), 301);
+    assert_int_equal(place_after(&x, 1, 17), 117);
     exchange_keep_nothing(&x);
 }
 
@@ -563,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_a_search_that_is_begun_again_late_is_counted_once),
         cmocka_unit_test(test_a_request_of_a_peer_not_joined_yet_is_not_taken_for_its_former_lifes),
         cmocka_unit_test(test_an_event_that_two_owners_tell_is_passed_on_once),
+        cmocka_unit_test(test_a_clients_place_never_goes_back_in_a_tenure),
         cmocka_unit_test(test_a_client_may_leave_at_any_moment),
         cmocka_unit_test(test_more_requests_than_may_be_open_are_refused_by_their_handle),
     };
