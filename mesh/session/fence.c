@@ -420,7 +420,7 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     bool is_given =
         peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
     if (session == NULL) {
-        /* it gives up for us what we gave up ourselves since: it is nobody's */
+        /* it gives up for us what we gave up ourselves since: it may have it again */
         if (is_given && peer_id_equal(m->epoch.owner, core_self(core)))
             takeover_tell(core, from, WIRE_YIELD, &m->session, m->epoch, (struct mesh_epoch){0},
                           now_ms);

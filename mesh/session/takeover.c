@@ -639,8 +639,6 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
         on_unheard(core, owned, m, now_ms);
     if (copy != NULL)
         copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
-    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
-        takeover_dismiss(core, copy, none, now_ms); /* for whom we gave it up does not want it */
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);
@@ -650,6 +648,8 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
             mesh_epoch_compare(ask->take.epoch, m->epoch) == 0)
             ask_free(t, ask);
     }
+    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
+        takeover_begin(core, copy, now_ms); /* for whom we gave it up does not want it */
 }
 
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,
