@@ -549,7 +549,7 @@ static void test_where_all_that_serve_are_on_hold_one_of_them_takes_it(void **st
     uint32_t client = ask(p, 0, TOOL("1"));
     answer(p, MESH_FORM_JSON, RESULT("1"));
     assert_ended(p, client, MESH_OK);
-    (void)pump_session(p, pump_begin(p, 0, false));
+    (void)pump_session(p, pump_begin(p, 0, true));
     assert_int_equal(view_set_flags(core_of(p, 0)->view, false, false, true), 1);
     uint32_t count = p->ucalls_count;
     (void)ask(p, 0, TOOL("2"));
