@@ -55,8 +55,7 @@ uint64_t mesh_heard_count(const struct mesh *m)
 bool mesh_knows_deleted(struct mesh *m, const char *id_text, size_t length, uint64_t now_ms)
 {
     struct session_id id;
-    return key_read(&id, slice_borrow(id_text, length)) &&
-           tombs_ends(&m->core, &id, UINT64_MAX, now_ms);
+    return key_read(&id, slice_borrow(id_text, length)) && tombs_is_final(&m->core, &id, now_ms);
 }
 
 const struct mesh_member *mesh_self(const struct mesh *m)

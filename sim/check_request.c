@@ -306,6 +306,31 @@ static bool id_follows(const struct event_id *id, const struct event_id *at)
     return id->number == at->number + 1 || (id->epoch > at->epoch && id->number == 1);
 }
 
+/* It ran at two owners in a split, and the one of the earlier tenure is the one that stays: its run
+ * goes on behind what the client got of that, and has nothing of the other's. */
+static bool id_goes_back(const struct request *request, const struct event_id *id)
+{
+    const struct event_id *before = NULL;
+    if (id->stream == 0 || request->ask == ASK_RESUME || id->epoch >= request->position.epoch)
+        return false;
+    for (uint32_t n = 0; n < CLIENT_TENURES; n++) {
+        const struct event_id *at = &request->newest[n];
+        if (at->stream == id->stream && at->epoch <= id->epoch &&
+            (before == NULL || at->epoch > before->epoch))
+            before = at;
+    }
+    return before != NULL ? id_follows(id, before) : id->number == 1;
+}
+
+static void note_newest(struct request *request, const struct event_id *id)
+{
+    uint32_t n = 0;
+    while (n < CLIENT_TENURES - 1 && !event_id_is_none(&request->newest[n]) &&
+           (request->newest[n].stream != id->stream || request->newest[n].epoch != id->epoch))
+        n++;
+    request->newest[n] = *id;
+}
+
 static bool id_is_at(const struct event_id *id, const struct event_id *at)
 {
     return id->stream == at->stream && id->epoch == at->epoch && id->number == at->number;
@@ -334,7 +359,7 @@ void check_event_id(struct world *world, struct request *request, const struct m
                    "#%u shows %s, goes on with %u-%" PRIu64 "-%" PRIu64 ", and nothing is said",
                    request->n, request->shown, id->stream, id->epoch, id->number);
     } else if (request->has_position && id->stream == at->stream
-                   ? !id_follows(id, at) && !request->was_told_gap
+                   ? !id_follows(id, at) && !id_goes_back(request, id) && !request->was_told_gap
                    : request->shown[0] == 0 && id->number != 1) {
         check_fail(
             world, "S1", "#%u gets event %u-%" PRIu64 "-%" PRIu64 " after %u-%" PRIu64 "-%" PRIu64,
@@ -342,6 +367,7 @@ void check_event_id(struct world *world, struct request *request, const struct m
     }
     request->has_position = true;
     request->position = *id;
+    note_newest(request, id);
 }
 
 /* The mesh speaks of a gap, or of a fresh server, which is one. */

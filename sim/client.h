@@ -8,7 +8,8 @@
 #include "sim/tenures.h"
 #include "sim/world.h"
 
-#define WISHES_URIS 6u /* resources of a server that a client may subscribe to */
+#define WISHES_URIS 6u    /* resources of a server that a client may subscribe to */
+#define CLIENT_TENURES 6u /* of one request's streams, whose newest events are remembered */
 
 enum ask {
     ASK_INITIALIZE,
@@ -84,9 +85,10 @@ struct request {
     uint32_t progress;                          /* likewise; 0: none came */
     bool is_excused; /* the mesh said that something may be missing before the next of them */
     bool has_position, has_gap, was_told_gap;
-    uint32_t gaps;                 /* how often it was told that events were missed */
-    struct event_id position;      /* of the newest event; before: what was shown */
-    enum mesh_reason told_failure; /* by an event of its stream; MESH_OK: none */
+    uint32_t gaps;                          /* how often it was told that events were missed */
+    struct event_id position;               /* of the newest event; before: what was shown */
+    struct event_id newest[CLIENT_TENURES]; /* of each tenure, as far as these go */
+    enum mesh_reason told_failure;          /* by an event of its stream; MESH_OK: none */
     uint32_t retry_ms;
     char *text; /* of a JSON answer */
     size_t text_length;

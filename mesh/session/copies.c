@@ -163,14 +163,6 @@ static void holder_forget(struct core *core, struct session *session, struct hol
     *holder = (struct holder){0};
 }
 
-void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
-                    uint64_t now_ms)
-{
-    struct holder none = {.peer = peer};
-    if (!copies_is_holder(session, peer))
-        holder_forget(core, session, &none, now_ms);
-}
-
 void copies_not_at(struct core *core, struct session *session, struct peer_id peer, uint64_t now_ms)
 {
     struct holder *holder = holder_of(session, peer);
@@ -329,14 +321,24 @@ static unsigned copies_choose(struct core *core, struct session *session, uint64
     return copies_add_others(core, session, wanted, left, now_ms);
 }
 
-/* Who is not wanted goes once all others have the record, and answer: never before (invariant R1).
- * While there is no place for another that is to have it, one goes at a time, and enough stay. */
+static bool copies_has_unwanted(const struct session *session, unsigned wanted)
+{
+    for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
+        if (!(wanted & 1u << n) && !peer_id_is_nobody(session->holders[n].peer))
+            return true;
+    return false;
+}
+
+/* Who is not wanted goes once all others have the record, and have answered since they were chosen:
+ * never before (invariant R1), for one that said nothing for a while may be dead as long. While
+ * there is no place for another that is to have it, one goes at a time, and enough stay. */
 static bool copies_drop_unwanted(struct core *core, struct session *session, unsigned wanted,
                                  bool is_full, uint64_t now_ms)
 {
     bool is_changed = false;
     for (unsigned n = 0; n < COPIES_HOLDERS_MAX; n++)
-        if ((wanted & 1u << n) && !holder_is_sure(core, &session->holders[n], now_ms))
+        if ((wanted & 1u << n) && (!holder_is_sure(core, &session->holders[n], now_ms) ||
+                                   session->holders[n].acked < session->copying.chosen))
             return false;
     if (is_full ? copies_sure(core, session, now_ms) <= core->config.copies : wanted == 0)
         return false;
@@ -477,9 +479,15 @@ static bool copies_look(struct core *core, struct session *session, bool is_urge
     bool is_changed = false, is_full = false;
     copies_drop_gone(core, session);
     unsigned wanted = copies_choose(core, session, now_ms, &is_changed, &is_full);
-    is_changed = copies_drop_unwanted(core, session, wanted, is_full, now_ms) || is_changed;
-    if (is_changed || copies_is_ambiguous(session, wanted))
+    struct copying *copying = &session->copying;
+    bool is_other = wanted != copying->wanted && copies_has_unwanted(session, wanted);
+    copying->wanted = wanted;
+    if (is_changed || is_other || copies_is_ambiguous(session, wanted))
         copies_on_state(core, session, now_ms);
+    if (is_changed || is_other)
+        copying->chosen = session->version;
+    if (copies_drop_unwanted(core, session, wanted, is_full, now_ms))
+        copies_on_state(core, session, now_ms); /* those who stay know of each other */
     bool is_over = copies_say_whole(core, session, wanted, is_urgent, now_ms);
     if (copies_arm(core, session, now_ms) < 0)
         copies_release(core, session); /* nobody would */
@@ -496,6 +504,8 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
     for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
         session->holders[n] = (struct holder){.peer = session->holders[n].peer};
     session->version++; /* within an epoch none comes twice */
+    session->copying.wanted = 0;
+    session->copying.chosen = 0;
     if (is_new) /* else an answer that waits already goes on waiting for as long as it may */
         session->copying.alone_ms = now_ms + COPIES_ALONE_MS;
     (void)copies_look(core, session, true, now_ms);
@@ -516,7 +526,8 @@ void copies_begin(struct core *core, struct session *session, uint64_t now_ms)
 static void copies_on_ack(struct core *core, struct session *session, struct holder *holder,
                           const struct wire_entry *entry, uint64_t now_ms)
 {
-    bool is_news = holder->acked == 0 || holder_is_silent(holder, now_ms);
+    bool is_news = holder->acked == 0 || holder->acked < session->copying.chosen ||
+                   holder_is_silent(holder, now_ms);
     if (entry->version <= holder->acked || entry->version > holder->sent ||
         entry->version < holder->whole)
         return;
@@ -540,17 +551,29 @@ static void copies_on_refused(struct core *core, struct session *session, struct
         copies_due(core, session, now_ms);
 }
 
-/* While fewer have it than should, who has one yet goes on as a holder. */
+/* While fewer have it than should, who has one yet goes on as a holder; without a place for it, it
+ * keeps what may be all there is, and asks again. False: it may forget it. */
 static bool copies_adopt(struct core *core, struct session *session, struct peer_id peer,
                          uint64_t now_ms)
 {
     struct holder *place = holder_of(session, (struct peer_id){0});
-    if (copies_sure(core, session, now_ms) >= core->config.copies || !copies_are_kept(session) ||
-        place == NULL)
+    uint32_t sure = copies_sure(core, session, now_ms);
+    if (sure >= core->config.copies || !copies_are_kept(session))
         return false;
+    if (place == NULL)
+        return sure == 0;
     *place = (struct holder){.peer = peer, .whole = session->version}; /* and may say so yet */
+    session->copying.wanted = 0;
     copies_due(core, session, now_ms);
     return true;
+}
+
+void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
+                    uint64_t now_ms)
+{
+    struct holder none = {.peer = peer};
+    if (!copies_is_holder(session, peer) && !copies_adopt(core, session, peer, now_ms))
+        holder_forget(core, session, &none, now_ms);
 }
 
 /* It is ours, and that peer is none of its holders. */

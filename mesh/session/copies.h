@@ -46,6 +46,8 @@ struct copying {
     struct list in_work;    /* owned: to be looked at; a copy: to be acknowledged */
     struct heap_node timer; /* owned */
     uint64_t alone_ms;      /* the answer to initialize waits until then; 0: it does not */
+    uint64_t chosen;        /* owned: the version that was said when its holders were, */
+    unsigned wanted;        /* these, a bit each */
     uint64_t heard_ms;      /* a copy: when its owner spoke of it last; 0: it did not */
     uint32_t asked;         /* likewise: how often others were asked about it since */
     bool asks_whose;        /* likewise: somebody else than its owner was asked last */
@@ -105,7 +107,7 @@ struct peer_id copies_newest(const struct core *core, const struct session *sess
 /* That peer knows of a higher epoch: it has a record of that, or forgot ours for it. */
 void copies_not_at(struct core *core, struct session *session, struct peer_id peer,
                    uint64_t now_ms);
-/* That peer has an older record, and forgets it unless it is a holder. */
+/* That peer has an older record, and forgets it unless it is a holder, or to be one for now. */
 void copies_dismiss(struct core *core, struct session *session, struct peer_id peer,
                     uint64_t now_ms);
 bool copies_is_holder(const struct session *session, struct peer_id peer);

@@ -64,7 +64,9 @@ struct exchange {
     struct event_id position; /* the newest; none: what was shown is no id of ours */
     struct event_id *passed;  /* [ENTRY_TENURES], the newest that its client got of each tenure;
                                  NULL: it got none */
-    struct slice progress;    /* that its client was told last, a raw number; empty: none */
+    struct slice progress;    /* that its client was told last, a raw number; empty: none; */
+    struct peer_id told_by;   /* by this owner */
+    bool has_marks;           /* events without data may be sent to its client: it got one */
     uint64_t lost_link;       /* number of the link that it was lost with */
     uint64_t serial;          /* of the answer, by its owner, */
     uint32_t received;        /* and how many whole messages of it came */

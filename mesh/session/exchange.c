@@ -241,17 +241,19 @@ static struct event_id *exchange_passed(const struct exchange *x, const struct e
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
 {
     const struct event_id *id = &event->text.id;
-    if (event_id_is_none(id) || event->payload.length == 0 || id->is_last)
-        return false;
-    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
+    if (event_id_is_none(id) || id->is_last)
         return false;
     struct event_id *passed = exchange_passed(x, id);
+    if (event->payload.length == 0) /* a mark */
+        return passed != NULL && id->number < passed->number;
     if (passed != NULL) {
         bool is_old = id->number <= passed->number;
         if (!is_old)
             *passed = *id;
         return is_old;
     }
+    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
+        return false;
     memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
     x->passed[0] = *id;
     return false;
@@ -265,19 +267,27 @@ void exchange_move_on(struct exchange *x, const struct event_id *id)
         x->position = *id;
 }
 
-void exchange_note_progress(struct core *core, struct exchange *x, struct slice text)
+/* An owner that runs it after another knows what was told before. One that ran it first, and owns
+ * the session again, has the progress of its run ready. */
+bool exchange_note_progress(struct core *core, struct exchange *x, const struct wire_message *event)
 {
     struct rpc_message rpc;
     struct slice value;
     if (x->request.want != MESH_CALL || x->request.rpc.progress_token.length == 0)
-        return;
-    rpc_read(&rpc, NULL, text.at, text.length);
-    if (!rpc_progress(&rpc, text, &value))
-        return;
+        return true;
+    rpc_read(&rpc, NULL, event->payload.at, event->payload.length);
+    if (!rpc_progress(&rpc, event->payload, &value))
+        return true;
+    if (x->progress.length > 0 && value.length > 0 &&
+        !peer_id_equal(event->epoch.owner, x->told_by) &&
+        rpc_number_compare(value, x->progress) <= 0)
+        return false;
     slice_drop(&x->progress);
+    x->told_by = event->epoch.owner;
     value.buf = NULL; /* a copy: it must not pin the text that it stands in */
     if (value.length <= WIRE_PROGRESS_MAX)
         (void)slice_keep(&x->progress, value, &core->budget);
+    return true;
 }
 
 struct held_head exchange_head_of(const struct wire_message *m)

@@ -43,14 +43,16 @@ bool exchange_tell(struct core *core, struct exchange *x, struct mesh_effect *ef
 bool exchange_tell_head(struct core *core, struct exchange *x, const struct held_head *head);
 /* Says its owner something that needs a head before it, and there was none? */
 bool exchange_lacks_head(const struct exchange *x, const struct wire_message *m);
-/* Whether its client got this event before, from whichever owner; from now on it has. */
+/* Whether its client got this event before, from whichever owner, or of a mark what comes behind
+ * it; from now on it has. */
 bool exchange_has_passed(struct exchange *x, const struct wire_message *event);
 /* Where its client is in the stream, once it has this event. It never goes back in a tenure: to the
  * next owner, who has less of that, it would look as if nothing were missed (E1). */
 void exchange_move_on(struct exchange *x, const struct event_id *id);
-/* Its client gets this event: if it is progress, the next owner that runs it is to go on from
- * there. */
-void exchange_note_progress(struct core *core, struct exchange *x, struct slice text);
+/* This event is told: if it is progress, the next owner that runs it is to go on from there. False:
+ * it is progress of a run at another owner, and its client was told as much. */
+bool exchange_note_progress(struct core *core, struct exchange *x,
+                            const struct wire_message *event);
 /* Of a HEAD or a WHOLE; its lines are borrowed. */
 struct held_head exchange_head_of(const struct wire_message *m);
 void exchange_on_head(struct core *core, struct exchange *x, const struct wire_message *m);

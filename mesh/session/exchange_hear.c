@@ -67,6 +67,7 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
     if (event_id_is_none(&m->text.id))
         return;
     exchange_move_on(x, &m->text.id);
+    x->has_marks = x->has_marks || m->payload.length == 0;
     if (x->request.want != MESH_SSE) /* whose clients cannot come back for more */
         e->event.id = m->text.id;
 }
@@ -74,20 +75,24 @@ static void exchange_on_event(struct exchange *x, const struct wire_message *m,
 static void exchange_on_text(struct core *core, struct exchange *x, const struct wire_message *m)
 {
     struct mesh_effect e = {.patch = m->text.patch};
+    size_t unread = m->payload.length;
     x->received++;
     exchange_is_heard(x);
     if (m->kind == WIRE_EVENT) {
         exchange_on_event(x, m, &e);
-        if (exchange_has_passed(x, m)) {
-            links_consumed(core->links, x->lane, LINKS_ENTRY, m->payload.length);
-            return;
+        bool is_passed = exchange_has_passed(x, m);
+        if (is_passed || !exchange_note_progress(core, x, m)) {
+            links_consumed(core->links, x->lane, LINKS_ENTRY, unread);
+            if (is_passed || !x->has_marks || event_id_is_none(&e.event.id))
+                return;
+            e.event.text = (struct slice){0}; /* but its place, from which to come back */
+            unread = 0;
         }
-        exchange_note_progress(core, x, m->payload);
     } else {
         e.kind = MESH_REPLY_DATA;
         e.data = m->payload;
     }
-    x->unread_bytes += m->payload.length;
+    x->unread_bytes += unread;
     /* the one stream of HTTP+SSE has answers of others, and goes on */
     bool answers = m->text.answers && x->request.want != MESH_SSE;
     if (exchange_release_head(core, x) && exchange_tell(core, x, &e) && answers)

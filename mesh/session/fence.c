@@ -394,7 +394,7 @@ static void on_check(struct core *core, struct peer_id from, const struct wire_m
     struct session *session = session_find(core, &m->session);
     struct session *copy = session_find_copy(core, &m->session);
     evidence_on_life(core, from, now_ms);
-    if (tombs_ends(core, &m->session, UINT64_MAX, now_ms)) {
+    if (tombs_is_final(core, &m->session, now_ms)) {
         tombs_say(core, from, &m->session, now_ms);
         return;
     }
@@ -420,7 +420,7 @@ static void on_checked(struct core *core, struct peer_id from, const struct wire
     bool is_given =
         peer_id_equal(m->round.other.owner, from) && !m->round.runs && m->round.other.counter != 0;
     if (session == NULL) {
-        /* it gives up for us what we gave up ourselves since: it is nobody's */
+        /* it gives up for us what we gave up ourselves since: it may have it again */
         if (is_given && peer_id_equal(m->epoch.owner, core_self(core)))
             takeover_tell(core, from, WIRE_YIELD, &m->session, m->epoch, (struct mesh_epoch){0},
                           now_ms);

@@ -256,7 +256,7 @@ static void held_compare(struct core *core, struct peer_id from, const struct wi
                     session_find(core, &entry->session) != NULL;
     if (!is_known && !key_verify(&core->keys, &entry->session))
         return;
-    if (tombs_ends(core, &entry->session, entry->epoch, now_ms)) {
+    if (tombs_ends(core, &entry->session, epoch, now_ms)) {
         tombs_say(core, from, &entry->session, now_ms);
         return;
     }
@@ -297,7 +297,7 @@ void held_on_message(struct core *core, struct peer_id from, const struct wire_m
         held_forget(core, session_find_copy(core, &m->session), m, from, now_ms);
         return;
     }
-    if (tombs_ends(core, &m->session, m->epoch.counter, now_ms)) {
+    if (tombs_ends(core, &m->session, m->epoch, now_ms)) {
         tombs_say(core, from, &m->session, now_ms);
         held_complain(core, from, &m->session, m->epoch.counter, WIRE_ENTRY_REFUSED, now_ms);
         return;

@@ -236,7 +236,7 @@ void owner_resolve(struct core *core, const struct session_id *id, struct owner_
     if (has_holder && mesh_epoch_compare(search->holds, found->epoch) > 0)
         found->epoch = search->holds;
     bool was_asked = search != NULL && search->is_over && owner_search_counts(core, search, now_ms);
-    if (!(has_holder && search->is_owned) && tombs_ends(core, id, found->epoch.counter, now_ms))
+    if (!(has_holder && search->is_owned) && tombs_ends(core, id, found->epoch, now_ms))
         found->verdict = was_asked || tombs_is_sure(core, id, now_ms) ? OWNER_ENDED : OWNER_AWAY;
     else if (copy != NULL || has_holder ||
              (hint.counter != 0 && core_is_living(core, hint.owner) &&
@@ -330,7 +330,7 @@ void owner_on_find(struct core *core, struct peer_id from, const struct wire_mes
     const struct mesh_member *home = view_find_tag(core->view, key_home(&m->session));
     if (session != NULL) {
         found.epoch = session->epoch;
-    } else if (tombs_ends(core, &m->session, 0, now_ms)) {
+    } else if (tombs_ends(core, &m->session, found.epoch, now_ms)) {
         found.is_ended = true;
         tombs_say(core, from, &m->session, now_ms);
     } else if (copy != NULL) {

@@ -197,7 +197,9 @@ void strays_answer(struct core *core, struct peer_id from, const struct wire_ent
     struct wire_message m = {.session = entry->session, .has_session = true};
     if (copy != NULL && mesh_epoch_compare(copy->epoch, known) > 0)
         known = copy->epoch;
-    if (tombs_ends(core, &entry->session, entry->epoch, now_ms)) {
+    bool is_others = entry->flags & WIRE_ENTRY_OTHERS;
+    struct mesh_epoch its = {entry->epoch, is_others ? (struct peer_id){0} : core_self(core)};
+    if (tombs_ends(core, &entry->session, its, now_ms)) {
         tombs_say(core, from, &entry->session, now_ms);
         return;
     }
@@ -205,9 +207,9 @@ void strays_answer(struct core *core, struct peer_id from, const struct wire_ent
     bool may_come =
         copy != NULL && copy->tried < entry->epoch && copy->epoch.counter < entry->epoch;
     if (known.counter == 0 && key_home(&entry->session) == view_home_tag(core_self(core))) {
-        m.kind = WIRE_ENDED; /* minted here, and it did not go elsewhere */
-        m.epoch = mine;
-    } else if (!(entry->flags & WIRE_ENTRY_OTHERS) && !may_come) {
+        m.kind = WIRE_ENDED; /* minted here, and it did not go elsewhere, whoever it names */
+        m.epoch = (struct mesh_epoch){entry->epoch, {UINT64_MAX, UINT64_MAX}};
+    } else if (!is_others && !may_come) {
         m.kind = WIRE_YIELD;
         m.epoch = mine;
         if (mesh_epoch_compare(known, mine) > 0)

@@ -143,7 +143,9 @@ void succession_now(struct core *core, uint64_t now_ms)
     s->at_ms = now_ms + SUCCESSION_STEP_MS;
     if (s->slot < pool_span(&core->sessions.pool))
         return;
-    s->at_ms = now_ms + SUCCESSION_AGAIN_MS;
+    /* by chance: those who began at one word, and said no to each other, would do so again */
+    s->at_ms =
+        now_ms + SUCCESSION_AGAIN_MS / 2 + shuffle_below(&core->shuffle, SUCCESSION_AGAIN_MS);
     s->slot = 0;
     s->is_looking = s->has_left;
     s->has_left = false;

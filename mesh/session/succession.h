@@ -14,7 +14,7 @@
     2000 /* so much later for each candidate before us: it may have no copy                        \
           */
 #define SUCCESSION_STRANGE_MS 3000 /* likewise: its owner may be one whom we do not know yet */
-#define SUCCESSION_AGAIN_MS 500    /* between passes, while any are left */
+#define SUCCESSION_AGAIN_MS 500    /* between passes, on average, while any are left */
 
 struct core;
 struct session;

@@ -590,7 +590,10 @@ static void on_take(struct core *core, struct peer_id from, const struct wire_me
                     uint64_t now_ms)
 {
     struct takeover *t = &core->takeover;
-    if (tombs_ends(core, &m->session, m->epoch.counter - 1, now_ms)) { /* nobody owns it any more */
+    struct mesh_epoch known = {.counter = m->epoch.counter - 1}; /* to the taker, at the most: */
+    if (mesh_epoch_compare(m->round.other, known) > 0)
+        known = m->round.other;
+    if (tombs_ends(core, &m->session, known, now_ms)) { /* nobody owns it any more */
         tombs_say(core, from, &m->session, now_ms);
         takeover_tell(core, from, WIRE_VETO, &m->session, m->epoch, none, now_ms);
         return;
@@ -636,8 +639,6 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
         on_unheard(core, owned, m, now_ms);
     if (copy != NULL)
         copies_on_given(core, copy, m->epoch, m->round.other, now_ms);
-    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
-        takeover_dismiss(core, copy, none, now_ms); /* for whom we gave it up does not want it */
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_on_yield(&r, m->epoch);
     takeover_note(core, &m->session, &r);
@@ -647,6 +648,8 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
             mesh_epoch_compare(ask->take.epoch, m->epoch) == 0)
             ask_free(t, ask);
     }
+    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
+        takeover_begin(core, copy, now_ms); /* for whom we gave it up does not want it */
 }
 
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,

@@ -44,16 +44,17 @@ static const struct tomb *tombs_find(const struct core *core, const struct sessi
 }
 
 /* Without memory it is not noted, and asked for as before. */
-void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,
-               uint64_t now_ms)
+void tombs_add(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+               bool is_final, uint64_t now_ms)
 {
     struct tomb *tomb = newest_put(&core->tombs.ends, id->bytes);
     if (tomb == NULL)
         return;
-    if (tomb->until_ms == 0 || epoch > tomb->epoch)
+    bool is_higher = mesh_epoch_compare(epoch, tomb->epoch) > 0;
+    if (tomb->until_ms == 0 || is_higher)
         tomb->is_sure = false;
     tomb->until_ms = now_ms + core->config.session_idle_ms;
-    tomb->epoch = epoch > tomb->epoch ? epoch : tomb->epoch;
+    tomb->epoch = is_higher ? epoch : tomb->epoch;
     tomb->is_final = tomb->is_final || is_final;
 }
 
@@ -68,15 +69,15 @@ bool tombs_is_final(const struct core *core, const struct session_id *id, uint64
     return tomb != NULL && tomb->is_final;
 }
 
-bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
+bool tombs_ends(const struct core *core, const struct session_id *id, struct mesh_epoch epoch,
                 uint64_t now_ms)
 {
     const struct tomb *tomb = tombs_find(core, id, now_ms);
     if (tomb == NULL || tomb->is_final)
         return tomb != NULL;
     struct rounds r = takeover_rounds(core, id); /* who was promised a higher one may own it */
-    uint64_t highest = rounds_highest(&r).counter;
-    return tomb->epoch >= (highest > epoch ? highest : epoch);
+    return mesh_epoch_compare(tomb->epoch, epoch) >= 0 &&
+           mesh_epoch_compare(tomb->epoch, rounds_highest(&r)) >= 0;
 }
 
 bool tombs_is_sure(const struct core *core, const struct session_id *id, uint64_t now_ms)
@@ -116,9 +117,10 @@ static void tombs_say_of(struct core *core, struct peer_id to, const struct sess
     const struct tomb *tomb = tombs_find(core, id, now_ms);
     struct wire_message ended = {.kind = WIRE_ENDED,
                                  .session = *id,
-                                 .epoch = {tomb != NULL ? tomb->epoch : 0, core_self(core)},
                                  .is_ended = tomb != NULL && tomb->is_final,
                                  .ended.unaware = unaware};
+    if (tomb != NULL)
+        ended.epoch = tomb->epoch;
     tombs_send(core, to, &ended, now_ms);
 }
 
@@ -274,7 +276,7 @@ void tombs_tell(struct core *core, const struct session *session, uint64_t now_m
 {
     struct peer_id peers[TOMBS_HOLDERS + 1];
     size_t count = owner_candidates(core, &session->id, peers, TOMBS_HOLDERS + 1), told = 0;
-    tombs_add(core, &session->id, session->epoch.counter, session->is_deleted, now_ms);
+    tombs_add(core, &session->id, session->epoch, session->is_deleted, now_ms);
     tombs_confirm(core, &session->id, core->owner.came, now_ms);
     for (size_t n = 0; n < count && told < TOMBS_HOLDERS; n++) {
         if (peer_id_equal(peers[n], core_self(core)))
@@ -337,9 +339,9 @@ static void tombs_note_ended(struct core *core, struct peer_id from, const struc
         fence_claimed(core, &m->session, m->epoch, now_ms);
         return;
     }
-    if (copy != NULL && !is_final && copy->epoch.counter > m->epoch.counter)
+    if (copy != NULL && !is_final && mesh_epoch_compare(copy->epoch, m->epoch) > 0)
         return; /* it went on elsewhere */
-    tombs_add(core, &m->session, m->epoch.counter, is_final, now_ms);
+    tombs_add(core, &m->session, m->epoch, is_final, now_ms);
     if (owned != NULL) {
         owned->is_deleted = true;
         serve_end_session(core, owned, MESH_SESSION_ENDED, now_ms);

@@ -31,10 +31,10 @@ struct wire_message;
 
 struct tomb {
     uint64_t until_ms;
-    uint64_t epoch; /* its counter; 0: not known */
-    bool is_final;  /* its client wished it */
-    bool is_sure;   /* it was ours, or all were asked; */
-    uint32_t came;  /* owner's, then */
+    struct mesh_epoch epoch; /* in which it ended; counter 0: not known */
+    bool is_final;           /* its client wished it */
+    bool is_sure;            /* it was ours, or all were asked; */
+    uint32_t came;           /* owner's, then */
 };
 
 struct tombs {
@@ -71,11 +71,12 @@ void tombs_on_came(struct core *core, struct peer_id peer, uint64_t now_ms);
 void tombs_on_dead(struct core *core, struct peer_id peer, uint64_t now_ms);
 void tombs_now(struct core *core, uint64_t now_ms);
 uint64_t tombs_deadline_ms(const struct core *core);
-void tombs_add(struct core *core, const struct session_id *id, uint64_t epoch, bool is_final,
-               uint64_t now_ms);
+void tombs_add(struct core *core, const struct session_id *id, struct mesh_epoch epoch,
+               bool is_final, uint64_t now_ms);
 bool tombs_has(const struct core *core, const struct session_id *id, uint64_t now_ms);
-/* Is it over also for who knows of an epoch with that counter? */
-bool tombs_ends(const struct core *core, const struct session_id *id, uint64_t epoch,
+/* Is it over also for who knows of that epoch? A rival's of the same counter may be above the one
+ * that ended, and is not over with it. */
+bool tombs_ends(const struct core *core, const struct session_id *id, struct mesh_epoch epoch,
                 uint64_t now_ms);
 /* On the other side of a split it may not have ended: it was ours, or all were asked, and nobody
  * came since. */

@@ -525,6 +525,32 @@ static void test_a_copy_is_kept_while_one_that_should_do_cannot_be_reached(void 
     pump_free(p);
 }
 
+/* It has said nothing for a while, having nothing to say: it may have died meanwhile. */
+static void test_a_copy_is_kept_until_one_that_should_do_has_answered_again(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, one);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t first = holder_at(p, 0, session), other = 3 - first;
+    struct session *owned = owned_at(p, 0, session);
+    struct peer_id peers[] = {core_self(core_of(p, first)), core_self(core_of(p, other))};
+    set_stuck(p, 0, first, true);
+    assert_int_equal(copies_send(core_of(p, 0), owned, peers[1], p->now_ms), 0);
+    owned->holders[1] = (struct holder){
+        .peer = peers[1], .sent = owned->version, .acked = owned->version, .whole = owned->version};
+    owned->copying.wanted = 3; /* until now */
+    copies_on_view(core_of(p, 0), p->now_ms);
+    pump_run(p, 200);
+    assert_true(owner_can_be_asked(core_of(p, 0), peers[0], p->now_ms));
+    assert_non_null(copy_at(p, other, session));
+    set_stuck(p, 0, first, false);
+    copies_on_view(core_of(p, 0), p->now_ms);
+    pump_run(p, 8000);
+    assert_null(copy_at(p, other, session));
+    assert_copied(p, 0, first, session);
+    pump_free(p);
+}
+
 static void test_many_sessions_move_at_a_bounded_rate(void **state)
 {
     (void)state;
@@ -576,6 +602,8 @@ static void test_a_delete_beats_every_epoch_and_no_other_end_does(void **state)
     copy->epoch.counter = 5; /* it went on elsewhere */
     struct wire_message m = {.kind = WIRE_ENDED, .session = copy->id, .epoch = {4, {1, 1}}};
     tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
+    m.epoch.counter = 5; /* a rival's */
+    tombs_on_ended(core_of(p, 1), core_self(core_of(p, 1)), &m, p->now_ms);
     assert_int_equal(copies_of(p, session), 1);
     tombs_on_ended(core_of(p, 0), core_self(core_of(p, 0)), &m, p->now_ms);
     assert_non_null(owned_at(p, 0, session));
@@ -597,7 +625,7 @@ static void test_an_end_in_an_epoch_that_is_over_is_forgotten(void **state)
     const char *session = pump_session(p, pump_begin(p, 0, false));
     struct session *owned = owned_at(p, 0, session);
     session_free(core_of(p, 1), copy_at(p, 1, session));
-    tombs_add(core_of(p, 1), &owned->id, 1, false, p->now_ms);
+    tombs_add(core_of(p, 1), &owned->id, owned->epoch, false, p->now_ms);
     say(p, pump_last(p), LOG("a"));
     assert_int_equal(copies_of(p, session), 0);
     owned->epoch.counter = 2;
@@ -891,6 +919,7 @@ int main(void)
         cmocka_unit_test(test_who_serves_no_more_keeps_its_copy_where_too_few_serve),
         cmocka_unit_test(test_where_all_places_are_taken_there_are_always_enough_copies),
         cmocka_unit_test(test_a_copy_is_kept_while_one_that_should_do_cannot_be_reached),
+        cmocka_unit_test(test_a_copy_is_kept_until_one_that_should_do_has_answered_again),
         cmocka_unit_test(test_many_sessions_move_at_a_bounded_rate),
         cmocka_unit_test(test_a_deleted_session_is_deleted_at_all_holders),
         cmocka_unit_test(test_a_delete_beats_every_epoch_and_no_other_end_does),

@@ -476,6 +476,11 @@ static void test_an_event_that_two_owners_tell_is_passed_on_once(void **state)
         assert_true(passes(&x, epoch, 3, true)); /* that its rest is lost is said at that place */
         assert_true(passes(&x, epoch, 5, false));
     }
+    struct wire_message mark = {.kind = WIRE_EVENT};
+    mark.text.id = (struct event_id){.epoch = 2, .number = 4}; /* behind which a client has more */
+    assert_true(exchange_has_passed(&x, &mark));
+    mark.text.id.number = 5;
+    assert_false(exchange_has_passed(&x, &mark));
     assert_true(passes(&x, 99, 1, false)); /* the oldest of too many is forgotten */
     assert_false(passes(&x, ENTRY_TENURES, 5, false));
     exchange_keep_nothing(&x);

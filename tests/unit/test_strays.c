@@ -257,6 +257,26 @@ static void test_nobody_but_an_owner_has_a_copy_forgotten(void **state)
     pump_free(p);
 }
 
+/* Who gives a session back has the only record beside its owner's, as long as no holder answers. */
+static void test_who_gave_it_back_keeps_what_it_has_until_others_have_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session *owned = owned_at(p, 0, session);
+    uint32_t node = without(p, session);
+    strays_confirm(give(p, session, node), p->now_ms);
+    for (size_t n = 0; n < COPIES_HOLDERS_MAX; n++)
+        owned->holders[n].acked = 0;
+    copies_dismiss(core_of(p, 0), owned, id_at(p, node), p->now_ms);
+    pump_settle(p);
+    assert_non_null(copy_at(p, node, session));
+    pump_run(p, 15000);
+    assert_null(copy_at(p, node, session));
+    assert_int_equal(copies_of(p, session), 2);
+    pump_free(p);
+}
+
 /* The home has passed it on: that is no end of it. */
 static void test_a_home_that_passed_it_on_does_not_say_that_it_ended(void **state)
 {
@@ -319,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_what_its_owner_does_not_own_is_nobodys),
         cmocka_unit_test(test_two_that_do_not_own_it_are_both_believed),
         cmocka_unit_test(test_nobody_but_an_owner_has_a_copy_forgotten),
+        cmocka_unit_test(test_who_gave_it_back_keeps_what_it_has_until_others_have_it),
         cmocka_unit_test(test_a_home_that_passed_it_on_does_not_say_that_it_ended),
         cmocka_unit_test(test_a_later_record_of_the_dead_ends_in_one_epoch_with_its_owners),
     };

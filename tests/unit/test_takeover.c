@@ -180,7 +180,8 @@ static void test_a_session_that_ended_is_not_taken_over(void **state)
     struct pump *p = pump_new(3, two);
     const char *session = begin(p);
     struct session_id id = id_of(session);
-    tombs_add(core_of(p, 2), &id, 1, false, p->now_ms); /* the other one did not hear of it */
+    struct mesh_epoch epoch = owned_at(p, 0, session)->epoch;
+    tombs_add(core_of(p, 2), &id, epoch, false, p->now_ms); /* the other one did not hear of it */
     pump_kill(p, 0);
     take(p, 1, session);
     pump_run(p, 20000);

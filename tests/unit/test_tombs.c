@@ -246,17 +246,23 @@ static struct session_id number_id(uint32_t number)
     return id;
 }
 
+static struct mesh_epoch epoch_of(uint64_t counter)
+{
+    return (struct mesh_epoch){counter, {7, 1}};
+}
+
 static void test_an_end_is_known_for_as_long_as_the_session_might_have_lived(void **state)
 {
     (void)state;
     struct core *core = table_new();
     struct session_id id = number_id(1), other = number_id(2);
     assert_false(tombs_has(core, &id, 100));
-    tombs_add(core, &id, 1, false, 100);
+    tombs_add(core, &id, epoch_of(1), false, 100);
     assert_true(tombs_has(core, &id, 100 + IDLE_MS - 1));
     assert_false(tombs_has(core, &id, 100 + IDLE_MS));
     assert_false(tombs_has(core, &other, 100));
-    tombs_add(core, &id, 1, false, 2000); /* told twice: once in the table, from the later time */
+    tombs_add(core, &id, epoch_of(1), false,
+              2000); /* told twice: once in the table, from the later time */
     assert_true(tombs_has(core, &id, 2000 + IDLE_MS - 1));
     assert_int_equal(ends_known(core), 1);
     table_free(core);
@@ -268,7 +274,7 @@ static void test_the_oldest_end_gives_way(void **state)
     struct core *core = table_new();
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
         struct session_id id = number_id(n);
-        tombs_add(core, &id, 1, false, 0);
+        tombs_add(core, &id, epoch_of(1), false, 0);
     }
     assert_int_equal(ends_known(core), TOMBS_MAX);
     for (uint32_t n = 0; n < TOMBS_MAX + 10; n++) {
@@ -283,18 +289,20 @@ static void test_an_end_is_one_of_its_epoch_unless_the_client_wished_it(void **s
     (void)state;
     struct core *core = table_new();
     struct session_id id = number_id(1);
-    assert_false(tombs_ends(core, &id, 0, 100));
-    tombs_add(core, &id, 3, false, 100);
-    assert_true(tombs_ends(core, &id, 0, 100)); /* who knows of no epoch */
-    assert_true(tombs_ends(core, &id, 3, 100));
-    assert_false(tombs_ends(core, &id, 4, 100));
-    tombs_add(core, &id, 2, true, 100);
-    assert_true(tombs_ends(core, &id, 4, 100));
-    assert_false(tombs_ends(core, &id, 4, 100 + IDLE_MS));
+    assert_false(tombs_ends(core, &id, epoch_of(0), 100));
+    tombs_add(core, &id, epoch_of(3), false, 100);
+    assert_true(tombs_ends(core, &id, epoch_of(0), 100)); /* who knows of no epoch */
+    assert_true(tombs_ends(core, &id, epoch_of(3), 100));
+    assert_false(tombs_ends(core, &id, epoch_of(4), 100));
+    assert_true(tombs_ends(core, &id, (struct mesh_epoch){3, {6, 1}}, 100)); /* of a rival below, */
+    assert_false(tombs_ends(core, &id, (struct mesh_epoch){3, {8, 1}}, 100)); /* and one above it */
+    tombs_add(core, &id, epoch_of(2), true, 100);
+    assert_true(tombs_ends(core, &id, epoch_of(4), 100));
+    assert_false(tombs_ends(core, &id, epoch_of(4), 100 + IDLE_MS));
     tombs_forget(core, &id);
     assert_true(tombs_has(core, &id, 100)); /* nobody goes on against the wish */
     id = number_id(2);
-    tombs_add(core, &id, 3, false, 100);
+    tombs_add(core, &id, epoch_of(3), false, 100);
     tombs_forget(core, &id);
     assert_false(tombs_has(core, &id, 100));
     table_free(core);
@@ -307,17 +315,17 @@ static void test_an_end_is_none_for_who_promised_a_later_epoch(void **state)
     struct core *core = table_new();
     struct session_id id = number_id(1);
     struct rounds r = {.promised = {4, {7, 7}}, .tried = 4};
-    tombs_add(core, &id, 3, false, 100);
-    assert_true(tombs_ends(core, &id, 0, 100));
+    tombs_add(core, &id, epoch_of(3), false, 100);
+    assert_true(tombs_ends(core, &id, epoch_of(0), 100));
     takeover_note(core, &id, &r);
-    assert_false(tombs_ends(core, &id, 0, 100));
+    assert_false(tombs_ends(core, &id, epoch_of(0), 100));
     r.promised.counter = 0; /* given back */
     takeover_note(core, &id, &r);
-    assert_true(tombs_ends(core, &id, 0, 100));
-    tombs_add(core, &id, 3, true, 100);
+    assert_true(tombs_ends(core, &id, epoch_of(0), 100));
+    tombs_add(core, &id, epoch_of(3), true, 100);
     r.promised.counter = 4;
     takeover_note(core, &id, &r);
-    assert_true(tombs_ends(core, &id, 0, 100));
+    assert_true(tombs_ends(core, &id, epoch_of(0), 100));
     table_free(core);
 }
 
@@ -326,18 +334,18 @@ static void test_an_end_is_sure_once_all_were_asked_who_came_or_the_client_wishe
     (void)state;
     struct core *core = table_new();
     struct session_id id = number_id(1);
-    tombs_add(core, &id, 3, false, 100); /* who told us may have known less than we do */
+    tombs_add(core, &id, epoch_of(3), false, 100); /* who told us may have known less than we do */
     assert_false(tombs_is_sure(core, &id, 100));
     tombs_confirm(core, &id, core->owner.came, 100);
     assert_true(tombs_is_sure(core, &id, 100));
-    tombs_add(core, &id, 3, false, 100); /* said again: that is nothing new */
+    tombs_add(core, &id, epoch_of(3), false, 100); /* said again: that is nothing new */
     assert_true(tombs_is_sure(core, &id, 100));
     core->owner.came++; /* it may own it in a later epoch */
     assert_false(tombs_is_sure(core, &id, 100));
     tombs_confirm(core, &id, core->owner.came, 100);
-    tombs_add(core, &id, 4, false, 100);
+    tombs_add(core, &id, epoch_of(4), false, 100);
     assert_false(tombs_is_sure(core, &id, 100));
-    tombs_add(core, &id, 4, true, 100);
+    tombs_add(core, &id, epoch_of(4), true, 100);
     assert_true(tombs_is_sure(core, &id, 100));
     table_free(core);
 }
@@ -386,7 +394,7 @@ static void test_an_owner_goes_on_above_an_epoch_that_ended(void **state)
     said.has_session = true;
     said.epoch = (struct mesh_epoch){4, core_self(stranger)};
     forget(stranger, copy_at(p, 1, session));
-    tombs_add(stranger, &said.session, 4, false, p->now_ms);
+    tombs_add(stranger, &said.session, said.epoch, false, p->now_ms);
     assert_true(links_tell(stranger->links, core_self(core_of(p, 0)), &p->nodes[0].addr, &said,
                            p->now_ms) >= 0);
     pump_run(p, 3000);
@@ -406,7 +414,7 @@ static void test_who_speaks_of_a_deleted_session_is_told(void **state)
     said.has_session = true;
     said.epoch = (struct mesh_epoch){1, core_self(core_of(p, 0))};
     forget(core_of(p, 1), copy_at(p, 1, session));
-    tombs_add(core_of(p, 1), &said.session, 1, true, p->now_ms);
+    tombs_add(core_of(p, 1), &said.session, said.epoch, true, p->now_ms);
     assert_true(links_tell(core_of(p, 0)->links, core_self(core_of(p, 1)), &p->nodes[1].addr, &said,
                            p->now_ms) >= 0);
     pump_run(p, 100);
