@@ -413,6 +413,21 @@ static void safe_note(struct world *world, uint32_t number, uint32_t owner)
 
 /* ---- looking now and then ------------------------------------------------------------------- */
 
+/* Since it was seen to own it last, somebody died whose it was as well: a successor at which
+ * nothing ran gives the session back to who owned it before (DESIGN §7), and whose it is then is
+ * dead. */
+static bool was_given_back(struct world *world, const struct tenures *tenures)
+{
+    const struct heard *heard = &tenures->heard;
+    for (uint32_t n = 0; n < heard->begun_count; n++) {
+        uint32_t other = world_life_of(world, heard->begun[n].epoch.owner);
+        if (other != WORLD_NOBODY && other != tenures->seen_owner &&
+            world->lives[other].ended_us > tenures->seen_us)
+            return true;
+    }
+    return false;
+}
+
 /* O3 */
 static void taken_check(struct world *world, uint32_t number, const struct records *records)
 {
@@ -424,7 +439,8 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     const struct life *former = &world->lives[session->tenures.seen_owner];
     /* one of less than a second, between two looks, was nobody's to see: its owner is the former */
     struct mesh_epoch last = heard_before(&session->tenures.heard, records->epoch);
-    if (last.counter != 0 && !peer_id_equal(last.owner, former->id))
+    if ((last.counter != 0 && !peer_id_equal(last.owner, former->id)) ||
+        was_given_back(world, &session->tenures))
         return;
     if (former->ended_us != 0 || former->seat == records->owner ||
         world->seats[former->seat].leaving || !is_unharmed(world, former->seat) ||
@@ -506,6 +522,8 @@ static void session_look(struct world *world, uint32_t number)
         tenures->seen = records.epoch;
         tenures->seen_owner = life_on(world, records.owner);
     }
+    if (tenures->seen_owner == life_on(world, records.owner))
+        tenures->seen_us = world->now_us;
     if (records.epoch > tenures->top) {
         world->clients->tenures += tenures->top != 0;
         tenures->top = records.epoch;

@@ -37,6 +37,7 @@ struct tenures {
     uint32_t top_owner; /* the life that has it */
     uint64_t seen;      /* O3: the highest at the last look; 0: none yet */
     uint32_t seen_owner;
+    uint64_t seen_us;     /* when that one was seen to own it last */
     uint64_t top_said_us; /* when first something of it reached a client; 0: not yet */
     uint32_t lost[TENURE_LOST], lost_count; /* lives that ended with a record of it */
     uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */

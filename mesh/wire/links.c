@@ -553,9 +553,22 @@ static void links_open_due(struct links *links, struct peer_link *l, uint64_t no
         links_doubt(links, l);
 }
 
+/* Its other end answered on another link since this one was to: it lives, and this one is broken.
+ * Not while we stood still, and what came has not been read. */
+static bool links_is_outlived(const struct links *links, const struct peer_link *l, uint64_t now_ms)
+{
+    const struct peer_link *other = links_next_open(links, l->peer, 0);
+    if (now_ms - l->ponged_ms <= LINKS_DOUBT_MS || now_ms - l->pinged_ms > 2 * LINKS_PING_MS)
+        return false;
+    for (; other != NULL; other = links_next_open(links, l->peer, other->self.slot + 1))
+        if (other->proved_ms > l->ponged_ms + LINKS_PING_MS)
+            return true;
+    return false;
+}
+
 /* Its pings are not answered; or it is to end, and nobody takes the rest: nothing pings such a
  * link. */
-static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
+static bool links_is_silent(const struct links *links, const struct peer_link *l, uint64_t now_ms)
 {
     if (l->state != PEER_LINK_OPEN)
         return false;
@@ -563,6 +576,8 @@ static bool links_is_silent(const struct peer_link *l, uint64_t now_ms)
         return now_ms >= l->ending_ms + LINKS_SILENT_MS;
     if (l->lanes_count == 0)
         return l->is_unanswered && now_ms >= l->pinged_ms + LINKS_SILENT_MS;
+    if (links_is_outlived(links, l, now_ms))
+        return true;
     return now_ms - l->ponged_ms > LINKS_SILENT_MS && now_ms - l->pinged_ms < LINKS_SILENT_MS;
 }
 
@@ -576,7 +591,7 @@ static void links_due(struct links *links, struct peer_link *l, uint64_t now_ms)
         links_remove(links, l);
     } else if (l->state == PEER_LINK_DIALLING) {
         links_schedule(links, l);
-    } else if (links_is_silent(l, now_ms)) {
+    } else if (links_is_silent(links, l, now_ms)) {
         links_end(links, l, MESH_LOSS_TIMEOUT, true, true, now_ms);
     } else if (l->state == PEER_LINK_OPEN && l->is_old && now_ms >= l->old_until_ms) {
         links_end(links, l, MESH_LOSS_RST, true, true, now_ms);

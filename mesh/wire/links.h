@@ -17,7 +17,8 @@
 #define LINKS_LANES_MAX 131072
 #define LINKS_HALF_OPEN_MAX 64   /* handshakes under way; the oldest accepted one gives way */
 #define LINKS_PING_MS 250        /* a link in use is pinged so often */
-#define LINKS_SILENT_MS 5000     /* no ping is answered; or it is to end, and nothing is taken */
+#define LINKS_SILENT_MS 5000     /* no ping is answered; or it is to end, and nothing is taken; */
+                                 /* LINKS_DOUBT_MS, if its peer answers on another one: given up */
 #define LINKS_IDLE_PING_MS 15000 /* and one without lanes so often */
 #define LINKS_DOUBT_MS 1500      /* likewise: doubted */
 #define LINKS_DOUBT_DIAL_MS 1000 /* lanes wait so long for a dial that nobody answers: doubted */

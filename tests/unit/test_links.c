@@ -759,6 +759,33 @@ static void test_both_dial_at_once_and_the_lower_ones_link_stays(void **state)
     net_free(net);
 }
 
+/* Its other end may have closed it long ago, and dialled anew. */
+static void test_a_silent_link_beside_one_that_answers_is_given_up_sooner(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2);
+    open_lane(net, 0, 1, 1);
+    open_lane(net, 1, 0, 2);
+    run(net, 1000);
+    uint32_t preferred = net->conns[0].ends[0].side == 0 ? 0 : 1;
+    net->conns[0].is_stuck = net->conns[1].is_stuck = true;
+    run(net, 2 * LINKS_DOUBT_MS); /* perhaps it is the peer */
+    assert_null(last(net, 0, LINKS_LOST));
+    net->conns[0].is_stuck = net->conns[1].is_stuck = false;
+    run(net, 1000);
+    net->conns[preferred].is_stuck = true;
+    run(net, LINKS_DOUBT_MS - LINKS_PING_MS);
+    assert_null(last(net, 0, LINKS_LOST));
+    run(net, 4 * LINKS_PING_MS);
+    assert_int_equal(last(net, 0, LINKS_LOST)->event.loss, MESH_LOSS_TIMEOUT);
+    assert_int_equal(count(net, 0, LINKS_LANE_LOST), 1);
+    open_lane(net, 0, 1, 3);
+    settle(net);
+    assert_int_equal(net->conns_count, 2);
+    assert_int_equal(last(net, 1, LINKS_MESSAGE)->name, 3);
+    net_free(net);
+}
+
 static void test_an_empty_unpreferred_link_goes_as_soon_as_the_preferred_one_stands(void **state)
 {
     (void)state;
@@ -1213,6 +1240,7 @@ int main(void)
         cmocka_unit_test(test_a_link_that_was_quiet_for_a_while_owes_no_answer_for_that),
         cmocka_unit_test(test_an_unused_link_is_quiet_and_closes_after_a_while),
         cmocka_unit_test(test_both_dial_at_once_and_the_lower_ones_link_stays),
+        cmocka_unit_test(test_a_silent_link_beside_one_that_answers_is_given_up_sooner),
         cmocka_unit_test(test_an_empty_unpreferred_link_goes_as_soon_as_the_preferred_one_stands),
         cmocka_unit_test(test_a_link_whose_key_went_out_of_use_is_replaced_without_a_loss),
         cmocka_unit_test(test_a_link_whose_key_went_out_of_use_is_cut_in_the_end),
