@@ -70,6 +70,7 @@ static int mesh_make_swim(struct mesh *m, uint64_t nonce, uint64_t now_ms)
     swim.self.addr = c->addr;
     swim.self.weight = c->weight;
     swim.self.keys_count = mesh_keys_said(m, swim.self.keys);
+    swim.identity = c->has_identity ? &m->identity : NULL;
     shuffle_init(&swim.chance, &m->core.rng);
     int rc = swim_new(&m->core.swim, &swim, now_ms);
     if (rc == 0)
@@ -107,6 +108,7 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
     core->config = *config;
     sodium_memzero(core->config.entropy, sizeof core->config.entropy);
     sodium_memzero(core->config.keys, sizeof core->config.keys);
+    sodium_memzero(core->config.identity_secret, sizeof core->config.identity_secret);
     core->budget.max = config->memory_max;
     m->now_ms = core->started_ms = now_ms;
     m->leave_until_ms = m->farewell_ms = m->due_ms = MESH_NEVER;
@@ -144,6 +146,9 @@ int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now
         rc = succession_init(core);
     if (rc == 0)
         rc = handover_init(core);
+    if (rc == 0 && config->has_identity)
+        rc = identity_init(&m->identity, config->identity_secret, config->identity_certificate,
+                           config->peer_ca, config->name, config->cluster);
     if (rc == 0)
         rc = mesh_make_swim(m, nonce, now_ms);
     if (rc == 0)
@@ -178,6 +183,7 @@ void mesh_free(struct mesh *m)
     relay_deinit(core);
     links_free(core->links);
     swim_free(core->swim);
+    identity_deinit(&m->identity);
     ring_deinit(&core->ring);
     retry_deinit(&core->retry);
     effects_deinit(&core->effects);

@@ -75,6 +75,9 @@ struct mesh_config {
     size_t memory_max;     /* bytes of bodies and kept answers, all together */
     uint32_t park_ms, silent_window_ms, name_wait_ms;
     uint64_t session_idle_ms, session_max_ms;
+    /* A key of its own (identity.h). Without one, what members say of each other is not proved. */
+    bool has_identity;
+    uint8_t identity_secret[32], identity_certificate[64], peer_ca[32];
     struct records *records; /* of members, shared by meshes of one process; NULL: its own */
     struct rings *rings;     /* the same of rings */
 };
@@ -82,7 +85,7 @@ struct mesh_config {
 /* Fills every field that has a default: all but name, cluster, addr, entropy, boot_ms. */
 void mesh_config_defaults(struct mesh_config *config);
 
-/* 0, -EINVAL (a bad name, label, address or key), -ENOMEM. */
+/* 0, -EINVAL (a bad name, label, address, key or identity), -ENOMEM. */
 int mesh_new(struct mesh **meshp, const struct mesh_config *config, uint64_t now_ms);
 void mesh_free(struct mesh *mesh); /* NULL is fine */
 
@@ -412,6 +415,8 @@ struct mesh_stats {
     uint64_t datagrams_in, datagrams_out, datagrams_bad, datagrams_replayed, datagrams_stale;
     uint64_t links_opened, links_lost, links_refused;
     uint64_t suspected, declared_dead, refuted;
+    uint64_t hearsay_asked, hearsay_denied; /* news of others: they were asked, and not so */
+    uint64_t unproved; /* news without a proof where peers have identities, or with one elsewhere */
     uint64_t copies_resent;  /* records sent again as a whole: something was lost on the way */
     uint64_t copies_refused; /* by peers without room for them */
     uint64_t sessions_alone; /* whose initialize was answered before anybody had a copy */

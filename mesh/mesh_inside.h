@@ -6,6 +6,7 @@
 
 #include "mesh/mesh.h"
 #include "mesh/session/core.h"
+#include "mesh/wire/identity.h"
 #include "mesh/wire/keyset.h"
 #include "mesh/wire/seal.h"
 
@@ -20,6 +21,7 @@ struct mesh_keyring {
 struct mesh {
     struct core core;
     struct mesh_keyring keys;
+    struct identity identity; /* config.has_identity */
     struct seal_ring seal_ring;
     struct seal seal;
     uint64_t now_ms;

@@ -136,6 +136,9 @@ void mesh_stats(const struct mesh *m, struct mesh_stats *stats)
     stats->datagrams_stale = swim.stale;
     stats->suspected = swim.suspected;
     stats->declared_dead = swim.declared_dead;
+    stats->hearsay_asked = swim.hearsay_asked;
+    stats->hearsay_denied = swim.hearsay_denied;
+    stats->unproved = swim.unproved;
     stats->refuted = swim.refuted;
     stats->sessions = core->sessions.owned;
     stats->exchanges = pool_count(&core->entry.exchanges);

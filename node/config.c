@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mesh/wire/identity.h"
 #include "node/config_value.h"
 
 #define ENVIRONMENT_NAME_MAX 48
@@ -42,6 +43,12 @@ static const struct setting settings[] = {
      "keys of the mesh, up to 4, one a line as `meshd keygen` prints it; the first seals as soon as all "
      "peers accept it; after `verify ` one only verifies old session ids; read again when it "
      "changes, and on SIGHUP"},
+    {"identity-file", "FILE", NULL, SECTION_PEER, CONFIG_RUN, read_path, FIELD(host.identity_path), 0, 0, NULL,
+     "a key of this peer's own, as `meshd identity` prints it: what it says of itself is signed, and of others only "
+     "what they signed is believed; peers without one are refused (default: none, as on every other peer)"},
+    {"peer-ca", "FILE", NULL, SECTION_PEER, CONFIG_RUN, read_path, FIELD(host.ca_path), 0, 0, NULL,
+     "with --identity-file: the public key that the certificates of all peers are signed with, as `meshd ca-public` "
+     "prints it"},
     {"zone", "ZONE", NULL, SECTION_PEER, CONFIG_RUN, read_word, FIELD(host.mesh.zone), 0,
      MESH_ZONE_MAX, NULL, "where this peer runs: the first two candidates of a session are from different zones"},
     {"weight", "N", "1", SECTION_PEER, CONFIG_RUN, read_number, FIELD(host.mesh.weight), 1, 16,
@@ -418,6 +425,40 @@ static void read_keys(struct reader *reader)
     secrets_wipe_keys(&keys);
 }
 
+static void read_identity(struct reader *reader)
+{
+    struct config *config = reader->config;
+    struct mesh_config *mesh = &config->host.mesh;
+    const char *path = config->host.identity_path, *ca_path = config->host.ca_path;
+    struct secret_identity identity = {.name = ""};
+    struct identity made = {.ca = {0}};
+    char why[SECRETS_WHY_MAX];
+    if (path == NULL && ca_path == NULL)
+        return;
+    if (path == NULL || ca_path == NULL) {
+        complain_of(reader, setting_of(reader, path == NULL ? "peer-ca" : "identity-file"), NULL,
+                    path == NULL ? "needs --identity-file" : "needs --peer-ca");
+    } else if (secrets_read_identity(&identity, path, why) < 0) {
+        complain_of(reader, setting_of(reader, "identity-file"), NULL, why);
+    } else if (secrets_read_ca(&identity, ca_path, why) < 0) {
+        complain_of(reader, setting_of(reader, "peer-ca"), NULL, why);
+    } else if (strcmp(identity.name, config->name) != 0) {
+        complain_of(reader, setting_of(reader, "identity-file"), identity.name,
+                    "is not the name of this peer");
+    } else if (identity_init(&made, identity.secret, identity.certificate, identity.ca,
+                             identity.name, mesh->cluster) < 0) {
+        complain_of(reader, setting_of(reader, "identity-file"), NULL,
+                    "has a certificate that is not of --peer-ca for this name and key");
+    } else {
+        mesh->has_identity = true;
+        memcpy(mesh->identity_secret, identity.secret, sizeof mesh->identity_secret);
+        memcpy(mesh->identity_certificate, identity.certificate, sizeof mesh->identity_certificate);
+        memcpy(mesh->peer_ca, identity.ca, sizeof mesh->peer_ca);
+    }
+    identity_deinit(&made);
+    explicit_bzero(&identity, sizeof identity);
+}
+
 static void check_tokens(struct reader *reader)
 {
     char token[SECRETS_TOKEN_MAX + 1], why[SECRETS_WHY_MAX];
@@ -472,6 +513,7 @@ static void check_run(struct reader *reader)
     find_name(reader);
     if (!reader->is_wrong)
         read_keys(reader);
+    read_identity(reader);
     if (!reader->is_wrong)
         check_tokens(reader);
     if (!reader->is_wrong)

@@ -18,9 +18,11 @@
 
 #define ROUNDS_MAX 64u /* of effects and writes in one turn */
 #define SLEEP_MAX_MS 3600000u
-#define BUFFERS_KEPT 64u   /* small ones, as many as a busy turn fills */
-#define FINISH_MS 1000u    /* for the last answers, once the mesh is left */
-#define FILES_RESERVED 64u /* for everything but clients, at least */
+#define BUFFERS_KEPT 64u /* small ones, as many as a busy turn fills */
+#define FINISH_MS 1000u  /* for the last answers, once the mesh is left */
+#define UNPROVED_LOOK_MS 1000
+#define UNPROVED_TELL_MS 60000 /* it goes on as long as that one tries */
+#define FILES_RESERVED 64u     /* for everything but clients, at least */
 
 enum host_phase {
     HOST_RUNNING,
@@ -32,6 +34,7 @@ enum host_phase {
 struct host_core {
     uv_prepare_t turn;
     uv_timer_t deadline, tick;
+    uint64_t unproved, unproved_look_ms, unproved_told_ms;
     uv_signal_t terminate, interrupt, hangup;
     enum host_phase phase;
     enum host_exit exit_code;
@@ -271,10 +274,31 @@ static void on_turn(uv_prepare_t *prepare)
     core->has_now = false;
 }
 
+/* Somebody is refused for its want of an identity, or for ours: once in a while that is said. */
+static void tell_unproved(struct host *host, uint64_t now_ms)
+{
+    struct host_core *core = host->core;
+    struct mesh_stats stats;
+    if (now_ms < core->unproved_look_ms)
+        return;
+    core->unproved_look_ms = now_ms + UNPROVED_LOOK_MS;
+    mesh_stats(host->mesh, &stats);
+    if (stats.unproved == core->unproved || now_ms < core->unproved_told_ms)
+        return;
+    core->unproved_told_ms = now_ms + UNPROVED_TELL_MS;
+    log_error("peers_refused", "refused=%llu why=%s",
+              (unsigned long long)(stats.unproved - core->unproved),
+              host->config->mesh.has_identity
+                  ? "what they say is not signed by an identity of --peer-ca"
+                  : "they have identities and this peer has none (--identity-file)");
+    core->unproved = stats.unproved;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct host *host = timer->data;
     wheel_turn(&host->wheel, host_now_ms(host));
+    tell_unproved(host, host_now_ms(host));
 }
 
 /* ---- leaving --------------------------------------------------------------------------------- */

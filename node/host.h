@@ -41,9 +41,10 @@ struct host_config {
     enum host_transport upstream_transport;
     uint32_t connections_max, connections_per_address_max;
     uint32_t drain_timeout_ms, drain_grace_ms;
-    struct gate_config gate; /* but listen_host and is_loopback */
-    struct mcp_config mcp;   /* but what is of the upstream, and keys */
-    const char *key_path;    /* where the keys of `mesh` are from: it is watched; or NULL */
+    struct gate_config gate;             /* but listen_host and is_loopback */
+    struct mcp_config mcp;               /* but what is of the upstream, and keys */
+    const char *identity_path, *ca_path; /* of the identity in `mesh`, read once; or NULL */
+    const char *key_path; /* where the keys of `mesh` are from: it is watched; or NULL */
 };
 
 void host_config_defaults(struct host_config *config);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mesh/wire/identity.h"
 #include "node/child_exec.h"
 #include "node/config.h"
 #include "node/ctl.h"
@@ -29,6 +30,11 @@ static const char usage_text[] =
     "  meshd keys | keys use KEY                     of the cluster: which are used; use that one\n"
     "        [--admin ADDR:PORT] [--admin-token-file FILE] [--json]\n"
     "  meshd keygen                                  a new key, as a line of a key file\n"
+    "  meshd ca-public <CA-KEY                       the public key of a CA, whose own `meshd "
+    "keygen` "
+    "made\n"
+    "  meshd identity NAME <CA-KEY                   a key for that peer, with the CA's "
+    "certificate\n"
     "  meshd settings [--markdown]                   all settings\n"
     "  meshd help | version\n"
     "\n"
@@ -87,7 +93,8 @@ static void protect_secrets(const struct config *config)
         core.rlim_cur = 0;
         (void)setrlimit(RLIMIT_CORE, &core);
     }
-    if (config->host.mesh.keys_count > 0 || config->host.admin_token_path != NULL)
+    if (config->host.mesh.keys_count > 0 || config->host.mesh.has_identity ||
+        config->host.admin_token_path != NULL)
         (void)prctl(PR_SET_DUMPABLE, 0);
     if (config->host.command == NULL)
         (void)umask(077);
@@ -154,6 +161,56 @@ static int print_key(int argc, char **argv)
     return HOST_EXIT_OK;
 }
 
+/* The CA's own key, from standard input: secrets are no arguments. */
+static bool read_ca_key(uint8_t key[32])
+{
+    char line[80] = "";
+    bool is_good = fgets(line, sizeof line, stdin) != NULL;
+    line[strcspn(line, "\r\n")] = '\0';
+    is_good = is_good && secrets_read_hex(line, key, 32);
+    explicit_bzero(line, sizeof line);
+    return is_good;
+}
+
+static const char bad_ca_key[] = "meshd: standard input is no key as `meshd keygen` prints it";
+
+static int print_ca_public(int argc)
+{
+    uint8_t ca[32], key[32];
+    char hex[65];
+    if (argc > 0)
+        return fail(HOST_EXIT_USAGE, "meshd: ca-public takes no arguments");
+    if (!read_ca_key(ca))
+        return fail(HOST_EXIT_USAGE, bad_ca_key);
+    identity_public(ca, key);
+    explicit_bzero(ca, sizeof ca);
+    puts(sodium_bin2hex(hex, sizeof hex, key, sizeof key));
+    return HOST_EXIT_OK;
+}
+
+static int print_identity(int argc, char **argv)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    uint8_t ca[32], secret[32], key[32], certificate[64];
+    char line[65], hex[129];
+    if (argc != 1 || argv[0][0] == '\0' || strlen(argv[0]) > MESH_NAME_MAX ||
+        strspn(argv[0], letters) != strlen(argv[0]))
+        return fail(HOST_EXIT_USAGE, "meshd: identity takes the name of a peer");
+    if (!read_ca_key(ca))
+        return fail(HOST_EXIT_USAGE, bad_ca_key);
+    if (secrets_make_key(line) < 0)
+        return fail(HOST_EXIT_INTERNAL, "meshd: the system gives no random bytes");
+    (void)secrets_read_hex(line, secret, sizeof secret);
+    identity_public(secret, key);
+    identity_certify(ca, argv[0], key, certificate);
+    printf("name %s\nsecret %s\ncertificate %s\n", argv[0], line,
+           sodium_bin2hex(hex, sizeof hex, certificate, sizeof certificate));
+    explicit_bzero(ca, sizeof ca);
+    explicit_bzero(secret, sizeof secret);
+    explicit_bzero(line, sizeof line);
+    return HOST_EXIT_OK;
+}
+
 static int print_settings(int argc, char **argv)
 {
     if (argc == 0)
@@ -195,6 +252,10 @@ static int run_command(const char *command, int argc, char **argv)
         return run(argc, argv);
     if (strcmp(command, "keygen") == 0)
         return print_key(argc, argv);
+    if (strcmp(command, "ca-public") == 0)
+        return print_ca_public(argc);
+    if (strcmp(command, "identity") == 0)
+        return print_identity(argc, argv);
     if (strcmp(command, "settings") == 0)
         return print_settings(argc, argv);
     if (strcmp(command, "help") == 0)

@@ -107,6 +107,10 @@ static void write_members(struct page *page, struct host *host, const struct mes
     }
     one(page, "mesh_suspicions_total", COUNTER, stats->suspected, "Peers suspected.");
     one(page, "mesh_deaths_total", COUNTER, stats->declared_dead, "Peers declared dead.");
+    one(page, "mesh_hearsay_denied_total", COUNTER, stats->hearsay_denied,
+        "News of members that they denied when they were asked.");
+    one(page, "mesh_unproved_total", COUNTER, stats->unproved,
+        "News of members refused for want of a proof, or for one where nobody has an identity.");
     one(page, "mesh_refutations_total", COUNTER, stats->refuted,
         "Suspicions of this peer that it refuted.");
 }

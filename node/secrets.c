@@ -22,7 +22,7 @@ static void say(char why[SECRETS_WHY_MAX], const char *text)
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
-static const char *judge_file(int fd, size_t length_max, char why[SECRETS_WHY_MAX])
+static const char *judge_file(int fd, size_t length_max, bool is_secret, char why[SECRETS_WHY_MAX])
 {
     struct stat stat;
     if (fstat(fd, &stat) < 0)
@@ -34,7 +34,7 @@ static const char *judge_file(int fd, size_t length_max, char why[SECRETS_WHY_MA
         return why;
     }
     /* A group may read: that is how a container's user gets at a mounted secret. */
-    if ((stat.st_mode & S_IRWXO) != 0) {
+    if (is_secret && (stat.st_mode & S_IRWXO) != 0) {
         snprintf(why, SECRETS_WHY_MAX, "is open to everybody (mode %03o): chmod o= helps",
                  (unsigned)stat.st_mode & 0777u);
         return why;
@@ -43,7 +43,8 @@ static const char *judge_file(int fd, size_t length_max, char why[SECRETS_WHY_MA
 }
 
 /* The whole file, as text in memory of its own (wipe_text() frees it); NULL: `why` says. */
-static char *read_text(const char *path, size_t length_max, char why[SECRETS_WHY_MAX])
+static char *read_text(const char *path, size_t length_max, bool is_secret,
+                       char why[SECRETS_WHY_MAX])
 {
     /* Not blocking: a FIFO must not hold the process up; it is refused right after. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -54,7 +55,7 @@ static char *read_text(const char *path, size_t length_max, char why[SECRETS_WHY
     size_t length = 0;
     ssize_t got = 1;
     char *text = NULL;
-    const char *wrong = judge_file(fd, length_max, why);
+    const char *wrong = judge_file(fd, length_max, is_secret, why);
     if (wrong == NULL) {
         text = calloc(1, length_max + 2); /* it may grow while it is read */
         wrong = text == NULL ? strerror(ENOMEM) : NULL;
@@ -143,7 +144,7 @@ int secrets_read_keys(struct secret_keys *keys, const char *path, char why[SECRE
     unsigned number = 0;
     const char *wrong = NULL;
     *keys = (struct secret_keys){.count = 0};
-    char *text = read_text(path, SECRETS_FILE_MAX, why);
+    char *text = read_text(path, SECRETS_FILE_MAX, true, why);
     if (text == NULL)
         return -EINVAL;
     char *at = text, *line;
@@ -173,6 +174,85 @@ bool secrets_keys_equal(const struct secret_keys *a, const struct secret_keys *b
            sodium_memcmp(a->keys, b->keys, sizeof a->keys) == 0;
 }
 
+/* ---- identities ----------------------------------------------------------------------------- */
+
+bool secrets_read_hex(const char *line, uint8_t *into, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        int high = hex_digit(line[2 * i]), low = high < 0 ? -1 : hex_digit(line[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        into[i] = (uint8_t)(high << 4 | low);
+    }
+    return line[2 * length] == '\0';
+}
+
+/* One of three lines, each once: bits of *seen. */
+static const char *read_identity_line(struct secret_identity *identity, const char *line,
+                                      unsigned *seen)
+{
+    static const struct {
+        const char *word;
+        unsigned bit;
+    } words[] = {{"name ", 1}, {"secret ", 2}, {"certificate ", 4}};
+    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++) {
+        size_t length = strlen(words[n].word);
+        if (strncmp(line, words[n].word, length) != 0)
+            continue;
+        const char *value = line + length;
+        if ((*seen & words[n].bit) != 0)
+            return "says again what an earlier one said";
+        *seen |= words[n].bit;
+        if (words[n].bit == 2)
+            return secrets_read_hex(value, identity->secret, sizeof identity->secret)
+                       ? NULL
+                       : "is not a secret of 64 hex digits";
+        if (words[n].bit == 4)
+            return secrets_read_hex(value, identity->certificate, sizeof identity->certificate)
+                       ? NULL
+                       : "is not a certificate of 128 hex digits";
+        if (strlen(value) > MESH_NAME_MAX)
+            return "has no name of a peer";
+        memcpy(identity->name, value, strlen(value) + 1);
+        return NULL;
+    }
+    return "is none of name, secret, certificate";
+}
+
+int secrets_read_identity(struct secret_identity *identity, const char *path,
+                          char why[SECRETS_WHY_MAX])
+{
+    unsigned number = 0, seen = 0;
+    const char *wrong = NULL;
+    char *text = read_text(path, SECRETS_FILE_MAX, true, why);
+    if (text == NULL)
+        return -EINVAL;
+    char *at = text, *line;
+    while (wrong == NULL && (line = next_line(&at, &number)) != NULL)
+        wrong = read_identity_line(identity, line, &seen);
+    if (wrong != NULL)
+        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
+    else if (seen != 7)
+        say(why, wrong = "has not all of name, secret and certificate");
+    wipe_text(text, SECRETS_FILE_MAX);
+    return wrong == NULL ? 0 : -EINVAL;
+}
+
+int secrets_read_ca(struct secret_identity *identity, const char *path, char why[SECRETS_WHY_MAX])
+{
+    unsigned number = 0;
+    char *text = read_text(path, SECRETS_FILE_MAX, false, why);
+    if (text == NULL)
+        return -EINVAL;
+    char *at = text, *line = next_line(&at, &number);
+    bool is_good = line != NULL && secrets_read_hex(line, identity->ca, sizeof identity->ca) &&
+                   next_line(&at, &number) == NULL;
+    if (!is_good)
+        say(why, "is not one public key of 64 hex digits");
+    wipe_text(text, SECRETS_FILE_MAX);
+    return is_good ? 0 : -EINVAL;
+}
+
 int secrets_make_key(char line[65])
 {
     uint8_t key[32];
@@ -191,7 +271,7 @@ int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
 {
     unsigned number = 0, count = 0;
     const char *wrong = NULL;
-    char *text = read_text(path, TOKEN_FILE_MAX, why);
+    char *text = read_text(path, TOKEN_FILE_MAX, true, why);
     if (text == NULL)
         return -EINVAL;
     char *at = text, *line;

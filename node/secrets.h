@@ -24,6 +24,18 @@ int secrets_read_keys(struct secret_keys *keys, const char *path, char why[SECRE
 void secrets_wipe_keys(struct secret_keys *keys);
 bool secrets_keys_equal(const struct secret_keys *a, const struct secret_keys *b);
 
+/* A peer's identity: lines "name NAME", "secret HEX", "certificate HEX", as `meshd identity` prints
+ * them; the CA's public key: one line of 64 hex digits, as `meshd ca-public` does. Likewise. */
+struct secret_identity {
+    char name[MESH_NAME_MAX + 1];
+    uint8_t secret[32], certificate[64], ca[32];
+};
+int secrets_read_identity(struct secret_identity *identity, const char *path,
+                          char why[SECRETS_WHY_MAX]);
+int secrets_read_ca(struct secret_identity *identity, const char *path, char why[SECRETS_WHY_MAX]);
+/* A line of 64 hex digits with its end. False: it is none. */
+bool secrets_read_hex(const char *line, uint8_t *into, size_t length);
+
 /* The first token of a token file (one of visible ASCII a line, # comments). 0, or -EINVAL. */
 int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
                        char why[SECRETS_WHY_MAX]);

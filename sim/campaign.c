@@ -183,6 +183,7 @@ int campaign_run(const struct run_options *options, struct run_result *result)
                                   .legacy_only = options->legacy_only,
                                   .no_copies = options->no_copies,
                                   .rebalances = options->rebalances,
+                                  .identities = options->identities,
                                   .trace = options->trace};
     int rc = world_new(&world, &config);
     if (rc < 0)

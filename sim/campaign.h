@@ -14,7 +14,7 @@ struct run_options {
     uint32_t calm_from_ms; /* chaos ends as early as that; 0: as drawn */
     const uint32_t *only;  /* of the plan's faults only these happen; NULL: all */
     uint32_t only_count;
-    bool trace, legacy_only, no_copies, rebalances;
+    bool trace, legacy_only, no_copies, rebalances, identities;
 };
 
 #define RESULT_PLANNED_MAX 1024

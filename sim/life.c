@@ -2,6 +2,7 @@
  * clock and the turns are world.c's. */
 #include <stdlib.h>
 
+#include "mesh/wire/identity.h"
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/ends.h"
@@ -133,6 +134,18 @@ static uint64_t draw_clock_us(struct world *world)
     return seconds * WORLD_SECOND + chance_below(&world->chance, WORLD_SECOND);
 }
 
+/* One CA for all; another process of the name has the same file. */
+static void identity_read(const struct seat *seat, struct mesh_config *config)
+{
+    uint8_t ca_secret[32] = {WORLD_KEY_BYTE}, key[32];
+    memset(config->identity_secret, (int)(seat->name % 255 + 1), sizeof config->identity_secret);
+    config->identity_secret[0] = (uint8_t)(seat->name / 255);
+    identity_public(ca_secret, config->peer_ca);
+    identity_public(config->identity_secret, key);
+    identity_certify(ca_secret, config->name, key, config->identity_certificate);
+    config->has_identity = true;
+}
+
 static void config_fill(struct world *world, const struct seat *seat, struct mesh_config *config,
                         char name[16])
 {
@@ -147,6 +160,8 @@ static void config_fill(struct world *world, const struct seat *seat, struct mes
         config->entropy[n] = (uint8_t)shuffle_below(&entropy, 256);
     if (world->keyed)
         keyfile_read(world, seat, config);
+    if (world->config.identities)
+        identity_read(seat, config);
     config->boot_ms = WALL_MS + world->now_us / WORLD_MS;
     /* Names are on clocks that are wrong by up to an hour; a generation must not care. */
     if (!world->config.steady && seat->name % 4 == 3)

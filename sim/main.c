@@ -24,7 +24,8 @@ struct options {
     const char *faults_text, *file, *scenario;
     uint32_t draws, calm_from_ms;
     uint32_t only[RESULT_PLANNED_MAX], only_count;
-    bool has_seed, has_only, wide, trace, verify, quiet, legacy_only, no_copies, rebalances, shrink;
+    bool has_seed, has_only, wide, trace, verify, quiet, legacy_only, no_copies, rebalances,
+        identities, shrink;
 };
 
 struct totals {
@@ -36,7 +37,7 @@ struct totals {
 static const char usage[] =
     "usage: mesh-sim [--seed N | --seeds FROM..TO | --file SEEDS] [--nodes N] [--seconds S]\n"
     "                [--faults all|none|LIST] [--only NUMBERS|none] [--calm-from MS]\n"
-    "                [--wide] [--draws N] [--legacy] [--no-copies] [--rebalance]\n"
+    "                [--wide] [--draws N] [--legacy] [--no-copies] [--rebalance] [--identities]\n"
     "                [--trace] [--verify] [--quiet] [--shrink]\n"
     "       mesh-sim --scenario FILE [--seed N | --seeds FROM..TO] [--trace] [--verify] [--quiet]\n"
     "  --nodes N    peers, up to 200; 0: drawn from 2 to 63 (the default)\n"
@@ -50,6 +51,7 @@ static const char usage[] =
     "  --legacy     also without clients of HTTP+SSE and of the session-less era\n"
     "  --no-copies  a session ends with its owner\n"
     "  --rebalance  idle sessions go to peers that are new\n"
+    "  --identities each peer has a key of its own\n"
     "  --scenario F a story told by a file of sim/scenarios/, under its own seeds or these\n"
     "  --shrink     look for the smallest run that breaks the same invariant\n"
     "  --verify     run each seed twice and compare what happened\n";
@@ -148,6 +150,9 @@ static bool parse_option(int option, const char *text, struct options *options)
     case 'B':
         options->rebalances = true;
         return true;
+    case 'I':
+        options->identities = true;
+        return true;
     case 'q':
         options->quiet = true;
         return true;
@@ -157,17 +162,27 @@ static bool parse_option(int option, const char *text, struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {
-        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'r'},
-        {"nodes", required_argument, NULL, 'n'},  {"seconds", required_argument, NULL, 't'},
-        {"faults", required_argument, NULL, 'f'}, {"file", required_argument, NULL, 'i'},
-        {"trace", no_argument, NULL, 'T'},        {"verify", no_argument, NULL, 'v'},
-        {"wide", no_argument, NULL, 'w'},         {"draws", required_argument, NULL, 'd'},
-        {"only", required_argument, NULL, 'o'},   {"calm-from", required_argument, NULL, 'c'},
-        {"shrink", no_argument, NULL, 'S'},       {"scenario", required_argument, NULL, 'y'},
-        {"legacy", no_argument, NULL, 'l'},       {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},         {"no-copies", no_argument, NULL, 'N'},
-        {"rebalance", no_argument, NULL, 'B'},    {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
+                                          {"seeds", required_argument, NULL, 'r'},
+                                          {"nodes", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"faults", required_argument, NULL, 'f'},
+                                          {"file", required_argument, NULL, 'i'},
+                                          {"trace", no_argument, NULL, 'T'},
+                                          {"verify", no_argument, NULL, 'v'},
+                                          {"wide", no_argument, NULL, 'w'},
+                                          {"draws", required_argument, NULL, 'd'},
+                                          {"only", required_argument, NULL, 'o'},
+                                          {"calm-from", required_argument, NULL, 'c'},
+                                          {"shrink", no_argument, NULL, 'S'},
+                                          {"scenario", required_argument, NULL, 'y'},
+                                          {"legacy", no_argument, NULL, 'l'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"no-copies", no_argument, NULL, 'N'},
+                                          {"rebalance", no_argument, NULL, 'B'},
+                                          {"identities", no_argument, NULL, 'I'},
+                                          {NULL, 0, NULL, 0}};
     *options = (struct options){.from = 1,
                                 .to = 1,
                                 .seconds = 60,
@@ -298,6 +313,7 @@ static int run_one(const struct options *options, struct totals *totals, uint64_
                               .legacy_only = legacy_only,
                               .no_copies = options->no_copies,
                               .rebalances = options->rebalances,
+                              .identities = options->identities,
                               .trace = options->trace};
     struct run_result result = {.failed = false};
     int rc = campaign_run(&run, &result);

@@ -59,6 +59,15 @@ static const struct mesh_record *anybody(const struct malice *malice, struct shu
     return &malice->records[chance_below(chance, (uint32_t)malice->members_count)];
 }
 
+/* Whom the datagram is for. */
+static struct peer_id hearer_of(const struct malice *malice)
+{
+    for (size_t n = 0; n < malice->members_count; n++)
+        if (malice->records[n].nonce == malice->said.target_nonce)
+            return malice->records[n].id;
+    return (struct peer_id){0, 0};
+}
+
 static void lie(struct malice *malice, struct shuffle *chance, struct peer_id self,
                 struct wire_update *u)
 {
@@ -68,7 +77,7 @@ static void lie(struct malice *malice, struct shuffle *chance, struct peer_id se
     u->record = malice->records[whom];
     u->incarnation = victim->incarnation;
     u->accuser = self;
-    switch (chance_below(chance, 11)) {
+    switch (chance_below(chance, 14)) {
     case 0:
         u->kind = UPDATE_SUSPECT;
         break;
@@ -109,6 +118,20 @@ static void lie(struct malice *malice, struct shuffle *chance, struct peer_id se
     case 9: /* a step that is allowed, and then suspected */
         u->kind = UPDATE_DEAD;
         u->incarnation += 1 + chance_below(chance, 1000);
+        break;
+    case 10: /* a twin of it */
+        u->kind = chance_below(chance, 2) == 0 ? UPDATE_ALIVE : UPDATE_SUSPECT;
+        u->record.nonce += 1 + chance_below(chance, 1000);
+        break;
+    case 11: /* a newer process of its name, which left or died, and was never */
+        u->kind = chance_below(chance, 2) == 0 ? UPDATE_LEFT : UPDATE_DEAD;
+        u->record.id.generation += 1 + chance_below(chance, 1000);
+        if (chance_below(chance, 2) == 0)
+            u->record.name[0] = 0;
+        break;
+    case 12: /* it found it dead itself, whoever hears this */
+        u->kind = UPDATE_DEAD;
+        u->accuser = hearer_of(malice);
         break;
     default:
         u->kind = UPDATE_CLAIM;

@@ -1,6 +1,7 @@
 /* malice.h - a member that has the key and lies: every datagram that it sends tells of others what
  * they did not say. They are suspect, dead, gone, at another address, in a generation or an
- * incarnation that never was; others accuse them; shards are claimed. What it is asked it answers
+ * incarnation that never was, or a twin of themselves; others accuse them, the hearer among those;
+ * shards are claimed. What it is asked it answers
  * as always, so that it stays a member. Nobody believes it for good, no session is lost by it
  * (reliability.md, B4). */
 #ifndef SIM_MALICE_H

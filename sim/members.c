@@ -72,11 +72,12 @@ static const struct life *life_of(struct world *world, const struct mesh_record 
     return life;
 }
 
-/* What others say of a member may be false for a while (malice.h): nobody can tell. Whether it
- * stays so is seen in calm (M3). */
+/* What others say of a member's health and record may be false for a while (malice.h): nobody can
+ * tell, but by identities. Whether it stays so is seen in calm (M3). That it left, or was replaced,
+ * is never believed of one that answers. */
 static bool is_lied_to(const struct world *world)
 {
-    return world->faults->hits[FAULT_MALICE] > 0;
+    return world->faults->hits[FAULT_MALICE] > 0 && !world->config.identities;
 }
 
 /* A row says no more than its subject ever did (M1), and is of somebody of our cluster (P7). */
@@ -84,8 +85,6 @@ static void check_truth(struct world *world, const struct seat *seat, const stru
 {
     const struct mesh_record *record = row->record;
     const struct life *life = life_of(world, record);
-    if (is_lied_to(world))
-        return;
     if (life == NULL) {
         check_fail(world, "M6", "p%u knows %s %016" PRIx64 ".%" PRIu64 ", who never lived",
                    seat->index, record->name, record->id.name, record->id.generation);
@@ -103,7 +102,7 @@ static void check_truth(struct world *world, const struct seat *seat, const stru
         version = self->record->version;
         is_leaving = world->seats[life->seat].leaving || world->seats[life->seat].exited;
     }
-    if (row->incarnation > incarnation || record->version > version)
+    if (!is_lied_to(world) && (row->incarnation > incarnation || record->version > version))
         check_fail(world, "M1",
                    "p%u knows incarnation %u and version %" PRIu64 " of p%u.%u, which never "
                    "went beyond %u and %" PRIu64,
@@ -183,16 +182,28 @@ static void check_step(struct world *world, const struct seat *seat, const struc
                    seat->index, name, was->incarnation, is->incarnation);
 }
 
-/* M6: of a name only the newest generation lives. */
+/* M6: of a name one generation lives, and that is the newest, unless the newer ones are gone and it
+ * outlived them. `is_met`: it did not live here before. */
 static void check_newest(struct world *world, const struct seat *seat, const struct seen *seen,
-                         uint32_t at)
+                         uint32_t at, bool is_met)
 {
     const struct seen_row *row = &seen->rows[at];
-    if (at + 1 < seen->count && row[1].id.name == row->id.name &&
-        member_state_is_living(row->state) && mesh_member_of(seat->mesh, row[1].id) != NULL)
-        check_fail(world, "M6",
-                   "p%u: generation %" PRIu64 " of %016" PRIx64 " lives, and %" PRIu64 " is known",
-                   seat->index, row->id.generation, row->id.name, row[1].id.generation);
+    if (!member_state_is_living(row->state))
+        return;
+    for (uint32_t n = at + 1; n < seen->count && seen->rows[n].id.name == row->id.name; n++) {
+        const struct mesh_member *newer = mesh_member_of(seat->mesh, seen->rows[n].id);
+        if (newer == NULL)
+            continue;
+        const struct life *own =
+            is_met ? life_of(world, mesh_member_of(seat->mesh, row->id)->record) : NULL;
+        bool is_outlived =
+            own != NULL && (own->ended_us == 0 || world->now_us - own->ended_us < WORLD_SECOND);
+        if (member_state_is_living(newer->state) || (is_met && !is_outlived))
+            check_fail(world, "M6",
+                       "p%u: generation %" PRIu64 " of %016" PRIx64 " lives, and %" PRIu64
+                       " is known",
+                       seat->index, row->id.generation, row->id.name, newer->record->id.generation);
+    }
 }
 
 /* A newer process has our name: we are to go. */
@@ -219,6 +230,7 @@ void members_check_row(struct world *world, struct seat *seat, const struct mesh
     world->members->looked_at++;
     check_truth(world, seat, row);
     check_record(world, seat, row->record);
+    bool is_met = !is_known || !member_state_is_living(seen->rows[at].state);
     if (is_known)
         check_step(world, seat, &seen->rows[at], row);
     bool is_self = peer_id_equal(id, mesh_self(seat->mesh)->record->id);
@@ -232,7 +244,7 @@ void members_check_row(struct world *world, struct seat *seat, const struct mesh
     }
     seen->rows[at] = (struct seen_row){id, row->record->version, row->record->nonce,
                                        row->incarnation, row->state};
-    check_newest(world, seat, seen, at);
+    check_newest(world, seat, seen, at, is_met);
 }
 
 void members_look(struct world *world, struct seat *seat)

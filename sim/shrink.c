@@ -176,6 +176,8 @@ void shrink_command(const struct run_options *options, char *text, size_t room)
         at += snprintf(text + at, room - (size_t)at, " --no-copies");
     if (options->rebalances && (size_t)at < room)
         at += snprintf(text + at, room - (size_t)at, " --rebalance");
+    if (options->identities && (size_t)at < room)
+        at += snprintf(text + at, room - (size_t)at, " --identities");
     for (uint32_t n = 0; options->only != NULL && n < options->only_count && (size_t)at < room; n++)
         at += snprintf(text + at, room - (size_t)at, "%s%u", n == 0 ? " --only " : ",",
                        options->only[n]);

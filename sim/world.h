@@ -51,6 +51,7 @@ struct world_config {
     bool legacy_only;                 /* neither sse.c's clients nor modern.c's: old seeds */
     bool no_copies;                   /* a session ends with its owner */
     bool rebalances;                  /* stories; under load the seed draws it */
+    bool identities;                  /* each peer has a key of its own, by its name */
     /* How the seed is read: 1: as when there were the faults up to BOGUS only, and 2 to 20 peers;
      * 2 (or 0): all faults, 2 to 64 peers, load that does not grow without end. */
     uint32_t draws;

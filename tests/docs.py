@@ -9,8 +9,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ("mesh", "http", "node", "sim", "tests", "scripts", "deploy", "docs")
 # of other programs that the pages name
-OTHERS = {"--faults", "--file", "--scenario", "--seed", "--seeds", "--no-copies", "--shrink", "--once", "--long",
-          "--its-flags", "--markdown", "--connections", "--rounds"}
+OTHERS = {"--faults", "--file", "--scenario", "--seed", "--seeds", "--no-copies", "--identities", "--shrink",
+          "--once", "--long", "--its-flags", "--markdown", "--connections", "--rounds"}
 
 
 def places(page):

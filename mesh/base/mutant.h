@@ -21,6 +21,8 @@
 #define MUTANT_KEY_UNASKED 14     /* a key seals though not everybody accepts it */
 #define MUTANT_KEY_DROPPED 15     /* a key that others seal with is given up */
 
+#define MUTANT_BELIEVE_HEARSAY 16 /* a farewell that others tell of is believed unasked */
+
 #ifndef MESH_MUTANT
 #define MESH_MUTANT MUTANT_NONE
 #endif

@@ -15,6 +15,7 @@
 #define MESH_SESSION_BYTES 31 /* a session id, decoded */
 #define MESH_SESSION_TEXT 42  /* a session id, as clients see it */
 #define MESH_KEYS_SAID_MAX 5  /* cluster keys that a peer says it accepts */
+#define MESH_PROOF_BYTES 160  /* of what a member says of itself: see identity.h */
 #define MESH_NEVER UINT64_MAX /* a deadline of nothing to wait for */
 
 /* A slot of an array and how often it was given out: a handle to a closed thing finds nothing. */
@@ -88,6 +89,8 @@ struct mesh_record {
      * key, or is of a version that does not say. */
     uint32_t keys[MESH_KEYS_SAID_MAX];
     uint8_t keys_count;
+    bool has_proof; /* false: its mesh has no identities */
+    uint8_t proof[MESH_PROOF_BYTES];
 };
 
 /* What a peer knows of a member: a row of its view. A mesh of N has N * N of them in all, so what

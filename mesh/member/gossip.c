@@ -242,7 +242,8 @@ static void render(const struct item *item, const struct mesh_member *member,
     view_tell(member, update);
     if (item != NULL)
         update->accuser = item->accuser;
-    if (update->kind != UPDATE_ALIVE && (item == NULL || !item->has_record))
+    bool is_proved = update->kind == UPDATE_LEFT && update->record.has_proof;
+    if (update->kind != UPDATE_ALIVE && (item == NULL || !item->has_record) && !is_proved)
         update->record.name[0] = '\0'; /* the receiver has the record */
 }
 

@@ -69,12 +69,13 @@ static bool same_text(const char *a, const char *b, size_t room)
     return length == strnlen(b, room) && memcmp(a, b, length) == 0;
 }
 
-static bool says_the_same(const struct mesh_record *a, const struct mesh_record *b)
+bool record_says_the_same(const struct mesh_record *a, const struct mesh_record *b)
 {
     return peer_id_equal(a->id, b->id) && a->version == b->version && a->nonce == b->nonce &&
            mesh_addr_equal(&a->addr, &b->addr) && a->weight == b->weight &&
            a->serving == b->serving && a->draining == b->draining && a->hold == b->hold &&
-           a->keys_count == b->keys_count &&
+           a->keys_count == b->keys_count && a->has_proof == b->has_proof &&
+           (!a->has_proof || memcmp(a->proof, b->proof, sizeof a->proof) == 0) &&
            memcmp(a->keys, b->keys, a->keys_count * sizeof a->keys[0]) == 0 &&
            same_text(a->name, b->name, sizeof a->name) &&
            same_text(a->zone, b->zone, sizeof a->zone);
@@ -135,7 +136,7 @@ const struct mesh_record *records_take(struct records *records, const struct mes
 {
     struct entry **bucket = bucket_of(records->buckets, records->bits, says->id);
     for (struct entry *entry = *bucket; entry != NULL; entry = entry->next)
-        if (says_the_same(&entry->record, says)) {
+        if (record_says_the_same(&entry->record, says)) {
             assert(entry->refs < UINT32_MAX);
             entry->refs++;
             return &entry->record;

@@ -162,6 +162,7 @@ int swim_new(struct swim **swimp, const struct swim_config *config, uint64_t now
         rc = gossip_new(&swim->gossip, swim->claims);
     if (rc < 0)
         goto fail;
+    swim->identity = config->identity;
     swim->preset = config->preset != NULL ? config->preset : &swim_preset_product;
     swim->boot_ms = config->boot_ms > 0 ? config->boot_ms : 1;
     swim->start_ms = now_ms;
@@ -202,6 +203,7 @@ void swim_free(struct swim *swim)
     gossip_free(swim->gossip);
     claims_free(swim->claims);
     free(swim->round);
+    free(swim->doubts);
     suspicions_deinit(swim);
     free(swim->sends);
     free(swim);
@@ -284,7 +286,9 @@ static void on_not_me(struct swim *swim, const struct mesh_addr *from,
 static struct peer_id owed_to(const struct swim *swim, const struct mesh_member *sender)
 {
     const struct mesh_member *newest = view_find_name(swim->view, sender->record->id.name);
-    if (newest != sender)
+    if (swim->phase == SWIM_LEAVING) /* whoever was told so by others asks us */
+        return view_self(swim->view)->record->id;
+    if (newest != sender && member_is_living(newest))
         return newest->record->id;
     return sender->state == MEMBER_ALIVE ? nobody : sender->record->id;
 }
@@ -347,7 +351,8 @@ static void on_member_datagram(struct swim *swim, const struct mesh_addr *from,
         answer_ping(swim, from, sender, d, sender_nonce);
         break;
     case DATAGRAM_ACK:
-        probe_on_ack(swim, sender, d->number, now_ms);
+        if (!hearsay_on_ack(swim, sender, from, d->number, now_ms))
+            probe_on_ack(swim, sender, d->number, now_ms);
         break;
     case DATAGRAM_PING_REQ:
         if (mesh_addr_equal(from, &sender->record->addr))
@@ -412,9 +417,10 @@ void swim_on_datagram(struct swim *swim, const struct mesh_addr *from,
         } else if (sender != NULL) {
             on_member_datagram(swim, from, d, view_handle(swim->view, sender), sender_nonce,
                                now_ms);
-        } else {
+        } else if (!hearsay_on_stranger(swim, d, sender_nonce, now_ms)) {
             views_on_stranger(swim, d->sender, from, now_ms);
-            if (d->kind == DATAGRAM_PING)
+            /* who leaves could not say so: an answer would deny it */
+            if (d->kind == DATAGRAM_PING && swim->phase != SWIM_LEAVING)
                 answer_ping(swim, from, NULL, d, sender_nonce);
         }
     }
@@ -439,16 +445,17 @@ static void write_others(struct swim *swim, struct peer_id to, struct wire_write
 static void write_welcome(const struct swim *swim, const struct swim_send *send,
                           struct wire_datagram *d)
 {
-    const struct mesh_member *newest = view_find_name(swim->view, view_name_hash(send->name));
+    uint64_t name = view_name_hash(send->name);
+    const struct mesh_member *there = view_find_name(swim->view, name);
     memcpy(d->name, send->name, sizeof d->name);
     d->seen_from = send->addr;
-    if (newest == NULL)
+    if (there == NULL)
         return;
-    d->highest_generation = newest->record->id.generation;
-    if (member_is_living(newest) && newest->record->nonce != send->target_nonce) {
+    d->highest_generation = view_find_newest(swim->view, name)->record->id.generation;
+    if (member_is_living(there) && there->record->nonce != send->target_nonce) {
         d->incumbent_lives = true;
-        d->incumbent = newest->record->id;
-        d->incumbent_addr = newest->record->addr;
+        d->incumbent = there->record->id;
+        d->incumbent_addr = there->record->addr;
     }
 }
 
@@ -577,6 +584,7 @@ void swim_now(struct swim *swim, uint64_t now_ms)
     }
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
         relays_now(swim, now_ms);
+        hearsay_now(swim, now_ms);
         claims_now(swim->claims, now_ms);
         gossip_now(swim, now_ms);
     }
@@ -591,6 +599,7 @@ static void sooner(uint64_t *due_ms, uint64_t at_ms)
 
 void swim_settle(struct swim *swim, uint64_t now_ms)
 {
+    identity_now(swim);
     uint64_t due_ms = join_deadline_ms(swim);
     if (detects(swim)) {
         sooner(&due_ms, probe_deadline_ms(swim));
@@ -600,6 +609,7 @@ void swim_settle(struct swim *swim, uint64_t now_ms)
     if (view_is_announced(swim->view) && swim->phase != SWIM_GONE) {
         sooner(&due_ms, hold_deadline_ms(&swim->hold));
         sooner(&due_ms, relays_deadline_ms(swim));
+        sooner(&due_ms, hearsay_deadline_ms(swim));
         sooner(&due_ms, claims_deadline_ms(swim->claims));
         gossip_keep_beat(swim, now_ms);
         if (gossip_count(swim->gossip) > 0 && view_others(swim->view) > 0 && !swim->gossip_waits)
@@ -667,7 +677,7 @@ uint32_t swim_awareness(const struct swim *swim)
 size_t swim_bytes(const struct swim *swim)
 {
     return sizeof *swim + view_bytes(swim->view) + gossip_bytes(swim->gossip) +
-           swim->round_room * sizeof *swim->round +
+           swim->round_room * sizeof *swim->round + swim->doubts_room * sizeof *swim->doubts +
            swim->suspects.room * sizeof(struct suspicion *) +
            swim->suspects.count * sizeof(struct suspicion) + swim->sends_room * sizeof *swim->sends;
 }

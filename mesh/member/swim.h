@@ -25,6 +25,7 @@
 #define SWIM_MINT_MS 2000  /* after joining, before our sessions' ids are known to be known */
 
 struct swim;
+struct identity;
 
 /* What hashicorp/memberlist does otherwise than the product, for a control that is to behave as it
  * does. Not among them, so the same under every preset: identity (generations), the priority of
@@ -55,6 +56,7 @@ struct swim_preset {
     uint32_t check_ms;    /* a check over TCP has so long, beside the end of a suspicion */
     bool guards;          /* isolation guard and brake stretch suspicions */
     bool doubts_deaths; /* one told by others is believed once a suspicion ran its shortest here */
+    bool asks_first; /* a farewell, or a newer generation, told by others is believed once asked */
     bool limits_accusers;  /* who was refuted often has no vote for a while */
     uint32_t hold_ms;      /* declared dead twice in five minutes: so long off the ring at first */
     uint32_t weak_hold_ms; /* several hardly hear us: so long off the ring, each time they say so */
@@ -72,6 +74,7 @@ struct swim_config {
     bool has_contacts;       /* swim_join() will be called */
     uint32_t members_max, contacts_max, name_wait_ms;
     const struct swim_preset *preset; /* kept; NULL: the product's */
+    const struct identity *identity;  /* kept; NULL: members prove nothing */
     struct shuffle chance;
     struct records *records; /* shared with others, kept by who gives it; NULL: our own */
 };
@@ -118,15 +121,18 @@ struct swim_event {
 };
 
 struct swim_stats {
-    uint64_t suspected, declared_dead; /* by our own probes and timers */
-    uint64_t refuted;                  /* claims about ourselves */
-    uint64_t deaths_refuted;           /* of them: that we are dead */
-    uint64_t vetoed;                   /* suspicions begun anew: somebody reached the suspect */
-    uint64_t votes_ignored;            /* of those who were wrong too often */
-    uint64_t held;                     /* how often we went on hold */
-    uint64_t stale;                    /* datagrams for another generation or target than us */
-    uint64_t strange;                  /* from members we do not know: their news is ignored */
-    uint64_t news_refused;             /* updates that can not be */
+    uint64_t suspected, declared_dead;      /* by our own probes and timers */
+    uint64_t refuted;                       /* claims about ourselves */
+    uint64_t deaths_refuted;                /* of them: that we are dead */
+    uint64_t hearsay_asked, hearsay_denied; /* news of others that they were asked about, and not */
+    uint64_t vetoed;        /* suspicions begun anew: somebody reached the suspect */
+    uint64_t votes_ignored; /* of those who were wrong too often */
+    uint64_t held;          /* how often we went on hold */
+    uint64_t stale;         /* datagrams for another generation or target than us */
+    uint64_t strange;       /* from members we do not know: their news is ignored */
+    uint64_t news_refused;  /* updates that can not be */
+    uint64_t
+        unproved; /* updates without a proof where there are identities, or with one elsewhere */
     uint64_t sends_dropped, lags;
 };
 

@@ -195,6 +195,18 @@ void swim_accuse(struct swim *swim, const struct mesh_member *member, enum updat
     swim_take_news(swim, &news, false, now_ms);
 }
 
+/* It says that we found somebody suspect, or dead, and we did not: our own finding counts more than
+ * what others tell. */
+static bool is_foisted(const struct swim *swim, const struct wire_update *news)
+{
+    const struct mesh_member *member = view_find(swim->view, news->record.id);
+    if ((news->kind != UPDATE_SUSPECT && news->kind != UPDATE_DEAD) ||
+        !peer_id_equal(news->accuser, view_self(swim->view)->record->id))
+        return false;
+    return news->kind == UPDATE_DEAD || member == NULL || member->state != MEMBER_SUSPECT ||
+           member->incarnation != news->incarnation;
+}
+
 void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
                     bool is_quiet, uint64_t now_ms)
 {
@@ -202,7 +214,27 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
     bool is_own_death =
         news->kind == UPDATE_DEAD && peer_id_equal(news->record.id, self->record->id);
     uint32_t incarnation = self->incarnation;
+    enum hearsay kind = hearsay_kind(swim, news);
+    struct wire_update told;
+    enum proof proof = identity_of(swim, news);
+    if (proof == PROOF_WRONG) {
+        swim->stats.unproved++;
+        return;
+    }
+    /* what it signed is its own word, whoever brings it; but it may be long ago */
+    bool is_own =
+        peer_id_equal(teller, news->record.id) || (proof == PROOF_GOOD && kind != HEARSAY_BACK);
+    if (!is_own && hearsay_holds(swim, kind, teller, news, is_quiet, now_ms))
+        return;
+    if (kind == HEARSAY_BACK && swim->preset->asks_first)
+        view_let_back(swim->view, news->record.id);
+    if (is_foisted(swim, news)) {
+        told = *news;
+        told.accuser = nobody;
+        news = &told;
+    }
     swim_take_news(swim, news, is_quiet, now_ms);
+    view_let_back(swim->view, nobody);
     if (is_own_death && self->incarnation != incarnation)
         learn_of_own_death(swim, teller, now_ms);
 }

@@ -21,6 +21,7 @@ const struct swim_preset swim_preset_product = {
     .check_ms = 500,
     .guards = true,
     .doubts_deaths = true,
+    .asks_first = true,
     .limits_accusers = true,
     .hold_ms = 60000,
     .weak_hold_ms = 60000,

@@ -75,7 +75,7 @@ void probe_add(struct swim *swim, const struct mesh_member *member)
     put_in_round(swim, at, handle);
 }
 
-static uint32_t ping_timeout_ms(struct swim *swim, const struct mesh_member *member)
+uint32_t probe_timeout_ms(const struct swim *swim, const struct mesh_member *member)
 {
     uint32_t timeout_ms = (member->srtt_8 >> 3) + member->rttvar_4; /* SRTT + 4 RTTVAR */
     if (member->acked_at == 0 || timeout_ms > swim->preset->ping_max_ms)
@@ -181,7 +181,7 @@ static struct probe *begin_probe(struct swim *swim, const struct mesh_member *ta
         .addr = target->record->addr,
         .number = swim_number(swim),
         .started_ms = now_ms,
-        .relay_at_ms = now_ms + ping_timeout_ms(swim, target),
+        .relay_at_ms = now_ms + probe_timeout_ms(swim, target),
     };
     probe->ends_ms = give_up_ms(swim, probe->relay_at_ms, now_ms);
     if (is_bare(why)) { /* that it answers is all that counts */
@@ -402,7 +402,7 @@ void relay_on_ping_req(struct swim *swim, const struct mesh_member *asker,
         .subject = subject->record->id,
         .number = swim_number(swim),
         .started_ms = now_ms,
-        .nack_at_ms = now_ms + ping_timeout_ms(swim, subject) * 4 / 5,
+        .nack_at_ms = now_ms + probe_timeout_ms(swim, subject) * 4 / 5,
         .ends_ms = now_ms + RELAY_MS,
         .is_nacked = !has_nacks(swim),
     };
@@ -540,6 +540,7 @@ void probe_push_deadlines(struct swim *swim, uint64_t lag_ms)
         swim->relays[n].nack_at_ms += lag_ms;
         swim->relays[n].ends_ms += lag_ms;
     }
+    hearsay_on_lag(swim, lag_ms);
     suspicions_on_lag(swim, lag_ms);
 }
 

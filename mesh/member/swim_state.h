@@ -107,6 +107,30 @@ struct stranger {
     uint32_t wait_ms; /* doubled by each wish: it may be one whom our view never takes */
 };
 
+/* What news that one member tells of another would do to it. */
+enum hearsay {
+    HEARSAY_HARMLESS,
+    HEARSAY_LEFT,  /* it is gone */
+    HEARSAY_NEWER, /* another process has its name: a newer generation, or a twin */
+    HEARSAY_MOVED, /* it is at another address */
+    HEARSAY_OTHER, /* it says something else, under the version that we know: one of both is forged
+                    */
+    HEARSAY_BACK   /* it was taken for replaced, by one that is gone, and lives */
+};
+
+/* Such news, held back while those that it is about are asked. */
+struct doubt {
+    enum hearsay kind;
+    struct wire_update news;
+    struct peer_id teller; /* the first */
+    bool is_quiet;
+    bool is_answered; /* NEWER: by the older one */
+    bool is_denied;
+    uint8_t asked; /* so often, under this: */
+    uint32_t number, wait_ms;
+    uint64_t ask_at_ms, ends_ms;
+};
+
 /* Views to be sent over the link to a peer. */
 struct view_answer {
     struct peer_id to;
@@ -142,6 +166,16 @@ struct swim {
     uint64_t lagged_ms; /* when our loop was late last; 0: never */
     uint64_t gossip_at_ms;
     bool hurries; /* something urgent waits that does not wait for gossip_at_ms */
+
+    /* see swim_identity.c; what of ourselves is proved */
+    const struct identity *identity; /* NULL: none */
+    uint64_t proved_version;
+    uint32_t proved_incarnation;
+    bool proved_left;
+
+    /* see swim_hearsay.c; no memory while there is none */
+    struct doubt *doubts;
+    size_t doubts_count, doubts_room;
 
     /* a control's: see swim_stall() and struct swim_memberlist */
     bool is_stalled, probe_waits, gossip_waits;
@@ -241,6 +275,8 @@ void swim_settle(struct swim *swim, uint64_t now_ms); /* sets due_ms */
 
 /* swim_probe.c */
 void probe_add(struct swim *swim, const struct mesh_member *member); /* a newcomer */
+/* So long its answer to a ping may take. */
+uint32_t probe_timeout_ms(const struct swim *swim, const struct mesh_member *member);
 void probe_now(struct swim *swim, uint64_t now_ms);
 void probe_on_ack(struct swim *swim, const struct mesh_member *sender, uint32_t number,
                   uint64_t now_ms);
@@ -298,6 +334,30 @@ void suspicions_now(struct swim *swim, uint64_t now_ms);
 void suspicions_on_lag(struct swim *swim, uint64_t lag_ms);
 void suspicions_deinit(struct swim *swim);
 void check_wish(struct swim *swim, const struct mesh_member *member); /* over TCP, if we do that */
+
+/* swim_hearsay.c */
+enum hearsay hearsay_kind(const struct swim *swim, const struct wire_update *news);
+/* True: it is held back, and asked about. */
+bool hearsay_holds(struct swim *swim, enum hearsay kind, struct peer_id teller,
+                   const struct wire_update *news, bool is_quiet, uint64_t now_ms);
+/* True: it answers a question of these. */
+bool hearsay_on_ack(struct swim *swim, const struct mesh_member *sender,
+                    const struct mesh_addr *from, uint32_t number, uint64_t now_ms);
+/* Likewise, from somebody we do not know: it is known then, if it can be. */
+bool hearsay_on_stranger(struct swim *swim, const struct wire_datagram *d, uint64_t sender_nonce,
+                         uint64_t now_ms);
+void hearsay_now(struct swim *swim, uint64_t now_ms);
+void hearsay_on_lag(struct swim *swim, uint64_t lag_ms);
+uint64_t hearsay_deadline_ms(const struct swim *swim);
+
+/* swim_identity.c */
+enum proof {
+    PROOF_NEEDLESS, /* others may say so */
+    PROOF_GOOD,     /* its subject said so */
+    PROOF_WRONG     /* others may not, or our mesh proves nothing and theirs does */
+};
+enum proof identity_of(const struct swim *swim, const struct wire_update *news);
+void identity_now(struct swim *swim); /* proves what we say, if that changed */
 
 /* swim_edges.c */
 /* It left a ping unanswered: is it hardly heard? */

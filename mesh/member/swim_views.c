@@ -13,7 +13,8 @@
 #define DIFFERING_RESTLESS 4   /* so often in a row our own view may have changed meanwhile */
 #define ASKED_MAX 32           /* exchanges begun with us in a second: beyond that we are busy */
 #define PART_RECORDS 256       /* what a busy peer tells in each, about */
-#define STRANGER_MS 2000       /* gossip tells us of most newcomers before that */
+#define PROVED_RECORDS (WIRE_RECORDS_MAX / 2) /* in a message: a proof makes them twice as long */
+#define STRANGER_MS 2000                      /* gossip tells us of most newcomers before that */
 #define STRANGER_MAX_MS 16000
 #define STRANGER_OLD_MS 60000
 
@@ -286,19 +287,19 @@ bool swim_next_link_message(struct swim *swim, struct peer_id *to, struct wire_m
     struct view_answer *answer = &swim->answers[0];
     uint64_t mask = 0;
     uint32_t total = 0;
-    uint16_t count = 0;
+    uint16_t count = 0, most = swim->identity == NULL ? WIRE_RECORDS_MAX : PROVED_RECORDS;
 
     for (size_t n = 0; n < view_count(view); n++)
         counts[view_bucket_of(view_at(view, n)->record->id)]++;
     for (unsigned n = 0; n < WIRE_BUCKETS; n++) {
-        if ((answer->mask >> n & 1) == 0 || (mask != 0 && total + counts[n] > WIRE_RECORDS_MAX))
+        if ((answer->mask >> n & 1) == 0 || (mask != 0 && total + counts[n] > most))
             continue;
         mask |= (uint64_t)1 << n;
         total += counts[n];
     }
     /* The living first: a bucket of more than a whole message leaves out the long dead. */
     for (int pass = 0; pass < 2; pass++)
-        for (size_t n = 0; n < view_count(view) && count < WIRE_RECORDS_MAX; n++) {
+        for (size_t n = 0; n < view_count(view) && count < most; n++) {
             const struct mesh_member *member = view_at(view, n);
             bool is_chosen = (mask >> view_bucket_of(member->record->id) & 1) != 0;
             if (is_chosen && member_is_living(member) == (pass == 0))

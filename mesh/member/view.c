@@ -457,7 +457,7 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms)
 {
     struct mesh_member *self = view_row(view, 0), m = *self;
     struct mesh_record says = *m.record;
-    const struct mesh_member *newest = view_find_name(view, says.id.name);
+    const struct mesh_member *newest = view_find_newest(view, says.id.name);
     assert(!view->is_announced && generation != 0);
     if (newest != NULL && newest->record->id.generation >= generation)
         return -EEXIST;
@@ -487,6 +487,16 @@ static int view_say(struct view *view, const struct mesh_record *what)
         return -ENOMEM;
     view_row_set(view, 0, &m, 0);
     return 1;
+}
+
+int view_prove(struct view *view, const struct mesh_record *proved)
+{
+    struct mesh_member m = *view_row(view, 0);
+    m.record = records_take(view->records, proved);
+    if (m.record == NULL)
+        return -ENOMEM;
+    view_row_set(view, 0, &m, 0);
+    return 0;
 }
 
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold)
@@ -534,10 +544,22 @@ const struct mesh_member *view_find(const struct view *view, struct peer_id id)
     return peer_id_equal(id_of(view, slot_at(view, at)), id) ? view_at(view, at) : NULL;
 }
 
-const struct mesh_member *view_find_name(const struct view *view, uint64_t name)
+const struct mesh_member *view_find_newest(const struct view *view, uint64_t name)
 {
     uint32_t slot = newest_of(view, name);
     return slot != NO_SLOT ? view_row(view, slot) : NULL;
+}
+
+const struct mesh_member *view_find_name(const struct view *view, uint64_t name)
+{
+    const struct mesh_member *newest = view_find_newest(view, name);
+    if (newest == NULL || member_is_living(newest))
+        return newest;
+    uint32_t at = place_of(view, newest->record->id);
+    while (at > 0 && id_of(view, slot_at(view, at - 1)).name == name)
+        if (member_is_living(view_row(view, slot_at(view, --at))))
+            return view_row(view, slot_at(view, at));
+    return newest;
 }
 
 /* Which of two rows to prefer, where only one can be meant. */

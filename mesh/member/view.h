@@ -68,6 +68,8 @@ int view_announce(struct view *view, uint64_t generation, uint64_t now_ms);
 int view_set_flags(struct view *view, bool serving, bool draining, bool hold);
 /* Likewise: the cluster's keys that we accept, as the record says them. */
 int view_set_keys(struct view *view, const uint32_t *ids, uint8_t count);
+/* Our own record, with its proof. 0 or -ENOMEM. */
+int view_prove(struct view *view, const struct mesh_record *proved);
 /* We leave: from now on nothing about us is refuted. */
 void view_leave(struct view *view, uint64_t now_ms);
 
@@ -75,8 +77,9 @@ void view_leave(struct view *view, uint64_t now_ms);
  * others, view_announce() and view_forget() do. A row's record stays until the row is forgotten or
  * its member says something new. */
 const struct mesh_member *view_find(const struct view *view, struct peer_id id);
-/* The newest generation known of a name. */
+/* Of a name the generation that lives, of which there is one at most; else the newest known. */
 const struct mesh_member *view_find_name(const struct view *view, uint64_t name);
+const struct mesh_member *view_find_newest(const struct view *view, uint64_t name);
 /* By view_home_tag(); of several with one tag a living one, then the newest. Lists the
  * rows by tag when it is first asked. */
 const struct mesh_member *view_find_tag(struct view *view, uint64_t tag);
@@ -135,6 +138,8 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
 /* A peer that answers our first question may raise what we take for the time of day: a clock that
  * is behind is no fault. */
 void view_believe_clock(struct view *view, uint64_t generation, uint64_t now_ms);
+/* Can it be: no jump, no foreign name, no impossible record? view_apply() refuses what can not. */
+bool view_may_take(const struct view *view, const struct wire_update *news, uint64_t now_ms);
 /* Takes a piece of news in: checks it, and keeps what outdoes what is known. Incarnation and
  * version never go back, whatever kind of news brings them (M1). */
 enum view_news view_apply(struct view *view, const struct wire_update *news, uint64_t now_ms);
@@ -142,6 +147,9 @@ enum view_news view_apply(struct view *view, const struct wire_update *news, uin
  * it heard, or that it had to outdo, may have driven it further than one piece of hearsay may jump:
  * it is believed, or it would be lost for good to whom no step between was told. */
 void view_hear_subject(struct view *view, bool is_subject);
+/* In the news that follows, what is told of this one counts though newer generations of its name
+ * are known, if they are gone: it was found to live. Nobody: of no one any more. */
+void view_let_back(struct view *view, struct peer_id id);
 /* What we say about a member: its state, as an update. */
 void view_tell(const struct mesh_member *member, struct wire_update *update);
 void view_note_load(struct view *view, struct peer_id id, uint32_t load);

@@ -27,7 +27,7 @@ bool view_is_plausible(const struct view *view, struct peer_id id, uint64_t now_
     uint64_t bound = is_judge ? wall_ms + DAY_MS : CLOCK_END_MS;
     if (id.generation <= bound)
         return true;
-    const struct mesh_member *newest = view_find_name(view, id.name);
+    const struct mesh_member *newest = view_find_newest(view, id.name);
     return newest != NULL && id.generation <= newest->record->id.generation + VIEW_JUMP_MAX;
 }
 
@@ -75,6 +75,33 @@ static bool jumps(const struct view *view, uint64_t from, uint64_t to)
 void view_hear_subject(struct view *view, bool is_subject)
 {
     view->hears_subject = is_subject;
+}
+
+bool view_may_take(const struct view *view, const struct wire_update *news, uint64_t now_ms)
+{
+    const struct mesh_record *said = &news->record;
+    const struct mesh_member *known = view_find(view, said->id);
+    bool has_record = news->kind == UPDATE_ALIVE || said->name[0] != '\0';
+    if (!view_is_plausible(view, said->id, now_ms) || (has_record && !is_record(view, said)))
+        return false;
+    if (known == NULL)
+        return news->incarnation <= VIEW_FIRST_MAX && said->version <= VIEW_FIRST_MAX;
+    bool is_twin = known->record->nonce != said->nonce;
+    return !jumps(view, known->incarnation, news->incarnation) &&
+           (!has_record || is_twin || !jumps(view, known->record->version, said->version));
+}
+
+void view_let_back(struct view *view, struct peer_id id)
+{
+    view->let_back = id;
+}
+
+/* A newer process has its name, or had: superseded is for good, but for one that outlived it. */
+static bool is_superseded(const struct view *view, struct peer_id id)
+{
+    const struct mesh_member *of_name = view_find_name(view, id.name);
+    return of_name != NULL && of_name->record->id.generation > id.generation &&
+           (member_is_living(of_name) || !peer_id_equal(id, view->let_back));
 }
 
 /* Our own counter, raised so that it outdoes a claim about us. What lies far ahead is climbed to in
@@ -134,11 +161,12 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
     if (!member_is_living(&m)) {
         if (news->incarnation + MUTANT(RESURRECT) <= m.incarnation)
             return VIEW_OLD;
-        if (view_find_name(view, said->id.name) != known)
-            return VIEW_OLD; /* superseded is for good */
+        if (is_superseded(view, said->id))
+            return VIEW_OLD;
+        view_supersede(view, said->id, now_ms); /* one that it had outlived */
         if (!view_has_room(view))
             return VIEW_REFUSED;
-        if (said->version > had->version && !take_record(view, &m, said))
+        if ((said->version > had->version || said->has_proof) && !take_record(view, &m, said))
             return VIEW_REFUSED;
         m.state = MEMBER_ALIVE;
         m.incarnation = news->incarnation;
@@ -150,7 +178,10 @@ static enum view_news apply_alive_known(struct view *view, const struct mesh_mem
     if (news->incarnation <= m.incarnation && said->version <= had->version &&
         said->nonce == had->nonce)
         return VIEW_OLD;
-    if ((said->version > had->version || said->nonce > had->nonce) && !take_record(view, &m, said))
+    /* with a proof, which is of this incarnation, it is no older */
+    bool is_proved = said->has_proof && said->version == had->version;
+    if ((said->version > had->version || said->nonce > had->nonce || is_proved) &&
+        !take_record(view, &m, said))
         return VIEW_REFUSED;
     if (news->incarnation > m.incarnation) {
         m.incarnation = news->incarnation;
@@ -169,8 +200,7 @@ static enum view_news apply_alive(struct view *view, const struct wire_update *n
     const struct mesh_member *known = view_find(view, said->id);
     if (known != NULL)
         return apply_alive_known(view, known, news, now_ms);
-    const struct mesh_member *newest = view_find_name(view, said->id.name);
-    if (newest != NULL && newest->record->id.generation > said->id.generation)
+    if (is_superseded(view, said->id))
         return VIEW_OLD;
     uint64_t first_max = view->hears_subject ? REACH_MAX + 1 : VIEW_FIRST_MAX;
     if (news->incarnation > first_max || said->version > first_max)
@@ -223,10 +253,15 @@ static enum view_news apply_evidence(struct view *view, const struct wire_update
         /* Kept all the same: else an older "alive" could raise the dead (P4). */
         if (state == MEMBER_LEFT)
             m.state = MEMBER_LEFT;
+        if (state == MEMBER_LEFT && news->record.has_proof && !take_record(view, &m, &news->record))
+            return VIEW_REFUSED;
         result = VIEW_OLD;
     } else if (state == MEMBER_SUSPECT && m.state == MEMBER_SUSPECT) {
         result = is_newer ? VIEW_NEW : VIEW_CONFIRMED;
     } else {
+        bool has_proof = state == MEMBER_LEFT && news->record.has_proof;
+        if (has_proof && !take_record(view, &m, &news->record))
+            return VIEW_REFUSED;
         m.state = state;
     }
     view_row_set(view, view_slot_of(view, known), &m, now_ms);

@@ -17,8 +17,9 @@ struct view {
     uint64_t boot_ms, start_ms;
     uint64_t stamps_ms; /* what the stamps of rows count from */
     bool is_announced, is_leaving;
-    bool hears_subject;   /* the news that comes now is its subject's own word */
-    bool is_clock_behind; /* by more than a day, as a peer showed: no judge of generations */
+    bool hears_subject;      /* the news that comes now is its subject's own word */
+    bool is_clock_behind;    /* by more than a day, as a peer showed: no judge of generations */
+    struct peer_id let_back; /* see view_let_back() */
     uint64_t hash, ring_generation;
     struct records *records, *own_records; /* own: made here, freed here */
 

@@ -263,9 +263,10 @@ static struct holder *copies_place_for(struct core *core, struct session *sessio
     }
     if (place == NULL)
         return NULL;
-    /* while nobody has the record, what it has of an earlier epoch may be all there is (R1): once
-     * it wonders, it asks whose that is (strays.c) */
-    if (!peer_id_is_nobody(place->peer) && copies_sure(core, session, now_ms) > 0)
+    /* while fewer have the record than should, what it has of an earlier epoch may be all that is
+     * left (R1): once it wonders, it asks whose that is (strays.c) */
+    if (!peer_id_is_nobody(place->peer) &&
+        copies_sure(core, session, now_ms) >= core->config.copies)
         holder_forget(core, session, place, now_ms);
     *place = (struct holder){.peer = peer};
     return place;
@@ -552,16 +553,15 @@ static void copies_on_refused(struct core *core, struct session *session, struct
 }
 
 /* While fewer have it than should, who has one yet goes on as a holder; without a place for it, it
- * keeps what may be all there is, and asks again. False: it may forget it. */
+ * keeps what may be all that is left, and asks again. False: it may forget it. */
 static bool copies_adopt(struct core *core, struct session *session, struct peer_id peer,
                          uint64_t now_ms)
 {
     struct holder *place = holder_of(session, (struct peer_id){0});
-    uint32_t sure = copies_sure(core, session, now_ms);
-    if (sure >= core->config.copies || !copies_are_kept(session))
+    if (copies_sure(core, session, now_ms) >= core->config.copies || !copies_are_kept(session))
         return false;
     if (place == NULL)
-        return sure == 0;
+        return true;
     *place = (struct holder){.peer = peer, .whole = session->version}; /* and may say so yet */
     session->copying.wanted = 0;
     copies_due(core, session, now_ms);

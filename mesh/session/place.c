@@ -48,6 +48,28 @@ static bool place_here(struct core *core, struct peer_id *peer)
     return self->record->serving && !self->record->draining && !self->record->hold;
 }
 
+static bool place_serves(const struct mesh_member *member)
+{
+    return member_is_living(member) && member->record->serving && !member->record->draining;
+}
+
+/* All that serve are on hold: that is for others to take their part, and there are none. */
+static bool place_on_hold(struct core *core, struct peer_id *peer)
+{
+    struct peer_id walk[MESH_CANDIDATES_MAX];
+    *peer = core_self(core);
+    if (place_serves(view_self(core->view)))
+        return true;
+    size_t count = ring_walk(&core->ring, shuffle_u64(&core->shuffle), walk, MESH_CANDIDATES_MAX);
+    for (size_t n = 0; n < count; n++) {
+        const struct mesh_member *member = view_find(core->view, walk[n]);
+        *peer = walk[n];
+        if (member != NULL && place_serves(member))
+            return true;
+    }
+    return false;
+}
+
 static enum place_verdict place_new_session(struct core *core, struct peer_id *peer)
 {
     bool is_found = false;
@@ -67,7 +89,7 @@ static enum place_verdict place_new_session(struct core *core, struct peer_id *p
     /* ours cannot take it: whoever can does, since a client takes a 503 for a broken server */
     if (!is_found && core->config.placement == MESH_PLACE_LOCAL)
         is_found = place_ring(core, peer);
-    return is_found ? PLACE_AT : PLACE_WAIT;
+    return is_found || place_on_hold(core, peer) ? PLACE_AT : PLACE_WAIT;
 }
 
 bool place_is_new_session(const struct mesh_request *request)
@@ -95,7 +117,9 @@ static enum place_verdict place_modern(struct core *core, const struct affinity 
     case AFFINITY_NONE:
         break;
     }
-    return place_here(core, peer) || place_ring(core, peer) ? PLACE_AT : PLACE_WAIT;
+    return place_here(core, peer) || place_ring(core, peer) || place_on_hold(core, peer)
+               ? PLACE_AT
+               : PLACE_WAIT;
 }
 
 enum place_verdict place_request(struct core *core, const struct mesh_request *request,

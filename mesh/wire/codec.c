@@ -2,8 +2,8 @@
  * link messages have in common: ids, epochs, addresses, members.
  *
  * An update: [kind, id 2, incarnation, accuser 2] and, with a record, [name, nonce, version, ip,
- * port, zone, weight, flags] and, as a flag says, [key ids: 4 bytes each]. An address is 4 or 16
- * bytes and a port. */
+ * port, zone, weight, flags] and, as flags say, [key ids: 4 bytes each] and [proof: identity.h]. An
+ * address is 4 or 16 bytes and a port. */
 #include "mesh/wire/codec.h"
 
 #include <endian.h>
@@ -15,7 +15,7 @@
 
 #define CODEC_RESERVED 0xc1 /* a byte that msgpack does not use */
 
-enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4, FLAG_KEYS = 8 };
+enum { FLAG_SERVING = 1, FLAG_DRAINING = 2, FLAG_HOLD = 4, FLAG_KEYS = 8, FLAG_PROOF = 16 };
 #define KEY_ID_BYTES 4
 
 /* ---- the scan ------------------------------------------------------------------------------- */
@@ -181,14 +181,16 @@ uint16_t codec_update_elements(const struct wire_update *u)
         return CLAIM_ELEMENTS;
     if (!u->record.name[0])
         return UPDATE_ELEMENTS;
-    return (uint16_t)(UPDATE_ELEMENTS + RECORD_ELEMENTS + (u->record.keys_count > 0));
+    return (uint16_t)(UPDATE_ELEMENTS + RECORD_ELEMENTS + (u->record.keys_count > 0) +
+                      u->record.has_proof);
 }
 
 void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
 {
     const struct mesh_record *m = &u->record;
     unsigned flags = (m->serving ? FLAG_SERVING : 0u) | (m->draining ? FLAG_DRAINING : 0u) |
-                     (m->hold ? FLAG_HOLD : 0u) | (m->keys_count > 0 ? FLAG_KEYS : 0u);
+                     (m->hold ? FLAG_HOLD : 0u) | (m->keys_count > 0 ? FLAG_KEYS : 0u) |
+                     (m->has_proof ? FLAG_PROOF : 0u);
     uint8_t keys[KEY_ID_BYTES * MESH_KEYS_SAID_MAX];
 
     codec_put_array(sink, codec_update_elements(u));
@@ -214,6 +216,8 @@ void codec_put_update(struct codec_sink *sink, const struct wire_update *u)
             keys[n * KEY_ID_BYTES + byte] = (uint8_t)(m->keys[n] >> (8 * byte));
     if (m->keys_count > 0)
         codec_put_data(sink, keys, m->keys_count * (size_t)KEY_ID_BYTES);
+    if (m->has_proof)
+        codec_put_data(sink, m->proof, sizeof m->proof);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -444,6 +448,10 @@ int codec_read_update(struct wire_update *u, const uint8_t *scanned, size_t leng
     m->hold = flags & FLAG_HOLD;
     if (flags & FLAG_KEYS)
         take_keys(&c, m);
+    if (flags & FLAG_PROOF) {
+        codec_take_bytes(&c, m->proof, sizeof m->proof);
+        m->has_proof = true;
+    }
     return c.bad || m->weight == 0 ? -EBADMSG : 0;
 }
 

@@ -58,7 +58,8 @@ struct world {
     struct peer *cut[2];                     /* no datagram passes between these two */
     bool blocks_tcp;                         /* no check over TCP is ever answered */
     const struct swim_preset *preset;
-    struct peer_id watched_id; /* the one in trouble, in stories about one */
+    const struct identity *identities[PEERS_MAX]; /* of peers in their order; NULL: none */
+    struct peer_id watched_id;                    /* the one in trouble, in stories about one */
     uint64_t nonces, packets_sent, bytes_sent, checks;
 };
 
@@ -341,6 +342,7 @@ static struct peer *world_start(struct world *w, const char *name, unsigned addr
         .contacts_max = 32,
         .name_wait_ms = 10000,
         .preset = w->preset,
+        .identity = w->identities[w->count - 1],
         .chance = w->chance,
     };
     strcpy(config.self.name, name);

@@ -541,6 +541,22 @@ static void test_what_nothing_ties_stays_here_or_goes_to_who_serves(void **state
     pump_free(p);
 }
 
+static void test_where_all_that_serve_are_on_hold_one_of_them_takes_it(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(1, http);
+    assert_int_equal(view_set_flags(core_of(p, 0)->view, true, false, true), 1);
+    uint32_t client = ask(p, 0, TOOL("1"));
+    answer(p, MESH_FORM_JSON, RESULT("1"));
+    assert_ended(p, client, MESH_OK);
+    (void)pump_session(p, pump_begin(p, 0, true));
+    assert_int_equal(view_set_flags(core_of(p, 0)->view, false, false, true), 1);
+    uint32_t count = p->ucalls_count;
+    (void)ask(p, 0, TOOL("2"));
+    assert_int_equal(p->ucalls_count, count); /* ours is down */
+    pump_free(p);
+}
+
 static void test_a_probe_waits_for_whoever_serves_first(void **state)
 {
     (void)state;
@@ -757,6 +773,7 @@ int main(void)
         cmocka_unit_test(test_equal_handles_meet_in_one_process),
         cmocka_unit_test(test_a_state_outweighs_a_handle_and_a_gone_one_does_not),
         cmocka_unit_test(test_what_nothing_ties_stays_here_or_goes_to_who_serves),
+        cmocka_unit_test(test_where_all_that_serve_are_on_hold_one_of_them_takes_it),
         cmocka_unit_test(test_a_probe_waits_for_whoever_serves_first),
         cmocka_unit_test(test_a_peer_that_leaves_still_serves_what_only_it_can),
         cmocka_unit_test(test_a_client_that_closes_cancels_at_any_peer),

@@ -928,7 +928,6 @@ static void test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up(void **state)
     d.target_nonce = b->nonce;
     swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
     d.kind = DATAGRAM_GOSSIP;
-    d.sender = id_of(c);
     d.updates_count = 40; /* more than there is room for contacts */
     for (unsigned n = 1; n < 40; n++) {
         d.updates[n].kind = UPDATE_DEAD;
@@ -936,7 +935,8 @@ static void test_swim_a_forgotten_asker_of_a_ping_holds_nothing_up(void **state)
     }
     d.updates[0].kind = UPDATE_LEFT;
     d.updates[0].record.id = id_of(a);
-    swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms);
+    swim_on_datagram(b->swim, &a->addr, &d, a->nonce, w.now_ms);
+    d.sender = id_of(c);
     d.updates[0].kind = UPDATE_DEAD;
     d.updates[0].record.id = (struct peer_id){40, WALL_MS};
     swim_on_datagram(b->swim, &c->addr, &d, c->nonce, w.now_ms + 1);

@@ -306,12 +306,12 @@ static void test_swim_many_lies_evict_nobody_for_good(void **state)
             memset(&d, 0, sizeof d);
             d.kind = DATAGRAM_GOSSIP;
             d.updates_count = 1;
-            d.updates[0].kind = UPDATE_LEFT;
+            d.updates[0].kind = UPDATE_SUSPECT;
             d.updates[0].record.id = id_of(b);
             d.updates[0].incarnation = view_find(view, id_of(b))->incarnation + VIEW_JUMP_MAX;
             tell(&w, a, &w.peers[n], &d);
         }
-    assert_int_equal(state_of(&w.peers[2], id_of(b)), MEMBER_LEFT);
+    assert_int_equal(state_of(&w.peers[2], id_of(b)), MEMBER_SUSPECT);
     assert_true(world_agrees_after(&w, 60000) != MESH_NEVER);
     assert_true(view_self(swim_view(b->swim))->incarnation > VIEW_FIRST_MAX);
     world_join(&w, "z", 10, 2);
