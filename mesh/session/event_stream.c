@@ -379,8 +379,10 @@ void event_stream_fail(struct core *core, struct event_stream *stream, enum mesh
     struct logged event = {.text = stream->request, .why = why, .answers = true};
     if (stream->request.length == 0) /* of a batch: its ids are not known */
         event = (struct logged){.text = slice_text(missed_text)};
-    if (event_stream_is_accepted(session, stream))
+    if (event_stream_is_accepted(session, stream)) {
         on = event_stream_own(core, session);
+        session->has_run = true; /* whoever has it back may know another outcome, and say that */
+    }
     event.is_last = on == stream;
     if (on != NULL)
         event_stream_add(core, on, &event, now_ms);

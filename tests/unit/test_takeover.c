@@ -445,6 +445,37 @@ static void test_a_successor_at_which_nothing_ran_gives_it_back(void **state)
     pump_free(p);
 }
 
+/* HTTP+SSE: its client was told that the outcome is unknown, and the former owner may have one. */
+static void test_a_successor_that_told_an_outcome_does_not_give_it_back(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, two);
+    uint32_t stream = pump_sse_again(p, 2);
+    pump_settle(p);
+    pump_say(p, pump_last(p),
+             "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":"
+             "\"2024-11-05\",\"capabilities\":{}}}");
+    pump_run(p, 200);
+    const char *session = pump_session(p, stream);
+    uint32_t owner = owner_of(p, session), other = (owner + 1) % 3;
+    struct mesh_epoch former = owned_at(p, owner, session)->epoch;
+    pump_post(p, owner, session, CALL("1"));
+    pump_run(p, 100);
+    pump_kill(p, owner);
+    pump_settle(p);
+    take(p, other, session);
+    pump_run(p, 400);
+    struct session *taken = owned_at(p, other, session);
+    assert_non_null(taken);
+    for (int told = 0; told < 2; told++) {
+        struct rounds r = takeover_rounds(core_of(p, other), &taken->id);
+        assert_int_equal(
+            rounds_on_check(&r, core_self(core_of(p, other)), former, ROUNDS_LIVES).gives, !told);
+        event_stream_accepted_lost(core_of(p, other), taken, false, p->now_ms);
+    }
+    pump_free(p);
+}
+
 static void test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split(void **state)
 {
     (void)state;
@@ -488,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewhere),
         cmocka_unit_test(test_who_owes_an_answer_on_a_stream_that_it_loses_ends_its_session),
         cmocka_unit_test(test_a_successor_at_which_nothing_ran_gives_it_back),
+        cmocka_unit_test(test_a_successor_that_told_an_outcome_does_not_give_it_back),
         cmocka_unit_test(test_a_session_that_nobody_uses_has_one_owner_soon_after_a_split),
     };
     if (sodium_init() < 0)
