@@ -120,6 +120,9 @@ int copies_send(struct core *core, struct session *session, struct peer_id peer,
 /* Somebody owns it in that epoch, above our record's: does it want us to have one? */
 void copies_ask(struct core *core, const struct session *copy, struct mesh_epoch epoch,
                 uint64_t now_ms);
+/* It was granted to somebody, who may have others keep it, and leave ours unmentioned: unless it is
+ * spoken of soon, we ask. */
+void copies_on_granted(struct core *core, struct session *copy, uint64_t now_ms);
 /* Its owner in that epoch says that it does not own it then, and never will; and which one does
  * instead, or counter 0. */
 void copies_on_given(struct core *core, struct session *copy, struct mesh_epoch epoch,

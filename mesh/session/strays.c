@@ -250,6 +250,11 @@ void strays_on_found(struct core *core, struct peer_id from, const struct wire_m
         (void)copies_send(core, copy, from, now_ms);
 }
 
+void copies_on_granted(struct core *core, struct session *copy, uint64_t now_ms)
+{
+    strays_begin(core, copy, now_ms);
+}
+
 void copies_on_given(struct core *core, struct session *copy, struct mesh_epoch epoch,
                      struct mesh_epoch other, uint64_t now_ms)
 {

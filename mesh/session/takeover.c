@@ -561,6 +561,7 @@ static void send_newer(struct core *core, const struct wire_message *take, struc
 static bool answer_take(struct core *core, struct peer_id from, const struct wire_message *m,
                         uint64_t now_ms)
 {
+    struct session *copy = session_find_copy(core, &m->session);
     struct mesh_epoch other;
     struct rounds r = takeover_rounds(core, &m->session);
     rounds_hear_of(&r, m->round.other, m->round.is_given);
@@ -574,6 +575,8 @@ static bool answer_take(struct core *core, struct peer_id from, const struct wir
             return true;
         send_newer(core, m, from, now_ms);
         takeover_tell(core, from, WIRE_GRANT, &m->session, m->epoch, none, now_ms);
+        if (copy != NULL)
+            copies_on_granted(core, copy, now_ms);
         (void)MESH_FAIL(core, "takeover.after_grant");
         break;
     case ROUNDS_VETO:

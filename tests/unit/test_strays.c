@@ -105,6 +105,29 @@ static void test_who_was_promised_it_is_gone_and_its_owner_is_asked(void **state
     pump_free(p);
 }
 
+/* Whom we granted it, or whoever owns it then, need not want a copy of us, nor know that we have
+ * one. */
+static void test_who_granted_it_and_hears_nothing_more_asks(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(4, two);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    uint32_t node = without(p, session);
+    struct session *copy = give(p, session, node);
+    struct wire_message take = {.kind = WIRE_TAKE, .session = copy->id, .has_session = true};
+    strays_confirm(copy, p->now_ms);
+    pump_run(p, 1000);
+    assert_non_null(copy_at(p, node, session));
+    take.epoch = (struct mesh_epoch){2, id_at(p, (node + 1) % 4)};
+    take.round.other = copy->epoch;
+    take.round.is_given = true; /* by its owner, it believes */
+    takeover_on_message(core_of(p, node), take.epoch.owner, &take, p->now_ms);
+    pump_run(p, 3000);
+    assert_null(copy_at(p, node, session));
+    assert_int_equal(copies_of(p, session), 2);
+    pump_free(p);
+}
+
 /* In a large mesh links come and go all the time. */
 static void test_who_hears_nothing_asks_though_changes_go_on(void **state)
 {
@@ -332,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_where_all_are_confirmed_nobody_asks),
         cmocka_unit_test(test_a_copy_at_no_holder_is_forgotten_soon),
         cmocka_unit_test(test_who_was_promised_it_is_gone_and_its_owner_is_asked),
+        cmocka_unit_test(test_who_granted_it_and_hears_nothing_more_asks),
         cmocka_unit_test(test_who_hears_nothing_asks_though_changes_go_on),
         cmocka_unit_test(test_who_is_not_answered_asks_again),
         cmocka_unit_test(test_what_comes_late_of_a_former_owner_is_not_taken),
