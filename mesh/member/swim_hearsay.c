@@ -41,6 +41,8 @@ static enum hearsay kind_of_gone(const struct mesh_member *known, const struct m
     bool is_alive = news->kind == UPDATE_ALIVE;
     if (known != NULL && (!is_alive || news->incarnation <= known->incarnation))
         return HEARSAY_HARMLESS;
+    if (member_is_living(of_name) && generation < other)
+        return is_alive ? HEARSAY_OLDER : HEARSAY_HARMLESS;
     if (member_is_living(of_name))
         return generation > other && (news->kind != UPDATE_SUSPECT || carries_record(news))
                    ? HEARSAY_NEWER
@@ -152,7 +154,8 @@ static void believe(struct swim *swim, struct doubt *doubt, uint64_t now_ms);
 bool hearsay_holds(struct swim *swim, enum hearsay kind, struct peer_id teller,
                    const struct wire_update *news, bool is_quiet, uint64_t now_ms)
 {
-    if (!swim->preset->asks_first || kind == HEARSAY_HARMLESS || MUTANT(BELIEVE_HEARSAY) ||
+    bool is_believed = kind == HEARSAY_HARMLESS || kind == HEARSAY_OLDER;
+    if (!swim->preset->asks_first || is_believed || MUTANT(BELIEVE_HEARSAY) ||
         !view_may_take(swim->view, news, now_ms))
         return false;
     struct doubt *doubt = find_doubt(swim, kind, &news->record);
@@ -245,6 +248,7 @@ bool hearsay_on_ack(struct swim *swim, const struct mesh_member *sender,
     case HEARSAY_OTHER:
         deny(swim, doubt, now_ms);
         break;
+    case HEARSAY_OLDER:
     case HEARSAY_HARMLESS:
         break;
     }

@@ -369,6 +369,12 @@ void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t 
         probe->is_check = true;
 }
 
+void probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
+{
+    if (find_probe_of(swim, member, PROBE_CONFIRM) == NULL)
+        (void)begin_probe(swim, member, PROBE_CONFIRM, now_ms);
+}
+
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
     (void)probe_bare(swim, member, PROBE_REFUSED, now_ms);

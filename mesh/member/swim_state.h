@@ -115,7 +115,8 @@ enum hearsay {
     HEARSAY_MOVED, /* it is at another address */
     HEARSAY_OTHER, /* it says something else, under the version that we know: one of both is forged
                     */
-    HEARSAY_BACK   /* it was taken for replaced, by one that is gone, and lives */
+    HEARSAY_BACK,  /* it was taken for replaced, by one that is gone, and lives */
+    HEARSAY_OLDER  /* it lives, and so does one that replaced it, as far as is known here */
 };
 
 /* Such news, held back while those that it is about are asked. */
@@ -293,6 +294,7 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms);
 void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms);
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms);
+void probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms); /* now */
 /* A ping and no more, for such a reason. False: there is no room for it. */
 bool probe_bare(struct swim *swim, const struct mesh_member *member, enum probe_why why,
                 uint64_t now_ms);
