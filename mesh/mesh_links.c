@@ -16,7 +16,7 @@ static void mesh_on_control(struct core *core, const struct links_event *event, 
         owner_on_find(core, event->peer, &event->message, now_ms);
         break;
     case WIRE_FOUND:
-        tombs_on_found(core, event->peer, &event->message.session);
+        tombs_on_found(core, event->peer, &event->message);
         owner_on_found(core, event->peer, &event->message, now_ms);
         copies_on_message(core, event->peer, &event->message, now_ms);
         break;

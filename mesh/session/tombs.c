@@ -210,12 +210,16 @@ static void telling_again(struct core *core, struct telling *telling, uint64_t n
         telling_free(t, telling);
 }
 
-void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id)
+void tombs_on_found(struct core *core, struct peer_id from, const struct wire_message *found)
 {
-    struct telling_key key = telling_key(id, from);
+    struct telling_key key = telling_key(&found->session, from);
     struct telling *telling = telling_find(&core->tombs, &key);
-    if (telling != NULL)
-        telling_free(&core->tombs, telling);
+    struct tomb *tomb = newest_find(&core->tombs.ends, found->session.bytes);
+    if (telling == NULL)
+        return;
+    telling_free(&core->tombs, telling);
+    if (tomb != NULL && !found->is_ended)
+        tomb->is_sure = false; /* it lives there: others are asked before that is denied */
 }
 
 void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms)

@@ -62,7 +62,7 @@ void tombs_on_deleted(struct core *core, const struct session_id *id, struct mes
 bool tombs_answer(struct core *core, struct peer_id from, const struct wire_message *m,
                   uint64_t now_ms);
 /* It need not be told again: it knows, or knows better. */
-void tombs_on_found(struct core *core, struct peer_id from, const struct session_id *id);
+void tombs_on_found(struct core *core, struct peer_id from, const struct wire_message *found);
 /* A link to it stands: who has not said that it knows is told again. */
 void tombs_on_link(struct core *core, struct peer_id peer, uint64_t now_ms);
 /* It came, or came back: what ended lately, and it is a candidate for, it may not know of. */

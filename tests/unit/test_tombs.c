@@ -404,6 +404,27 @@ static void test_an_owner_goes_on_above_an_epoch_that_ended(void **state)
     pump_free(p);
 }
 
+static void test_who_ended_it_and_hears_that_it_lives_is_not_sure_any_more(void **state)
+{
+    (void)state;
+    struct pump *p = pump_new(3, NULL);
+    const char *session = pump_session(p, pump_begin(p, 0, false));
+    struct session_id id = id_of(session);
+    struct core *stranger = core_of(p, 1);
+    struct session *its = copy_at(p, 1, session);
+    its->epoch = (struct mesh_epoch){4, core_self(stranger)};
+    tombs_tell(stranger, its, p->now_ms);
+    forget(stranger, its);
+    struct wire_message found = {.kind = WIRE_FOUND, .session = id, .is_ended = true};
+    tombs_on_found(stranger, core_self(core_of(p, 2)), &found);
+    assert_true(tombs_is_sure(stranger, &id, p->now_ms));
+    found.is_ended = false;
+    tombs_on_found(stranger, core_self(core_of(p, 0)), &found);
+    assert_true(tombs_has(stranger, &id, p->now_ms));
+    assert_false(tombs_is_sure(stranger, &id, p->now_ms));
+    pump_free(p);
+}
+
 /* Whatever it has in mind with it. */
 static void test_who_speaks_of_a_deleted_session_is_told(void **state)
 {
@@ -481,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_an_end_is_sure_once_all_were_asked_who_came_or_the_client_wished_it),
         cmocka_unit_test(test_nobody_ends_a_session_that_we_own),
         cmocka_unit_test(test_an_owner_goes_on_above_an_epoch_that_ended),
+        cmocka_unit_test(test_who_ended_it_and_hears_that_it_lives_is_not_sure_any_more),
         cmocka_unit_test(test_who_speaks_of_a_deleted_session_is_told),
         cmocka_unit_test(test_an_end_is_told_to_the_home_in_place_of_who_died),
         cmocka_unit_test(test_an_end_under_an_id_that_is_none_of_ours_is_not_noted),
