@@ -380,6 +380,7 @@ void world_pause(struct world *world, uint32_t index, uint32_t for_ms)
 {
     struct seat *seat = &world->seats[index];
     world_say(world, seat, "is stopped for %u ms", for_ms);
+    seat->held_us = world->now_us;
     seat->paused_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
     disturb(seat, seat->paused_until_us);
 }
@@ -461,6 +462,7 @@ void world_stall_io(struct world *world, uint32_t index, uint32_t for_ms)
     struct seat *seat = &world->seats[index];
     world_say(world, seat, "sends and receives nothing for %u ms", for_ms);
     world->hampered++;
+    seat->held_us = world->now_us;
     seat->io_stalled_until_us = world->now_us + (uint64_t)for_ms * WORLD_MS;
     disturb(seat, seat->io_stalled_until_us);
 }

@@ -182,6 +182,18 @@ static void check_step(struct world *world, const struct seat *seat, const struc
                    seat->index, name, was->incarnation, is->incarnation);
 }
 
+/* It lives, or lived a second ago; what waited at this seat is as old as the wait. */
+static bool is_heard_yet(const struct world *world, const struct seat *seat,
+                         const struct life *life)
+{
+    uint64_t until_us = seat->io_stalled_until_us > seat->paused_until_us
+                            ? seat->io_stalled_until_us
+                            : seat->paused_until_us;
+    bool has_waited = world->now_us < until_us + WORLD_SECOND;
+    uint64_t sent_us = has_waited && seat->held_us < world->now_us ? seat->held_us : world->now_us;
+    return life->ended_us == 0 || sent_us < life->ended_us + WORLD_SECOND;
+}
+
 /* M6: of a name one generation lives, and that is the newest, unless the newer ones are gone and it
  * outlived them. `is_met`: it did not live here before. */
 static void check_newest(struct world *world, const struct seat *seat, const struct seen *seen,
@@ -196,8 +208,7 @@ static void check_newest(struct world *world, const struct seat *seat, const str
             continue;
         const struct life *own =
             is_met ? life_of(world, mesh_member_of(seat->mesh, row->id)->record) : NULL;
-        bool is_outlived =
-            own != NULL && (own->ended_us == 0 || world->now_us - own->ended_us < WORLD_SECOND);
+        bool is_outlived = own != NULL && is_heard_yet(world, seat, own);
         if (member_state_is_living(newer->state) || (is_met && !is_outlived))
             check_fail(world, "M6",
                        "p%u: generation %" PRIu64 " of %016" PRIx64 " lives, and %" PRIu64

@@ -147,6 +147,7 @@ struct seat {
     uint64_t busy_until_us;
     uint64_t lies_until_us;       /* see malice.h */
     uint64_t io_stalled_until_us; /* wires stand still both ways, timers run */
+    uint64_t held_us;             /* when what came began to wait, for either, the last time */
     int64_t wall_ms;              /* of the next start: the wall clock is so much wrong */
     enum world_dns dns;
     bool has_untold;   /* links of which the kernel took bytes, and the core was not told */

@@ -506,7 +506,8 @@ void probe_on_reached(struct swim *swim, const struct mesh_member *member, uint6
 }
 
 /* Somebody else is where we looked for a member. That proves no death: an address may be shared,
- * translated or out of date. */
+ * translated or out of date. Another process of its own name, in its place, is as much as a port
+ * that refuses. */
 bool probe_on_not_me(struct swim *swim, const struct mesh_addr *from, struct peer_id sender,
                      uint32_t number, uint64_t now_ms)
 {
@@ -517,7 +518,9 @@ bool probe_on_not_me(struct swim *swim, const struct mesh_addr *from, struct pee
             continue;
         drop_probe(swim, &swim->probes[n]);
         const struct mesh_member *target = view_find(swim->view, probe.target);
-        if (target != NULL && member_is_living(target))
+        if (target != NULL && member_is_living(target) && sender.name == probe.target.name)
+            suspicion_on_refused(swim, target, now_ms);
+        else if (target != NULL && member_is_living(target))
             probe_suspect(swim, target, now_ms);
         return true;
     }

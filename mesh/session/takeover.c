@@ -651,8 +651,12 @@ static void on_yield(struct core *core, const struct wire_message *m, uint64_t n
             mesh_epoch_compare(ask->take.epoch, m->epoch) == 0)
             ask_free(t, ask);
     }
-    if (copy != NULL && peer_id_equal(copy->epoch.owner, core_self(core)))
-        takeover_begin(core, copy, now_ms); /* for whom we gave it up does not want it */
+    if (copy == NULL || !peer_id_equal(copy->epoch.owner, core_self(core)))
+        return;
+    if (mesh_epoch_compare(m->epoch, copy->epoch) < 0)
+        takeover_begin(core, copy, now_ms); /* for whom we gave it up had yielded itself before */
+    else
+        takeover_dismiss(core, copy, none, now_ms); /* who was to have it next does not want it */
 }
 
 void takeover_on_message(struct core *core, struct peer_id from, const struct wire_message *m,

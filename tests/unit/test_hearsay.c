@@ -211,6 +211,27 @@ static void test_who_outlived_a_newer_process_of_its_name_comes_back(void **stat
     world_deinit(&w);
 }
 
+/* It had met one of its name that is gone, and nobody else had. */
+static void test_a_process_in_the_place_of_a_newer_one_of_its_name_outlived_it(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w, 5);
+    world_make(&w, 4);
+    struct peer *b = &w.peers[1], *c = &w.peers[2];
+    struct wire_update gone;
+    view_tell(view_self(swim_view(b->swim)), &gone);
+    gone.record.id.generation += 1000;
+    gone.record.nonce += 77;
+    assert_int_equal(view_apply(swim_view(c->swim), &gone, w.now_ms), VIEW_NEW);
+    assert_int_equal(state_of(c, gone.record.id), MEMBER_ALIVE);
+    world_run(&w, 9000); /* a suspicion without other votes takes 18 s */
+    assert_int_equal(state_of(c, gone.record.id), MEMBER_DEAD);
+    assert_int_equal(state_of(c, id_of(b)), MEMBER_ALIVE);
+    assert_true(world_agrees(&w));
+    world_deinit(&w);
+}
+
 static void test_nobody_is_looked_for_where_only_others_say_it_is(void **state)
 {
     struct world w;
@@ -309,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_a_newer_process_that_answers_replaces_the_older_at_once),
         cmocka_unit_test(test_we_go_when_a_newer_process_of_our_name_answers_us),
         cmocka_unit_test(test_who_outlived_a_newer_process_of_its_name_comes_back),
+        cmocka_unit_test(test_a_process_in_the_place_of_a_newer_one_of_its_name_outlived_it),
         cmocka_unit_test(test_nobody_is_looked_for_where_only_others_say_it_is),
         cmocka_unit_test(test_a_forged_record_of_the_version_that_is_known_is_outdone),
         cmocka_unit_test(test_what_others_say_that_we_found_is_not_our_finding),
