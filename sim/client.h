@@ -103,7 +103,10 @@ struct request {
     uint32_t handle_number;
     char made[64], held[96]; /* raw: what a server gave as its answer; what the client has of it */
     uint32_t made_server, made_seat;
-    uint64_t left_us; /* modern, HTTP+SSE: its client went */
+    uint64_t left_us;           /* modern, HTTP+SSE: its client went */
+    struct mesh_epoch accepted; /* HTTP+SSE: its owner's when its 202 came, */
+    uint64_t accepted_version;  /* and that of its record */
+    bool is_forgotten;          /* that one died, and nobody else had heard of it */
     uint32_t executions;
     bool waited; /* for a fresh server, which was told of the session first */
     uint64_t executed_us, answers_at_us, lost_us; /* first; as meant; when that was lost */

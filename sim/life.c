@@ -8,6 +8,7 @@
 #include "sim/ends.h"
 #include "sim/net.h"
 #include "sim/scenario.h"
+#include "sim/sse.h"
 #include "sim/upstream.h"
 #include "sim/world.h"
 
@@ -281,6 +282,7 @@ static void seat_empty(struct world *world, struct seat *seat)
             world->lives[n].ended_us = world->now_us + 1; /* never 0 */
     tenures_died(world, seat);
     ends_died(world, seat);
+    sse_died(world, seat);
     clients_died(world, seat);
     upstreams_died(world, seat);
     mesh_free(seat->mesh);

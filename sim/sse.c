@@ -288,9 +288,58 @@ static void outcomes_check(struct world *world, const struct request *stream)
         return;
     for (uint32_t n = stream->n + 1; n < clients->requests_count; n++) {
         const struct request *request = clients->requests[n];
-        if (request->session == stream->session && is_accepted(request) && !request->has_answer)
+        if (request->session == stream->session && is_accepted(request) && !request->has_answer &&
+            !request->is_forgotten)
             check_fail(world, "H1", "#%u ends with '%s', and #%u has no outcome", stream->n,
                        reason_name(stream->why), request->n);
+    }
+}
+
+static bool tenure_at(const struct world *world, uint32_t seat, const struct session *session,
+                      struct mesh_tenure *tenure)
+{
+    return seat != WORLD_NOBODY && session->has_id && world_serves(world, seat) &&
+           mesh_tenure_of(world->seats[seat].mesh, session->id, MESH_SESSION_TEXT, tenure);
+}
+
+static void accepted_note(struct world *world, struct request *request)
+{
+    const struct session *session = world->clients->sessions[request->session];
+    struct mesh_tenure tenure;
+    struct records records;
+    records_of(world, session, &records);
+    if (!tenure_at(world, records.owner, session, &tenure))
+        return;
+    request->accepted = tenure.epoch;
+    request->accepted_version = tenure.version;
+}
+
+/* The newest that another peer has of that epoch. */
+static uint64_t version_but_at(const struct world *world, const struct seat *but,
+                               const struct session *session, struct mesh_epoch epoch)
+{
+    uint64_t newest = 0;
+    struct mesh_tenure tenure;
+    for (uint32_t n = 0; n < world->seats_count; n++)
+        if (n != but->index && tenure_at(world, n, session, &tenure) &&
+            mesh_epoch_compare(tenure.epoch, epoch) == 0 && tenure.version > newest)
+            newest = tenure.version;
+    return newest;
+}
+
+void sse_died(struct world *world, const struct seat *seat)
+{
+    struct clients *clients = world->clients;
+    struct mesh_tenure tenure;
+    for (uint32_t n = 0; n < clients->requests_count; n++) {
+        struct request *request = clients->requests[n];
+        const struct session *session = clients->sessions[request->session];
+        if (!is_accepted(request) || request->has_answer || session->delete_us != 0 ||
+            !tenure_at(world, seat->index, session, &tenure) || tenure.is_copy ||
+            mesh_epoch_compare(tenure.epoch, request->accepted) != 0)
+            continue;
+        request->is_forgotten =
+            request->accepted_version > version_but_at(world, seat, session, request->accepted);
     }
 }
 
@@ -306,6 +355,7 @@ void sse_over(struct world *world, struct request *request, enum request_state s
         request->left_us = world->now_us;
         world_at(world, world->now_us + END_US, CHECK_SSE, WORLD_NOBODY, request->n, 0);
     } else if (is_accepted(request)) {
+        accepted_note(world, request);
         world_at(world, world->now_us + ANSWER_US, CHECK_SSE, WORLD_NOBODY, request->n, 0);
     }
 }
@@ -338,7 +388,7 @@ static bool is_at_work(const struct world *world, uint32_t request)
 static void answer_check(struct world *world, const struct request *request)
 {
     const struct request *stream = stream_of(world, request->session);
-    if (request->has_answer || stream->state != REQUEST_OPEN)
+    if (request->has_answer || request->is_forgotten || stream->state != REQUEST_OPEN)
         return;
     uint64_t excuse_us = later(request->ended_us, disturbed_us(world, stream));
     excuse_us = later(excuse_us, later(request->lost_us, request->answers_at_us));

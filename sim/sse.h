@@ -3,8 +3,9 @@
  * the stream. Whoever loses it opens another and goes on, some without initialize, as real ones do.
  * What must hold of them:
  *
- *   H1  what was accepted by a 202 is answered on the stream, once, unless the stream ends before;
- *       where its owner ends it, the errors of what was open come first
+ *   H1  what was accepted by a 202 is answered on the stream, once, unless the stream ends before,
+ *       or its owner dies before a copy of it says so; where its owner ends it, the errors of what
+ *       was open come first
  *   H2  a session ends with its stream, within bounded time
  *
  * and S1: its notifications come in order, and all of them. */
@@ -57,6 +58,9 @@ void sse_came(struct world *world, struct request *stream, struct slice text,
 void sse_over(struct world *world, struct request *request, enum request_state state);
 /* Takes what came only later. */
 bool sse_is_slow(const struct world *world, const struct request *request);
+
+/* Before the peer's memory is gone. */
+void sse_died(struct world *world, const struct seat *seat);
 
 void sse_check(struct world *world, const struct world_event *event); /* CHECK_SSE */
 

@@ -428,6 +428,27 @@ static bool was_given_back(struct world *world, const struct tenures *tenures)
     return false;
 }
 
+static void owners_note(struct world *world, struct session *session)
+{
+    struct tenures *tenures = &session->tenures;
+    struct mesh_tenure tenure;
+    tenures->own_count = 0;
+    for (uint32_t seat = 0; seat < world->seats_count; seat++)
+        if (tenures->own_count < TENURE_OWN && tenure_at(world, seat, session, &tenure) &&
+            !tenure.is_copy)
+            tenures->own[tenures->own_count++] = life_on(world, seat);
+}
+
+/* Beside the former, in an earlier epoch: when they hear each other, one goes on in the next one
+ * (DESIGN §7), and takes nothing over. */
+static bool owned_before(const struct tenures *tenures, uint32_t life)
+{
+    for (uint32_t n = 0; n < tenures->own_count; n++)
+        if (tenures->own[n] == life)
+            return true;
+    return false;
+}
+
 /* O3 */
 static void taken_check(struct world *world, uint32_t number, const struct records *records)
 {
@@ -440,7 +461,8 @@ static void taken_check(struct world *world, uint32_t number, const struct recor
     /* one of less than a second, between two looks, was nobody's to see: its owner is the former */
     struct mesh_epoch last = heard_before(&session->tenures.heard, records->epoch);
     if ((last.counter != 0 && !peer_id_equal(last.owner, former->id)) ||
-        was_given_back(world, &session->tenures))
+        was_given_back(world, &session->tenures) ||
+        owned_before(&session->tenures, life_on(world, records->owner)))
         return;
     if (former->ended_us != 0 || former->seat == records->owner ||
         world->seats[former->seat].leaving || !is_unharmed(world, former->seat) ||
@@ -512,8 +534,10 @@ static void session_look(struct world *world, uint32_t number)
     for (uint32_t seat = 0; seat < world->seats_count; seat++)
         if (tenures->had_count < TENURE_HAD && tenure_at(world, seat, session, &tenure))
             tenures->had[tenures->had_count++] = life_on(world, seat);
-    if (records.owner == WORLD_NOBODY)
+    if (records.owner == WORLD_NOBODY) {
+        tenures->own_count = 0;
         return;
+    }
     acked_check(world, number, records.owner);
     safe_note(world, number, records.owner);
     if (records.epoch > tenures->seen) {
@@ -524,6 +548,7 @@ static void session_look(struct world *world, uint32_t number)
     }
     if (tenures->seen_owner == life_on(world, records.owner))
         tenures->seen_us = world->now_us;
+    owners_note(world, session);
     if (records.epoch > tenures->top) {
         world->clients->tenures += tenures->top != 0;
         tenures->top = records.epoch;

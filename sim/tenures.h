@@ -25,6 +25,7 @@
 #define TENURE_COPIES 2u /* beside the owner's own, unless the world has none */
 #define TENURE_LOST 16u  /* lives that ended with a record; the oldest is forgotten */
 #define TENURE_HAD 8u    /* lives that have one */
+#define TENURE_OWN 4u    /* lives that own it */
 
 struct request;
 struct seat;
@@ -42,6 +43,7 @@ struct tenures {
     uint32_t lost[TENURE_LOST], lost_count; /* lives that ended with a record of it */
     uint32_t had[TENURE_HAD], had_count;    /* that had one at the last look */
     struct heard heard;
+    uint32_t own[TENURE_OWN], own_count; /* that owned it then */
     uint64_t since_us; /* when somebody was seen to have a record first; 0: not yet */
     bool is_gone;      /* nobody that runs has a record of it any more */
 };
