@@ -35,6 +35,13 @@ struct held_head {
     struct peer_id owner;
 };
 
+/* What its client was told, in events: there with the first of them. */
+struct exchange_told {
+    struct event_id passed[ENTRY_TENURES]; /* the newest that it got of each tenure */
+    struct slice progress;                 /* that it got last, a raw number; empty: none; */
+    struct peer_id progress_of;            /* by this owner */
+};
+
 struct exchange {
     struct handle self;
     struct exchange_name name;
@@ -61,23 +68,20 @@ struct exchange {
     bool is_unrecorded; /* `owner` was asked as a candidate and has no record: all are asked */
     bool is_told;       /* MOVED named `owner` */
     bool has_position;  /* its client showed an event's id, or got one since: */
-    struct event_id position; /* the newest; none: what was shown is no id of ours */
-    struct event_id *passed;  /* [ENTRY_TENURES], the newest that its client got of each tenure;
-                                 NULL: it got none */
-    struct slice progress;    /* that its client was told last, a raw number; empty: none; */
-    struct peer_id told_by;   /* by this owner */
-    bool has_marks;           /* events without data may be sent to its client: it got one */
-    uint64_t lost_link;       /* number of the link that it was lost with */
-    uint64_t serial;          /* of the answer, by its owner, */
-    uint32_t received;        /* and how many whole messages of it came */
-    uint32_t retry_ms;        /* the next wait */
-    struct held_head *held;   /* NULL: none, as mostly */
-    size_t unread_bytes;      /* came on this lane, not taken by the socket yet */
-    size_t stale_bytes;       /* likewise, of earlier lanes: taken first, and not acknowledged */
+    struct event_id position;   /* the newest; none: what was shown is no id of ours */
+    struct exchange_told *told; /* NULL: nothing */
+    uint64_t lost_link;         /* number of the link that it was lost with */
+    uint64_t serial;            /* of the answer, by its owner, */
+    uint32_t received;          /* and how many whole messages of it came */
+    uint32_t retry_ms;          /* the next wait */
+    struct held_head *held;     /* NULL: none, as mostly */
+    size_t unread_bytes;        /* came on this lane, not taken by the socket yet */
+    size_t stale_bytes;         /* likewise, of earlier lanes: taken first, and not acknowledged */
     bool head_out, is_answered, has_failed, was_parked; /* has_failed: told by an event */
-    enum mesh_form form;                                /* head_out: of what the client gets */
-    uint64_t asked_ms;                                  /* when the lane was opened */
-    uint64_t retry_at_ms, give_up_ms, grace_ms;         /* MESH_NEVER: not set */
+    bool has_marks;      /* events without data may be sent to its client: it got one */
+    enum mesh_form form; /* head_out: of what the client gets */
+    uint64_t asked_ms;   /* when the lane was opened */
+    uint64_t retry_at_ms, give_up_ms, grace_ms; /* MESH_NEVER: not set */
     struct heap_node timer;
     struct list parked; /* in entry.parked while PARKED */
 };

@@ -19,9 +19,10 @@ static void exchange_drop_held(struct exchange *x)
 void exchange_keep_nothing(struct exchange *x)
 {
     exchange_drop_held(x);
-    free(x->passed);
-    x->passed = NULL;
-    slice_drop(&x->progress);
+    if (x->told != NULL)
+        slice_drop(&x->told->progress);
+    free(x->told);
+    x->told = NULL;
     slice_drop(&x->request.method);
     slice_drop(&x->request.target);
     slice_drop(&x->request.head);
@@ -224,11 +225,19 @@ static bool exchange_hold_head(struct core *core, struct exchange *x, const stru
     return true;
 }
 
+/* NULL: no memory. */
+static struct exchange_told *exchange_make_told(struct exchange *x)
+{
+    if (x->told == NULL)
+        x->told = calloc(1, sizeof *x->told);
+    return x->told;
+}
+
 /* The newest event of this tenure that was passed on; NULL: none was. */
 static struct event_id *exchange_passed(const struct exchange *x, const struct event_id *id)
 {
-    for (size_t n = 0; x->passed != NULL && n < ENTRY_TENURES; n++) {
-        struct event_id *passed = &x->passed[n];
+    for (size_t n = 0; x->told != NULL && n < ENTRY_TENURES; n++) {
+        struct event_id *passed = &x->told->passed[n];
         if (passed->epoch == id->epoch && passed->stream == id->stream)
             return passed;
     }
@@ -252,10 +261,11 @@ bool exchange_has_passed(struct exchange *x, const struct wire_message *event)
             *passed = *id;
         return is_old;
     }
-    if (x->passed == NULL && (x->passed = calloc(ENTRY_TENURES, sizeof *x->passed)) == NULL)
+    struct exchange_told *told = exchange_make_told(x);
+    if (told == NULL)
         return false;
-    memmove(x->passed + 1, x->passed, (ENTRY_TENURES - 1) * sizeof *x->passed);
-    x->passed[0] = *id;
+    memmove(told->passed + 1, told->passed, (ENTRY_TENURES - 1) * sizeof *told->passed);
+    told->passed[0] = *id;
     return false;
 }
 
@@ -278,15 +288,18 @@ bool exchange_note_progress(struct core *core, struct exchange *x, const struct 
     rpc_read(&rpc, NULL, event->payload.at, event->payload.length);
     if (!rpc_progress(&rpc, event->payload, &value))
         return true;
-    if (x->progress.length > 0 && value.length > 0 &&
-        !peer_id_equal(event->epoch.owner, x->told_by) &&
-        rpc_number_compare(value, x->progress) <= 0)
+    struct exchange_told *told = exchange_make_told(x);
+    if (told == NULL)
+        return true;
+    if (told->progress.length > 0 && value.length > 0 &&
+        !peer_id_equal(event->epoch.owner, told->progress_of) &&
+        rpc_number_compare(value, told->progress) <= 0)
         return false;
-    slice_drop(&x->progress);
-    x->told_by = event->epoch.owner;
+    slice_drop(&told->progress);
+    told->progress_of = event->epoch.owner;
     value.buf = NULL; /* a copy: it must not pin the text that it stands in */
     if (value.length <= WIRE_PROGRESS_MAX)
-        (void)slice_keep(&x->progress, value, &core->budget);
+        (void)slice_keep(&told->progress, value, &core->budget);
     return true;
 }
 

@@ -57,7 +57,8 @@ static void exchange_ask(struct core *core, struct exchange *x, struct peer_id p
     m.open.has_position = x->has_position ||
                           (x->request.want == MESH_CALL && x->head_out && x->form == MESH_FORM_SSE);
     m.open.position = x->position;
-    m.open.progress = x->progress;
+    if (x->told != NULL)
+        m.open.progress = x->told->progress;
     rc = links_send(core->links, x->lane, LINKS_ENTRY, &m);
     if (rc < 0) {
         links_close(core->links, x->lane, LINKS_ENTRY);

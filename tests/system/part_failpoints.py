@@ -44,14 +44,15 @@ TRIES = 4  # who takes over is up to the sessions' ids: all may be the other's
 def dies_at(number, place):
     """A peer dies there after it passed `number` % 3 times."""
     for left in reversed(range(TRIES)):
-        if comes_to(place, number % 3, left == 0):
+        if comes_to(place, f"{place}-{left}", number % 3, left == 0):
             return
 
 
-def comes_to(place, passed, is_last):
-    """False: the peer that was to die had nothing to take over, or not so often, and lives."""
+def comes_to(place, cluster, passed, is_last):
+    """False: the peer that was to die had nothing to take over, or not so often, and lives. Each try is a
+    mesh of its own, whose servers log its calls alone."""
     who, what = PLACES[place]
-    pods = [Pod(f"p{i + 1}", place, place=Here(), flags=["--drain-grace", "2s"]) for i in range(3)]
+    pods = [Pod(f"p{i + 1}", cluster, place=Here(), flags=["--drain-grace", "2s"]) for i in range(3)]
     owner, taker, _ = pods
     victim = owner if who == "owner" else taker
     victim.place.prefix = ["env", f"MESH_FAILPOINT={place}:{passed}"]
@@ -60,7 +61,7 @@ def comes_to(place, passed, is_last):
             pod.start(pods[:i])
         wait_mesh(pods)
         entries = [pod for pod in pods[1:] if pod is not victim]
-        load = Load(f"{place}-load", entries, opens=[owner], sessions=SESSIONS, rate=RATE,
+        load = Load(f"{cluster}-load", entries, opens=[owner], sessions=SESSIONS, rate=RATE,
                     tools=("echo", "counter", "slow_counter"))
         begun = load.wait_running()
         time.sleep(1)
