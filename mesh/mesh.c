@@ -37,7 +37,7 @@ void mesh_config_defaults(struct mesh_config *config)
 
 /* ---- making --------------------------------------------------------------------------------- */
 
-static bool mesh_name_is_legal(const char *name)
+bool mesh_name_is_legal(const char *name)
 {
     size_t length = name == NULL ? 0 : strlen(name);
     if (length == 0 || length > MESH_NAME_MAX)

@@ -82,6 +82,9 @@ struct mesh_config {
     struct rings *rings;     /* the same of rings */
 };
 
+/* 1 to MESH_NAME_MAX of a-z, 0-9 and -. NULL is none. */
+bool mesh_name_is_legal(const char *name);
+
 /* Fills every field that has a default: all but name, cluster, addr, entropy, boot_ms. */
 void mesh_config_defaults(struct mesh_config *config);
 

@@ -216,11 +216,9 @@ const char *read_name(struct config *config, const struct setting *setting, cons
                       char why[VALUE_WHY_MAX])
 {
     (void)why;
-    size_t length = strlen(text);
-    if (length == 0 || length > MESH_NAME_MAX ||
-        strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
+    if (!mesh_name_is_legal(text))
         return "is no name: 1 to 63 of a-z, 0-9 and -";
-    memcpy(value_field(config, setting), text, length + 1);
+    memcpy(value_field(config, setting), text, strlen(text) + 1);
     return NULL;
 }
 

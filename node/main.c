@@ -30,11 +30,8 @@ static const char usage_text[] =
     "  meshd keys | keys use KEY                     of the cluster: which are used; use that one\n"
     "        [--admin ADDR:PORT] [--admin-token-file FILE] [--json]\n"
     "  meshd keygen                                  a new key, as a line of a key file\n"
-    "  meshd ca-public <CA-KEY                       the public key of a CA, whose own `meshd "
-    "keygen` "
-    "made\n"
-    "  meshd identity NAME <CA-KEY                   a key for that peer, with the CA's "
-    "certificate\n"
+    "  meshd ca-public <CA-KEY                       its public key; CA-KEY: as keygen prints one\n"
+    "  meshd identity NAME <CA-KEY                   a key for that peer, with a certificate\n"
     "  meshd settings [--markdown]                   all settings\n"
     "  meshd help | version\n"
     "\n"
@@ -190,11 +187,9 @@ static int print_ca_public(int argc)
 
 static int print_identity(int argc, char **argv)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
     uint8_t ca[32], secret[32], key[32], certificate[64];
     char line[65], hex[129];
-    if (argc != 1 || argv[0][0] == '\0' || strlen(argv[0]) > MESH_NAME_MAX ||
-        strspn(argv[0], letters) != strlen(argv[0]))
+    if (argc != 1 || !mesh_name_is_legal(argv[0]))
         return fail(HOST_EXIT_USAGE, "meshd: identity takes the name of a peer");
     if (!read_ca_key(ca))
         return fail(HOST_EXIT_USAGE, bad_ca_key);

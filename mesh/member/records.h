@@ -24,9 +24,9 @@ uint64_t records_sum(const struct mesh_record *record);
 size_t records_count(const struct records *records);
 size_t records_bytes(const struct records *records); /* asked of malloc() */
 
-/* Of what any record says but name, id, nonce, version and keys: equal ones have equal hashes. */
 /* All of it, the proof as well. */
 bool record_says_the_same(const struct mesh_record *a, const struct mesh_record *b);
+/* Of what any record says but name, id, nonce, version and keys: equal ones have equal hashes. */
 uint64_t record_hash(const struct mesh_record *record);
 /* Of up to 5 numbers: the same on every machine. */
 uint64_t record_hash_words(const uint64_t *words, size_t count);

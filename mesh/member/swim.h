@@ -131,8 +131,7 @@ struct swim_stats {
     uint64_t stale;         /* datagrams for another generation or target than us */
     uint64_t strange;       /* from members we do not know: their news is ignored */
     uint64_t news_refused;  /* updates that can not be */
-    uint64_t
-        unproved; /* updates without a proof where there are identities, or with one elsewhere */
+    uint64_t unproved;      /* updates without a proof where there are identities, or with one */
     uint64_t sends_dropped, lags;
 };
 

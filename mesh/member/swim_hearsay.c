@@ -16,9 +16,7 @@
 #include "mesh/member/swim_state.h"
 
 #define DOUBTS_FIRST 4
-#define DOUBTS_MAX                                                                                 \
-    128                /* what comes beyond that is told again, or found when views are compared   \
-                        */
+#define DOUBTS_MAX 128 /* what is beyond that is told again, or found when views are compared */
 #define ASKS_MAX 3     /* one may be lost */
 #define ASK_MIN_MS 60u /* between two of them: as long as an answer may take, within these */
 #define ASK_MAX_MS 160u
@@ -41,14 +39,14 @@ static enum hearsay kind_of_gone(const struct mesh_member *known, const struct m
     bool is_alive = news->kind == UPDATE_ALIVE;
     if (known != NULL && (!is_alive || news->incarnation <= known->incarnation))
         return HEARSAY_HARMLESS;
-    if (member_is_living(of_name) && generation < other)
-        return is_alive ? HEARSAY_OLDER : HEARSAY_HARMLESS;
+    bool is_older = is_alive && generation < other;
+    if (member_is_living(of_name) && generation > other &&
+        (news->kind != UPDATE_SUSPECT || carries_record(news)))
+        return HEARSAY_NEWER;
     if (member_is_living(of_name))
-        return generation > other && (news->kind != UPDATE_SUSPECT || carries_record(news))
-                   ? HEARSAY_NEWER
-                   : HEARSAY_HARMLESS;
+        return is_older ? HEARSAY_OLDER : HEARSAY_HARMLESS;
     bool has_left = known != NULL && known->state == MEMBER_LEFT;
-    return is_alive && generation < other && !has_left ? HEARSAY_BACK : HEARSAY_HARMLESS;
+    return is_older && !has_left ? HEARSAY_BACK : HEARSAY_HARMLESS;
 }
 
 enum hearsay hearsay_kind(const struct swim *swim, const struct wire_update *news)

@@ -207,6 +207,13 @@ static bool is_foisted(const struct swim *swim, const struct wire_update *news)
            member->incarnation != news->incarnation;
 }
 
+static void look_at_newest(struct swim *swim, uint64_t name, uint64_t now_ms)
+{
+    const struct mesh_member *newest = view_find_name(swim->view, name);
+    if (newest != view_self(swim->view))
+        probe_look(swim, newest, now_ms);
+}
+
 void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_update *news,
                     bool is_quiet, uint64_t now_ms)
 {
@@ -216,7 +223,6 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
     uint32_t incarnation = self->incarnation;
     enum hearsay kind = hearsay_kind(swim, news);
     struct wire_update told;
-    const struct mesh_member *newer = view_find_name(swim->view, news->record.id.name);
     enum proof proof = identity_of(swim, news);
     if (proof == PROOF_WRONG) {
         swim->stats.unproved++;
@@ -227,8 +233,8 @@ void swim_hear_news(struct swim *swim, struct peer_id teller, const struct wire_
         peer_id_equal(teller, news->record.id) || (proof == PROOF_GOOD && kind != HEARSAY_BACK);
     if (!is_own && hearsay_holds(swim, kind, teller, news, is_quiet, now_ms))
         return;
-    if (kind == HEARSAY_OLDER && swim->preset->asks_first && newer != self) /* is it there? */
-        probe_look(swim, newer, now_ms);
+    if (kind == HEARSAY_OLDER && swim->preset->asks_first) /* is the newer one there? */
+        look_at_newest(swim, news->record.id.name, now_ms);
     if (kind == HEARSAY_BACK && swim->preset->asks_first)
         view_let_back(swim->view, news->record.id);
     if (is_foisted(swim, news)) {

@@ -343,6 +343,14 @@ static struct probe *find_probe_of(struct swim *swim, const struct mesh_member *
     return NULL;
 }
 
+/* Likewise, begun if there is none; NULL: none can be. */
+static struct probe *probe_of(struct swim *swim, const struct mesh_member *member,
+                              enum probe_why why, uint64_t now_ms)
+{
+    struct probe *probe = find_probe_of(swim, member, why);
+    return probe != NULL ? probe : begin_probe(swim, member, why, now_ms);
+}
+
 void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
                       const struct wire_datagram *d, uint64_t now_ms)
 {
@@ -362,17 +370,14 @@ void probe_on_confirm(struct swim *swim, const struct mesh_member *asker,
 
 void probe_check(struct swim *swim, const struct mesh_member *suspect, uint64_t now_ms)
 {
-    struct probe *probe = find_probe_of(swim, suspect, PROBE_CONFIRM);
-    if (probe == NULL)
-        probe = begin_probe(swim, suspect, PROBE_CONFIRM, now_ms);
+    struct probe *probe = probe_of(swim, suspect, PROBE_CONFIRM, now_ms);
     if (probe != NULL)
         probe->is_check = true;
 }
 
 void probe_look(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
 {
-    if (find_probe_of(swim, member, PROBE_CONFIRM) == NULL)
-        (void)begin_probe(swim, member, PROBE_CONFIRM, now_ms);
+    (void)probe_of(swim, member, PROBE_CONFIRM, now_ms);
 }
 
 void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t now_ms)
@@ -383,8 +388,7 @@ void probe_refused(struct swim *swim, const struct mesh_member *member, uint64_t
 bool probe_bare(struct swim *swim, const struct mesh_member *member, enum probe_why why,
                 uint64_t now_ms)
 {
-    return find_probe_of(swim, member, why) != NULL ||
-           begin_probe(swim, member, why, now_ms) != NULL;
+    return probe_of(swim, member, why, now_ms) != NULL;
 }
 
 /* ---- pings for others ----------------------------------------------------------------------- */

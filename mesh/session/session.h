@@ -51,8 +51,8 @@ struct session {
     struct mesh_epoch given;    /* a copy: who was to own it in this epoch says that it does not; */
     struct mesh_epoch given_other; /* likewise, one that is not the record's */
     uint64_t tried;                /* the highest counter of an epoch that we heard of (rounds.h) */
-    bool has_run;                  /* in this epoch, more than a replay of the handshake; or its */
-                                   /* client was told an outcome there */
+    bool has_run;                  /* in this epoch, more than a replay of the handshake; or its
+                                      client was told an outcome there */
     struct handle round;           /* ours, to become its owner (takeover.h) */
     uint32_t doubt;              /* how often we were in doubt when it was certain last (fence.h) */
     struct mesh_epoch certain;   /* the epoch in which it was; counter 0: in this one */

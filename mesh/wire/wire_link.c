@@ -122,7 +122,7 @@ static struct event_id take_event_id(struct codec_cursor *c)
 /* What most requests do not have is left out. */
 enum open_flag {
     OPEN_IS_ATTACH = 1,    /* lost_link, received, serial */
-    OPEN_HAS_POSITION = 2, /* two event ids */
+    OPEN_HAS_POSITION = 2, /* an event id */
     OPEN_HAS_WHO = 4,
     OPEN_HAS_TOKEN = 8,
     OPEN_IS_SSE = 16,
@@ -295,7 +295,7 @@ enum {
     ROUND_IS_END = 2,
     ROUND_IS_REFUSED = 4,
     ROUND_IS_GIVEN = 8,
-    ROUND_IS_UNHEARD = 16, /* an event id */
+    ROUND_IS_UNHEARD = 16, /* two event ids */
     ROUND_FLAGS = 31
 };
 
