@@ -102,7 +102,26 @@ static char *next_line(char **at, unsigned *number)
     return NULL;
 }
 
-/* ---- keys ----------------------------------------------------------------------------------- */
+/* Takes a line that says something. NULL, or what is wrong with it. */
+typedef const char *take_line(void *into, const char *line);
+
+/* Every such line of a file with secrets. 0, or -EINVAL, and `why` says. */
+static int read_lines(const char *path, size_t length_max, take_line *take, void *into,
+                      char why[SECRETS_WHY_MAX])
+{
+    unsigned number = 0;
+    const char *wrong = NULL;
+    char *text = read_text(path, length_max, true, why);
+    if (text == NULL)
+        return -EINVAL;
+    char *at = text, *line;
+    while (wrong == NULL && (line = next_line(&at, &number)) != NULL)
+        wrong = take(into, line);
+    if (wrong != NULL)
+        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
+    wipe_text(text, length_max);
+    return wrong == NULL ? 0 : -EINVAL;
+}
 
 static int hex_digit(char c)
 {
@@ -112,22 +131,30 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static const char *read_key(struct secret_keys *keys, const char *line)
+bool secrets_read_hex(const char *line, uint8_t *into, size_t length)
 {
+    for (size_t i = 0; i < length; i++) {
+        int high = hex_digit(line[2 * i]), low = high < 0 ? -1 : hex_digit(line[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        into[i] = (uint8_t)(high << 4 | low);
+    }
+    return line[2 * length] == '\0';
+}
+
+/* ---- keys ----------------------------------------------------------------------------------- */
+
+static const char *take_key(void *into, const char *line)
+{
+    struct secret_keys *keys = into;
     static const char verify[] = "verify ";
     bool is_verify = strncmp(line, verify, strlen(verify)) == 0;
     if (is_verify)
         line += strlen(verify);
     if (keys->count == MESH_KEYS_MAX)
         return "is one key too many: at most 4";
-    if (strlen(line) != 64)
+    if (!secrets_read_hex(line, keys->keys[keys->count], sizeof keys->keys[0]))
         return "is not 64 hex digits";
-    for (size_t i = 0; i < 32; i++) {
-        int high = hex_digit(line[2 * i]), low = hex_digit(line[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return "is not 64 hex digits";
-        keys->keys[keys->count][i] = (uint8_t)(high << 4 | low);
-    }
     uint32_t id = seal_key_id(keys->keys[keys->count]);
     for (uint8_t i = 0; i < keys->count; i++) {
         if (((seal_key_id(keys->keys[i]) ^ id) & 15) == 0)
@@ -141,24 +168,17 @@ static const char *read_key(struct secret_keys *keys, const char *line)
 
 int secrets_read_keys(struct secret_keys *keys, const char *path, char why[SECRETS_WHY_MAX])
 {
-    unsigned number = 0;
     const char *wrong = NULL;
     *keys = (struct secret_keys){.count = 0};
-    char *text = read_text(path, SECRETS_FILE_MAX, true, why);
-    if (text == NULL)
-        return -EINVAL;
-    char *at = text, *line;
-    while (wrong == NULL && (line = next_line(&at, &number)) != NULL)
-        wrong = read_key(keys, line);
-    if (wrong != NULL)
-        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
-    else if (keys->count == 0)
-        say(why, wrong = "holds no key");
-    else if (keys->verify_only == (1u << keys->count) - 1)
-        say(why, wrong = "holds no key that seals, only those that verify");
-    wipe_text(text, SECRETS_FILE_MAX);
-    if (wrong == NULL)
+    int rc = read_lines(path, SECRETS_FILE_MAX, take_key, keys, why);
+    if (rc == 0 && keys->count == 0)
+        wrong = "holds no key";
+    else if (rc == 0 && keys->verify_only == (1u << keys->count) - 1)
+        wrong = "holds no key that seals, only those that verify";
+    if (rc == 0 && wrong == NULL)
         return 0;
+    if (wrong != NULL)
+        say(why, wrong);
     secrets_wipe_keys(keys);
     return -EINVAL;
 }
@@ -176,21 +196,16 @@ bool secrets_keys_equal(const struct secret_keys *a, const struct secret_keys *b
 
 /* ---- identities ----------------------------------------------------------------------------- */
 
-bool secrets_read_hex(const char *line, uint8_t *into, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        int high = hex_digit(line[2 * i]), low = high < 0 ? -1 : hex_digit(line[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        into[i] = (uint8_t)(high << 4 | low);
-    }
-    return line[2 * length] == '\0';
-}
+struct identity_lines {
+    struct secret_identity *identity;
+    unsigned seen; /* bits of the words below */
+};
 
-/* One of three lines, each once: bits of *seen. */
-static const char *read_identity_line(struct secret_identity *identity, const char *line,
-                                      unsigned *seen)
+/* One of three lines, each once. */
+static const char *take_identity(void *into, const char *line)
 {
+    struct identity_lines *lines = into;
+    struct secret_identity *identity = lines->identity;
     static const struct {
         const char *word;
         unsigned bit;
@@ -200,9 +215,9 @@ static const char *read_identity_line(struct secret_identity *identity, const ch
         if (strncmp(line, words[n].word, length) != 0)
             continue;
         const char *value = line + length;
-        if ((*seen & words[n].bit) != 0)
+        if ((lines->seen & words[n].bit) != 0)
             return "says again what an earlier one said";
-        *seen |= words[n].bit;
+        lines->seen |= words[n].bit;
         if (words[n].bit == 2)
             return secrets_read_hex(value, identity->secret, sizeof identity->secret)
                        ? NULL
@@ -222,20 +237,13 @@ static const char *read_identity_line(struct secret_identity *identity, const ch
 int secrets_read_identity(struct secret_identity *identity, const char *path,
                           char why[SECRETS_WHY_MAX])
 {
-    unsigned number = 0, seen = 0;
-    const char *wrong = NULL;
-    char *text = read_text(path, SECRETS_FILE_MAX, true, why);
-    if (text == NULL)
+    struct identity_lines lines = {.identity = identity};
+    if (read_lines(path, SECRETS_FILE_MAX, take_identity, &lines, why) < 0)
         return -EINVAL;
-    char *at = text, *line;
-    while (wrong == NULL && (line = next_line(&at, &number)) != NULL)
-        wrong = read_identity_line(identity, line, &seen);
-    if (wrong != NULL)
-        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
-    else if (seen != 7)
-        say(why, wrong = "has not all of name, secret and certificate");
-    wipe_text(text, SECRETS_FILE_MAX);
-    return wrong == NULL ? 0 : -EINVAL;
+    if (lines.seen == 7)
+        return 0;
+    say(why, "has not all of name, secret and certificate");
+    return -EINVAL;
 }
 
 int secrets_read_ca(struct secret_identity *identity, const char *path, char why[SECRETS_WHY_MAX])
@@ -266,32 +274,36 @@ int secrets_make_key(char line[65])
 
 /* ---- tokens --------------------------------------------------------------------------------- */
 
+struct token_lines {
+    char *token; /* the first */
+    unsigned count;
+};
+
+static const char *take_token(void *into, const char *line)
+{
+    struct token_lines *lines = into;
+    size_t length = strlen(line);
+    if (length > SECRETS_TOKEN_MAX)
+        return "is longer than 256 bytes";
+    if (lines->count == TOKENS_MAX)
+        return "is one token too many: at most 8";
+    for (size_t i = 0; i < length; i++) {
+        if (line[i] <= ' ' || line[i] > '~')
+            return "holds more than visible ASCII";
+    }
+    if (lines->count++ == 0)
+        memcpy(lines->token, line, length + 1);
+    return NULL;
+}
+
 int secrets_read_token(char token[SECRETS_TOKEN_MAX + 1], const char *path,
                        char why[SECRETS_WHY_MAX])
 {
-    unsigned number = 0, count = 0;
-    const char *wrong = NULL;
-    char *text = read_text(path, TOKEN_FILE_MAX, true, why);
-    if (text == NULL)
+    struct token_lines lines = {.token = token};
+    if (read_lines(path, TOKEN_FILE_MAX, take_token, &lines, why) < 0)
         return -EINVAL;
-    char *at = text, *line;
-    while (wrong == NULL && (line = next_line(&at, &number)) != NULL) {
-        size_t length = strlen(line);
-        for (size_t i = 0; i < length; i++) {
-            if (line[i] <= ' ' || line[i] > '~')
-                wrong = "holds more than visible ASCII";
-        }
-        if (length > SECRETS_TOKEN_MAX)
-            wrong = "is longer than 256 bytes";
-        else if (count == TOKENS_MAX)
-            wrong = "is one token too many: at most 8";
-        else if (wrong == NULL && count++ == 0)
-            memcpy(token, line, length + 1);
-    }
-    if (wrong != NULL)
-        snprintf(why, SECRETS_WHY_MAX, "line %u %s", number, wrong);
-    else if (count == 0)
-        say(why, wrong = "holds no token");
-    wipe_text(text, TOKEN_FILE_MAX);
-    return wrong == NULL ? 0 : -EINVAL;
+    if (lines.count > 0)
+        return 0;
+    say(why, "holds no token");
+    return -EINVAL;
 }
