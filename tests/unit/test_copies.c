@@ -495,6 +495,14 @@ static void test_where_all_places_are_taken_there_are_always_enough_copies(void 
     pump_free(p);
 }
 
+/* Node 0's session has a second holder, which has its record. */
+static void give_another(struct pump *p, struct session *owned, struct peer_id peer)
+{
+    assert_int_equal(copies_send(core_of(p, 0), owned, peer, p->now_ms), 0);
+    owned->holders[1] = (struct holder){
+        .peer = peer, .sent = owned->version, .acked = owned->version, .whole = owned->version};
+}
+
 /* One of which nobody knows whether it lives is no reason to do without another. */
 static void test_a_copy_is_kept_while_one_that_should_do_cannot_be_reached(void **state)
 {
@@ -509,9 +517,7 @@ static void test_a_copy_is_kept_while_one_that_should_do_cannot_be_reached(void 
     pump_run(p, EVIDENCE_PROBE_MS + 10);
     assert_false(owner_can_be_asked(core_of(p, 0), peers[0], p->now_ms));
     assert_true(core_is_living(core_of(p, 0), peers[0]));
-    assert_int_equal(copies_send(core_of(p, 0), owned, peers[1], p->now_ms), 0);
-    owned->holders[1] = (struct holder){
-        .peer = peers[1], .sent = owned->version, .acked = owned->version, .whole = owned->version};
+    give_another(p, owned, peers[1]);
     copies_on_view(core_of(p, 0), p->now_ms);
     pump_run(p, 200);
     assert_non_null(copy_at(p, other, session));
@@ -535,9 +541,7 @@ static void test_a_copy_is_kept_until_one_that_should_do_has_answered_again(void
     struct session *owned = owned_at(p, 0, session);
     struct peer_id peers[] = {core_self(core_of(p, first)), core_self(core_of(p, other))};
     set_stuck(p, 0, first, true);
-    assert_int_equal(copies_send(core_of(p, 0), owned, peers[1], p->now_ms), 0);
-    owned->holders[1] = (struct holder){
-        .peer = peers[1], .sent = owned->version, .acked = owned->version, .whole = owned->version};
+    give_another(p, owned, peers[1]);
     owned->copying.wanted = 3; /* until now */
     copies_on_view(core_of(p, 0), p->now_ms);
     pump_run(p, 200);

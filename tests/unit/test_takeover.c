@@ -380,16 +380,23 @@ static void test_who_stood_still_says_nothing_of_a_session_that_was_ended_elsewh
     pump_free(p);
 }
 
-/* HTTP+SSE: node 0 accepted a request, or did not, when it hears that node 1 owns the session. */
-static void yield_single(bool is_owed, bool is_answered)
+/* A session of HTTP+SSE; returns the stream that its client holds at node 2. */
+static uint32_t begin_single(struct pump *p)
 {
-    struct pump *p = pump_new(3, two);
     uint32_t stream = pump_sse_again(p, 2);
     pump_settle(p);
     pump_say(p, pump_last(p),
              "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":"
              "\"2024-11-05\",\"capabilities\":{}}}");
     pump_run(p, 200);
+    return stream;
+}
+
+/* HTTP+SSE: node 0 accepted a request, or did not, when it hears that node 1 owns the session. */
+static void yield_single(bool is_owed, bool is_answered)
+{
+    struct pump *p = pump_new(3, two);
+    uint32_t stream = begin_single(p);
     const char *session = pump_session(p, stream);
     uint32_t owner = owner_of(p, session), other = (owner + 1) % 3;
     struct session_id id = owned_at(p, owner, session)->id;
@@ -450,12 +457,7 @@ static void test_a_successor_that_told_an_outcome_does_not_give_it_back(void **s
 {
     (void)state;
     struct pump *p = pump_new(3, two);
-    uint32_t stream = pump_sse_again(p, 2);
-    pump_settle(p);
-    pump_say(p, pump_last(p),
-             "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":"
-             "\"2024-11-05\",\"capabilities\":{}}}");
-    pump_run(p, 200);
+    uint32_t stream = begin_single(p);
     const char *session = pump_session(p, stream);
     uint32_t owner = owner_of(p, session), other = (owner + 1) % 3;
     struct mesh_epoch former = owned_at(p, owner, session)->epoch;
